@@ -1,0 +1,140 @@
+# A fresh clone needs a C compiler, Python >= 3.10 with its headers, and make; every target below
+# does the rest of its set-up itself. `make help` lists the targets.
+#
+#   make test PYTHON=python3.12 VENV=build/venv-3.12    another interpreter, beside the first
+#   make test PYTEST_ARGS='-k transact -x'              some of the tests
+#   make demo DEMO_ARGS='--limit 200'                   a shorter demo
+
+PYTHON   ?= python3
+VENV     ?= .venv
+ORIGINAL ?= .original
+
+PYTEST_ARGS ?=
+DEMO_ARGS   ?=
+
+VENV_PYTHON := $(VENV)/bin/python
+PIP := $(VENV_PYTHON) -m pip --quiet --disable-pip-version-check
+
+# Read once from pyproject.toml, the only place that names it.
+BUILD_REQUIRES = $(shell sed -n 's/^requires = \[\(.*\)\].*/\1/p' pyproject.toml)
+
+# The original library, which the tests run in processes of its own to compare with. It is never
+# in the environment: both packages are called diskcache.
+ORIGINAL_VERSION := 5.6.3
+ORIGINAL_STAMP := $(ORIGINAL)/diskcache-$(ORIGINAL_VERSION).dist-info/METADATA
+
+C_SOURCES := $(wildcard src/*.c)
+C_HEADERS := $(wildcard src/*.h)
+SCRIPTS := $(wildcard benchmarks/bench_*.py)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv build demo test engine-test lint bench dist clean distclean
+
+help:
+	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
+	@echo 'make test         build, then run all tests, those of the C engine included'
+	@echo 'make build        only build and install into $(VENV) (editable)'
+	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
+	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
+	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION)'
+	@echo 'make dist         the source distribution and a wheel, in dist/'
+	@echo 'make clean        remove what was built; make distclean: the environment too'
+
+# --- the environment ---------------------------------------------------------------------------
+
+# The checks come first, so that a missing system package is one sentence and not a traceback.
+$(VENV)/.ready:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo 'make: $(PYTHON) not found; name an interpreter: make PYTHON=/path/to/python3' >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo 'make: $(PYTHON) is older than Python 3.10; name another: make PYTHON=python3.12' >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo 'make: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu:' \
+	         'apt-get install python3-venv' >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig as s, sys; \
+	    sys.exit(not os.path.exists(os.path.join(s.get_path("include"), "Python.h")))' || { \
+	    echo 'make: the C headers of $(PYTHON) are missing; on Debian and Ubuntu:' \
+	         'apt-get install python3-dev' >&2; \
+	    exit 1; }
+	@command -v $(CC) >/dev/null || { \
+	    echo 'make: no C compiler ($(CC)); on Debian and Ubuntu: apt-get install gcc' >&2; \
+	    exit 1; }
+	@echo '== $(VENV): a virtual environment of'" $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install $(BUILD_REQUIRES)
+	@touch $@
+
+# Editable: Python changes need no step at all, and the compiler runs again only when C or the
+# build itself changes. Without build isolation, so that building again needs no network.
+$(VENV)/.built: $(C_SOURCES) $(C_HEADERS) setup.py pyproject.toml | $(VENV)/.ready
+	@echo '== building and installing diskcache (editable)'
+	@$(PIP) install --no-build-isolation --editable '.[cli,test]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.built
+	@echo '== installing the tools of development'
+	@$(PIP) install --no-build-isolation --editable '.[cli,test,dev]'
+	@touch $@
+
+$(ORIGINAL_STAMP): | $(VENV)/.ready
+	@echo '== $(ORIGINAL): diskcache $(ORIGINAL_VERSION), to compare with'
+	@$(PIP) install --no-deps --upgrade --target $(ORIGINAL) diskcache==$(ORIGINAL_VERSION)
+
+venv: $(VENV)/.ready
+build: $(VENV)/.built
+
+# --- what one comes for ------------------------------------------------------------------------
+
+demo: $(VENV)/.built
+	@$(VENV_PYTHON) examples/stdlib_ast.py $(DEMO_ARGS)
+
+test: $(VENV)/.built $(ORIGINAL_STAMP) engine-test
+	@echo '== the Python tests'
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+engine-test:
+	@echo '== the tests of the C engine'
+	@$(MAKE) --no-print-directory -C tests/engine run
+
+bench: $(VENV)/.built $(ORIGINAL_STAMP)
+	@set -e; for script in $(SCRIPTS); do \
+	    echo "== $$script"; \
+	    $(VENV_PYTHON) $$script; \
+	done
+
+dist: $(VENV)/.dev
+	@rm -rf dist
+	@$(VENV_PYTHON) -m build .
+
+# --- reading without running -------------------------------------------------------------------
+
+lint: $(VENV)/.dev
+	@for tool in clang-tidy cppcheck; do command -v $$tool >/dev/null || { \
+	    echo "make: $$tool not found; on Debian and Ubuntu: apt-get install $$tool" >&2; \
+	    exit 1; }; done
+	@echo '== ruff'
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --check --quiet
+	@echo '== mypy'
+	@$(VENV)/bin/mypy
+	@echo '== clang-tidy'
+	@include=$$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+	    printf '%s\n' $(C_SOURCES) | xargs -P 2 -I FILE \
+	    clang-tidy --quiet FILE -- -std=c11 -Isrc -isystem "$$include"
+	@echo '== cppcheck'
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --error-exitcode=1 --suppress=missingIncludeSystem --library=posix,python -Isrc \
+	    '-D__has_include(header)=1' $(C_SOURCES)
+
+# --- and away ----------------------------------------------------------------------------------
+
+clean:
+	@$(MAKE) --no-print-directory -C tests/engine clean
+	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.dev
+
+distclean: clean
+	rm -rf .venv .original .hypothesis .mypy_cache .pytest_cache .ruff_cache

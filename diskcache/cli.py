@@ -1,0 +1,137 @@
+"""The command line: look after a cache directory without writing a program.
+
+=============================  ================================================================
+``check DIRECTORY [--fix]``    compare the database with the value files, report what is amiss
+``stats DIRECTORY``            items, volume, hits and misses, and the settings that shape them
+``clear DIRECTORY``            remove every item; settings and statistics stay
+=============================  ================================================================
+
+Exit status: 0 if all is well, 1 if ``check`` found something (mended or not), 2 if the command
+could not be carried out. A directory is never created: opening a mistyped path as a cache would
+make an empty one there and then find nothing wrong with it.
+
+On a terminal, output is laid out by ``rich`` if the extra ``diskcache[cli]`` is installed.
+Elsewhere it is plain lines, so that what comes out of a pipe is never folded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os.path as op
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from diskcache.core import Cache, Timeout
+
+SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
+
+
+class CommandError(Exception):
+    """The command could not be carried out; the message is for the user."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status.
+
+    :param argv: the arguments after the program's name (default: those of the process)
+    """
+    options = _parser().parse_args(argv)
+    command: Callable[[Cache, argparse.Namespace], int] = options.command
+
+    try:
+        with _open_existing(options.directory) as cache:
+            return command(cache, options)
+    except Timeout:
+        message = 'the cache is locked by another process; try again'
+    except (CommandError, OSError, sqlite3.Error) as error:
+        message = str(error)
+
+    print(f'diskcache: {message}', file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='diskcache', description='Look after the directory of a disk cache.'
+    )
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+    def add(name: str, command: Callable[..., int], summary: str) -> argparse.ArgumentParser:
+        subparser = commands.add_parser(name, help=summary, description=summary)
+        subparser.add_argument('directory', metavar='DIRECTORY', help='an existing cache')
+        subparser.set_defaults(command=command)
+        return subparser
+
+    check = add('check', _check, 'compare the database with the value files')
+    check.add_argument('--fix', action='store_true', help='mend what is found')
+    add('stats', _stats, 'show items, volume, hits, misses and settings')
+    add('clear', _clear, 'remove every item')
+    return parser
+
+
+def _open_existing(directory: str) -> Cache:
+    """Open a cache that is there already; `Cache` itself would create one."""
+    path = op.expandvars(op.expanduser(directory))
+
+    if not op.isdir(path):
+        raise CommandError(f'no such directory: {path}')
+
+    if not op.isfile(op.join(path, 'cache.db')):
+        raise CommandError(f'not a cache (it has no cache.db): {path}')
+
+    return Cache(path)
+
+
+def _check(cache: Cache, options: argparse.Namespace) -> int:
+    found = cache.check(fix=options.fix)
+    _print_rows((warning.category.__name__, str(warning.message)) for warning in found)
+
+    if not found:
+        print('no problems found')
+        return 0
+
+    outcome = 'mended' if options.fix else 'not mended (--fix does)'
+    print(f'problems found: {len(found)}, {outcome}')
+    return 1
+
+
+def _stats(cache: Cache, options: argparse.Namespace) -> int:
+    # reset() with a name alone reads that row. stats() would switch the counting on.
+    rows = [
+        ('directory', cache.directory),
+        ('items', f'{len(cache):,}'),
+        ('volume', f'{cache.volume():,} bytes'),
+        ('hits', f'{cache.reset("hits"):,}'),
+        ('misses', f'{cache.reset("misses"):,}'),
+    ]
+    rows += [(name, str(getattr(cache, name))) for name in SETTINGS_SHOWN]
+    _print_rows(rows)
+    return 0
+
+
+def _clear(cache: Cache, options: argparse.Namespace) -> int:
+    print(f'items removed: {cache.clear():,}')
+    return 0
+
+
+def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
+    if not (sys.stdout.isatty() and importlib.util.find_spec('rich')):
+        for name, text in rows:
+            print(f'{name}: {text}')
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style='bold', no_wrap=True)
+    table.add_column(overflow='fold')
+
+    for name, text in rows:
+        # Text, not str: a path such as [red] is no markup.
+        table.add_row(name, Text(text))
+
+    Console().print(table)

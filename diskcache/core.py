@@ -1,0 +1,785 @@
+"""Cache and Disk: the Python side of the native core.
+
+The work of every operation is done in :mod:`diskcache._core`, in C. The classes here derive from the
+native ones and add what is cold (opening, settings, checking, memoizing, pickling), the constants,
+and the names under which programs have always found them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib as cl
+import copyreg
+import errno
+import functools as ft
+import io
+import json
+import os
+import os.path as op
+import pickle
+import pickletools
+import re
+import sqlite3
+import struct
+import tempfile
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, ParamSpec, TypeVar, cast
+
+from . import _core
+from ._core import Timeout
+
+__all__ = [
+    'DEFAULT_SETTINGS',
+    'ENOVAL',
+    'EVICTION_POLICY',
+    'UNKNOWN',
+    'Cache',
+    'Disk',
+    'EmptyDirWarning',
+    'JSONDisk',
+    'Timeout',
+    'UnknownFileWarning',
+]
+
+# Modules that programs reach through this one (`diskcache.core.io` ...) without its using them.
+_REACHED_THROUGH_THIS_MODULE = (codecs, errno, pickletools, struct)
+
+P = ParamSpec('P')
+R = TypeVar('R')
+
+
+def full_name(func: Callable[..., Any]) -> str:
+    """Return the full name of a function: its module and its qualified name.
+
+    :param func: function or class
+    :return: for example ``'package.module.Class.method'``
+    """
+    return f'{func.__module__}.{func.__qualname__}'
+
+
+class Constant(tuple[str]):
+    """A named constant that is equal to itself in every process, also after pickling."""
+
+    def __new__(cls, name: str) -> Constant:
+        """Make the constant.
+
+        :param name: how it is shown
+        """
+        return tuple.__new__(cls, (name,))
+
+    def __repr__(self) -> str:
+        return str(self[0])
+
+
+DBNAME = 'cache.db'
+ENOVAL = Constant('ENOVAL')
+UNKNOWN = Constant('UNKNOWN')
+
+MODE_NONE = 0
+MODE_RAW = 1
+MODE_BINARY = 2
+MODE_TEXT = 3
+MODE_PICKLE = 4
+
+DEFAULT_SETTINGS: dict[str, Any] = {
+    'statistics': 0,
+    'tag_index': 0,
+    'eviction_policy': 'least-recently-stored',
+    'size_limit': 2**30,
+    'cull_limit': 10,
+    'sqlite_auto_vacuum': 1,
+    'sqlite_cache_size': 2**13,
+    'sqlite_journal_mode': 'wal',
+    'sqlite_mmap_size': 2**26,
+    'sqlite_synchronous': 1,
+    'disk_min_file_size': 2**15,
+    'disk_pickle_protocol': pickle.HIGHEST_PROTOCOL,
+}
+
+METADATA = {'count': 0, 'size': 0, 'hits': 0, 'misses': 0}
+
+
+def _policy(column: str | None, get: str | None = None) -> dict[str, str | None]:
+    if column is None:
+        return {'init': None, 'get': None, 'cull': None}
+    return {
+        'init': f'CREATE INDEX IF NOT EXISTS Cache_{column} ON Cache ({column})',
+        'get': get,
+        'cull': f'SELECT {{fields}} FROM Cache ORDER BY {column} LIMIT ?',
+    }
+
+
+#: What each policy means, in SQL; for reading, the native core has its own prepared statements.
+EVICTION_POLICY: dict[str, dict[str, str | None]] = {
+    'none': _policy(None),
+    'least-recently-stored': _policy('store_time'),
+    'least-recently-used': _policy('access_time', 'access_time = {now}'),
+    'least-frequently-used': _policy('access_count', 'access_count = access_count + 1'),
+}
+
+#: Seconds for which opening a cache waits for a lock, whatever its timeout.
+_OPEN_TIMEOUT = 60.0
+
+#: Seconds for which check() leaves a value file alone that no row names: a set may be under way.
+_ORPHAN_GRACE = 600.0
+
+#: Bytes that are read from a file-like object at a time.
+_READ_BLOCK = 2**22
+
+
+class UnknownFileWarning(UserWarning):
+    """Reported by :meth:`Cache.check` for a file that no item refers to."""
+
+
+class EmptyDirWarning(UserWarning):
+    """Reported by :meth:`Cache.check` for a directory with nothing in it."""
+
+
+def _reduce(self: Any) -> tuple[Any, ...]:
+    """Pickle an object by its class and __getstate__, with every protocol."""
+    return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
+
+
+class Disk(_core.Disk):
+    """How keys and values are stored: the serialization of a :class:`Cache`.
+
+    Meant to be subclassed: a Cache calls whichever of put, get, store, fetch, filename, remove and
+    hash a subclass overrides, and does the rest natively.
+    """
+
+    def __init__(
+        self, directory: str, min_file_size: int = 0, pickle_protocol: int = 0
+    ) -> None:
+        """Set the directory and the limits.
+
+        :param directory: directory of the value files
+        :param min_file_size: values of at least this size are kept in files: bytes, for a str
+            characters
+        :param pickle_protocol: protocol for pickling keys and values
+        :raises TypeError: if an argument is of the wrong type
+        """
+        self._directory = directory
+        self.min_file_size = min_file_size
+        self.pickle_protocol = pickle_protocol
+
+    __reduce__ = _reduce
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            '_directory': self._directory,
+            'min_file_size': self.min_file_size,
+            'pickle_protocol': self.pickle_protocol,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def store(
+        self, value: Any, read: bool, key: Any = UNKNOWN
+    ) -> tuple[int, int, str | None, Any]:
+        """Convert a value to the columns that keep it, writing its file if it is large.
+
+        :param value: any picklable object, or a file if `read` is true
+        :param read: `value` is a file opened for reading in binary mode
+        :param key: key of the value, for subclasses that name files after it
+        :return: (size in bytes of the file, mode, file name, inline value)
+        :raises OSError: if the file cannot be written; nothing is left behind
+        :raises pickle.PicklingError: and whatever else pickling raises
+        """
+        if not self._hooked():
+            return super().store(value, read)
+        if read and type(value) not in (str, bytes, int, float):
+            filename, full_path = self.filename(key, value)
+            blocks = iter(ft.partial(value.read, _READ_BLOCK), b'')
+            return self._write(full_path, blocks, 'xb'), MODE_BINARY, filename, None
+        mode, content, in_file = self._encode(value)
+        if not in_file:
+            inline = sqlite3.Binary(content) if type(content) is bytes else content
+            return 0, mode, None, inline
+        filename, full_path = self.filename(key, value)
+        if mode == MODE_TEXT:
+            self._write(full_path, io.StringIO(content, newline=''), 'x', 'UTF-8')
+            return op.getsize(full_path), mode, filename, None
+        self._write(full_path, io.BytesIO(content), 'xb')
+        return len(content), mode, filename, None
+
+    def filename(self, key: Any = UNKNOWN, value: Any = UNKNOWN) -> tuple[str, str]:
+        """Return a new random name for a value file.
+
+        :param key: key of the value, for subclasses
+        :param value: the value, for subclasses
+        :return: (name relative to the directory, full path)
+        """
+        return super().filename()
+
+    def _write(
+        self,
+        full_path: str,
+        iterator: Iterable[Any],
+        mode: str,
+        encoding: str | None = None,
+    ) -> int:
+        """Write a file piece by piece, making its directories; no half-written file is left.
+
+        Called for subclasses that override this method or `filename`; otherwise files are written
+        natively.
+
+        :param full_path: path of the file
+        :param iterator: pieces, bytes or str
+        :param mode: ``'xb'``, or ``'x'`` for text
+        :param encoding: of text
+        :return: sum of the pieces' lengths
+        :raises OSError: if the file cannot be written
+        """
+        newline = None if 'b' in mode else ''
+        attempts = 10
+        while True:
+            attempts -= 1
+            os.makedirs(op.dirname(full_path), exist_ok=True)
+            try:
+                writer = open(full_path, mode, encoding=encoding, newline=newline)  # noqa: SIM115
+                break
+            except FileNotFoundError:  # another process has pruned the directory meanwhile
+                if not attempts:
+                    raise
+        size = 0
+        try:
+            with writer:
+                for chunk in iterator:
+                    size += len(chunk)
+                    writer.write(chunk)
+        except BaseException:
+            with cl.suppress(OSError):
+                os.remove(full_path)
+            raise
+        return size
+
+
+class JSONDisk(Disk):
+    """A Disk that stores keys and values as compressed JSON."""
+
+    def __init__(self, directory: str, compress_level: int = 1, **kwargs: Any) -> None:
+        """Set the compression level.
+
+        :param directory: directory of the value files
+        :param compress_level: of zlib, 0 to 9
+        :param kwargs: for :class:`Disk`
+        """
+        self.compress_level = compress_level
+        super().__init__(directory, **kwargs)
+
+    def _compress(self, data: Any) -> bytes:
+        return zlib.compress(json.dumps(data).encode('utf-8'), self.compress_level)
+
+    @staticmethod
+    def _decompress(data: bytes) -> Any:
+        return json.loads(zlib.decompress(data).decode('utf-8'))
+
+    def put(self, key: Any) -> tuple[Any, bool]:
+        """Convert a key, as :meth:`Disk.put` does.
+
+        :raises TypeError: if JSON cannot represent the key
+        """
+        return super().put(self._compress(key))
+
+    def get(self, key: Any, raw: bool) -> Any:
+        """Convert a database key back, as :meth:`Disk.get` does."""
+        return self._decompress(super().get(key, raw))
+
+    def store(
+        self, value: Any, read: bool, key: Any = UNKNOWN
+    ) -> tuple[int, int, str | None, Any]:
+        """Convert a value, as :meth:`Disk.store` does.
+
+        :raises TypeError: if JSON cannot represent the value
+        """
+        return super().store(value if read else self._compress(value), read, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        """Convert columns back to the value, as :meth:`Disk.fetch` does."""
+        data = super().fetch(mode, filename, value, read)
+        return data if read else self._decompress(data)
+
+
+def args_to_key(
+    base: tuple[Any, ...],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    typed: bool,
+    ignore: Iterable[int | str],
+) -> tuple[Any, ...]:
+    """Make the cache key of a function call.
+
+    The same as the original's for the same call, so that stored results are found again.
+
+    :param base: what the key begins with
+    :param args: positional arguments
+    :param kwargs: keyword arguments
+    :param typed: whether arguments of different types are different
+    :param ignore: positions and names of arguments that do not count
+    :return: `base`, the positional arguments, None, the keyword arguments in the order of their
+        names, and then, if `typed`, the types of both
+    """
+    skipped = frozenset(ignore)
+    positional = tuple(arg for index, arg in enumerate(args) if index not in skipped)
+    named = sorted(item for item in kwargs.items() if item[0] not in skipped)
+    key = (*base, *positional, None, *(part for item in named for part in item))
+    if typed:
+        key += tuple(map(type, positional)) + tuple(type(value) for _, value in named)
+    return key
+
+
+class Transaction(cl.ContextDecorator, _core.Transaction):
+    """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
+
+
+class _Settings:
+    """The rules for the names and values of settings."""
+
+    known = frozenset(DEFAULT_SETTINGS)
+
+    @classmethod
+    def is_taken(cls, owner: type, name: str) -> bool:
+        """Whether an attribute of this name would hide a method or property of the class."""
+        if name in cls.known:
+            return False
+        attribute = getattr(owner, name, None)
+        return callable(attribute) or hasattr(type(attribute), '__get__')
+
+    @classmethod
+    def check(cls, owner: type, settings: dict[str, Any]) -> None:
+        """Look at keyword arguments.
+
+        :raises TypeError: if one has the name of a method, or a value that cannot be stored
+        """
+        for name, value in settings.items():
+            if cls.is_taken(owner, name):
+                raise TypeError(f'{name!r} is the name of a method, it cannot be a setting')
+            if not isinstance(value, int | float | str | bytes | None):
+                kind = type(value).__name__
+                raise TypeError(f'setting {name} must be int, float, str or bytes, not {kind!r}')
+            if name not in cls.known and name not in METADATA:
+                cls.warn_if_misspelt(name)
+
+    @classmethod
+    def warn_if_misspelt(cls, name: str) -> None:
+        import difflib
+
+        close = difflib.get_close_matches(name, [*cls.known, 'directory', 'disk', 'timeout'], 1, 0.8)
+        if close:
+            warnings.warn(
+                f'unknown setting {name!r}: is {close[0]!r} meant?', UserWarning, stacklevel=4
+            )
+
+
+class Cache(_core.Cache):
+    """Disk-backed cache: a persistent mapping shared by threads and processes.
+
+    >>> cache = Cache()
+    >>> cache['key'] = 'value'
+    >>> cache['key']
+    'value'
+    >>> cache.close()
+    """
+
+    eviction_policy: str
+    size_limit: int
+    cull_limit: int
+    statistics: int
+    tag_index: int
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        timeout: float = 60,
+        disk: type[Disk] = Disk,
+        **settings: Any,
+    ) -> None:
+        """Open a cache, making its directory if there is none.
+
+        :param directory: path; ``~`` and environment variables are expanded. None: a new temporary
+            directory
+        :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
+        :param disk: subclass of :class:`Disk`
+        :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
+            for everyone who opens it
+        :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
+        :raises TypeError: if an argument is of the wrong type, or a setting has the name of a method
+        :raises OSError: if the directory cannot be made
+        :raises Timeout: if another process keeps the database locked for a minute
+        :raises sqlite3.Error: if the database cannot be opened
+        """
+        if not (isinstance(disk, type) and issubclass(disk, Disk)):
+            raise ValueError('disk must subclass diskcache.Disk')
+        if not isinstance(timeout, int | float):
+            raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
+        _Settings.check(type(self), settings)
+        if directory is None:
+            directory = tempfile.mkdtemp(prefix='diskcache-')
+        path = op.expandvars(op.expanduser(os.fsdecode(directory)))
+        self._make_directory(path)
+
+        self._directory = path
+        self._timeout = _OPEN_TIMEOUT
+        self._local = threading.local()
+        self._txn_id = None
+        _core.Cache.close(self)  # if __init__ is run again
+
+        stored, schema, self._page_size = self._inspect()
+        current = {**DEFAULT_SETTINGS, **stored, **settings}
+        for name in METADATA:
+            current.pop(name, None)
+        self._disk = disk(
+            path, **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'}
+        )
+        for name, value in current.items():
+            if not _Settings.is_taken(type(self), name):
+                setattr(self, name, value)
+        self._complete_directory(current, stored, schema)
+        self._timeout = timeout
+
+    @staticmethod
+    def _make_directory(path: str) -> None:
+        try:
+            os.makedirs(path, 0o700, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f'Cache directory "{path}" does not exist and could not be created',
+            ) from None
+
+    def _complete_directory(
+        self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
+    ) -> None:
+        """Make what is missing in the directory; nothing is written if nothing is."""
+        for name in sorted(current):
+            if name.startswith('sqlite_') and (
+                name not in stored or stored[name] != current[name]
+            ):
+                self._set_pragma(name[7:], current[name])
+        changed = {
+            name: value
+            for name, value in current.items()
+            if name not in stored or stored[name] != value
+        }
+        missing = [create for name, create in _core.SCHEMA if name not in schema]
+        index, create_index = _core.POLICY_INDEXES[self.eviction_policy]
+        if index is not None and index not in schema:
+            missing.append(cast(str, create_index))
+        if bool(self.tag_index) != (_core.TAG_INDEX_NAME in schema):
+            missing.append(_core.TAG_INDEX_CREATE if self.tag_index else _core.TAG_INDEX_DROP)
+        defaults = [item for item in METADATA.items() if item[0] not in stored]
+        if not (changed or missing or defaults):
+            return
+        with self._transact() as (sql, _):
+            for create in missing:
+                sql(create)
+            for item in changed.items():
+                sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', item)
+            for item in defaults:
+                sql('INSERT OR IGNORE INTO Settings VALUES (?, ?)', item)
+
+    @property
+    def directory(self) -> str:
+        """Directory of the cache."""
+        return self._directory
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for a lock."""
+        return self._timeout
+
+    @property
+    def disk(self) -> Disk:
+        """The :class:`Disk` that converts keys and values."""
+        return self._disk
+
+    @property
+    def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:
+        """Like `_sql`, waiting for a locked database for up to a minute."""
+        sql = self._sql
+
+        def execute(statement: str, *args: Any, **kwargs: Any) -> sqlite3.Cursor:
+            deadline = time.monotonic() + _OPEN_TIMEOUT
+            delay = 0.0001
+            while True:
+                try:
+                    return sql(statement, *args, **kwargs)
+                except sqlite3.OperationalError as error:
+                    if str(error) != 'database is locked' or time.monotonic() > deadline:
+                        raise
+                time.sleep(delay)
+                delay = min(2 * delay, 0.01)
+
+        return execute
+
+    def memoize(
+        self,
+        name: str | None = None,
+        typed: bool = False,
+        expire: float | None = None,
+        tag: Any = None,
+        ignore: Iterable[int | str] = (),
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function so that its results are kept in the cache.
+
+        The wrapper has an attribute ``__cache_key__``: a function that returns the key for given
+        arguments.
+
+        :param name: what keys begin with (None: the function's full name)
+        :param typed: whether arguments of different types are different
+        :param expire: seconds until a result expires (None: never; 0 or less: nothing is stored)
+        :param tag: for the stored results
+        :param ignore: positions and names of arguments that do not count
+        :return: decorator
+        :raises TypeError: if the decorator is used without parentheses
+        """
+        if callable(name):
+            raise TypeError('name cannot be callable: write @cache.memoize(), with parentheses')
+        skipped = frozenset(ignore)
+
+        def decorator(func: Callable[P, R]) -> Callable[P, R]:
+            base = (full_name(func) if name is None else name,)
+
+            def cache_key(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:
+                """Return the cache key for these arguments."""
+                return args_to_key(base, args, kwargs, typed, skipped)
+
+            @ft.wraps(func)
+            def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+                key = wrapper.__cache_key__(*args, **kwargs)  # type: ignore[attr-defined]
+                result = self.get(key, default=ENOVAL, retry=True)
+                if result is ENOVAL:
+                    result = func(*args, **kwargs)
+                    if expire is None or expire > 0:
+                        self.set(key, result, expire, tag=tag, retry=True)
+                return cast(R, result)
+
+            wrapper.__cache_key__ = cache_key  # type: ignore[attr-defined]
+            return wrapper
+
+        return decorator
+
+    def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
+        """Check the database and the value files against each other.
+
+        With `fix`, rows without a file go, sizes and counts are corrected, and of the files that no
+        row names those go that this package made and left, if they are not new: a set by another
+        process may be under way. Users' own files and caches in sub-directories are left alone.
+
+        While the files are looked at nobody else can write.
+
+        :param fix: whether to mend what is found
+        :param retry: wait for the lock as long as it takes
+        :return: the problems found, as recorded warnings
+        :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
+        """
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter('always')
+            messages = [row[0] for row in self._sql('PRAGMA integrity_check')]
+            if messages != ['ok']:
+                for message in messages:
+                    warnings.warn(message, stacklevel=2)
+            if fix:
+                self._sql('VACUUM')
+            with self._transact(retry) as (sql, _):
+                referred = self._check_rows(sql, fix)
+                self._check_files(referred, fix)
+                self._check_totals(sql, fix)
+        return found
+
+    def _check_rows(self, sql: Callable[..., sqlite3.Cursor], fix: bool) -> set[str]:
+        """Compare rows with their files; return the paths of the files that rows refer to."""
+        referred = set()
+        rows = sql('SELECT rowid, size, filename FROM Cache WHERE filename IS NOT NULL').fetchall()
+        for rowid, size, filename in rows:
+            full_path = op.join(self._directory, filename)
+            referred.add(full_path)
+            try:
+                real_size = op.getsize(full_path)
+            except OSError:
+                warnings.warn(f'file not found: {full_path}', stacklevel=3)
+                if fix:
+                    sql('DELETE FROM Cache WHERE rowid = ?', (rowid,))
+                continue
+            if size != real_size:
+                warnings.warn(
+                    f'wrong file size: {full_path}, {real_size} != {size}', stacklevel=3
+                )
+                if fix:
+                    sql('UPDATE Cache SET size = ? WHERE rowid = ?', (real_size, rowid))
+        return referred
+
+    def _check_files(self, referred: set[str], fix: bool) -> None:
+        """Report files and directories that no row accounts for."""
+        for dirpath, dirs, files in os.walk(self._directory):
+            dirs[:] = [name for name in dirs if not op.exists(op.join(dirpath, name, DBNAME))]
+            if not (dirs or files) and not os.listdir(dirpath):
+                warnings.warn(f'empty directory: {dirpath}', EmptyDirWarning, stacklevel=3)
+                if fix:
+                    with cl.suppress(OSError):  # a set may have used it meanwhile
+                        os.rmdir(dirpath)
+            for name in files:
+                full_path = op.join(dirpath, name)
+                if full_path not in referred:
+                    self._check_unknown_file(full_path, fix)
+
+    def _check_unknown_file(self, full_path: str, fix: bool) -> None:
+        relative = op.relpath(full_path, self._directory).replace(os.sep, '/')
+        try:
+            old = time.time() - os.stat(full_path).st_mtime > _ORPHAN_GRACE
+        except FileNotFoundError:
+            return
+        temporary = _TEMPORARY_NAME.fullmatch(relative) is not None
+        if DBNAME in relative and not (temporary and old):
+            return
+        warnings.warn(f'unknown file: {full_path}', UnknownFileWarning, stacklevel=4)
+        if fix and old and (temporary or _VALUE_NAME.fullmatch(relative)):
+            self._disk.remove(op.relpath(full_path, self._directory))
+
+    def _check_totals(self, sql: Callable[..., sqlite3.Cursor], fix: bool) -> None:
+        """Compare the counters that triggers keep with what they count."""
+        for name, formula, label in (
+            ('count', 'COUNT(key)', 'COUNT(Cache.key)'),
+            ('size', 'COALESCE(SUM(size), 0)', 'SUM(Cache.size)'),
+        ):
+            ((actual,),) = sql(f'SELECT {formula} FROM Cache').fetchall()
+            kept = self.reset(name)
+            if kept != actual:
+                warnings.warn(f'Settings.{name} != {label}; {kept} != {actual}', stacklevel=3)
+                if fix:
+                    sql('UPDATE Settings SET value = ? WHERE key = ?', (actual, name))
+
+    def create_tag_index(self) -> None:
+        """Create an index on tags, which makes :meth:`evict` fast; it stays until dropped."""
+        self._change_index(_core.TAG_INDEX_CREATE)
+        self.reset('tag_index', 1)
+
+    def drop_tag_index(self) -> None:
+        """Drop the index on tags."""
+        self._change_index(_core.TAG_INDEX_DROP)
+        self.reset('tag_index', 0)
+
+    def _change_index(self, statement: str) -> None:
+        with self._transact(retry=True) as (sql, _):
+            sql(statement)
+
+    def _select_delete(
+        self,
+        select: str,
+        args: list[Any],
+        row_index: int = 0,
+        arg_index: int = 0,
+        retry: bool = False,
+    ) -> int:
+        """Delete what a query selects, a transaction for each of its portions.
+
+        :param select: query for rowid, ..., filename with a LIMIT
+        :param args: its parameters; changed here
+        :param row_index: column of the last row that
+        :param arg_index: becomes this parameter of the next portion's query
+        :param retry: wait for the lock as long as it takes
+        :return: number of rows deleted
+        :raises Timeout: with the number of rows deleted until then
+        """
+        count = 0
+        while True:
+            try:
+                with self._transact(retry) as (sql, cleanup):
+                    rows = sql(select, args).fetchall()
+                    for row in rows:
+                        sql('DELETE FROM Cache WHERE rowid = ?', (row[0],))
+                        cleanup(row[-1])
+            except Timeout:
+                raise Timeout(count) from None
+            if not rows:
+                return count
+            count += len(rows)
+            args[arg_index] = rows[-1][row_index]
+
+    def _iter(self, ascending: bool = True) -> Generator[Any, None, None]:
+        """Yield None, then the keys in the order of their insertion, or backwards.
+
+        The end is fixed with the first value yielded.
+        """
+        keys: Iterator[Any] = (
+            _core.Cache.__iter__(self) if ascending else _core.Cache.__reversed__(self)
+        )
+        yield
+        yield from keys
+
+    def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
+        """Return how often lookups found their key, and how often not.
+
+        :param enable: whether to count from now on
+        :param reset: whether to set the counts to zero
+        :return: (hits, misses)
+        """
+        result = self.reset('hits'), self.reset('misses')
+        if reset:
+            self.reset('hits', 0)
+            self.reset('misses', 0)
+        self.reset('statistics', enable)
+        return result
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def __getstate__(self) -> tuple[str, float, type[Disk]]:
+        return self.directory, self.timeout, type(self.disk)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    __reduce__ = _reduce
+
+    def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
+        """Load a setting again, or change it.
+
+        A setting is an attribute of the cache, and stored in the directory; changing the attribute
+        alone holds for this object only.
+
+        :param key: name of the setting
+        :param value: new value; without it the stored one is loaded
+        :param update: whether to store the new value too
+        :return: the value
+        :raises ValueError: if there is no such setting, or the value is impossible
+        :raises TypeError: if the key is the name of a method, or the value of the wrong type
+        :raises Timeout: if the lock cannot be had within the cache's timeout
+        """
+        if value is ENOVAL:
+            try:
+                value = self._setting(key)
+            except KeyError:
+                raise ValueError(f'no setting {key!r} is stored') from None
+            setattr(self, key, value)
+            return value
+        if _Settings.is_taken(type(self), key):
+            raise TypeError(f'{key!r} is the name of a method, it cannot be a setting')
+        if key.startswith('sqlite_'):
+            self._set_pragma(key[7:], value)
+        elif key.startswith('disk_'):
+            setattr(self._disk, key[5:], value)
+        setattr(self, key, value)
+        if update:
+            if key == 'eviction_policy':
+                create_index = _core.POLICY_INDEXES[value][1]
+                if create_index is not None:
+                    self._change_index(create_index)
+            self._update_setting(key, value)
+        return value
+
+
+_VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
+_TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
+
+_core._register(
+    disk=Disk, cache=Cache, transaction=Transaction, enoval=ENOVAL, unknown=UNKNOWN
+)
+

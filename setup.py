@@ -1,0 +1,52 @@
+"""Build of the C extension; everything else about the package is in pyproject.toml.
+
+Two environment variables change how the extension is compiled:
+
+* ``DISKCACHE_WERROR=1``: many warnings, and each is an error. CI sets it; users do not, because a
+  newer compiler than ours may warn where ours is silent.
+* ``DISKCACHE_SANITIZE=address,undefined``: passed to the compiler's ``-fsanitize``, with what makes
+  the reports readable. The interpreter itself is not instrumented, so load the runtime first:
+  ``LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python ...``.
+
+SQLite is looked up at import in the library of the interpreter's own ``sqlite3`` module: there is
+no header to find and no library to link here (docs/design.rst, "One SQLite per process").
+"""
+
+import os
+import sys
+from glob import glob
+
+from setuptools import Extension, setup
+
+if sys.platform == 'win32':
+    compile_args = ['/std:c11']
+    link_args = []
+    libraries = ['bcrypt']  # the system's random numbers
+else:
+    compile_args = ['-std=c11', '-fvisibility=hidden']
+    link_args = []
+    # Part of libc on macOS and in glibc 2.34; older glibc has dlopen and pthread_atfork apart.
+    libraries = ['dl', 'pthread'] if sys.platform.startswith('linux') else []
+
+    if os.environ.get('DISKCACHE_WERROR') == '1':
+        compile_args += ['-Wall', '-Wextra', '-Werror']
+
+    sanitizers = os.environ.get('DISKCACHE_SANITIZE')
+    if sanitizers:
+        sanitize = [f'-fsanitize={sanitizers}', '-fno-sanitize-recover=all']
+        compile_args += [*sanitize, '-fno-omit-frame-pointer', '-g', '-O1']
+        link_args += sanitize
+
+setup(
+    ext_modules=[
+        Extension(
+            'diskcache._core',
+            sources=sorted(glob('src/*.c')),
+            depends=sorted(glob('src/*.h')),
+            include_dirs=['src'],
+            libraries=libraries,
+            extra_compile_args=compile_args,
+            extra_link_args=link_args,
+        )
+    ]
+)

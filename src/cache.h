@@ -1,0 +1,142 @@
+/* cache.h: the Cache object, and how its operations get a session, a lock and an end.
+ *
+ * Every operation follows one pattern:
+ *
+ *     convert the arguments              Python may run, no lock is held
+ *     operation_begin_read / _write      a session; for a write the write lock
+ *     session_enter ... session_leave    the engine, no Python
+ *     operation_end / operation_commit   the lock and the session are given back
+ *     convert the result                 Python may run, no lock is held
+ *
+ * At most one write transaction of a Cache is open at a time, since SQLite has one writer: it stands
+ * in cache->transaction, filled after BEGIN has succeeded and emptied before COMMIT or ROLLBACK, so
+ * threads never see each other's. A write of the thread (and asyncio task) that owns it joins it. The
+ * files it wrote are in `added` and go if it is rolled back; those it made superfluous are in
+ * `removed` and go once it is committed, never before.
+ */
+#ifndef DC_CACHE_H
+#define DC_CACHE_H
+
+#include "state.h" /* first: it includes Python.h */
+
+#include "disk.h"
+#include "session.h"
+#include "store.h"
+
+typedef struct WriteTransaction {
+    int depth; /* of nested use; 0: none is open */
+    unsigned long thread;
+    PyObject *task;   /* strong: the asyncio task that owns it; NULL: whatever runs in the thread */
+    Session *session; /* taken or pinned */
+    dc_namelist added;
+    dc_namelist removed;
+} WriteTransaction;
+
+/* Settings that C looks at; each an attribute of the Cache. */
+enum cache_setting {
+    SETTING_EVICTION_POLICY,
+    SETTING_SIZE_LIMIT,
+    SETTING_CULL_LIMIT,
+    SETTING_STATISTICS,
+    SETTING_COUNT
+};
+
+typedef struct Cache {
+    PyObject_HEAD
+    module_state *state;
+    PyObject *weak_references;
+    PyObject *directory;                /* `_directory` and so on, as assigned; NULL if never */
+    PyObject *timeout;
+    PyObject *local;
+    PyObject *disk;
+    PyObject *page_size;
+    PyObject *txn_id;                   /* assigned from outside; normally NULL */
+    PyObject *settings[SETTING_COUNT];  /* as assigned */
+    dc_rules rules;                     /* their C values; hooks is NULL */
+    int statistics;
+    hook_cache hooks;
+    SessionPool pool;
+    WriteTransaction transaction;
+    int checkpoint_at;                  /* pages in the log */
+} Cache;
+
+extern PyType_Spec cache_type_spec;
+extern PyType_Spec transaction_type_spec;
+extern PyType_Spec iterator_type_spec;
+extern PyType_Spec pin_type_spec;
+
+static inline unsigned int cache_hooks(Cache *self)
+{
+    return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self);
+}
+
+/* An operation under way. Zero-initialize. */
+typedef struct Operation {
+    Cache *cache;
+    Session *session;
+    int joined; /* a read inside the open transaction: the session stays with it */
+} Operation;
+
+/* AttributeError if __init__ has not run; also notices a fork. Call first in every method. The second
+ * form does without a disk, which __init__ makes only after it has read the settings. */
+int cache_ready(Cache *self);
+int cache_ready_to_open(Cache *self);
+
+int operation_begin_read(Operation *operation, Cache *cache);
+void operation_end_read(Operation *operation);
+
+/* Begin or join the write transaction; waits for the lock. -1 with Timeout or another exception. */
+int operation_begin_write(Operation *operation, Cache *cache, int retry);
+/* End one level. The outermost commits and removes files; -1 with an exception, and then everything
+ * has been rolled back. */
+int operation_commit(Operation *operation);
+/* End one level after a failure whose exception is set, which stays. The outermost rolls back. */
+void operation_rollback(Operation *operation);
+/* Raise for a status, roll back one level, return -1. */
+int operation_fail(Operation *operation, dc_status status);
+
+/* Inside a write: the transaction's lists. */
+static inline WriteTransaction *operation_transaction(Operation *operation)
+{
+    return &operation->cache->transaction;
+}
+
+/* Say that a file has been written for a row of this transaction; call before the row is. */
+int operation_add_file(Operation *operation, const char *filename);
+
+/* Whether this thread and task own the open transaction: 1, 0, -1 with an exception. *other_task is
+ * set if another task of this thread does. */
+int cache_owns_transaction(Cache *self, int *other_task);
+/* Make the running task the owner of the transaction just begun. */
+int cache_claim_for_task(Cache *self);
+
+/* Run `call` (an expression giving a dc_status in terms of `db`) in a session, waiting while it is
+ * DC_BUSY: reads meet a lock only rarely (recovery, journals other than WAL). */
+typedef dc_status (*operation_call)(dc_db *db, void *context);
+dc_status operation_read(Operation *operation, operation_call call, void *context, int retry);
+dc_status operation_write(Operation *operation, operation_call call, void *context);
+
+/* Remove files now, with no transaction open. */
+void cache_discard_file(Cache *self, const char *filename);
+
+/* The Connection of this thread's session, pinned to it: `_con`. New reference. */
+PyObject *cache_connection(Cache *self);
+
+double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
+
+/* transaction.c: cache.transact() and cache._transact(); `filename` is removed if it does not come
+ * about. */
+PyObject *transaction_new(Cache *cache, int retry, int with_cursor, PyObject *filename);
+
+/* cache_iter.c */
+PyObject *iterator_new(Cache *cache, dc_order order);
+
+/* Methods and slots of Cache. */
+extern PyMethodDef cache_operation_methods[]; /* cache_ops.c */
+PyObject *cache_subscript(Cache *self, PyObject *key);
+int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value);
+int cache_contains(Cache *self, PyObject *key);
+Py_ssize_t cache_length(Cache *self);
+PyObject *cache_iterate(Cache *self);
+
+#endif

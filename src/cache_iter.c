@@ -1,0 +1,182 @@
+/* cache_iter.c: iteration over keys, in the order of insertion or of the keys themselves.
+ *
+ * Keys are read a page at a time, each page in a session of its own, so no lock is held and no
+ * statement is left open between two keys. In the order of insertion the end is fixed when the
+ * iterator is made: keys inserted meanwhile are not seen, as in the original.
+ */
+#include "cache.h"
+
+#include <string.h>
+
+#include "convert.h"
+
+typedef struct KeyIterator {
+    PyObject_HEAD
+    Cache *cache; /* strong; NULL when exhausted */
+    dc_order order;
+    int64_t low, high;  /* rowids between which the rest is */
+    int started;
+    int loading;        /* a page is being read, perhaps with the GIL released */
+    disk_key previous;  /* by key: the last one handed out */
+    size_t position;    /* in the page */
+    dc_key_page page;
+} KeyIterator;
+
+static dc_status read_maximum(dc_db *db, void *context)
+{
+    return dc_store_max_rowid(db, context);
+}
+
+PyObject *iterator_new(Cache *cache, dc_order order)
+{
+    PyTypeObject *type = cache->state->iterator_type;
+    Operation operation = {.cache = NULL};
+    int64_t maximum = 0;
+    dc_status status = DC_OK;
+    KeyIterator *self;
+
+    if (cache_ready(cache) < 0) {
+        return NULL;
+    }
+    if (order == DC_BY_ROWID || order == DC_BY_ROWID_DOWN) {
+        if (operation_begin_read(&operation, cache) < 0) {
+            return NULL;
+        }
+        status = operation_read(&operation, read_maximum, &maximum, 1);
+        operation_end_read(&operation);
+        if (status == DC_CALLBACK) {
+            return NULL;
+        }
+    }
+    self = (KeyIterator *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->cache = (Cache *)Py_NewRef(cache);
+        self->order = order;
+        self->low = 0;
+        self->high = maximum + (maximum < INT64_MAX);
+    }
+    return (PyObject *)self;
+}
+
+static dc_status read_page(dc_db *db, void *context)
+{
+    KeyIterator *self = context;
+
+    return dc_store_keys(db, self->order, self->low, self->high,
+                         self->started ? &self->previous.key : NULL, &self->page);
+}
+
+/* Remember where the page ends. By key its bytes must be kept, as the page's memory is used again. */
+static int note_end(KeyIterator *self)
+{
+    const dc_key_page *page = &self->page;
+    size_t last = page->count - 1;
+
+    if (self->order == DC_BY_ROWID) {
+        self->low = page->rowids[last];
+        return 0;
+    }
+    if (self->order == DC_BY_ROWID_DOWN) {
+        self->high = page->rowids[last];
+        return 0;
+    }
+    disk_key_clear(&self->previous);
+    self->previous.key = page->keys[last];
+    if (self->previous.key.datum.type == DC_TEXT || self->previous.key.datum.type == DC_BLOB) {
+        dc_datum *datum = &self->previous.key.datum;
+
+        self->previous.owner = PyBytes_FromStringAndSize(datum->as.bytes.data,
+                                                         (Py_ssize_t)datum->as.bytes.size);
+        if (self->previous.owner == NULL) {
+            return -1;
+        }
+        datum->as.bytes.data = PyBytes_AS_STRING(self->previous.owner);
+    }
+    return 0;
+}
+
+static int load_page(KeyIterator *self)
+{
+    Operation operation = {.cache = NULL};
+    dc_status status;
+
+    if (self->loading) {
+        PyErr_SetString(PyExc_ValueError, "this iterator is being used by another thread");
+        return -1;
+    }
+    if (cache_ready(self->cache) < 0 || operation_begin_read(&operation, self->cache) < 0) {
+        return -1;
+    }
+    self->loading = 1;
+    status = operation_read(&operation, read_page, self, 1);
+    self->loading = 0;
+    operation_end_read(&operation);
+    if (status != DC_OK) {
+        return -1;
+    }
+    self->position = 0;
+    self->started = 1;
+    return self->page.count > 0 ? note_end(self) : 0;
+}
+
+static PyObject *KeyIterator_next(KeyIterator *self)
+{
+    Cache *cache = self->cache;
+
+    if (cache == NULL) {
+        return NULL;
+    }
+    if (self->position == self->page.count && load_page(self) < 0) {
+        return NULL;
+    }
+    if (self->page.count == 0) {
+        Py_CLEAR(self->cache);
+        return NULL;
+    }
+    if (cache_ready(cache) < 0) {
+        return NULL;
+    }
+    return disk_get(cache->state, cache->disk, &self->page.keys[self->position++]);
+}
+
+static int KeyIterator_traverse(KeyIterator *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->cache);
+    return 0;
+}
+
+static int KeyIterator_clear(KeyIterator *self)
+{
+    Py_CLEAR(self->cache);
+    return 0;
+}
+
+static void KeyIterator_dealloc(KeyIterator *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    KeyIterator_clear(self);
+    disk_key_clear(&self->previous);
+    dc_key_page_clear(&self->page);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot KeyIterator_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Iterator over the keys of a Cache.")},
+    {Py_tp_dealloc, KeyIterator_dealloc},
+    {Py_tp_traverse, KeyIterator_traverse},
+    {Py_tp_clear, KeyIterator_clear},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, KeyIterator_next},
+    {0, NULL},
+};
+
+PyType_Spec iterator_type_spec = {
+    .name = "diskcache._core.KeyIterator",
+    .basicsize = sizeof(KeyIterator),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = KeyIterator_slots,
+};

@@ -1,0 +1,70 @@
+/* compat.h: the differences between the supported CPython versions (3.10 to 3.13), and nothing else.
+ * PY_VERSION_HEX is looked at here alone.
+ */
+#ifndef DC_COMPAT_H
+#define DC_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+/* The number that changes whenever a class or one of its bases is changed, or 0 if it has none now.
+ * Any attribute lookup on the class gives it one again. */
+static inline unsigned int compat_type_version(const PyTypeObject *type)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    if (!(type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG)) {
+        return 0;
+    }
+#endif
+    return type->tp_version_tag;
+}
+
+/* Set the current exception aside, and bring it back (dropping one raised meanwhile). */
+typedef struct compat_exception {
+#if PY_VERSION_HEX < 0x030C0000
+    PyObject *type, *value, *traceback;
+#else
+    PyObject *value;
+#endif
+} compat_exception;
+
+static inline compat_exception compat_exception_take(void)
+{
+    compat_exception taken;
+
+#if PY_VERSION_HEX < 0x030C0000
+    PyErr_Fetch(&taken.type, &taken.value, &taken.traceback);
+#else
+    taken.value = PyErr_GetRaisedException();
+#endif
+    return taken;
+}
+
+static inline void compat_exception_put(compat_exception taken)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    PyErr_Restore(taken.type, taken.value, taken.traceback);
+#else
+    PyErr_SetRaisedException(taken.value);
+#endif
+}
+
+/* A new reference to what a weak reference points to, or NULL if it is gone (no exception). */
+static inline PyObject *compat_weakref_get(PyObject *reference)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    PyObject *object = PyWeakref_GetObject(reference);
+
+    return object == Py_None || object == NULL ? NULL : Py_NewRef(object);
+#else
+    PyObject *object = NULL;
+
+    if (PyWeakref_GetRef(reference, &object) < 0) {
+        PyErr_Clear();
+    }
+    return object;
+#endif
+}
+
+#endif

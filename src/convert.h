@@ -1,0 +1,42 @@
+/* convert.h: between Python objects and the engine's records, and from a status to an exception.
+ *
+ * This is the one place where an engine failure becomes an exception. Bytes in a dc_datum made here
+ * are borrowed from a Python object, which the caller keeps alive as long as the datum is used.
+ */
+#ifndef DC_CONVERT_H
+#define DC_CONVERT_H
+
+#include "state.h" /* first: it includes Python.h */
+
+#include "record.h"
+#include "status.h"
+
+/* A new object: None, int, float, str or bytes. */
+PyObject *convert_from_datum(const dc_datum *datum);
+
+/* What SQLite can store as it is: None, int, float, str, bytes or another buffer (subclasses too).
+ * *owner receives a new reference to the object that holds the bytes. `argument` names it in the
+ * TypeError, OverflowError (int beyond 64 bits) or ValueError (NaN, which SQLite turns into NULL). */
+int convert_to_datum(PyObject *object, const char *argument, dc_datum *datum, PyObject **owner);
+
+/* A str or exact bytes as TEXT or BLOB; the bytes are the object's own. */
+int convert_text(PyObject *text, dc_datum *datum);
+void convert_bytes(PyObject *bytes, dc_datum *datum);
+
+/* A finite or infinite number of seconds. TypeError or ValueError naming `argument`. */
+int convert_seconds(PyObject *object, const char *argument, double *seconds);
+
+/* Set columns->expire_time to `expire` (None or NULL: never; else seconds) from `now`. */
+int convert_expire(PyObject *expire, double now, dc_columns *columns);
+
+/* An int or a float for incr(). TypeError, OverflowError naming `argument`. */
+int convert_number(PyObject *object, const char *argument, dc_datum *datum);
+
+/* time.time(), through the module, because tests patch it there. */
+int convert_now(module_state *state, double *now);
+
+/* Raise the exception for a status other than DC_OK: sqlite3's classes for DC_SQLITE and DC_BUSY,
+ * OSError with errno and path for DC_SYSTEM, MemoryError, TypeError, OverflowError. */
+void convert_raise(module_state *state, dc_status status, const dc_error *error);
+
+#endif

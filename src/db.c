@@ -1,0 +1,496 @@
+/* db.c: a SQLite handle and what the engine keeps with it; see db.h.
+ *
+ * Waiting. Nothing here ever waits for a lock: the busy timeout of a session's handle is 0, and a
+ * lock held by someone else is DC_BUSY at once. How to wait (without the GIL, with back-off, looking
+ * at signals) is the binding's business. Only BUSY and LOCKED are DC_BUSY; every other failure is
+ * DC_SQLITE and final.
+ *
+ * The log. SQLite's automatic checkpoint runs inside COMMIT and syncs to disk there. It is replaced
+ * by a hook that only notes the log's length; the binding checkpoints after the operation, with the
+ * GIL released, when the length passes its limit.
+ *
+ * Fork. A child inherits handles whose in-memory state says "I hold locks", but POSIX locks are not
+ * inherited. An idle handle can be closed (without the checkpoint that a last close does, since the
+ * parent may well be at work). Closing a handle that is in the middle of a transaction would roll it back in the
+ * shared memory that the parent still writes to. dc_db_abandon() therefore never lets SQLite run:
+ * it calls the unlock methods of the handle's file, which clear the in-process state (the parent's
+ * locks are its own and stay), unmaps the shared memory, and leaks the rest.
+ */
+#include "db.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static dc_status fail(dc_db *db, int result)
+{
+    int primary = result & 0xff;
+    int detailed = db->handle != NULL ? sqlite.extended_errcode(db->handle) : result;
+
+    dc_error_set(&db->error, DC_SQLITE, "%s",
+                 db->handle != NULL ? sqlite.errmsg(db->handle) : "out of memory");
+    db->error.sqlite_code = (detailed & 0xff) == primary ? detailed : result;
+    return primary == DC_SQLITE_BUSY || primary == DC_SQLITE_LOCKED ? DC_BUSY : DC_SQLITE;
+}
+
+/* The statement `sql`, prepared; NULL and the result code if that fails. */
+static sqlite3_stmt *statement_of(dc_db *db, dc_sql sql, int *result)
+{
+    sqlite3_stmt *statement = db->statements[sql];
+
+    *result = DC_SQLITE_OK;
+    if (statement == NULL) {
+        *result = sqlite.prepare_v3(db->handle, dc_sql_text[sql], -1, DC_SQLITE_PREPARE_PERSISTENT,
+                                    &statement, NULL);
+        db->statements[sql] = statement;
+    }
+    return statement;
+}
+
+static int note_wal_pages(void *context, sqlite3 *handle, const char *schema, int pages)
+{
+    dc_db *db = context;
+
+    (void)handle;
+    (void)schema;
+    db->wal_pages = pages;
+    return DC_SQLITE_OK;
+}
+
+dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
+{
+    const dc_sql always[] = {DC_SQL_BEGIN, DC_SQL_COMMIT, DC_SQL_ROLLBACK};
+    dc_status status = DC_OK;
+    int result;
+
+    memset(db, 0, sizeof *db);
+    db->handle = handle;
+    sqlite.busy_timeout(handle, 0);
+    sqlite.wal_hook(handle, note_wal_pages, db);
+    /* Old directories have triggers with "double-quoted" strings; where SQLite is built to reject
+     * them this turns them back on for the handle, elsewhere it changes nothing. */
+    sqlite.db_config(handle, DC_SQLITE_DBCONFIG_DQS_DML, 1, NULL);
+    for (size_t i = 0; i < sizeof always / sizeof always[0] && status == DC_OK; i++) {
+        if (statement_of(db, always[i], &result) == NULL) {
+            status = fail(db, result);
+        }
+    }
+    if (status != DC_OK) {
+        dc_error error = db->error;
+
+        dc_db_detach(db);
+        db->error = error;
+    }
+    return status;
+}
+
+dc_status dc_db_open(dc_db *db, const char *path)
+{
+    sqlite3 *handle = NULL;
+    int result = sqlite.open_v2(path, &handle, DC_SQLITE_OPEN_READWRITE | DC_SQLITE_OPEN_CREATE, NULL);
+    dc_status status;
+
+    memset(db, 0, sizeof *db);
+    if (result != DC_SQLITE_OK) {
+        db->handle = handle;
+        status = fail(db, result);
+        db->handle = NULL;
+    } else {
+        status = dc_db_attach(db, handle);
+    }
+    if (status == DC_OK) {
+        db->owns_handle = 1;
+    } else {
+        sqlite.close_v2(handle);
+    }
+    return status;
+}
+
+void dc_db_detach(dc_db *db)
+{
+    sqlite3 *handle = db->handle;
+    int owned = db->owns_handle;
+
+    if (handle == NULL) {
+        return;
+    }
+    sqlite.wal_hook(handle, NULL, NULL);
+    for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
+        sqlite.finalize(db->statements[sql]);
+    }
+    if (owned) {
+        sqlite.close_v2(handle);
+    }
+    memset(db, 0, sizeof *db);
+}
+
+void dc_db_abandon(dc_db *db)
+{
+    sqlite3_file *file = NULL;
+
+    if (db->handle == NULL) {
+        return;
+    }
+    sqlite.wal_hook(db->handle, NULL, NULL);
+    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &file);
+    if (file != NULL && file->methods != NULL) {
+        const dc_io_methods *methods = file->methods;
+
+        if (methods->version >= 2 && methods->shm_lock != NULL) {
+            for (int slot = 0; slot < DC_SQLITE_SHM_NLOCK; slot++) {
+                methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_SHARED);
+                methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
+            }
+            methods->shm_unmap(file, 0);
+        }
+        methods->unlock(file, DC_SQLITE_LOCK_NONE);
+    }
+    memset(db, 0, sizeof *db);
+}
+
+void dc_db_detach_inherited(dc_db *db)
+{
+    if (db->handle != NULL) {
+        sqlite.db_config(db->handle, DC_SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    }
+    dc_db_detach(db);
+}
+
+dc_status dc_db_begin(dc_db *db)
+{
+    dc_query query;
+
+    dc_query_start(&query, db, DC_SQL_BEGIN);
+    return dc_query_run(&query);
+}
+
+dc_status dc_db_commit(dc_db *db)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, DC_SQL_COMMIT);
+    status = dc_query_run(&query);
+    if (status != DC_OK && status != DC_BUSY) {
+        dc_error error = db->error;
+
+        dc_db_rollback(db);
+        db->error = error;
+    }
+    return status;
+}
+
+void dc_db_rollback(dc_db *db)
+{
+    dc_query query;
+
+    if (dc_db_in_transaction(db)) {
+        dc_query_start(&query, db, DC_SQL_ROLLBACK);
+        dc_query_run(&query); /* fails only if SQLite has rolled back by itself */
+    }
+}
+
+int dc_db_in_transaction(const dc_db *db)
+{
+    return !sqlite.get_autocommit(db->handle);
+}
+
+void dc_db_busy_timeout(dc_db *db, double seconds)
+{
+    double milliseconds = ceil(seconds * 1000.0);
+
+    if (!(milliseconds > 0.0)) {
+        milliseconds = 0.0;
+    }
+    sqlite.busy_timeout(db->handle, milliseconds < 2e9 ? (int)milliseconds : 2000000000);
+}
+
+/* --- statements that are not kept ------------------------------------------------------------- */
+
+static dc_datum column_of(sqlite3_stmt *statement, int column)
+{
+    dc_datum datum = {.type = DC_NULL};
+
+    switch (sqlite.column_type(statement, column)) {
+    case DC_SQLITE_INTEGER:
+        datum.type = DC_INTEGER;
+        datum.as.integer = sqlite.column_int64(statement, column);
+        break;
+    case DC_SQLITE_FLOAT:
+        datum.type = DC_REAL;
+        datum.as.real = sqlite.column_double(statement, column);
+        break;
+    case DC_SQLITE_TEXT:
+        datum.type = DC_TEXT;
+        datum.as.bytes.data = (const char *)sqlite.column_text(statement, column);
+        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
+        break;
+    case DC_SQLITE_BLOB:
+        datum.type = DC_BLOB;
+        datum.as.bytes.data = sqlite.column_blob(statement, column);
+        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
+        break;
+    default:
+        break;
+    }
+    return datum;
+}
+
+dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, void *context)
+{
+    sqlite3_stmt *statement = NULL;
+    dc_status status = DC_OK;
+    int result = sqlite.prepare_v3(db->handle, sql, -1, 0, &statement, NULL);
+
+    while (result == DC_SQLITE_OK || result == DC_SQLITE_ROW) {
+        result = sqlite.step(statement);
+        if (result == DC_SQLITE_ROW && callback != NULL) {
+            dc_datum first = column_of(statement, 0);
+            dc_datum second = {.type = DC_NULL};
+
+            if (sqlite.column_count(statement) > 1) {
+                second = column_of(statement, 1);
+            }
+            status = callback(context, &first, &second);
+            if (status != DC_OK) {
+                goto done;
+            }
+        }
+    }
+    if (result != DC_SQLITE_DONE) {
+        status = fail(db, result);
+    }
+done:
+    sqlite.finalize(statement);
+    return status;
+}
+
+dc_status dc_db_execute(dc_db *db, const char *sql)
+{
+    return dc_db_query(db, sql, NULL, NULL);
+}
+
+static int is_word(const char *text, size_t size, int digits)
+{
+    size_t i;
+
+    for (i = 0; i < size; i++) {
+        char c = text[i];
+        int letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+
+        if (!letter && !(digits && c >= '0' && c <= '9')) {
+            return 0;
+        }
+    }
+    return size > 0;
+}
+
+#define DC_PRAGMA_VALUE_SIZE 64
+
+/* The value as it stands behind `PRAGMA name =`; SQL has no parameters there. */
+static int format_pragma_value(char text[DC_PRAGMA_VALUE_SIZE], const dc_datum *value)
+{
+    switch (value->type) {
+    case DC_INTEGER:
+        return snprintf(text, DC_PRAGMA_VALUE_SIZE, "%lld", (long long)value->as.integer) > 0;
+    case DC_REAL:
+        return isfinite(value->as.real) &&
+               snprintf(text, DC_PRAGMA_VALUE_SIZE, "%.17g", value->as.real) > 0;
+    case DC_TEXT:
+        return value->as.bytes.size < DC_PRAGMA_VALUE_SIZE &&
+               is_word(value->as.bytes.data, value->as.bytes.size, 1) &&
+               snprintf(text, DC_PRAGMA_VALUE_SIZE, "%.*s", (int)value->as.bytes.size,
+                        value->as.bytes.data) > 0;
+    default:
+        return 0;
+    }
+}
+
+struct pragma_comparison {
+    const dc_datum *wanted;
+    int equal;
+};
+
+static int ascii_lower(int c)
+{
+    return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+static dc_status compare_pragma(void *context, const dc_datum *current, const dc_datum *unused)
+{
+    struct pragma_comparison *comparison = context;
+    const dc_datum *wanted = comparison->wanted;
+
+    (void)unused;
+    if (current->type != wanted->type) {
+        return DC_OK;
+    }
+    if (current->type == DC_INTEGER) {
+        comparison->equal = current->as.integer == wanted->as.integer;
+    } else if (current->type == DC_TEXT &&
+               current->as.bytes.size == wanted->as.bytes.size) {
+        comparison->equal = 1;
+        for (size_t i = 0; i < current->as.bytes.size; i++) {
+            if (ascii_lower(current->as.bytes.data[i]) != ascii_lower(wanted->as.bytes.data[i])) {
+                comparison->equal = 0;
+            }
+        }
+    }
+    return DC_OK;
+}
+
+dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value)
+{
+    struct pragma_comparison comparison = {.wanted = value, .equal = 0};
+    char text[DC_PRAGMA_VALUE_SIZE];
+    char sql[2 * DC_PRAGMA_VALUE_SIZE + 16];
+    dc_status status;
+
+    if (strlen(name) >= DC_PRAGMA_VALUE_SIZE || !is_word(name, strlen(name), 0) ||
+        !format_pragma_value(text, value)) {
+        return dc_error_set(&db->error, DC_TYPE, "sqlite_%s: not a valid pragma or value", name);
+    }
+    snprintf(sql, sizeof sql, "PRAGMA %s", name);
+    status = dc_db_query(db, sql, compare_pragma, &comparison);
+    if (status == DC_OK && !comparison.equal) {
+        snprintf(sql, sizeof sql, "PRAGMA %s = %s", name, text);
+        status = dc_db_execute(db, sql);
+    }
+    return status;
+}
+
+/* --- the log ---------------------------------------------------------------------------------- */
+
+dc_status dc_db_checkpoint(dc_db *db, int *left)
+{
+    int pages = 0;
+    int copied = 0;
+    int result = sqlite.wal_checkpoint_v2(db->handle, "main", DC_SQLITE_CHECKPOINT_PASSIVE, &pages,
+                                          &copied);
+
+    if (result != DC_SQLITE_OK) {
+        return fail(db, result);
+    }
+    *left = pages > copied ? pages - copied : 0; /* both are -1 if the journal is no log */
+    return DC_OK;
+}
+
+int dc_sqlite_has_wal_reset_race(void)
+{
+    int version = sqlite.libversion_number();
+
+    if (version >= 3051003) {
+        return 0;
+    }
+    return !(version >= 3050007 && version < 3051000) && !(version >= 3044006 && version < 3045000);
+}
+
+/* --- queries ---------------------------------------------------------------------------------- */
+
+void dc_query_start(dc_query *query, dc_db *db, dc_sql sql)
+{
+    query->db = db;
+    query->parameter = 0;
+    query->statement = statement_of(db, sql, &query->result);
+}
+
+static void note_result(dc_query *query, int result)
+{
+    if (query->result == DC_SQLITE_OK) {
+        query->result = result;
+    }
+}
+
+void dc_query_bind_integer(dc_query *query, int64_t value)
+{
+    query->parameter++;
+    if (query->statement != NULL) {
+        note_result(query, sqlite.bind_int64(query->statement, query->parameter, value));
+    }
+}
+
+void dc_query_bind_real(dc_query *query, double value)
+{
+    query->parameter++;
+    if (query->statement != NULL) {
+        note_result(query, sqlite.bind_double(query->statement, query->parameter, value));
+    }
+}
+
+void dc_query_bind_text(dc_query *query, const char *text)
+{
+    dc_datum datum = {.type = DC_NULL};
+
+    if (text != NULL) {
+        datum.type = DC_TEXT;
+        datum.as.bytes.data = text;
+        datum.as.bytes.size = strlen(text);
+    }
+    dc_query_bind(query, &datum);
+}
+
+void dc_query_bind(dc_query *query, const dc_datum *value)
+{
+    const char *data = "";
+    int result = DC_SQLITE_OK;
+
+    if (value->type == DC_INTEGER) {
+        dc_query_bind_integer(query, value->as.integer);
+        return;
+    }
+    if (value->type == DC_REAL) {
+        dc_query_bind_real(query, value->as.real);
+        return;
+    }
+    query->parameter++;
+    if (query->statement == NULL) {
+        return;
+    }
+    if (value->type != DC_NULL && value->as.bytes.data != NULL) {
+        data = value->as.bytes.data; /* NULL would bind NULL rather than an empty string or blob */
+    }
+    if (value->type == DC_TEXT) {
+        result = sqlite.bind_text64(query->statement, query->parameter, data, value->as.bytes.size,
+                                    NULL, DC_SQLITE_UTF8);
+    } else if (value->type == DC_BLOB) {
+        result = sqlite.bind_blob64(query->statement, query->parameter, data, value->as.bytes.size,
+                                    NULL);
+    } else {
+        result = sqlite.bind_null(query->statement, query->parameter);
+    }
+    note_result(query, result);
+}
+
+dc_status dc_query_step(dc_query *query)
+{
+    if (query->result == DC_SQLITE_OK || query->result == DC_SQLITE_ROW) {
+        query->result = sqlite.step(query->statement);
+    }
+    if (query->result == DC_SQLITE_ROW) {
+        return DC_OK;
+    }
+    if (query->result == DC_SQLITE_DONE) {
+        return DC_NOT_FOUND;
+    }
+    return fail(query->db, query->result);
+}
+
+dc_datum dc_query_column(dc_query *query, int column)
+{
+    return column_of(query->statement, column);
+}
+
+void dc_query_end(dc_query *query)
+{
+    if (query->statement != NULL) {
+        sqlite.reset(query->statement); /* repeats the failure of the step, which is known */
+    }
+}
+
+dc_status dc_query_run(dc_query *query)
+{
+    dc_status status = dc_query_step(query);
+
+    dc_query_end(query);
+    return status == DC_NOT_FOUND ? DC_OK : status;
+}

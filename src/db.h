@@ -1,0 +1,98 @@
+/* db.h: one SQLite handle: its prepared statements, transactions, pragmas and write-ahead log.
+ *
+ * A dc_db is used by one thread at a time; the binding's sessions see to that. Functions that return
+ * a status leave the details of a failure in db->error. Ownership: the handle is borrowed from a
+ * sqlite3.Connection, unless dc_db_open opened it; the prepared statements are always ours.
+ *
+ * Because BEGIN and COMMIT are prepared when a handle is attached and kept until it is detached, the
+ * handle's memory outlives even a close() of the Connection behind our back: SQLite frees a handle
+ * only with its last statement.
+ */
+#ifndef DC_DB_H
+#define DC_DB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "record.h"
+#include "sql.h"
+#include "sqlite_api.h"
+#include "status.h"
+
+typedef struct dc_db {
+    sqlite3 *handle;                        /* NULL unless attached */
+    int owns_handle;
+    int wal_pages;                          /* pages in the log, as of this handle's last commit */
+    sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
+    dc_error error;                         /* of the last function that failed */
+} dc_db;
+
+/* Take `handle`: turn its automatic checkpoint and its busy wait off and prepare what must exist. */
+dc_status dc_db_attach(dc_db *db, sqlite3 *handle);
+/* Open the file and attach to the handle, which then is the dc_db's own. */
+dc_status dc_db_open(dc_db *db, const char *path);
+/* Finalize every statement and let go of the handle (closing it if it is our own). An open
+ * transaction on a borrowed handle is left to its owner. Safe on a zeroed dc_db. */
+void dc_db_detach(dc_db *db);
+/* The same in a forked child, for a handle that was idle when the parent forked: closing it then
+ * does not checkpoint the log, which is the parent's. */
+void dc_db_detach_inherited(dc_db *db);
+/* In a forked child, for a handle that was in a transaction: release the locks that this process believes the inherited handle has, without
+ * touching the files, and forget the handle. What it was doing goes on in the parent only. */
+void dc_db_abandon(dc_db *db);
+
+/* One attempt; DC_BUSY if another connection has the write lock. */
+dc_status dc_db_begin(dc_db *db);
+/* On DC_BUSY (a reader in the way, only without a write-ahead log) the transaction is still open: try
+ * again or roll back. On any other failure it has been rolled back. */
+dc_status dc_db_commit(dc_db *db);
+void dc_db_rollback(dc_db *db);
+/* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
+int dc_db_in_transaction(const dc_db *db);
+
+/* How long SQLite itself waits for a lock; 0 unless a user works on the Connection directly. */
+void dc_db_busy_timeout(dc_db *db, double seconds);
+
+/* Run statements that are not kept prepared and return no rows. */
+dc_status dc_db_execute(dc_db *db, const char *sql);
+
+/* Called with each row of dc_db_query: two columns at most (the second DC_NULL if there is but one),
+ * valid during the call. Anything but DC_OK ends the query and is its result. */
+typedef dc_status (*dc_db_row_callback)(void *context, const dc_datum *first,
+                                        const dc_datum *second);
+dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, void *context);
+
+/* Set a pragma, unless it has the value already. `name` must be letters and underscores, a text
+ * value letters, digits and underscores: they cannot be bound. DC_TYPE if not. */
+dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
+
+/* Copy as much of the log as possible into the database; waits for nobody, and says so with
+ * DC_BUSY if someone else is at it. *left receives the pages that remain in the log. */
+dc_status dc_db_checkpoint(dc_db *db, int *left);
+/* Whether this SQLite can lose data when checkpoints and a commit coincide, so that the caller must
+ * keep commits out during a checkpoint (3.7.0 to 3.51.2, but for 3.44.6 and 3.50.7). */
+int dc_sqlite_has_wal_reset_race(void);
+
+/* A prepared statement in use: start, bind in order, step, read columns, end. A failed bind is kept
+ * and comes back from the next step, so a chain of binds needs no checks. Bound bytes must live
+ * until the end. */
+typedef struct dc_query {
+    dc_db *db;
+    sqlite3_stmt *statement;
+    int result;    /* SQLite's code of the first failure */
+    int parameter; /* number of the parameter bound last */
+} dc_query;
+
+void dc_query_start(dc_query *query, dc_db *db, dc_sql sql);
+void dc_query_bind_integer(dc_query *query, int64_t value);
+void dc_query_bind_real(dc_query *query, double value);
+void dc_query_bind_text(dc_query *query, const char *text); /* NULL binds NULL */
+void dc_query_bind(dc_query *query, const dc_datum *value);
+/* DC_OK: there is a row; DC_NOT_FOUND: the statement is done. */
+dc_status dc_query_step(dc_query *query);
+dc_datum dc_query_column(dc_query *query, int column); /* valid until the next step */
+void dc_query_end(dc_query *query);
+/* Step to the end and end; for statements without rows. */
+dc_status dc_query_run(dc_query *query);
+
+#endif

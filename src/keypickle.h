@@ -1,0 +1,20 @@
+/* keypickle.h: the byte work behind pickled keys.
+ *
+ * A key that SQLite cannot hold natively is stored as pickletools.optimize(pickle.dumps(key)), and
+ * those bytes decide whether two keys are equal. They must therefore be the original's, byte for
+ * byte; what Python spends on making them (tens of microseconds) is what this module saves.
+ */
+#ifndef DC_KEYPICKLE_H
+#define DC_KEYPICKLE_H
+
+#include <Python.h>
+
+/* What pickletools.optimize(pickled) returns, byte for byte.
+ *
+ * `pickled` is a bytes object. Returns a strong reference to a bytes object (`pickled` itself if
+ * there is nothing to change) or NULL with an exception set. A stream that the C code does not
+ * follow, malformed ones among them, is handed to `optimize_fallback` (pickletools.optimize;
+ * borrowed), whose result or exception is then the caller's. No Python code runs otherwise. */
+PyObject *keypickle_optimize(PyObject *pickled, PyObject *optimize_fallback);
+
+#endif

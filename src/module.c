@@ -1,0 +1,354 @@
+/* module.c: the extension module diskcache._core: multi-phase initialization and module state.
+ *
+ * What belongs to the process rather than to an interpreter: the table of SQLite's functions
+ * (sqlite_api.h), the function that tells the handle behind a Connection, and the fork handlers
+ * (session.h). Everything else is in the module state (state.h).
+ */
+#include "state.h"
+
+#include <string.h>
+
+#include "args.h"
+#include "cache.h"
+#include "disk.h"
+#include "keypickle.h"
+#include "session.h"
+#include "sqlite_api.h"
+
+static struct PyModuleDef core_module;
+
+static module_state *state_of(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+module_state *state_of_type(PyTypeObject *type)
+{
+    PyObject *mro = type->tp_mro;
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro); i++) {
+        PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
+
+        if (PyType_HasFeature(base, Py_TPFLAGS_HEAPTYPE)) {
+            PyObject *module = ((PyHeapTypeObject *)base)->ht_module;
+
+            if (module != NULL && PyModule_Check(module) &&
+                PyModule_GetDef(module) == &core_module) {
+                return state_of(module);
+            }
+        }
+    }
+    Py_UNREACHABLE(); /* every type that reaches here derives from one of ours */
+}
+
+/* --- functions -------------------------------------------------------------------------------- */
+
+static int set_hook_base(hook_base *base, PyObject *const *names, int count, PyObject *type)
+{
+    base->count = count;
+    for (int i = 0; i < count; i++) {
+        PyObject *original = PyObject_GetAttr(type, names[i]);
+
+        if (original == NULL) {
+            return -1;
+        }
+        base->names[i] = names[i];
+        Py_XSETREF(base->originals[i], original);
+    }
+    return 0;
+}
+
+#define HOOK_NAME(hook, index) [index] = state->name.hook,
+
+static int set_hook_bases(module_state *state, PyObject *disk, PyObject *cache)
+{
+    PyObject *const disk_names[DISK_HOOK_COUNT] = {DISK_HOOKS(HOOK_NAME)};
+    PyObject *const cache_names[CACHE_HOOK_COUNT] = {CACHE_HOOKS(HOOK_NAME)};
+
+    return set_hook_base(&state->disk_hooks, disk_names, DISK_HOOK_COUNT, disk) < 0 ||
+                   set_hook_base(&state->cache_hooks, cache_names, CACHE_HOOK_COUNT, cache) < 0
+               ? -1
+               : 0;
+}
+
+PyDoc_STRVAR(core_register_doc,
+"_register($module, /, disk, cache, transaction, enoval, unknown)\n--\n\n"
+"Tell the module the public classes and constants, which core.py defines.\n"
+"\n"
+"Methods of `disk` and `cache` as they are now count as their own: replaced ones are called.\n");
+
+static PyObject *core_register(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
+{
+    static const args_table table = {
+        "_register", 5, 5, {"disk", "cache", "transaction", "enoval", "unknown"}};
+    module_state *state = state_of(module);
+    PyObject *values[5];
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    if (!PyType_Check(values[2]) ||
+        !PyType_IsSubtype((PyTypeObject *)values[2], state->transaction_type)) {
+        PyErr_SetString(PyExc_TypeError, "transaction must be a subclass of _core.Transaction");
+        return NULL;
+    }
+    if (set_hook_bases(state, values[0], values[1]) < 0) {
+        return NULL;
+    }
+    Py_XSETREF(state->transaction_class, (PyTypeObject *)Py_NewRef(values[2]));
+    Py_XSETREF(state->enoval, Py_NewRef(values[3]));
+    Py_XSETREF(state->unknown, Py_NewRef(values[4]));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(core_optimize_doc,
+"_optimize_pickle($module, pickled, /)\n--\n\n"
+"Return what pickletools.optimize(pickled) returns.\n"
+"\n"
+":param bytes pickled: a pickle\n"
+":raises ValueError: and what else pickletools raises for what is no pickle\n");
+
+static PyObject *core_optimize(PyObject *module, PyObject *pickled)
+{
+    if (!PyBytes_Check(pickled)) {
+        PyErr_Format(PyExc_TypeError, "pickled must be bytes, not '%.200s'",
+                     Py_TYPE(pickled)->tp_name);
+        return NULL;
+    }
+    return keypickle_optimize(pickled, state_of(module)->optimize);
+}
+
+static PyMethodDef core_methods[] = {
+    {"_register", ARGS_METHOD(core_register), core_register_doc},
+    {"_optimize_pickle", core_optimize, METH_O, core_optimize_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+/* --- initialization --------------------------------------------------------------------------- */
+
+static int intern_names(module_state *state)
+{
+#define INTERN_NAME(name_)                                                                         \
+    state->name.name_ = PyUnicode_InternFromString(#name_);                                        \
+    if (state->name.name_ == NULL) {                                                               \
+        return -1;                                                                                 \
+    }
+    STATE_NAMES(INTERN_NAME)
+#undef INTERN_NAME
+    return 0;
+}
+
+static PyObject *import_attribute(const char *module_name, const char *attribute)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *value = module != NULL ? PyObject_GetAttrString(module, attribute) : NULL;
+
+    Py_XDECREF(module);
+    return value;
+}
+
+static int import_python_functions(module_state *state)
+{
+    static const char *const error_names[SQLITE_ERROR_COUNT] = {
+#define ERROR_NAME(name) [SQLITE_ERROR_##name] = #name,
+        STATE_SQLITE_ERRORS(ERROR_NAME)
+#undef ERROR_NAME
+    };
+
+    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
+        state->sqlite_errors[i] = import_attribute("sqlite3", error_names[i]);
+        if (state->sqlite_errors[i] == NULL) {
+            return -1;
+        }
+    }
+    state->time_module = PyImport_ImportModule("time");
+    state->connect = import_attribute("sqlite3", "connect");
+    state->dumps = import_attribute("pickle", "dumps");
+    state->loads = import_attribute("pickle", "loads");
+    state->optimize = import_attribute("pickletools", "optimize");
+    state->open = import_attribute("io", "open");
+    state->join = import_attribute("os.path", "join");
+    state->getpid = import_attribute("os", "getpid");
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Bind to the SQLite behind Python's sqlite3; ImportError with one clear sentence if that fails. */
+static int bind_sqlite(void)
+{
+    PyObject *module = PyImport_ImportModule("_sqlite3");
+    PyObject *file = NULL;
+    PyObject *path = NULL;
+    dc_error error;
+    int result = -1;
+
+    if (module == NULL) {
+        return -1;
+    }
+    file = PyObject_GetAttrString(module, "__file__");
+    if (file == NULL) {
+        PyErr_Clear(); /* built into the interpreter */
+    } else if (!PyUnicode_FSConverter(file, &path)) {
+        goto done;
+    }
+    if (dc_sqlite_bind(path != NULL ? PyBytes_AS_STRING(path) : NULL, &error) != DC_OK) {
+        PyErr_SetString(PyExc_ImportError, error.message);
+        goto done;
+    }
+    result = session_module_init();
+done:
+    Py_XDECREF(path);
+    Py_XDECREF(file);
+    Py_DECREF(module);
+    return result;
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type == NULL ? -1 : PyModule_AddType(module, *type);
+}
+
+static int add_types(PyObject *module, module_state *state)
+{
+    if (add_type(module, &disk_type_spec, &state->disk_type) < 0 ||
+        add_type(module, &cache_type_spec, &state->cache_type) < 0 ||
+        add_type(module, &transaction_type_spec, &state->transaction_type) < 0 ||
+        add_type(module, &iterator_type_spec, &state->iterator_type) < 0 ||
+        add_type(module, &pin_type_spec, &state->pin_type) < 0) {
+        return -1;
+    }
+    state->Timeout = PyErr_NewExceptionWithDoc(
+        "diskcache.core.Timeout",
+        "A lock could not be had within the cache's timeout.\n"
+        "\n"
+        "Raised by bulk deletions it carries the number of items removed until then.",
+        NULL, NULL);
+    return state->Timeout == NULL ? -1 : PyModule_AddObjectRef(module, "Timeout", state->Timeout);
+}
+
+/* The statements that make a directory, for core.py: (name, statement) in order, and by policy. */
+static int add_schema(PyObject *module)
+{
+    PyObject *schema = PyTuple_New(DC_SCHEMA_COUNT);
+    PyObject *policies = PyDict_New();
+    int result = -1;
+
+    for (int i = 0; i < DC_SCHEMA_COUNT && schema != NULL; i++) {
+        PyObject *object = Py_BuildValue("ss", dc_schema[i].name, dc_schema[i].create);
+
+        if (object == NULL) {
+            goto done;
+        }
+        PyTuple_SET_ITEM(schema, i, object);
+    }
+    for (int i = 0; i < DC_POLICY_COUNT && policies != NULL; i++) {
+        PyObject *index = Py_BuildValue("zz", dc_policies[i].index, dc_policies[i].create_index);
+        int failed = index == NULL || PyDict_SetItemString(policies, dc_policies[i].name, index) < 0;
+
+        Py_XDECREF(index);
+        if (failed) {
+            goto done;
+        }
+    }
+    if (schema != NULL && policies != NULL &&
+        PyModule_AddObjectRef(module, "SCHEMA", schema) == 0 &&
+        PyModule_AddObjectRef(module, "POLICY_INDEXES", policies) == 0 &&
+        PyModule_AddStringConstant(module, "TAG_INDEX_NAME", DC_TAG_INDEX_NAME) == 0 &&
+        PyModule_AddStringConstant(module, "TAG_INDEX_CREATE", DC_TAG_INDEX_CREATE) == 0 &&
+        PyModule_AddStringConstant(module, "TAG_INDEX_DROP", DC_TAG_INDEX_DROP) == 0) {
+        result = 0;
+    }
+done:
+    Py_XDECREF(policies);
+    Py_XDECREF(schema);
+    return result;
+}
+
+static int core_exec(PyObject *module)
+{
+    module_state *state = state_of(module);
+
+    if (bind_sqlite() < 0 || intern_names(state) < 0 || import_python_functions(state) < 0 ||
+        add_types(module, state) < 0 || add_schema(module) < 0) {
+        return -1;
+    }
+    state->transaction_class = (PyTypeObject *)Py_NewRef(state->transaction_type);
+    state->enoval = Py_NewRef(Py_None);
+    state->unknown = Py_NewRef(Py_None);
+    return PyModule_AddStringConstant(module, "sqlite_version", sqlite.libversion());
+}
+
+/* Visit or clear every reference of the state: one list for both. */
+#define STATE_REFERENCES(X)                                                                        \
+    X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
+    X(transaction_class) X(Timeout) X(connect) X(time_module) X(dumps) X(loads) X(optimize)        \
+    X(open) X(join) X(getpid) X(unknown) X(enoval)
+
+static int core_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    module_state *state = state_of(module);
+
+#define VISIT_REFERENCE(member) Py_VISIT(state->member);
+    STATE_REFERENCES(VISIT_REFERENCE)
+#undef VISIT_REFERENCE
+    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
+        Py_VISIT(state->sqlite_errors[i]);
+    }
+    for (int i = 0; i < HOOK_COUNT_MAX; i++) {
+        Py_VISIT(state->disk_hooks.originals[i]);
+        Py_VISIT(state->cache_hooks.originals[i]);
+    }
+    return 0;
+}
+
+static int core_clear(PyObject *module)
+{
+    module_state *state = state_of(module);
+
+#define CLEAR_REFERENCE(member) Py_CLEAR(state->member);
+    STATE_REFERENCES(CLEAR_REFERENCE)
+#undef CLEAR_REFERENCE
+    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
+        Py_CLEAR(state->sqlite_errors[i]);
+    }
+    for (int i = 0; i < HOOK_COUNT_MAX; i++) {
+        Py_CLEAR(state->disk_hooks.originals[i]);
+        Py_CLEAR(state->cache_hooks.originals[i]);
+    }
+    return 0;
+}
+
+static void core_free(void *module)
+{
+    module_state *state = state_of(module);
+
+    core_clear(module);
+#define CLEAR_NAME(name_) Py_CLEAR(state->name.name_);
+    STATE_NAMES(CLEAR_NAME)
+#undef CLEAR_NAME
+}
+
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_exec, core_exec},
+    {0, NULL},
+};
+
+PyDoc_STRVAR(core_doc, "The native core of diskcache: Disk, Cache and transactions over SQLite.");
+
+static struct PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "diskcache._core",
+    .m_doc = core_doc,
+    .m_size = sizeof(module_state),
+    .m_methods = core_methods,
+    .m_slots = core_slots,
+    .m_traverse = core_traverse,
+    .m_clear = core_clear,
+    .m_free = core_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&core_module);
+}

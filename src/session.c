@@ -1,0 +1,638 @@
+/* session.c: see session.h.
+ *
+ * The handle behind a Connection. sqlite3_auto_extension(), a public function, calls us for every
+ * handle that is opened in the process; there we register the SQL function diskcache_handle() on it,
+ * which notes the handle that it runs on in a thread-local variable. Executing it through any
+ * sqlite3.Connection, whoever opened it, yields the sqlite3 * behind it. If the function is not
+ * there, the Connection belongs to another copy of SQLite, and sessions are opened natively instead.
+ *
+ * Waiting. A lock is held for microseconds, but for the original's processes, checkpoints and users'
+ * transactions. Sleeps begin at 20 us, grow by half, and stay at 1 ms; each is jittered so that
+ * waiters do not march in step.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+#include "convert.h"
+
+#if defined(_MSC_VER)
+#define DC_THREAD_LOCAL __declspec(thread)
+#else
+#define DC_THREAD_LOCAL _Thread_local
+#endif
+
+/* Above this mean the GIL is released around an operation: a switch of threads costs some 10 us when
+ * nobody computes, and up to 5 ms when somebody does. */
+#define SLOW_SECONDS 100e-6
+#define MEAN_WEIGHT 0.1
+
+#define FIRST_DELAY 20e-6
+#define DELAY_GROWTH 1.5
+#define LAST_DELAY 1e-3
+
+/* --- clocks and waiting ----------------------------------------------------------------------- */
+
+double session_clock(void)
+{
+    struct timespec now;
+
+#ifdef _WIN32
+    LARGE_INTEGER count, frequency;
+
+    QueryPerformanceFrequency(&frequency);
+    QueryPerformanceCounter(&count);
+    now.tv_sec = (time_t)(count.QuadPart / frequency.QuadPart);
+    now.tv_nsec = (long)(1000000000 * (count.QuadPart % frequency.QuadPart) / frequency.QuadPart);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void session_wait_start(session_wait *wait, double timeout, int forever)
+{
+    wait->deadline = session_clock() + timeout;
+    wait->delay = FIRST_DELAY;
+    wait->forever = forever;
+}
+
+/* A factor between 1/2 and 1; linear congruential, one sequence per thread. */
+static double jitter(void)
+{
+    static DC_THREAD_LOCAL uint32_t sequence;
+
+    if (sequence == 0) {
+        sequence = (uint32_t)PyThread_get_thread_ident() ^ (uint32_t)(session_clock() * 1e9);
+    }
+    sequence = sequence * 1664525u + 1013904223u;
+    return 0.5 + (double)(sequence >> 8) / (double)(1u << 25);
+}
+
+static void sleep_seconds(double seconds)
+{
+#ifdef _WIN32
+    Sleep((DWORD)ceil(seconds * 1000.0));
+#else
+    struct timespec duration;
+
+    duration.tv_sec = (time_t)seconds;
+    duration.tv_nsec = (long)((seconds - floor(seconds)) * 1e9);
+    nanosleep(&duration, NULL); /* a signal may cut it short: the caller looks at signals next */
+#endif
+}
+
+int session_wait_more(session_wait *wait)
+{
+    double left = wait->forever ? LAST_DELAY : wait->deadline - session_clock();
+    double delay = wait->delay * jitter();
+    PyThreadState *released;
+
+    if (left <= 0.0) {
+        return 0;
+    }
+    released = PyEval_SaveThread();
+    sleep_seconds(delay < left ? delay : left);
+    PyEval_RestoreThread(released);
+    wait->delay = fmin(wait->delay * DELAY_GROWTH, LAST_DELAY);
+    return PyErr_CheckSignals() < 0 ? -1 : 1;
+}
+
+/* --- the fork gate ---------------------------------------------------------------------------- */
+
+static unsigned long generation; /* written only while the process has one thread */
+
+#ifndef _WIN32
+
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
+
+static void gate_enter(void)
+{
+    pthread_rwlock_rdlock(&gate);
+}
+
+static void gate_leave(void)
+{
+    pthread_rwlock_unlock(&gate);
+}
+
+static void before_fork(void)
+{
+    pthread_rwlock_wrlock(&gate);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_rwlock_unlock(&gate);
+}
+
+static void after_fork_in_child(void)
+{
+    const pthread_rwlock_t fresh = PTHREAD_RWLOCK_INITIALIZER;
+
+    gate = fresh; /* a lock is not inherited in a state that POSIX lets the child unlock */
+    generation++;
+}
+
+#else
+
+static void gate_enter(void) {}
+static void gate_leave(void) {}
+
+#endif
+
+unsigned long session_generation(void)
+{
+    return generation;
+}
+
+session_visit session_enter_slowly(void)
+{
+    session_visit visit = {PyEval_SaveThread(), 0.0};
+
+    gate_enter();
+    return visit;
+}
+
+void session_leave_slowly(session_visit visit)
+{
+    gate_leave();
+    PyEval_RestoreThread(visit.released);
+}
+
+session_visit session_enter(Session *session)
+{
+    session_visit visit = {NULL, 0.0};
+
+    if (session->releases_gil || session->mean_seconds > SLOW_SECONDS) {
+        visit.released = PyEval_SaveThread();
+    }
+    gate_enter();
+    visit.entered = session_clock();
+    return visit;
+}
+
+void session_leave(Session *session, session_visit visit)
+{
+    double seconds = session_clock() - visit.entered;
+
+    gate_leave();
+    session->mean_seconds += MEAN_WEIGHT * (seconds - session->mean_seconds);
+    if (visit.released != NULL) {
+        PyEval_RestoreThread(visit.released);
+    }
+}
+
+/* --- the handle behind a Connection ----------------------------------------------------------- */
+
+static DC_THREAD_LOCAL sqlite3 *noted_handle;
+
+static void note_handle(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    (void)values;
+    noted_handle = sqlite.context_db_handle(context);
+    sqlite.result_int(context, 1);
+}
+
+#define HANDLE_FUNCTION "diskcache_handle"
+#define SQLITE_UTF8_DIRECT_ONLY (1 | 0x80000) /* never from a trigger, a view or a schema */
+
+static int register_handle_function(sqlite3 *handle, char **message, const void *api)
+{
+    (void)message;
+    (void)api;
+    sqlite.create_function_v2(handle, HANDLE_FUNCTION, 0, SQLITE_UTF8_DIRECT_ONLY, NULL, note_handle,
+                              NULL, NULL, NULL);
+    return DC_SQLITE_OK; /* never a reason to fail somebody's open */
+}
+
+/* The handle of any Connection on our SQLite; NULL without an exception if it is on another copy,
+ * NULL with an exception if it is closed. */
+static sqlite3 *handle_of(module_state *state, PyObject *connection)
+{
+    PyObject *cursor;
+
+    noted_handle = NULL;
+    cursor = PyObject_CallMethod(connection, "execute", "s", "SELECT " HANDLE_FUNCTION "()");
+    if (cursor == NULL) {
+        if (PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_OperationalError])) {
+            PyErr_Clear(); /* no such function */
+        }
+        return NULL;
+    }
+    Py_XDECREF(PyObject_CallMethodNoArgs(cursor, state->name.fetchall));
+    Py_DECREF(cursor);
+    return PyErr_Occurred() ? NULL : noted_handle;
+}
+
+int session_module_init(void)
+{
+    static int registered;
+
+    if (!registered) {
+#ifndef _WIN32
+        if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+#endif
+        if (sqlite.auto_extension((void (*)(void))register_handle_function) != DC_SQLITE_OK) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        registered = 1;
+    }
+    return 0;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+/* The pragmas that a session sets: the stored settings named sqlite_*. */
+typedef struct stored_pragma {
+    char name[64];
+    char text[64]; /* backs a value of type TEXT */
+    dc_datum value;
+} stored_pragma;
+
+#define PRAGMAS_MAX 32
+
+typedef struct stored_pragmas {
+    size_t count;
+    stored_pragma items[PRAGMAS_MAX];
+} stored_pragmas;
+
+static const size_t prefix_size = sizeof "sqlite_" - 1;
+
+static dc_status collect_pragma(void *context, const dc_datum *key, const dc_datum *value)
+{
+    stored_pragmas *pragmas = context;
+    stored_pragma *pragma = &pragmas->items[pragmas->count];
+    size_t size = key->as.bytes.size - prefix_size;
+
+    if (pragmas->count == PRAGMAS_MAX || size >= sizeof pragma->name ||
+        (value->type == DC_TEXT && value->as.bytes.size >= sizeof pragma->text)) {
+        return DC_OK; /* nothing that dc_db_set_pragma would take */
+    }
+    memcpy(pragma->name, key->as.bytes.data + prefix_size, size);
+    pragma->name[size] = '\0';
+    pragma->value = *value;
+    if (value->type == DC_TEXT) {
+        memcpy(pragma->text, value->as.bytes.data, value->as.bytes.size);
+        pragma->value.as.bytes.data = pragma->text;
+    }
+    pragmas->count++;
+    return DC_OK;
+}
+
+/* Set the stored pragmas. A file without settings is a new one: that is no failure. */
+static dc_status set_stored_pragmas(dc_db *db)
+{
+    stored_pragmas pragmas;
+    dc_status status;
+
+    pragmas.count = 0;
+    status = dc_db_query(db, DC_SELECT_PRAGMA_SETTINGS, collect_pragma, &pragmas);
+    if (status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR) {
+        return DC_OK;
+    }
+    for (size_t i = 0; i < pragmas.count && status == DC_OK; i++) {
+        status = dc_db_set_pragma(db, pragmas.items[i].name, &pragmas.items[i].value);
+    }
+    return status;
+}
+
+static dc_status examine_journal(void *context, const dc_datum *mode, const dc_datum *unused)
+{
+    int *is_wal = context;
+
+    (void)unused;
+    *is_wal = mode->type == DC_TEXT && mode->as.bytes.size == 3 &&
+              memcmp(mode->as.bytes.data, "wal", 3) == 0;
+    return DC_OK;
+}
+
+static dc_status examine_synchronous(void *context, const dc_datum *level, const dc_datum *unused)
+{
+    int *synchronous = context;
+
+    (void)unused;
+    *synchronous = level->type == DC_INTEGER ? (int)level->as.integer : 2;
+    return DC_OK;
+}
+
+void session_examine(Session *session)
+{
+    int is_wal = 0;
+    int synchronous = 2;
+
+    if (dc_db_query(&session->db, "PRAGMA journal_mode", examine_journal, &is_wal) != DC_OK ||
+        dc_db_query(&session->db, "PRAGMA synchronous", examine_synchronous, &synchronous) != DC_OK) {
+        is_wal = 0; /* unknown: be prepared for a slow one */
+    }
+    session->releases_gil = !is_wal || synchronous > 1;
+}
+
+static PyObject *open_connection(module_state *state, PyObject *path)
+{
+    PyObject *keywords = PyTuple_Pack(3, state->name.timeout, state->name.isolation_level,
+                                      state->name.check_same_thread);
+    PyObject *zero = PyFloat_FromDouble(0.0);
+    PyObject *connection = NULL;
+
+    if (keywords != NULL && zero != NULL) {
+        PyObject *arguments[] = {path, zero, Py_None, Py_False};
+
+        connection = PyObject_Vectorcall(state->connect, arguments, 1, keywords);
+    }
+    Py_XDECREF(zero);
+    Py_XDECREF(keywords);
+    return connection;
+}
+
+static void close_connection(module_state *state, PyObject *connection)
+{
+    PyObject *result = PyObject_CallMethodNoArgs(connection, state->name.close);
+
+    if (result == NULL) {
+        PyErr_WriteUnraisable(connection);
+    }
+    Py_XDECREF(result);
+}
+
+/* A session around a Connection of which the reference is stolen, or around a file opened natively
+ * if the Connection is on another copy of SQLite. Its pragmas are not set yet. */
+static Session *session_around(module_state *state, PyObject *connection, PyObject *path)
+{
+    Session *session = PyMem_Calloc(1, sizeof *session);
+    sqlite3 *handle = NULL;
+    PyObject *path_bytes = NULL;
+    dc_status status;
+
+    if (session == NULL) {
+        PyErr_NoMemory();
+        goto failed;
+    }
+    handle = handle_of(state, connection);
+    if (handle == NULL && PyErr_Occurred()) {
+        goto failed;
+    }
+    if (handle != NULL) {
+        session->connection = connection;
+        status = dc_db_attach(&session->db, handle);
+    } else if (path == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "_con must return a sqlite3.Connection of Python's own sqlite3 module");
+        goto failed;
+    } else {
+        close_connection(state, connection);
+        Py_CLEAR(connection);
+        if (!PyUnicode_FSConverter(path, &path_bytes)) {
+            goto failed;
+        }
+        status = dc_db_open(&session->db, PyBytes_AS_STRING(path_bytes));
+    }
+    if (status != DC_OK) {
+        convert_raise(state, status, &session->db.error);
+        goto failed;
+    }
+    Py_XDECREF(path_bytes);
+    return session;
+failed:
+    PyMem_Free(session);
+    Py_XDECREF(path_bytes);
+    Py_XDECREF(connection);
+    return NULL;
+}
+
+/* Close a session that is in no pool. Exceptions are reported as unraisable; the caller's stays. */
+static void session_free(module_state *state, Session *session)
+{
+    compat_exception current = compat_exception_take();
+    PyObject *connection = session->connection;
+
+    if (connection != NULL && !session->foreign) {
+        dc_db_rollback(&session->db);
+    }
+    dc_db_detach(&session->db);
+    if (connection != NULL && !session->foreign) {
+        close_connection(state, connection);
+    }
+    Py_XDECREF(connection);
+    PyMem_Free(session);
+    compat_exception_put(current);
+}
+
+/* --- the pool --------------------------------------------------------------------------------- */
+
+static void pool_insert(SessionPool *pool, Session *session)
+{
+    if (session->serial == 0) {
+        session->serial = ++pool->serial;
+    }
+    session->next = pool->sessions;
+    pool->sessions = session;
+}
+
+static void pool_remove(SessionPool *pool, Session *session)
+{
+    Session **link = &pool->sessions;
+
+    while (*link != NULL && *link != session) {
+        link = &(*link)->next;
+    }
+    if (*link != NULL) {
+        *link = session->next;
+    }
+}
+
+Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout)
+{
+    Session *session = NULL;
+    PyObject *connection = open_connection(state, path);
+    session_wait wait;
+    session_visit visit;
+    dc_status status;
+    int again;
+
+    if (connection != NULL) {
+        session = session_around(state, connection, path);
+    }
+    if (session == NULL) {
+        return NULL;
+    }
+    session_wait_start(&wait, timeout, 0);
+    for (;;) {
+        visit = session_enter_slowly();
+        status = set_stored_pragmas(&session->db);
+        session_leave_slowly(visit);
+        if (status != DC_BUSY) {
+            break;
+        }
+        again = session_wait_more(&wait);
+        if (again < 0) {
+            goto failed;
+        }
+        if (again == 0) {
+            break;
+        }
+    }
+    if (status != DC_OK) {
+        convert_raise(state, status, &session->db.error);
+        goto failed;
+    }
+    session_examine(session);
+    pool_insert(pool, session);
+    return session;
+failed:
+    session_free(state, session);
+    return NULL;
+}
+
+static int is_idle(const Session *session)
+{
+    return session->uses == 0 && !session->pinned;
+}
+
+static int is_own(const Session *session)
+{
+    return session->pinned && session->thread == PyThread_get_thread_ident();
+}
+
+static int is_idle_or_own(const Session *session)
+{
+    return session->uses == 0 && (!session->pinned || is_own(session));
+}
+
+static int is_any(const Session *session)
+{
+    (void)session;
+    return 1;
+}
+
+static Session *find(SessionPool *pool, int (*chosen)(const Session *))
+{
+    Session *session = pool->sessions;
+
+    while (session != NULL && !chosen(session)) {
+        session = session->next;
+    }
+    return session;
+}
+
+Session *session_idle(SessionPool *pool)
+{
+    return find(pool, is_idle);
+}
+
+Session *session_pinned(SessionPool *pool)
+{
+    return find(pool, is_own);
+}
+
+Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection)
+{
+    Session *session;
+    Session *former = session_pinned(pool);
+
+    for (session = pool->sessions; session != NULL; session = session->next) {
+        if (session->connection == connection) {
+            return session;
+        }
+    }
+    session = session_around(state, Py_NewRef(connection), NULL);
+    if (session == NULL) {
+        return NULL;
+    }
+    if (former != NULL && former->foreign) {
+        pool_remove(pool, former);
+        session_free(state, former);
+    }
+    session->foreign = 1;
+    session_examine(session);
+    session_pin(session);
+    pool_insert(pool, session);
+    return session;
+}
+
+void session_use(Session *session)
+{
+    session->uses++;
+}
+
+void session_release(SessionPool *pool, Session *session)
+{
+    session->uses--;
+    if (pool->sessions != session) {
+        pool_remove(pool, session);
+        pool_insert(pool, session);
+    }
+}
+
+void session_pin(Session *session)
+{
+    session->pinned = 1;
+    session->thread = PyThread_get_thread_ident();
+}
+
+void session_unpin(Session *session)
+{
+    session->pinned = 0;
+    dc_db_rollback(&session->db); /* what its thread began and left */
+    dc_db_busy_timeout(&session->db, 0.0);
+}
+
+/* Close the sessions that `chosen` picks. Closing calls Python, which may come back to this pool, so
+ * the search starts afresh each time. */
+static void close_chosen(module_state *state, SessionPool *pool, int (*chosen)(const Session *))
+{
+    Session *session;
+
+    while ((session = find(pool, chosen)) != NULL) {
+        pool_remove(pool, session);
+        session_free(state, session);
+    }
+}
+
+void session_close_idle(module_state *state, SessionPool *pool, int pinned_too)
+{
+    close_chosen(state, pool, pinned_too ? is_idle_or_own : is_idle);
+}
+
+void session_close_all(module_state *state, SessionPool *pool)
+{
+    close_chosen(state, pool, is_any);
+}
+
+void session_after_fork(module_state *state, SessionPool *pool)
+{
+    Session *session = pool->sessions;
+
+    pool->sessions = NULL;
+    pool->generation = generation;
+    /* First what cannot be closed, so that nothing that is closed then finds its locks. */
+    for (Session *each = session; each != NULL; each = each->next) {
+        if (each->uses > 0 || dc_db_in_transaction(&each->db)) {
+            dc_db_abandon(&each->db);
+        }
+    }
+    while (session != NULL) {
+        Session *next = session->next;
+
+        if (session->db.handle != NULL) {
+            dc_db_detach_inherited(&session->db);
+            session_free(state, session);
+        } else {
+            /* Abandoned: the Connection must never be closed, so its reference is leaked. */
+            PyMem_Free(session);
+        }
+        session = next;
+    }
+}

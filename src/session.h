@@ -1,0 +1,111 @@
+/* session.h: sessions, the pool they live in, and what a fork does to them.
+ *
+ * A Session is a sqlite3.Connection, the handle behind it and the handle's prepared statements
+ * (db.h). A pool belongs to one Cache. An operation takes an idle session and puts it back, so a
+ * cache needs as many sessions as operations overlap, which under the GIL is one or two, however many
+ * threads there are.
+ *
+ * A session is idle, in use (by an operation or an open transaction), or pinned: then it belongs to
+ * one thread, because that thread has touched `_con`, and its operations use it.
+ *
+ * Locks, in the order in which they are taken: the GIL, then the fork gate. The GIL guards the pool:
+ * importing this module turns it on in a free-threaded interpreter. The fork gate is held (shared)
+ * exactly while a thread is inside SQLite, so that a fork never copies a half-done operation.
+ *
+ * Fork. The child's first use of a pool notices the new generation: idle sessions are closed without
+ * a checkpoint, all others are abandoned (dc_db_abandon) and never freed, since closing them would
+ * roll the parent's work back in memory that both share.
+ */
+#ifndef DC_SESSION_H
+#define DC_SESSION_H
+
+#include "state.h" /* first: it includes Python.h */
+
+#include "db.h"
+
+typedef struct Session {
+    dc_db db;
+    PyObject *connection; /* strong; NULL if the handle was opened natively */
+    unsigned long serial; /* its number in the pool, never used again */
+    int uses;             /* operations and transactions that are using it */
+    int pinned;
+    unsigned long thread; /* to which it is pinned */
+    int foreign;          /* the connection was made by an overridden `_con`; closing is its affair */
+    int releases_gil;     /* may wait for the disk: not WAL, or synchronous is FULL or more */
+    double mean_seconds;  /* running estimate of the time inside SQLite per operation */
+    struct Session *next; /* in the pool */
+} Session;
+
+typedef struct SessionPool {
+    Session *sessions;        /* all of them, most recently used first */
+    unsigned long serial;     /* of the session opened last */
+    unsigned long generation; /* of the process that filled it */
+} SessionPool;
+
+/* An idle session, or NULL (without an exception). */
+Session *session_idle(SessionPool *pool);
+/* The session pinned to this thread, or NULL. */
+Session *session_pinned(SessionPool *pool);
+/* Open a session on the file `path`, waiting up to `timeout` seconds for locks. NULL with an
+ * exception. */
+Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout);
+/* The session, pinned to this thread, around a Connection that an overridden `_con` returned; NULL
+ * with an exception. */
+Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection);
+
+/* Between these two nobody else takes it, and nothing closes it. */
+void session_use(Session *session);
+void session_release(SessionPool *pool, Session *session);
+
+void session_pin(Session *session);
+void session_unpin(Session *session);
+
+/* Read again what decides about the GIL; after a pragma was set. */
+void session_examine(Session *session);
+
+/* Close the idle sessions and, with `pinned_too`, the one pinned to this thread. Those pinned to other
+ * threads and those in use stay. */
+void session_close_idle(module_state *state, SessionPool *pool, int pinned_too);
+/* Close every session: the cache is going away and no operation is under way. */
+void session_close_all(module_state *state, SessionPool *pool);
+
+/* The number of forks between this process and the first one. */
+unsigned long session_generation(void);
+/* In a forked child: drop what was inherited. Afterwards the pool is empty. */
+void session_after_fork(module_state *state, SessionPool *pool);
+
+/* --- inside SQLite --- */
+
+/* Between session_enter and session_leave a thread is inside SQLite, and does not touch Python. The
+ * GIL is released if the session's operations are slow; returns what session_leave needs. */
+typedef struct session_visit {
+    PyThreadState *released;
+    double entered;
+} session_visit;
+
+session_visit session_enter(Session *session);
+void session_leave(Session *session, session_visit visit);
+/* The same, always releasing the GIL, for what is known to take long (a checkpoint). */
+session_visit session_enter_slowly(void);
+void session_leave_slowly(session_visit visit);
+
+/* --- waiting --- */
+
+/* Waiting for a lock: short growing sleeps with the GIL released. */
+typedef struct session_wait {
+    double deadline; /* on the monotonic clock */
+    double delay;    /* of the next sleep, seconds */
+    int forever;     /* retry=True */
+} session_wait;
+
+void session_wait_start(session_wait *wait, double timeout, int forever);
+/* Sleep a little. 1: try again; 0: the time is over; -1: a signal handler raised. */
+int session_wait_more(session_wait *wait);
+
+double session_clock(void); /* monotonic, seconds */
+
+/* Register the fork handlers and the function that tells the handle behind a Connection; once per
+ * process. -1 with an exception. */
+int session_module_init(void);
+
+#endif

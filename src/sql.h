@@ -1,0 +1,139 @@
+/* sql.h: every SQL string of the engine.
+ *
+ * DC_SQL_STATEMENTS gives each statement a name and its text: the names become `enum dc_sql`, which
+ * indexes a handle's prepared statements (db.h); the texts are in dc_sql_text[]. Values are always
+ * bound, never formatted in. The schema is FORMAT.md's; string literals have single quotes, so that a
+ * SQLite without the double-quoted-string misfeature takes it.
+ */
+#ifndef DC_SQL_H
+#define DC_SQL_H
+
+/* The columns that store.c reads into a dc_row, in its order. */
+#define DC_ROW_COLUMNS "rowid, store_time, expire_time, tag, size, mode, filename, value"
+
+/* The keys that push() makes, and no others (FORMAT.md, "Queues"): ?1 and ?2 bound the range; for
+ * text ?3 is the length of prefix + '-' + 15 digits. */
+#define DC_QUEUE_OF_INTEGERS                                                                       \
+    " FROM Cache WHERE ?1 < key AND key < ?2 AND raw = 1 AND typeof(key) = 'integer' "
+#define DC_QUEUE_OF_TEXT                                                                           \
+    " FROM Cache WHERE ?1 < key AND key < ?2 AND raw = 1 AND typeof(key) = 'text'"                 \
+    " AND length(key) = ?3 AND substr(key, -15) NOT GLOB '*[^0-9]*' "
+
+/* clang-format off */
+#define DC_SQL_STATEMENTS(X)                                                                       \
+    /* transactions */                                                                             \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
+    X(COMMIT, "COMMIT")                                                                            \
+    X(ROLLBACK, "ROLLBACK")                                                                        \
+    /* one key */                                                                                  \
+    X(GET, "SELECT " DC_ROW_COLUMNS " FROM Cache WHERE key = ?1 AND raw = ?2")                     \
+    X(LOCATE, "SELECT rowid, expire_time, filename FROM Cache WHERE key = ?1 AND raw = ?2")        \
+    X(INSERT, "INSERT INTO Cache(key, raw, store_time, expire_time, access_time, access_count,"    \
+        " tag, size, mode, filename, value)"                                                       \
+        " VALUES (?1, ?2, ?3, ?4, ?3, 0, ?5, ?6, ?7, ?8, ?9)")                                     \
+    X(UPDATE, "UPDATE Cache SET store_time = ?2, expire_time = ?3, access_time = ?2,"              \
+        " access_count = 0, tag = ?4, size = ?5, mode = ?6, filename = ?7, value = ?8"             \
+        " WHERE rowid = ?1")                                                                       \
+    X(UPDATE_VALUE, "UPDATE Cache SET store_time = ?2, value = ?3 WHERE rowid = ?1")               \
+    X(UPDATE_EXPIRE_TIME, "UPDATE Cache SET expire_time = ?2 WHERE rowid = ?1")                    \
+    X(UPDATE_ACCESS_TIME, "UPDATE Cache SET access_time = ?2 WHERE rowid = ?1")                    \
+    X(UPDATE_ACCESS_COUNT, "UPDATE Cache SET access_count = access_count + 1 WHERE rowid = ?1")    \
+    X(DELETE, "DELETE FROM Cache WHERE rowid = ?1")                                                \
+    /* queues and ends */                                                                          \
+    X(INTEGERS_FRONT, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_INTEGERS                   \
+        "ORDER BY key LIMIT 1")                                                                    \
+    X(INTEGERS_BACK, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_INTEGERS                    \
+        "ORDER BY key DESC LIMIT 1")                                                               \
+    X(TEXT_FRONT, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_TEXT "ORDER BY key LIMIT 1")   \
+    X(TEXT_BACK, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_TEXT                            \
+        "ORDER BY key DESC LIMIT 1")                                                               \
+    X(FIRST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache ORDER BY rowid LIMIT 1")              \
+    X(LAST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache ORDER BY rowid DESC LIMIT 1")          \
+    /* iteration */                                                                                \
+    X(MAX_ROWID, "SELECT MAX(rowid) FROM Cache")                                                   \
+    X(KEYS_FORWARD, "SELECT rowid, key, raw FROM Cache"                                            \
+        " WHERE ?1 < rowid AND rowid < ?2 ORDER BY rowid LIMIT ?3")                                \
+    X(KEYS_BACKWARD, "SELECT rowid, key, raw FROM Cache"                                           \
+        " WHERE ?1 < rowid AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3")                           \
+    X(KEYS_LOWEST, "SELECT rowid, key, raw FROM Cache ORDER BY key, raw LIMIT ?1")                 \
+    X(KEYS_ABOVE, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) > (?1, ?2)"                  \
+        " ORDER BY key, raw LIMIT ?3")                                                             \
+    X(KEYS_HIGHEST, "SELECT rowid, key, raw FROM Cache ORDER BY key DESC, raw DESC LIMIT ?1")      \
+    X(KEYS_BELOW, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) < (?1, ?2)"                  \
+        " ORDER BY key DESC, raw DESC LIMIT ?3")                                                   \
+    /* victims: rowid and filename of the next row to go, never row ?1 */                          \
+    X(VICTIM_ANY, "SELECT rowid, filename FROM Cache WHERE rowid > ?1 ORDER BY rowid LIMIT 1")     \
+    X(VICTIM_TAGGED, "SELECT rowid, filename FROM Cache WHERE tag = ?2 AND rowid > ?1"             \
+        " ORDER BY rowid LIMIT 1")                                                                 \
+    X(VICTIM_EXPIRED, "SELECT rowid, filename FROM Cache WHERE expire_time < ?2 AND rowid <> ?1"   \
+        " ORDER BY expire_time LIMIT 1")                                                           \
+    X(VICTIM_STORED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                         \
+        " ORDER BY store_time LIMIT 1")                                                            \
+    X(VICTIM_USED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                           \
+        " ORDER BY access_time LIMIT 1")                                                           \
+    X(VICTIM_COUNTED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                        \
+        " ORDER BY access_count LIMIT 1")                                                          \
+    /* settings and sizes */                                                                       \
+    X(SETTING_GET, "SELECT value FROM Settings WHERE key = ?1")                                    \
+    X(SETTING_UPDATE, "UPDATE Settings SET value = ?2 WHERE key = ?1")                             \
+    X(SETTING_REPLACE, "INSERT OR REPLACE INTO Settings VALUES (?1, ?2)")                          \
+    X(SETTING_DEFAULT, "INSERT OR IGNORE INTO Settings VALUES (?1, ?2)")                           \
+    X(SETTING_INCREMENT, "UPDATE Settings SET value = value + 1 WHERE key = ?1")                   \
+    X(PAGE_SIZE, "PRAGMA page_size")                                                               \
+    X(PAGE_COUNT, "PRAGMA page_count")                                                             \
+    X(FREELIST_COUNT, "PRAGMA freelist_count")
+/* clang-format on */
+
+typedef enum dc_sql {
+#define DC_SQL_NAME(name, text) DC_SQL_##name,
+    DC_SQL_STATEMENTS(DC_SQL_NAME)
+#undef DC_SQL_NAME
+        DC_SQL_COUNT
+} dc_sql;
+
+extern const char *const dc_sql_text[DC_SQL_COUNT];
+
+/* The eviction policies (FORMAT.md): what orders the victims of a cull, and what a read changes. */
+typedef enum dc_policy {
+    DC_POLICY_NONE = 0,
+    DC_POLICY_LEAST_RECENTLY_STORED,
+    DC_POLICY_LEAST_RECENTLY_USED,
+    DC_POLICY_LEAST_FREQUENTLY_USED,
+    DC_POLICY_COUNT
+} dc_policy;
+
+#define DC_NO_SQL DC_SQL_COUNT
+
+typedef struct dc_policy_sql {
+    const char *name;         /* the setting's value */
+    const char *index;        /* name of the index it needs, or NULL */
+    const char *create_index; /* statement that makes it, or NULL */
+    dc_sql victim;            /* next row to cull, or DC_NO_SQL */
+    dc_sql note_access;       /* what a read writes, or DC_NO_SQL */
+} dc_policy_sql;
+
+extern const dc_policy_sql dc_policies[DC_POLICY_COUNT];
+
+/* The policy called `name`, or -1. */
+int dc_policy_find(const char *name);
+
+/* The objects that every cache directory has, in the order of their creation. */
+typedef struct dc_schema_object {
+    const char *name;
+    const char *create;
+} dc_schema_object;
+
+#define DC_SCHEMA_COUNT 9
+extern const dc_schema_object dc_schema[DC_SCHEMA_COUNT];
+
+#define DC_TAG_INDEX_NAME "Cache_tag_rowid"
+#define DC_TAG_INDEX_CREATE "CREATE INDEX IF NOT EXISTS Cache_tag_rowid ON Cache (tag, rowid)"
+#define DC_TAG_INDEX_DROP "DROP INDEX IF EXISTS Cache_tag_rowid"
+
+/* Used once in the life of a handle or a cache, so not kept prepared. */
+#define DC_SELECT_SETTINGS "SELECT key, value FROM Settings"
+#define DC_SELECT_PRAGMA_SETTINGS                                                                  \
+    "SELECT key, value FROM Settings WHERE key >= 'sqlite_' AND key < 'sqlite`' ORDER BY key"
+#define DC_SELECT_SCHEMA "SELECT name FROM sqlite_master"
+
+#endif

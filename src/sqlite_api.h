@@ -1,0 +1,145 @@
+/* sqlite_api.h: the functions of the one SQLite in this process, bound at import.
+ *
+ * Two copies of SQLite in one process that open the same file lose data: POSIX locks belong to the
+ * process, so a descriptor closed by either copy drops the other's locks. Therefore nothing here is
+ * linked or bundled. dc_sqlite_bind() looks every function up in the very library that Python's own
+ * `sqlite3` module uses, and the engine calls them through the table `sqlite`:
+ *
+ *     sqlite.step(statement)        stands for        sqlite3_step(statement)
+ *
+ * DC_SQLITE_FUNCTIONS declares the table once: return type, name without the "sqlite3_", parameters.
+ * Where <sqlite3.h> happens to be installed at build time, sqlite_api.c checks every line of it
+ * against the header's declarations.
+ *
+ * The table belongs to the process, as SQLite itself does; it is written once, under the import lock,
+ * and only read afterwards.
+ */
+#ifndef DC_SQLITE_API_H
+#define DC_SQLITE_API_H
+
+#include <stdint.h>
+
+#include "status.h"
+
+typedef struct sqlite3 sqlite3;
+typedef struct sqlite3_stmt sqlite3_stmt;
+typedef struct sqlite3_context sqlite3_context;
+typedef struct sqlite3_value sqlite3_value;
+typedef struct sqlite3_file sqlite3_file;
+
+typedef long long int dc_int64;           /* sqlite3_int64 */
+typedef unsigned long long int dc_uint64; /* sqlite3_uint64 */
+
+/* What sqlite3_bind_text and sqlite3_bind_blob take: NULL means "stays valid until reset". */
+typedef void (*dc_destructor)(void *);
+
+/* clang-format off */
+#define DC_SQLITE_FUNCTIONS(X)                                                                     \
+    X(int,            auto_extension,       (void (*)(void)))                                      \
+    X(int,            bind_blob64,          (sqlite3_stmt *, int, const void *, dc_uint64,       \
+                                             dc_destructor))                                       \
+    X(int,            bind_double,          (sqlite3_stmt *, int, double))                         \
+    X(int,            bind_int64,           (sqlite3_stmt *, int, dc_int64))                     \
+    X(int,            bind_null,            (sqlite3_stmt *, int))                                 \
+    X(int,            bind_text64,          (sqlite3_stmt *, int, const char *, dc_uint64,       \
+                                             dc_destructor, unsigned char))                        \
+    X(int,            busy_timeout,         (sqlite3 *, int))                                      \
+    X(int,            changes,              (sqlite3 *))                                           \
+    X(int,            close_v2,             (sqlite3 *))                                           \
+    X(const void *,   column_blob,          (sqlite3_stmt *, int))                                 \
+    X(int,            column_bytes,         (sqlite3_stmt *, int))                                 \
+    X(int,            column_count,         (sqlite3_stmt *))                                      \
+    X(double,         column_double,        (sqlite3_stmt *, int))                                 \
+    X(dc_int64,     column_int64,         (sqlite3_stmt *, int))                                 \
+    X(const unsigned char *, column_text,   (sqlite3_stmt *, int))                                 \
+    X(int,            column_type,          (sqlite3_stmt *, int))                                 \
+    X(sqlite3 *,      context_db_handle,    (sqlite3_context *))                                   \
+    X(int,            create_function_v2,   (sqlite3 *, const char *, int, int, void *,            \
+                                             void (*)(sqlite3_context *, int, sqlite3_value **),   \
+                                             void (*)(sqlite3_context *, int, sqlite3_value **),   \
+                                             void (*)(sqlite3_context *), void (*)(void *)))       \
+    X(int,            db_config,            (sqlite3 *, int, ...))                                 \
+    X(const char *,   errmsg,               (sqlite3 *))                                           \
+    X(int,            extended_errcode,     (sqlite3 *))                                           \
+    X(int,            file_control,         (sqlite3 *, const char *, int, void *))                \
+    X(int,            finalize,             (sqlite3_stmt *))                                      \
+    X(int,            get_autocommit,       (sqlite3 *))                                           \
+    X(dc_int64,     last_insert_rowid,    (sqlite3 *))                                           \
+    X(const char *,   libversion,           (void))                                                \
+    X(int,            libversion_number,    (void))                                                \
+    X(int,            open_v2,              (const char *, sqlite3 **, int, const char *))         \
+    X(int,            prepare_v3,           (sqlite3 *, const char *, int, unsigned int,           \
+                                             sqlite3_stmt **, const char **))                      \
+    X(int,            reset,                (sqlite3_stmt *))                                      \
+    X(void,           result_int,           (sqlite3_context *, int))                              \
+    X(int,            step,                 (sqlite3_stmt *))                                      \
+    X(int,            threadsafe,           (void))                                                \
+    X(int,            wal_autocheckpoint,   (sqlite3 *, int))                                      \
+    X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
+    X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
+                                             int), void *))
+/* clang-format on */
+
+struct dc_sqlite_api {
+#define DC_DECLARE(return_type, name, parameters) return_type(*name) parameters;
+    DC_SQLITE_FUNCTIONS(DC_DECLARE)
+#undef DC_DECLARE
+};
+
+extern struct dc_sqlite_api sqlite;
+
+/* Result codes, flags and operations used here; their values are fixed by SQLite's file-format and
+ * interface promises. */
+enum {
+    DC_SQLITE_OK = 0,
+    DC_SQLITE_ERROR = 1,
+    DC_SQLITE_BUSY = 5,
+    DC_SQLITE_LOCKED = 6,
+    DC_SQLITE_ROW = 100,
+    DC_SQLITE_DONE = 101,
+    DC_SQLITE_INTEGER = 1,
+    DC_SQLITE_FLOAT = 2,
+    DC_SQLITE_TEXT = 3,
+    DC_SQLITE_BLOB = 4,
+    DC_SQLITE_UTF8 = 1,
+    DC_SQLITE_OPEN_READWRITE = 0x2,
+    DC_SQLITE_OPEN_CREATE = 0x4,
+    DC_SQLITE_PREPARE_PERSISTENT = 0x1,
+    DC_SQLITE_CHECKPOINT_PASSIVE = 0,
+    DC_SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE = 1006,
+    DC_SQLITE_DBCONFIG_DQS_DML = 1013,
+    DC_SQLITE_FCNTL_FILE_POINTER = 7,
+    DC_SQLITE_LOCK_NONE = 0,
+    DC_SQLITE_SHM_UNLOCK = 1,
+    DC_SQLITE_SHM_SHARED = 4,
+    DC_SQLITE_SHM_EXCLUSIVE = 8,
+    DC_SQLITE_SHM_NLOCK = 8
+};
+
+/* An open file of SQLite and its methods: the public interface between SQLite and its VFS, as far as
+ * it is used here. Members not used keep their place as plain pointers. */
+typedef struct dc_io_methods {
+    int version;
+    void *close, *read, *write, *truncate, *sync, *file_size, *lock;
+    int (*unlock)(sqlite3_file *, int lock);
+    void *check_reserved_lock, *file_control, *sector_size, *device_characteristics;
+    /* from version 2 on */
+    void *shm_map;
+    int (*shm_lock)(sqlite3_file *, int offset, int count, int flags);
+    void *shm_barrier;
+    int (*shm_unmap)(sqlite3_file *, int delete_it);
+} dc_io_methods;
+
+struct sqlite3_file {
+    const dc_io_methods *methods;
+};
+
+#define DC_SQLITE_MINIMUM_VERSION 3035000
+
+/* Fill `sqlite` from the library behind the extension module file `module_path` (`_sqlite3.__file__`,
+ * or NULL if the interpreter carries it inside), else from the global scope, else from the
+ * platform's own library. All functions come from one and the same place. DC_SQLITE, with one clear
+ * sentence, if a function is missing, SQLite is older than 3.35, or it is not threadsafe. */
+dc_status dc_sqlite_bind(const char *module_path, dc_error *error);
+
+#endif

@@ -1,0 +1,116 @@
+/* state.h: the state of the module `diskcache._core` in one interpreter.
+ *
+ * Every object of ours keeps a borrowed pointer to it: the object's type holds the module, and the
+ * module the state, so it lives as long as the object. Filled by module.c; cleared with the module.
+ */
+#ifndef DC_STATE_H
+#define DC_STATE_H
+
+#include "compat.h"
+
+/* Attribute names used from C, interned once. */
+#define STATE_NAMES(X)                                                                             \
+    X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_local) X(_pin) X(_row_insert)             \
+    X(_row_update) X(_write) X(asyncio) X(check_same_thread) X(close) X(con) X(current_task)       \
+    X(execute) X(fetch) X(fetchall) X(filename) X(get) X(incr) X(isolation_level) X(key) X(pid)    \
+    X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode) X(store) X(time) X(timeout)
+
+/* The classes of sqlite3's exceptions, in the order of `enum sqlite_error`. */
+#define STATE_SQLITE_ERRORS(X)                                                                     \
+    X(DatabaseError) X(DataError) X(IntegrityError) X(InterfaceError) X(InternalError)             \
+    X(OperationalError)
+
+enum sqlite_error {
+#define STATE_ERROR_ENUM(name) SQLITE_ERROR_##name,
+    STATE_SQLITE_ERRORS(STATE_ERROR_ENUM)
+#undef STATE_ERROR_ENUM
+        SQLITE_ERROR_COUNT
+};
+
+/* Methods that a subclass, a patch or a replaced Disk may take over (DESIGN 10). Each is a bit in a
+ * mask of those that are not the base class's own. */
+#define DISK_HOOKS(X) X(put, 0) X(get, 1) X(store, 2) X(fetch, 3) X(filename, 4) X(_write, 5) X(remove, 6)
+#define CACHE_HOOKS(X)                                                                             \
+    X(get, 0) X(set, 1) X(incr, 2) X(_con, 3) X(_row_insert, 4) X(_row_update, 5) X(_cull, 6)
+
+enum { DISK_HOOK_COUNT = 7, CACHE_HOOK_COUNT = 7, HOOK_COUNT_MAX = 7 };
+
+enum disk_hook {
+#define DISK_HOOK_BIT(name, index) DISK_HOOK_##name = 1u << (index),
+    DISK_HOOKS(DISK_HOOK_BIT)
+#undef DISK_HOOK_BIT
+        DISK_HOOK_ALL = (1u << DISK_HOOK_COUNT) - 1
+};
+enum cache_hook {
+#define CACHE_HOOK_BIT(name, index) CACHE_HOOK_##name = 1u << (index),
+    CACHE_HOOKS(CACHE_HOOK_BIT)
+#undef CACHE_HOOK_BIT
+        CACHE_HOOK_WRITES = CACHE_HOOK__row_insert | CACHE_HOOK__row_update | CACHE_HOOK__cull
+};
+
+/* What a class's hooks look like when nobody has changed them. */
+typedef struct hook_base {
+    int count;
+    PyObject *names[HOOK_COUNT_MAX];     /* borrowed from state.name */
+    PyObject *originals[HOOK_COUNT_MAX]; /* what the base class has under each name */
+} hook_base;
+
+/* Which hooks of one object are changed; part of the object. Valid while its class has `version`. */
+typedef struct hook_cache {
+    unsigned int version; /* of the class, or 0 */
+    unsigned int changed; /* bits: changed on the class */
+    unsigned int patched; /* bits: set on the object itself */
+} hook_cache;
+
+typedef struct module_state {
+    PyTypeObject *disk_type;
+    PyTypeObject *cache_type;
+    PyTypeObject *transaction_type;
+    PyTypeObject *iterator_type;
+    PyTypeObject *pin_type;
+
+    PyObject *Timeout;
+    PyObject *sqlite_errors[SQLITE_ERROR_COUNT];
+
+    PyObject *connect;           /* sqlite3.connect */
+    PyObject *time_module;       /* its `time` is looked up at each use: tests patch it */
+    PyObject *dumps, *loads;     /* of pickle */
+    PyObject *optimize;          /* of pickletools: for opcodes that keypickle does not know */
+    PyObject *open;              /* of io */
+    PyObject *join;              /* of os.path */
+    PyObject *getpid;            /* of os */
+    PyObject *unknown, *enoval;  /* the constants of core.py, registered by it */
+    PyTypeObject *transaction_class; /* what transact() makes: core.py's subclass */
+
+    hook_base disk_hooks;
+    hook_base cache_hooks;
+
+    struct {
+#define STATE_NAME_MEMBER(name) PyObject *name;
+        STATE_NAMES(STATE_NAME_MEMBER)
+#undef STATE_NAME_MEMBER
+    } name;
+} module_state;
+
+/* The state of the module that defined `type` or a base of it (module.c). */
+module_state *state_of_type(PyTypeObject *type);
+
+/* The mask of the hooks of `object` that are not the base class's. Costs two comparisons unless the
+ * class has changed since the last call. */
+unsigned int hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObject *type);
+
+static inline unsigned int hooks_of(const hook_base *base, hook_cache *cache, PyObject *object)
+{
+    unsigned int version = compat_type_version(Py_TYPE(object));
+
+    if (version == 0 || version != cache->version) {
+        hooks_refresh(base, cache, Py_TYPE(object));
+    }
+    return cache->changed | cache->patched;
+}
+
+/* For tp_setattro: set the attribute, and note it if it is a hook. */
+int hooks_setattro(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name,
+                   PyObject *value);
+
+#endif

@@ -1,0 +1,848 @@
+/* store.c: the operations on the table; see store.h for the contract.
+ *
+ * Every function runs its statements to the end before it returns: no statement is left stepped.
+ * The bytes that SQLite hands out are copied into a dc_row first, because they are gone with the
+ * next step of the same statement.
+ */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+
+#include "store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* FORMAT.md, "Queues". The integer range begins at 10^14, so that a user's own small integer keys are
+ * no part of the queue. */
+#define QUEUE_LOWEST INT64_C(99999999999999)
+#define QUEUE_HIGHEST INT64_C(999999999999999)
+#define QUEUE_ORIGIN INT64_C(500000000000000)
+#define QUEUE_DIGITS 15
+
+static dc_status out_of_memory(dc_db *db)
+{
+    return dc_error_set(&db->error, DC_NO_MEMORY, "out of memory");
+}
+
+int dc_columns_alive(const dc_columns *columns, double now)
+{
+    return !columns->has_expire_time || columns->expire_time > now;
+}
+
+/* --- reading rows ----------------------------------------------------------------------------- */
+
+static size_t datum_room(const dc_datum *datum)
+{
+    return datum->type == DC_TEXT || datum->type == DC_BLOB ? datum->as.bytes.size + 1 : 0;
+}
+
+static void keep_datum(dc_row *row, dc_datum *datum)
+{
+    if (datum->type == DC_TEXT || datum->type == DC_BLOB) {
+        datum->as.bytes.data = dc_row_keep(row, datum->as.bytes.data, datum->as.bytes.size);
+    }
+}
+
+static void set_expire_time(dc_columns *columns, const dc_datum *datum)
+{
+    columns->has_expire_time = datum->type == DC_REAL || datum->type == DC_INTEGER;
+    columns->expire_time = datum->type == DC_INTEGER ? (double)datum->as.integer
+                           : datum->type == DC_REAL  ? datum->as.real
+                                                     : 0.0;
+}
+
+/* Copy DC_ROW_COLUMNS, and behind them key and raw if `with_key`. */
+static dc_status read_row(dc_query *query, int with_key, dc_row *row)
+{
+    dc_datum store_time = dc_query_column(query, 1);
+    dc_datum expire_time = dc_query_column(query, 2);
+    dc_datum tag = dc_query_column(query, 3);
+    dc_datum filename = dc_query_column(query, 6);
+    dc_datum value = dc_query_column(query, 7);
+    dc_datum key = {.type = DC_NULL};
+
+    if (with_key) {
+        key = dc_query_column(query, 8);
+    }
+    if (!dc_row_reserve(row, datum_room(&tag) + datum_room(&filename) + datum_room(&value) +
+                                 datum_room(&key))) {
+        return out_of_memory(query->db);
+    }
+    keep_datum(row, &tag);
+    keep_datum(row, &filename);
+    keep_datum(row, &value);
+    keep_datum(row, &key);
+    row->rowid = dc_query_column(query, 0).as.integer;
+    row->store_time = store_time.type == DC_REAL ? store_time.as.real : 0.0;
+    set_expire_time(&row->columns, &expire_time);
+    row->columns.tag = tag;
+    row->columns.size = dc_query_column(query, 4).as.integer;
+    row->columns.mode = dc_query_column(query, 5).as.integer;
+    row->columns.filename = filename.type == DC_TEXT ? filename.as.bytes.data : NULL;
+    row->columns.value = value;
+    row->key.datum = key;
+    row->key.raw = with_key && dc_query_column(query, 9).as.integer != 0;
+    return DC_OK;
+}
+
+/* Step once, copy the row if there is one, and end the query. */
+static dc_status read_one_row(dc_query *query, int with_key, dc_row *row)
+{
+    dc_status status = dc_query_step(query);
+
+    if (status == DC_OK) {
+        status = read_row(query, with_key, row);
+    }
+    dc_query_end(query);
+    return status;
+}
+
+static void start_with_key(dc_query *query, dc_db *db, dc_sql sql, const dc_key *key)
+{
+    dc_query_start(query, db, sql);
+    dc_query_bind(query, &key->datum);
+    dc_query_bind_integer(query, key->raw);
+}
+
+dc_status dc_store_get(dc_db *db, const dc_key *key, dc_row *row)
+{
+    dc_query query;
+
+    start_with_key(&query, db, DC_SQL_GET, key);
+    return read_one_row(&query, 0, row);
+}
+
+/* Keep a text column of the current row as `filename`. */
+static dc_status keep_filename(dc_query *query, int column, dc_row *row)
+{
+    dc_datum filename = dc_query_column(query, column);
+
+    row->columns.filename = NULL;
+    if (filename.type == DC_TEXT) {
+        if (!dc_row_reserve(row, datum_room(&filename))) {
+            return out_of_memory(query->db);
+        }
+        keep_datum(row, &filename);
+        row->columns.filename = filename.as.bytes.data;
+    }
+    return DC_OK;
+}
+
+dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row)
+{
+    dc_query query;
+    dc_datum expire_time;
+    dc_status status;
+
+    start_with_key(&query, db, DC_SQL_LOCATE, key);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        row->rowid = dc_query_column(&query, 0).as.integer;
+        expire_time = dc_query_column(&query, 1);
+        set_expire_time(&row->columns, &expire_time);
+        status = keep_filename(&query, 2, row);
+    }
+    dc_query_end(&query);
+    return status;
+}
+
+static int same_datum(const dc_datum *left, const dc_datum *right)
+{
+    if (left->type != right->type) {
+        return 0;
+    }
+    switch (left->type) {
+    case DC_INTEGER:
+        return left->as.integer == right->as.integer;
+    case DC_REAL:
+        return left->as.real == right->as.real;
+    case DC_TEXT:
+    case DC_BLOB:
+        return left->as.bytes.size == right->as.bytes.size &&
+               memcmp(left->as.bytes.data, right->as.bytes.data, left->as.bytes.size) == 0;
+    default:
+        return 1;
+    }
+}
+
+int dc_row_same(const dc_row *left, const dc_row *right)
+{
+    const char *left_name = left->columns.filename;
+    const char *right_name = right->columns.filename;
+
+    if (left->rowid != right->rowid || left->store_time != right->store_time ||
+        left->columns.mode != right->columns.mode || left->columns.size != right->columns.size ||
+        (left_name == NULL) != (right_name == NULL)) {
+        return 0;
+    }
+    return (left_name == NULL || strcmp(left_name, right_name) == 0) &&
+           same_datum(&left->columns.value, &right->columns.value);
+}
+
+/* --- writing one row -------------------------------------------------------------------------- */
+
+static void bind_expire_time(dc_query *query, const dc_columns *columns)
+{
+    const dc_datum null = {.type = DC_NULL};
+
+    if (columns->has_expire_time) {
+        dc_query_bind_real(query, columns->expire_time);
+    } else {
+        dc_query_bind(query, &null);
+    }
+}
+
+/* tag, size, mode, filename and value, in the order of both INSERT and UPDATE. */
+static void bind_content(dc_query *query, const dc_columns *columns)
+{
+    dc_query_bind(query, &columns->tag);
+    dc_query_bind_integer(query, columns->size);
+    dc_query_bind_integer(query, columns->mode);
+    dc_query_bind_text(query, columns->filename);
+    dc_query_bind(query, &columns->value);
+}
+
+dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                          int64_t *rowid)
+{
+    dc_query query;
+    dc_status status;
+
+    start_with_key(&query, db, DC_SQL_INSERT, key);
+    dc_query_bind_real(&query, now);
+    bind_expire_time(&query, columns);
+    bind_content(&query, columns);
+    status = dc_query_run(&query);
+    if (status == DC_OK) {
+        *rowid = sqlite.last_insert_rowid(db->handle);
+    }
+    return status;
+}
+
+dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now)
+{
+    dc_query query;
+
+    dc_query_start(&query, db, DC_SQL_UPDATE);
+    dc_query_bind_integer(&query, rowid);
+    dc_query_bind_real(&query, now);
+    bind_expire_time(&query, columns);
+    bind_content(&query, columns);
+    return dc_query_run(&query);
+}
+
+/* The steps of a write, or what has taken their place. */
+static dc_status insert_step(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                             const dc_rules *rules, int64_t *rowid)
+{
+    const dc_row_hooks *hooks = rules->hooks;
+
+    return hooks != NULL && hooks->insert != NULL
+               ? hooks->insert(hooks->context, key, columns, now, rowid)
+               : dc_store_insert(db, key, columns, now, rowid);
+}
+
+static dc_status update_step(dc_db *db, int64_t rowid, const dc_columns *columns, double now,
+                             const dc_rules *rules)
+{
+    const dc_row_hooks *hooks = rules->hooks;
+
+    return hooks != NULL && hooks->update != NULL
+               ? hooks->update(hooks->context, rowid, columns, now)
+               : dc_store_update(db, rowid, columns, now);
+}
+
+static dc_status cull_step(dc_db *db, double now, const dc_rules *rules, int64_t keep,
+                           dc_namelist *removed)
+{
+    const dc_row_hooks *hooks = rules->hooks;
+    int64_t count = 0;
+
+    return hooks != NULL && hooks->cull != NULL
+               ? hooks->cull(hooks->context, now)
+               : dc_store_cull(db, now, rules->cull_limit, rules, keep, removed, &count);
+}
+
+static dc_status note_removed(dc_db *db, const char *filename, dc_namelist *removed)
+{
+    if (filename != NULL && !dc_namelist_add(removed, filename)) {
+        return out_of_memory(db);
+    }
+    return DC_OK;
+}
+
+dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_namelist *removed)
+{
+    dc_query query;
+    dc_status status = note_removed(db, filename, removed);
+
+    if (status == DC_OK) {
+        dc_query_start(&query, db, DC_SQL_DELETE);
+        dc_query_bind_integer(&query, rowid);
+        status = dc_query_run(&query);
+    }
+    return status;
+}
+
+int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules)
+{
+    size_t inline_size = datum_room(&columns->value);
+    int64_t size = columns->size > 0 ? columns->size : (int64_t)inline_size - (inline_size > 0);
+
+    return rules->policy != DC_POLICY_NONE && rules->cull_limit > 0 && size > rules->size_limit;
+}
+
+dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                       int only_if_absent, const dc_rules *rules, dc_namelist *removed,
+                       int *written)
+{
+    dc_row old;
+    int64_t rowid = 0;
+    dc_status status;
+
+    *written = 0;
+    dc_row_init(&old);
+    status = dc_store_locate(db, key, &old);
+    if (status != DC_OK && status != DC_NOT_FOUND) {
+        goto done;
+    }
+    if (status == DC_OK && only_if_absent && dc_columns_alive(&old.columns, now)) {
+        goto done;
+    }
+    if (dc_columns_exceed(columns, rules)) {
+        status = status == DC_NOT_FOUND
+                     ? DC_OK
+                     : dc_store_delete(db, old.rowid, old.columns.filename, removed);
+        goto done;
+    }
+    if (status == DC_NOT_FOUND) {
+        status = insert_step(db, key, columns, now, rules, &rowid);
+    } else {
+        rowid = old.rowid;
+        status = note_removed(db, old.columns.filename, removed);
+        if (status == DC_OK) {
+            status = update_step(db, rowid, columns, now, rules);
+        }
+    }
+    if (status == DC_OK) {
+        *written = 1;
+        status = cull_step(db, now, rules, rowid, removed);
+    }
+done:
+    dc_row_clear(&old);
+    return status;
+}
+
+dc_status dc_store_touch(dc_db *db, const dc_key *key, const dc_columns *expire, double now)
+{
+    dc_query query;
+    dc_row row;
+    dc_status status;
+
+    dc_row_init(&row);
+    status = dc_store_locate(db, key, &row);
+    if (status == DC_OK && !dc_columns_alive(&row.columns, now)) {
+        status = DC_NOT_FOUND;
+    }
+    if (status == DC_OK) {
+        dc_query_start(&query, db, DC_SQL_UPDATE_EXPIRE_TIME);
+        dc_query_bind_integer(&query, row.rowid);
+        bind_expire_time(&query, expire);
+        status = dc_query_run(&query);
+    }
+    dc_row_clear(&row);
+    return status;
+}
+
+dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *sum)
+{
+    int integers = left->type == DC_INTEGER && right->type == DC_INTEGER;
+
+    if ((left->type != DC_INTEGER && left->type != DC_REAL) ||
+        (right->type != DC_INTEGER && right->type != DC_REAL)) {
+        return DC_TYPE;
+    }
+    if (integers) {
+        int64_t a = left->as.integer;
+        int64_t b = right->as.integer;
+
+        if ((b > 0 && a > INT64_MAX - b) || (b < 0 && a < INT64_MIN - b)) {
+            return DC_OVERFLOW;
+        }
+        sum->type = DC_INTEGER;
+        sum->as.integer = a + b;
+    } else {
+        double a = left->type == DC_REAL ? left->as.real : (double)left->as.integer;
+        double b = right->type == DC_REAL ? right->as.real : (double)right->as.integer;
+
+        sum->type = DC_REAL;
+        sum->as.real = a + b;
+        if (sum->as.real != sum->as.real) { /* NaN: SQLite would store NULL */
+            return DC_OVERFLOW;
+        }
+    }
+    return DC_OK;
+}
+
+dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, double now)
+{
+    dc_sql sql = dc_policies[policy].note_access;
+    dc_query query;
+
+    if (sql == DC_NO_SQL) {
+        return DC_OK;
+    }
+    dc_query_start(&query, db, sql);
+    dc_query_bind_integer(&query, rowid);
+    if (sql == DC_SQL_UPDATE_ACCESS_TIME) {
+        dc_query_bind_real(&query, now);
+    }
+    return dc_query_run(&query);
+}
+
+dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta,
+                             const dc_columns *initial, double now, const dc_rules *rules,
+                             dc_namelist *removed, dc_datum *sum, int *created)
+{
+    dc_query query;
+    dc_row row;
+    dc_status status;
+
+    *created = 0;
+    dc_row_init(&row);
+    status = dc_store_get(db, key, &row);
+    if (status == DC_NOT_FOUND || (status == DC_OK && !dc_columns_alive(&row.columns, now))) {
+        if (initial == NULL) {
+            status = DC_NOT_FOUND;
+            goto done;
+        }
+        status = dc_store_set(db, key, initial, now, 0, rules, removed, created);
+        goto done;
+    }
+    if (status != DC_OK) {
+        goto done;
+    }
+    status = row.columns.mode == DC_MODE_RAW && row.columns.filename == NULL
+                 ? dc_datum_add(&row.columns.value, delta, sum)
+                 : DC_TYPE;
+    if (status == DC_OK) {
+        dc_query_start(&query, db, DC_SQL_UPDATE_VALUE);
+        dc_query_bind_integer(&query, row.rowid);
+        dc_query_bind_real(&query, now);
+        dc_query_bind(&query, sum);
+        status = dc_query_run(&query);
+    }
+    if (status == DC_OK) {
+        status = dc_store_note_access(db, rules->policy, row.rowid, now);
+    }
+done:
+    dc_row_clear(&row);
+    return status;
+}
+
+/* --- queues and ends -------------------------------------------------------------------------- */
+
+/* Write prefix + '-' + `number` with 15 digits into memory of prefix_size + 32 bytes. */
+static size_t format_queue_key(char *text, const dc_queue *queue, int64_t number)
+{
+    memcpy(text, queue->prefix, queue->prefix_size);
+    return queue->prefix_size + (size_t)snprintf(text + queue->prefix_size, 32, "-%015lld",
+                                                 (long long)number);
+}
+
+static dc_datum text_datum(const char *data, size_t size)
+{
+    dc_datum datum = {.type = DC_TEXT};
+
+    datum.as.bytes.data = data;
+    datum.as.bytes.size = size;
+    return datum;
+}
+
+dc_status dc_store_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *row)
+{
+    dc_query query;
+    dc_datum low_text;
+    dc_datum high_text;
+    char *low = NULL;
+    char *high;
+    dc_status status;
+
+    if (queue->prefix == NULL) {
+        dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_INTEGERS_FRONT : DC_SQL_INTEGERS_BACK);
+        dc_query_bind_integer(&query, QUEUE_LOWEST);
+        dc_query_bind_integer(&query, QUEUE_HIGHEST);
+        return read_one_row(&query, 1, row);
+    }
+    low = malloc(2 * (queue->prefix_size + 32));
+    if (low == NULL) {
+        return out_of_memory(db);
+    }
+    high = low + queue->prefix_size + 32;
+    low_text = text_datum(low, format_queue_key(low, queue, 0));
+    high_text = text_datum(high, format_queue_key(high, queue, QUEUE_HIGHEST));
+    dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_TEXT_FRONT : DC_SQL_TEXT_BACK);
+    dc_query_bind(&query, &low_text);
+    dc_query_bind(&query, &high_text);
+    dc_query_bind_integer(&query, (int64_t)queue->prefix_length + 1 + QUEUE_DIGITS);
+    status = read_one_row(&query, 1, row);
+    free(low);
+    return status;
+}
+
+dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
+                            dc_error *error)
+{
+    const dc_datum *last = &row->key.datum;
+    int64_t number = QUEUE_ORIGIN;
+
+    if (!empty) {
+        number = last->type == DC_INTEGER
+                     ? last->as.integer
+                     : strtoll(last->as.bytes.data + last->as.bytes.size - QUEUE_DIGITS, NULL, 10);
+        number += side == DC_BACK ? 1 : -1;
+    }
+    row->key.raw = 1;
+    if (queue->prefix == NULL) {
+        row->key.datum.type = DC_INTEGER;
+        row->key.datum.as.integer = number;
+        return DC_OK;
+    }
+    if (!dc_row_reserve(row, queue->prefix_size + 32)) {
+        return dc_error_set(error, DC_NO_MEMORY, "out of memory");
+    }
+    row->key.datum = text_datum(row->memory, format_queue_key(row->memory, queue, number));
+    return DC_OK;
+}
+
+dc_status dc_store_push(dc_db *db, const dc_queue *queue, dc_side side, const dc_columns *columns,
+                        double now, const dc_rules *rules, dc_namelist *removed, dc_row *row,
+                        int *written)
+{
+    int64_t rowid = 0;
+    dc_status status;
+
+    *written = 0;
+    if (dc_columns_exceed(columns, rules)) {
+        return DC_OK;
+    }
+    status = dc_store_queue_end(db, queue, side, row);
+    if (status == DC_OK || status == DC_NOT_FOUND) {
+        status = dc_queue_next_key(queue, side, status == DC_NOT_FOUND, row, &db->error);
+    }
+    if (status == DC_OK) {
+        status = insert_step(db, &row->key, columns, now, rules, &rowid);
+    }
+    if (status == DC_OK) {
+        *written = 1;
+        status = cull_step(db, now, rules, rowid, removed);
+    }
+    return status;
+}
+
+dc_status dc_store_end(dc_db *db, int last, dc_row *row)
+{
+    dc_query query;
+
+    dc_query_start(&query, db, last ? DC_SQL_LAST : DC_SQL_FIRST);
+    return read_one_row(&query, 1, row);
+}
+
+/* --- many rows -------------------------------------------------------------------------------- */
+
+/* Delete the row that `sql` names (with its ?1 and, unless DC_NULL, ?2); DC_NOT_FOUND if none. */
+static dc_status delete_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_datum *parameter,
+                               dc_namelist *removed, dc_row *row)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, sql);
+    dc_query_bind_integer(&query, rowid);
+    if (parameter->type != DC_NULL) {
+        dc_query_bind(&query, parameter);
+    }
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        row->rowid = dc_query_column(&query, 0).as.integer;
+        status = keep_filename(&query, 1, row);
+    }
+    dc_query_end(&query);
+    if (status == DC_OK) {
+        status = dc_store_delete(db, row->rowid, row->columns.filename, removed);
+    }
+    return status;
+}
+
+dc_status dc_store_cull(dc_db *db, double now, int64_t limit, const dc_rules *rules, int64_t keep,
+                        dc_namelist *removed, int64_t *count)
+{
+    const dc_datum null = {.type = DC_NULL};
+    const dc_datum time = {.type = DC_REAL, .as.real = now};
+    dc_sql by_policy = dc_policies[rules->policy].victim;
+    int64_t left = limit;
+    int64_t volume = 0;
+    dc_row row;
+    dc_status status = DC_OK;
+
+    dc_row_init(&row);
+    while (left > 0 && status == DC_OK) {
+        status = delete_victim(db, DC_SQL_VICTIM_EXPIRED, keep, &time, removed, &row);
+        left -= status == DC_OK;
+    }
+    if (status == DC_NOT_FOUND) {
+        status = DC_OK;
+    }
+    while (left > 0 && status == DC_OK && by_policy != DC_NO_SQL) {
+        status = dc_store_volume(db, 0, &volume);
+        if (status != DC_OK || volume < rules->size_limit) {
+            break;
+        }
+        status = delete_victim(db, by_policy, keep, &null, removed, &row);
+        left -= status == DC_OK;
+    }
+    dc_row_clear(&row);
+    *count += limit > left ? limit - left : 0;
+    return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+static double monotonic_seconds(void)
+{
+    struct timespec now;
+
+#ifdef _WIN32
+    timespec_get(&now, TIME_UTC);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+#define SWEEP_CLOCK_INTERVAL 8 /* rows between two looks at the clock */
+
+dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist *removed,
+                         int64_t *count, int *done)
+{
+    double deadline = monotonic_seconds() + seconds;
+    int64_t volume = 0;
+    dc_status status = DC_OK;
+    dc_row row;
+
+    *done = 0;
+    dc_row_init(&row);
+    for (int i = 1; status == DC_OK; i++) {
+        if (sweep->stop_volume >= 0) {
+            status = dc_store_volume(db, 0, &volume);
+            if (status != DC_OK || volume <= sweep->stop_volume) {
+                *done = status == DC_OK;
+                break;
+            }
+        }
+        status = delete_victim(db, sweep->victim, sweep->after, &sweep->parameter, removed, &row);
+        if (status == DC_OK) {
+            sweep->after = sweep->ascending ? row.rowid : sweep->after;
+            *count += 1;
+        }
+        if (i % SWEEP_CLOCK_INTERVAL == 0 && monotonic_seconds() > deadline) {
+            break;
+        }
+    }
+    if (status == DC_NOT_FOUND) {
+        *done = 1;
+        status = DC_OK;
+    }
+    dc_row_clear(&row);
+    return status;
+}
+
+/* --- iteration -------------------------------------------------------------------------------- */
+
+void dc_key_page_clear(dc_key_page *page)
+{
+    free(page->memory);
+    memset(page, 0, sizeof *page);
+}
+
+/* Copy a key into the page; its bytes are addressed by offset until the page is complete. */
+static int page_add(dc_key_page *page, int64_t rowid, dc_datum key, int raw, size_t *offset)
+{
+    size_t size = datum_room(&key);
+
+    if (page->capacity - page->used < size) {
+        size_t capacity = 2 * page->capacity + size + 1024;
+        char *memory = realloc(page->memory, capacity);
+
+        if (memory == NULL) {
+            return 0;
+        }
+        page->memory = memory;
+        page->capacity = capacity;
+    }
+    *offset = page->used;
+    if (size > 1) {
+        memcpy(page->memory + page->used, key.as.bytes.data, size - 1);
+    }
+    page->used += size;
+    page->rowids[page->count] = rowid;
+    page->keys[page->count].datum = key;
+    page->keys[page->count].raw = raw;
+    page->count++;
+    return 1;
+}
+
+dc_status dc_store_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
+                        const dc_key *previous, dc_key_page *page)
+{
+    const dc_sql by_rowid[] = {DC_SQL_KEYS_FORWARD, DC_SQL_KEYS_BACKWARD};
+    const dc_sql first[] = {DC_SQL_KEYS_LOWEST, DC_SQL_KEYS_HIGHEST};
+    const dc_sql next[] = {DC_SQL_KEYS_ABOVE, DC_SQL_KEYS_BELOW};
+    size_t offsets[DC_KEY_PAGE_SIZE];
+    dc_query query;
+    dc_status status;
+
+    if (order == DC_BY_ROWID || order == DC_BY_ROWID_DOWN) {
+        dc_query_start(&query, db, by_rowid[order == DC_BY_ROWID_DOWN]);
+        dc_query_bind_integer(&query, low);
+        dc_query_bind_integer(&query, high);
+    } else if (previous == NULL) {
+        dc_query_start(&query, db, first[order == DC_BY_KEY_DOWN]);
+    } else {
+        start_with_key(&query, db, next[order == DC_BY_KEY_DOWN], previous);
+    }
+    dc_query_bind_integer(&query, DC_KEY_PAGE_SIZE);
+    page->count = 0;
+    page->used = 0;
+    status = dc_query_step(&query);
+    while (status == DC_OK && page->count < DC_KEY_PAGE_SIZE) {
+        if (!page_add(page, dc_query_column(&query, 0).as.integer, dc_query_column(&query, 1),
+                      dc_query_column(&query, 2).as.integer != 0, &offsets[page->count])) {
+            status = out_of_memory(db);
+            break;
+        }
+        status = dc_query_step(&query);
+    }
+    dc_query_end(&query);
+    for (size_t i = 0; i < page->count; i++) {
+        dc_datum *key = &page->keys[i].datum;
+
+        if (key->type == DC_TEXT || key->type == DC_BLOB) {
+            key->as.bytes.data = page->memory + offsets[i];
+        }
+    }
+    return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+dc_status dc_store_max_rowid(dc_db *db, int64_t *rowid)
+{
+    dc_query query;
+    dc_datum maximum;
+    dc_status status;
+
+    dc_query_start(&query, db, DC_SQL_MAX_ROWID);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        maximum = dc_query_column(&query, 0);
+        *rowid = maximum.as.integer;
+        status = maximum.type == DC_INTEGER ? DC_OK : DC_NOT_FOUND;
+    }
+    dc_query_end(&query);
+    return status;
+}
+
+/* --- settings, statistics, sizes -------------------------------------------------------------- */
+
+dc_status dc_store_setting(dc_db *db, const char *name, dc_row *row)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, DC_SQL_SETTING_GET);
+    dc_query_bind_text(&query, name);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        dc_datum value = dc_query_column(&query, 0);
+
+        if (!dc_row_reserve(row, datum_room(&value))) {
+            status = out_of_memory(db);
+        } else {
+            keep_datum(row, &value);
+            row->columns.value = value;
+        }
+    }
+    dc_query_end(&query);
+    return status;
+}
+
+dc_status dc_store_setting_integer(dc_db *db, const char *name, int64_t *value)
+{
+    dc_row row;
+    dc_status status;
+
+    dc_row_init(&row);
+    status = dc_store_setting(db, name, &row);
+    if (status == DC_OK) {
+        const dc_datum *datum = &row.columns.value;
+
+        *value = datum->type == DC_INTEGER ? datum->as.integer
+                 : datum->type == DC_REAL  ? (int64_t)datum->as.real
+                                           : 0;
+    }
+    dc_row_clear(&row);
+    return status;
+}
+
+dc_status dc_store_set_setting(dc_db *db, dc_sql sql, const char *name, const dc_datum *value)
+{
+    dc_query query;
+
+    dc_query_start(&query, db, sql);
+    dc_query_bind_text(&query, name);
+    dc_query_bind(&query, value);
+    return dc_query_run(&query);
+}
+
+dc_status dc_store_count_lookup(dc_db *db, int hit)
+{
+    dc_query query;
+
+    dc_query_start(&query, db, DC_SQL_SETTING_INCREMENT);
+    dc_query_bind_text(&query, hit ? "hits" : "misses");
+    return dc_query_run(&query);
+}
+
+/* The single integer that a pragma answers with. */
+static dc_status pragma_integer(dc_db *db, dc_sql sql, int64_t *value)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, sql);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        *value = dc_query_column(&query, 0).as.integer;
+    }
+    dc_query_end(&query);
+    return status;
+}
+
+dc_status dc_store_volume(dc_db *db, int free_pages, int64_t *volume)
+{
+    int64_t page_size = 0;
+    int64_t pages = 0;
+    int64_t unused = 0;
+    int64_t files = 0;
+    dc_status status = pragma_integer(db, DC_SQL_PAGE_SIZE, &page_size);
+
+    if (status == DC_OK) {
+        status = pragma_integer(db, DC_SQL_PAGE_COUNT, &pages);
+    }
+    if (status == DC_OK && !free_pages) {
+        status = pragma_integer(db, DC_SQL_FREELIST_COUNT, &unused);
+    }
+    if (status == DC_OK) {
+        status = dc_store_setting_integer(db, "size", &files);
+    }
+    *volume = page_size * (pages - unused) + files;
+    return status;
+}

@@ -1,0 +1,158 @@
+/* store.h: the operations of a cache, in terms of keys, columns and rows.
+ *
+ * Each function is one step inside a transaction that the caller has begun (reads also work outside
+ * one), and never waits. Writes take the same shape as the original's, so that both can work on one
+ * directory at the same time. Nothing here touches value files: names of files that are no longer
+ * referred to are appended to `removed`, and the caller removes them once the outermost transaction
+ * has been committed. A name is appended before its row goes, so running out of memory loses nothing.
+ *
+ * Expiry: a row with an expire_time is alive while expire_time > now.
+ */
+#ifndef DC_STORE_H
+#define DC_STORE_H
+
+#include "db.h"
+#include "record.h"
+
+/* Steps of a write that a subclass of Cache has taken over; a NULL member is not. They are called
+ * between statements, and return DC_CALLBACK if they failed and know why themselves. */
+typedef struct dc_row_hooks {
+    void *context;
+    dc_status (*insert)(void *context, const dc_key *key, const dc_columns *columns, double now,
+                        int64_t *rowid);
+    dc_status (*update)(void *context, int64_t rowid, const dc_columns *columns, double now);
+    dc_status (*cull)(void *context, double now);
+} dc_row_hooks;
+
+/* How a write behaves: a copy of the cache's settings at the time of the operation. */
+typedef struct dc_rules {
+    dc_policy policy;
+    int64_t size_limit; /* bytes */
+    int64_t cull_limit; /* rows that one write may cull; 0: writes never cull */
+    const dc_row_hooks *hooks; /* or NULL */
+} dc_rules;
+
+typedef enum dc_side { DC_FRONT = 0, DC_BACK } dc_side;
+
+/* A queue: the keys that push() makes under one prefix. */
+typedef struct dc_queue {
+    const char *prefix; /* UTF-8, or NULL for the queue of integer keys */
+    size_t prefix_size;
+    size_t prefix_length; /* characters */
+} dc_queue;
+
+int dc_columns_alive(const dc_columns *columns, double now);
+
+/* --- one key --- */
+
+/* Fill the row (without its key) whatever its expiry; DC_NOT_FOUND. */
+dc_status dc_store_get(dc_db *db, const dc_key *key, dc_row *row);
+
+/* The same, but only rowid, expire_time and filename; DC_NOT_FOUND. */
+dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row);
+
+/* Insert a row; *rowid receives its number. */
+dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                          int64_t *rowid);
+dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now);
+
+/* Insert or update, then cull. An item larger than size_limit is not kept (nor its predecessor) while
+ * culling is on. With `only_if_absent` a row that is alive stays. *written tells whether the new
+ * columns, and so their file, are now in the table. */
+dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                       int only_if_absent, const dc_rules *rules, dc_namelist *removed,
+                       int *written);
+
+/* Whether a write of these columns would be refused: see dc_store_set. */
+int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules);
+
+/* Give a living row another expire_time; DC_NOT_FOUND. */
+dc_status dc_store_touch(dc_db *db, const dc_key *key, const dc_columns *expire, double now);
+
+/* Add `delta` (DC_INTEGER or DC_REAL) to a value; an absent or expired one becomes `initial`, unless
+ * that is NULL (DC_NOT_FOUND). *sum receives the result where the row was there; *created tells that
+ * `initial` was used. DC_TYPE if the value is no number, DC_OVERFLOW: in both cases nothing changes. */
+dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta,
+                             const dc_columns *initial, double now, const dc_rules *rules,
+                             dc_namelist *removed, dc_datum *sum, int *created);
+
+/* left + right, integers or reals; DC_OVERFLOW, DC_TYPE. */
+dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *sum);
+
+/* Delete a row and note its file; `filename` may be NULL. */
+dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_namelist *removed);
+
+/* Whether two rows read at different times are one and the same unchanged row. */
+int dc_row_same(const dc_row *left, const dc_row *right);
+
+/* --- queues and ends --- */
+
+/* Fill the row, key included, at that side of the queue; DC_NOT_FOUND. */
+dc_status dc_store_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *row);
+/* Insert beyond that side, then cull; `row->key` receives the new key. *written as in dc_store_set. */
+dc_status dc_store_push(dc_db *db, const dc_queue *queue, dc_side side, const dc_columns *columns,
+                        double now, const dc_rules *rules, dc_namelist *removed, dc_row *row,
+                        int *written);
+/* The key before or behind the one in `row` (as dc_store_queue_end left it), or a queue's first. */
+dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
+                            dc_error *error);
+/* Fill the row, key included, that was inserted first (or last); DC_NOT_FOUND. */
+dc_status dc_store_end(dc_db *db, int last, dc_row *row);
+
+/* --- many rows --- */
+
+/* Delete up to `limit` rows that have expired, then while the volume is not below size_limit up to
+ * what is left of it by policy; never row `keep`. *count is increased by the rows deleted. */
+dc_status dc_store_cull(dc_db *db, double now, int64_t limit, const dc_rules *rules, int64_t keep,
+                        dc_namelist *removed, int64_t *count);
+
+/* What a bulk deletion goes through, in portions. */
+typedef struct dc_sweep {
+    dc_sql victim;      /* one of DC_SQL_VICTIM_*, its ?1 a rowid */
+    int ascending;      /* ?1 is the last rowid deleted, rather than a constant */
+    int64_t after;      /* rowid */
+    dc_datum parameter; /* ?2, or DC_NULL */
+    int64_t stop_volume; /* stop when the volume is at most this; negative: never */
+} dc_sweep;
+
+/* Delete until nothing is left to (*done = 1) or `seconds` have passed. */
+dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist *removed,
+                         int64_t *count, int *done);
+
+/* --- iteration --- */
+
+/* A portion of keys with their rowids. Zero-initialize. */
+#define DC_KEY_PAGE_SIZE 100
+
+typedef struct dc_key_page {
+    size_t count;
+    int64_t rowids[DC_KEY_PAGE_SIZE];
+    dc_key keys[DC_KEY_PAGE_SIZE]; /* bytes are in `memory` */
+    char *memory;                  /* owned */
+    size_t used;
+    size_t capacity;
+} dc_key_page;
+
+void dc_key_page_clear(dc_key_page *page);
+
+typedef enum dc_order { DC_BY_ROWID, DC_BY_ROWID_DOWN, DC_BY_KEY, DC_BY_KEY_DOWN } dc_order;
+
+/* The next keys in order: behind `low` and before `high` by rowid, behind `previous` by key (the
+ * first ones if that is NULL). An empty page is the end. */
+dc_status dc_store_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
+                        const dc_key *previous, dc_key_page *page);
+dc_status dc_store_max_rowid(dc_db *db, int64_t *rowid); /* DC_NOT_FOUND if empty */
+
+/* --- settings, statistics, sizes --- */
+
+dc_status dc_store_setting(dc_db *db, const char *name, dc_row *row); /* into row->columns.value */
+dc_status dc_store_setting_integer(dc_db *db, const char *name, int64_t *value);
+dc_status dc_store_set_setting(dc_db *db, dc_sql sql, const char *name, const dc_datum *value);
+dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, double now);
+dc_status dc_store_count_lookup(dc_db *db, int hit);
+
+/* Bytes used: the database's pages and the value files; `free_pages` says whether pages on the free
+ * list count too. */
+dc_status dc_store_volume(dc_db *db, int free_pages, int64_t *volume);
+
+#endif

@@ -1,0 +1,152 @@
+"""Fixtures of the whole suite, and the guard that lets no test hang."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from consistency import stored_filenames, value_files, write_at_once
+from interpreter import Clock, Interpreter
+
+import diskcache
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(diskcache.__file__).resolve().parent.parent
+LONGEST_TEST = 60  # Seconds; a test that takes longer hangs.
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that hangs; end the run, with all stacks, if even that does not stop it."""
+
+    def fail(*_: object) -> None:
+        pytest.fail(f'{item.nodeid} hangs')
+
+    if hasattr(signal, 'SIGALRM') and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, fail)
+        signal.alarm(LONGEST_TEST)
+        faulthandler.dump_traceback_later(2 * LONGEST_TEST, exit=True)
+    try:
+        return (yield)
+    finally:
+        if hasattr(signal, 'SIGALRM'):
+            signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    """The path of a cache directory that does not exist yet."""
+    return str(tmp_path / 'cache')
+
+
+@pytest.fixture
+def cache(directory: str) -> Iterator[diskcache.Cache]:
+    """A Cache with the default settings in `directory`."""
+    with diskcache.Cache(directory) as cache:
+        yield cache
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time as diskcache sees it, which stands still but for `clock.tick(seconds)`."""
+    clock = Clock()
+    monkeypatch.setattr(time, 'time', clock)
+    return clock
+
+
+@pytest.fixture(scope='session')
+def original_package() -> Path:
+    """The directory in which the original diskcache is installed."""
+    path = Path(os.environ.get('DISKCACHE_ORIGINAL', ROOT / '.original'))
+    if not (path / 'diskcache' / 'core.py').exists():
+        pytest.fail(
+            f'the original diskcache is not installed in {path}: run `make test`, which installs'
+            ' it, or set DISKCACHE_ORIGINAL to the directory that contains it'
+        )
+    return path
+
+
+@pytest.fixture(scope='session')
+def start_interpreter() -> Iterator[Callable[[], Interpreter]]:
+    """A function that starts one more process with this package; all end with the session."""
+    started: list[Interpreter] = []
+
+    def start() -> Interpreter:
+        started.append(Interpreter(PACKAGE))
+        return started[-1]
+
+    yield start
+    for interpreter in started:
+        interpreter.close()
+
+
+@pytest.fixture(scope='session')
+def shared_interpreters() -> Iterator[dict[str, Interpreter]]:
+    """The processes that last for the session, by name."""
+    interpreters: dict[str, Interpreter] = {}
+    yield interpreters
+    for interpreter in interpreters.values():
+        interpreter.close()
+
+
+def interpreter_alive(
+    interpreters: dict[str, Interpreter], name: str, package: Path
+) -> Interpreter:
+    """Return the process called `name`, a new one if a test before has killed it."""
+    if name not in interpreters or interpreters[name].process.poll() is not None:
+        interpreters[name] = Interpreter(package)
+    return interpreters[name]
+
+
+@pytest.fixture
+def other(shared_interpreters: dict[str, Interpreter]) -> Interpreter:
+    """Another process, with this package."""
+    return interpreter_alive(shared_interpreters, 'other', PACKAGE)
+
+
+@pytest.fixture
+def original(shared_interpreters: dict[str, Interpreter], original_package: Path) -> Interpreter:
+    """Another process, with the original package."""
+    return interpreter_alive(shared_interpreters, 'original', original_package)
+
+
+@pytest.fixture
+def alone(start_interpreter: Callable[[], Interpreter]) -> Iterator[Interpreter]:
+    """A process of this test's own, for signals, forks and limits of resources."""
+    with start_interpreter() as interpreter:
+        yield interpreter
+
+
+@pytest.fixture
+def locked(directory: str) -> Callable[[], contextmanager]:
+    """A context in which another connection holds the write lock of `directory`."""
+
+    @contextmanager
+    def lock(statement: str = 'BEGIN IMMEDIATE') -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(f'{directory}/cache.db', isolation_level=None)) as con:
+            con.execute(statement)
+            yield con
+            con.execute('ROLLBACK')
+
+    return lock
+
+
+@pytest.fixture
+def assert_intact(other: Interpreter) -> Callable[[diskcache.Cache], None]:
+    """The assertion that nothing of a cache is lost, locked or orphaned."""
+
+    def assert_intact(cache: diskcache.Cache) -> None:
+        assert other.run(write_at_once, directory=cache.directory)
+        assert [str(warning.message) for warning in cache.check()] == []
+        assert value_files(cache.directory) == stored_filenames(cache)
+
+    return assert_intact

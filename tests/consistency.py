@@ -1,0 +1,33 @@
+"""What a cache directory must look like when nothing is under way."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import diskcache
+
+
+def write_at_once(directory: str) -> bool:
+    """Write into `directory` without waiting for a lock, and undo it."""
+    with diskcache.Cache(directory, timeout=0) as cache:
+        return cache.set('written by another process', 1) and cache.delete(
+            'written by another process'
+        )
+
+
+def value_files(directory: str) -> set[str]:
+    """Return the relative paths of all files in `directory` that are no part of the database."""
+    return {
+        str(path.relative_to(directory))
+        for path in Path(directory).rglob('*')
+        if path.is_file() and not path.name.startswith('cache.db')
+    }
+
+
+def stored_filenames(cache: diskcache.Cache) -> set[str]:
+    """Return the relative paths of the value files that the rows of `cache` name."""
+    select = 'SELECT filename FROM Cache WHERE filename IS NOT NULL'
+    with closing(sqlite3.connect(f'{cache.directory}/cache.db')) as con:
+        return {name for (name,) in con.execute(select)}

@@ -1,0 +1,1040 @@
+/* test_valuefile.c: names, writing, reading, removing and pruning of value files.
+ *
+ * Failures are real ones wherever the system can be made to fail (limits, files in the way, a tiny
+ * file system in a mount namespace). The rest is injected: the Makefile links this program with
+ * --wrap for malloc, write, close and getentropy, which lets the functions below stand in for the
+ * engine's and this file's calls of them.
+ */
+#include "valuefile.h"
+
+#include "check.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#ifdef __linux__
+#include <sched.h>
+#include <sys/mount.h>
+#endif
+
+#define DIGITS "0123456789abcdef0123456789ab"
+#define NAME "12/34/" DIGITS ".val"
+#define TEMPORARY "12/34/" DIGITS ".cache.db-tmp"
+
+static dc_error error;
+
+/* ---- Injected faults ------------------------------------------------------------------------ */
+
+typedef struct fault {
+    int countdown; /* the call that brings it to 0 fails; 0: no fault */
+    int error;
+} fault;
+
+static fault malloc_fault;
+static fault write_fault;
+static fault close_fault;
+static fault getentropy_fault;
+static size_t longest_write = SIZE_MAX;
+
+void *__real_malloc(size_t size);
+ssize_t __real_write(int descriptor, const void *data, size_t size);
+int __real_close(int descriptor);
+int __real_getentropy(void *buffer, size_t size);
+void *__wrap_malloc(size_t size);
+ssize_t __wrap_write(int descriptor, const void *data, size_t size);
+int __wrap_close(int descriptor);
+int __wrap_getentropy(void *buffer, size_t size);
+
+static int fails(fault *injected)
+{
+    if (injected->countdown == 0 || --injected->countdown != 0)
+        return 0;
+    errno = injected->error;
+    return 1;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails(&malloc_fault) ? NULL : __real_malloc(size);
+}
+
+ssize_t __wrap_write(int descriptor, const void *data, size_t size)
+{
+    return fails(&write_fault)
+               ? -1
+               : __real_write(descriptor, data, size < longest_write ? size : longest_write);
+}
+
+int __wrap_close(int descriptor)
+{
+    int result = __real_close(descriptor);
+
+    return fails(&close_fault) ? -1 : result;
+}
+
+int __wrap_getentropy(void *buffer, size_t size)
+{
+    return fails(&getentropy_fault) ? -1 : __real_getentropy(buffer, size);
+}
+
+/* ---- What the tests share ------------------------------------------------------------------- */
+
+/* The path of a name in the test's directory, until the next call. */
+static const char *path_of(const char *name)
+{
+    static char path[sizeof check_scratch + 256];
+
+    snprintf(path, sizeof path, "%s/%s", check_directory(), name);
+    return path;
+}
+
+static int exists(const char *name)
+{
+    struct stat facts;
+
+    return lstat(path_of(name), &facts) == 0;
+}
+
+static void make_directory(const char *name)
+{
+    if (mkdir(path_of(name), 0777) != 0)
+        check_fatal(name);
+}
+
+static void make_file(const char *name)
+{
+    int descriptor = open(path_of(name), O_WRONLY | O_CREAT, 0666);
+
+    if (descriptor == -1)
+        check_fatal(name);
+    close(descriptor);
+}
+
+static int entries(void)
+{
+    return check_entries(check_directory());
+}
+
+static dc_status write_value(const char *name, const void *data, size_t size)
+{
+    return dc_valuefile_write(check_directory(), name, data, size, &error);
+}
+
+/* Bytes that differ from place to place, so that a piece out of order is noticed. Owned. */
+static unsigned char *make_value(size_t size)
+{
+    unsigned char *value = malloc(size + 1);
+    uint32_t state = 12345;
+
+    if (value == NULL)
+        check_fatal("malloc");
+    for (size_t i = 0; i < size; i++) {
+        state = state * 1664525U + 1013904223U;
+        value[i] = (unsigned char)(state >> 24);
+    }
+    return value;
+}
+
+/* Whether the file holds exactly these bytes. */
+static int holds(const char *name, const unsigned char *expected, size_t expected_size)
+{
+    int descriptor;
+    int64_t size;
+    unsigned char *read_back;
+    int same;
+
+    if (!CHECK_INT(DC_OK, dc_valuefile_open(check_directory(), name, &descriptor, &size, &error)))
+        return 0;
+    read_back = malloc((size_t)size + 1);
+    if (read_back == NULL)
+        check_fatal("malloc");
+    same = CHECK_INT(expected_size, size) &&
+           CHECK_INT(DC_OK, dc_valuefile_read(descriptor, read_back, (size_t)size, &error)) &&
+           CHECK(memcmp(expected, read_back, expected_size) == 0);
+    dc_valuefile_close(descriptor);
+    free(read_back);
+    return same;
+}
+
+/* The lowest free descriptor: the same before and after means that none was leaked. */
+static int next_descriptor(void)
+{
+    int descriptor = open("/", O_RDONLY);
+
+    close(descriptor);
+    return descriptor;
+}
+
+static void limit_file_size(rlim_t bytes)
+{
+    struct rlimit limit = {bytes, RLIM_INFINITY};
+
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        check_fatal("setrlimit");
+}
+
+/* ---- Names ---------------------------------------------------------------------------------- */
+
+typedef char name_buffer[DC_VALUEFILE_NAME_SIZE];
+
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(left, right);
+}
+
+/* Sort the names; how many pairs are equal in their first `length` characters. */
+static size_t count_equal(name_buffer *names, size_t count, size_t length)
+{
+    size_t equal = 0;
+
+    qsort(names, count, sizeof *names, compare_names);
+    for (size_t i = 1; i < count; i++)
+        equal += strncmp(names[i - 1], names[i], length) == 0;
+    return equal;
+}
+
+static name_buffer *allocate_names(size_t count)
+{
+    name_buffer *names = calloc(count, sizeof *names);
+
+    if (names == NULL)
+        check_fatal("calloc");
+    return names;
+}
+
+static void draw_names(name_buffer *names, size_t count)
+{
+    dc_error own_error;
+
+    for (size_t i = 0; i < count; i++)
+        CHECK_INT(DC_OK, dc_valuefile_name(names[i], &own_error));
+}
+
+static void a_name_is_two_directories_and_28_hexadecimal_digits(void)
+{
+    name_buffer name;
+
+    for (int i = 0; i < 1000; i++) {
+        int wrong = 0;
+
+        CHECK_INT(DC_OK, dc_valuefile_name(name, &error));
+        CHECK_INT(sizeof name - 1, strlen(name));
+        CHECK_TEXT(".val", name + 34);
+        for (int place = 0; place < 34; place++) {
+            if (place == 2 || place == 5)
+                wrong += name[place] != '/';
+            else
+                wrong += !isxdigit((unsigned char)name[place]) ||
+                         isupper((unsigned char)name[place]);
+        }
+        if (!CHECK_INT(0, wrong))
+            return;
+    }
+}
+
+static void a_directory_gets_64_names_in_a_row(void)
+{
+    enum { COUNT = 64 * 20 };
+    name_buffer *names = allocate_names(COUNT);
+    size_t changes = 0;
+
+    draw_names(names, COUNT);
+    for (size_t i = 1; i < COUNT; i++)
+        changes += strncmp(names[i - 1], names[i], 6) != 0;
+    CHECK(changes == 19 || changes == 20); /* the first directory may have been in use already */
+    CHECK_INT(0, count_equal(names, COUNT, sizeof *names));
+    free(names);
+}
+
+#define THREADS 8
+#define NAMES_PER_THREAD 2048
+
+static void *draw_names_in_thread(void *names)
+{
+    draw_names(names, NAMES_PER_THREAD);
+    return NULL;
+}
+
+static void names_of_many_threads_are_unique_and_fill_directories(void)
+{
+    enum { COUNT = THREADS * NAMES_PER_THREAD };
+    name_buffer *names = allocate_names(COUNT);
+    pthread_t threads[THREADS];
+
+    for (size_t i = 0; i < THREADS; i++)
+        if (pthread_create(&threads[i], NULL, draw_names_in_thread,
+                           names + i * NAMES_PER_THREAD) != 0)
+            check_fatal("pthread_create");
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_INT(0, count_equal(names, COUNT, sizeof *names));
+    CHECK(COUNT - count_equal(names, COUNT, 6) <= COUNT / 64 + 1); /* directories used */
+    free(names);
+}
+
+#define NAMES_AFTER_FORK ((size_t)1000)
+
+static void draw_names_into_pipe(void *descriptor)
+{
+    name_buffer *names = allocate_names(NAMES_AFTER_FORK);
+    FILE *stream = fdopen(*(int *)descriptor, "w");
+
+    draw_names(names, NAMES_AFTER_FORK);
+    CHECK_INT(NAMES_AFTER_FORK, fwrite(names, sizeof *names, NAMES_AFTER_FORK, stream));
+    fclose(stream);
+    free(names);
+}
+
+static void names_drawn_on_both_sides_of_a_fork_are_unique(void)
+{
+    name_buffer *names = allocate_names(2 * NAMES_AFTER_FORK);
+    int ends[2];
+    FILE *stream;
+    pid_t child;
+
+    draw_names(names, 1); /* so that a directory is in use when the fork happens */
+    if (pipe(ends) != 0)
+        check_fatal("pipe");
+    child = check_fork(draw_names_into_pipe, &ends[1]);
+    close(ends[1]);
+    stream = fdopen(ends[0], "r");
+    CHECK_INT(NAMES_AFTER_FORK, fread(names, sizeof *names, NAMES_AFTER_FORK, stream));
+    fclose(stream);
+    CHECK_INT(0, check_wait(child));
+    draw_names(names + NAMES_AFTER_FORK, NAMES_AFTER_FORK);
+    CHECK_INT(0, count_equal(names, 2 * NAMES_AFTER_FORK, sizeof *names));
+    free(names);
+}
+
+static void without_getentropy_the_device_gives_the_randomness(void)
+{
+    name_buffer names[3];
+
+    for (size_t i = 0; i < 3; i++) {
+        getentropy_fault = (fault){1, ENOSYS};
+        CHECK_INT(DC_OK, dc_valuefile_name(names[i], &error));
+    }
+    CHECK_INT(0, count_equal(names, 3, sizeof names[0]));
+}
+
+static void without_any_randomness_there_is_no_name(void)
+{
+    struct rlimit saved;
+    struct rlimit none;
+    name_buffer name;
+
+    getrlimit(RLIMIT_NOFILE, &saved);
+    none = (struct rlimit){0, saved.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    getentropy_fault = (fault){1, ENOSYS};
+    CHECK_INT(DC_SYSTEM, dc_valuefile_name(name, &error));
+    setrlimit(RLIMIT_NOFILE, &saved);
+    CHECK_INT(EMFILE, error.system_errno);
+    CHECK_TEXT("/dev/urandom", error.message);
+}
+
+/* ---- Writing and reading -------------------------------------------------------------------- */
+
+static void what_is_written_is_read_back(void)
+{
+    static const size_t sizes[] = {0, 1, 32768, 10485760};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        unsigned char *value = make_value(sizes[i]);
+        name_buffer name;
+
+        CHECK_INT(DC_OK, dc_valuefile_name(name, &error));
+        CHECK_INT(DC_OK, write_value(name, value, sizes[i]));
+        holds(name, value, sizes[i]);
+        free(value);
+    }
+}
+
+static void a_value_may_be_written_in_pieces(void)
+{
+    dc_valuewriter writer = {0};
+    unsigned char *value = make_value(1000);
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    for (size_t i = 0; i < 1000; i += 100)
+        CHECK_INT(DC_OK, dc_valuewriter_write(&writer, value + i, 100, &error));
+    CHECK_INT(1000, writer.size);
+    CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
+    holds(NAME, value, 1000);
+    free(value);
+}
+
+static void short_and_interrupted_writes_are_continued(void)
+{
+    unsigned char *value = make_value(1000);
+
+    longest_write = 7;
+    write_fault = (fault){50, EINTR};
+    CHECK_INT(DC_OK, write_value(NAME, value, 1000));
+    longest_write = SIZE_MAX;
+    CHECK_INT(0, write_fault.countdown);
+    holds(NAME, value, 1000);
+    free(value);
+}
+
+static void until_the_commit_only_the_temporary_name_is_there(void)
+{
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_write(&writer, "half", 4, &error));
+    CHECK(!exists(NAME));
+    CHECK(exists(TEMPORARY));
+    CHECK_CONTAINS("cache.db", TEMPORARY); /* what the original's check() leaves alone */
+    CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
+    CHECK(exists(NAME));
+    CHECK(!exists(TEMPORARY));
+}
+
+static void files_and_directories_have_the_modes_of_the_umask(void)
+{
+    struct stat facts;
+    mode_t saved = umask(027);
+
+    CHECK_INT(DC_OK, write_value(NAME, "x", 1));
+    umask(saved);
+    CHECK_INT(0, lstat(path_of(NAME), &facts));
+    CHECK_INT(0640, facts.st_mode & 07777);
+    CHECK_INT(0, lstat(path_of("12/34"), &facts));
+    CHECK_INT(0750, facts.st_mode & 07777);
+}
+
+static void the_descriptor_is_not_inherited_by_other_programs(void)
+{
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK(fcntl(writer.descriptor, F_GETFD) & FD_CLOEXEC);
+    dc_valuewriter_abort(&writer);
+}
+
+static void names_of_other_forms_work_too(void)
+{
+    static const char *const names[] = {"plain", "a/b/c/d/e.val", ".val", "ab.val/x", "a/..val"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CHECK_INT(DC_OK, write_value(names[i], "value", 5));
+        holds(names[i], (const unsigned char *)"value", 5);
+        dc_valuefile_remove(check_directory(), names[i]);
+        CHECK_INT(0, entries());
+    }
+}
+
+static void a_missing_file_is_not_found(void)
+{
+    int descriptor = 7;
+    int64_t size;
+
+    CHECK_INT(DC_NOT_FOUND,
+              dc_valuefile_open(check_directory(), NAME, &descriptor, &size, &error));
+    CHECK_INT(-1, descriptor);
+    CHECK_INT(ENOENT, error.system_errno);
+    CHECK_TEXT(path_of(NAME), error.message);
+}
+
+static void a_directory_in_place_of_a_file_is_an_error(void)
+{
+    int before = next_descriptor();
+    int descriptor;
+    int64_t size;
+
+    make_directory("x.val");
+    CHECK_INT(DC_SYSTEM,
+              dc_valuefile_open(check_directory(), "x.val", &descriptor, &size, &error));
+    CHECK_INT(-1, descriptor);
+    CHECK_INT(EISDIR, error.system_errno);
+    CHECK_INT(before, next_descriptor());
+}
+
+static void a_truncated_file_is_corrupt(void)
+{
+    char buffer[100];
+    int descriptor;
+    int64_t size;
+
+    CHECK_INT(DC_OK, write_value(NAME, "0123456789", 10));
+    CHECK_INT(DC_OK, dc_valuefile_open(check_directory(), NAME, &descriptor, &size, &error));
+    CHECK_INT(0, truncate(path_of(NAME), 4));
+    CHECK_INT(DC_CORRUPT, dc_valuefile_read(descriptor, buffer, 10, &error));
+    CHECK_CONTAINS("6 bytes early", error.message);
+    dc_valuefile_close(descriptor);
+}
+
+static void an_unreadable_descriptor_is_a_system_error(void)
+{
+    char byte;
+
+    CHECK_INT(DC_SYSTEM, dc_valuefile_read(-1, &byte, 1, &error));
+    CHECK_INT(EBADF, error.system_errno);
+}
+
+/* ---- Failing to write ----------------------------------------------------------------------- */
+
+static void abort_leaves_nothing(void)
+{
+    int before = next_descriptor();
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_write(&writer, "half", 4, &error));
+    dc_valuewriter_abort(&writer);
+    CHECK_INT(0, entries());
+    CHECK_INT(before, next_descriptor());
+}
+
+static void abort_keeps_directories_that_others_use(void)
+{
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, write_value("12/34/other.val", "x", 1));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    dc_valuewriter_abort(&writer);
+    CHECK(exists("12/34/other.val"));
+    CHECK_INT(3, entries());
+}
+
+/* Descriptor 0 stands in a zeroed writer: it must be neither written to nor closed. */
+static void a_writer_that_is_not_open_does_nothing(void)
+{
+    dc_valuewriter writer = {0};
+    struct stat facts;
+    int saved = dup(0);
+    int standin = open(path_of("stdin"), O_RDWR | O_CREAT, 0666);
+
+    dup2(standin, 0);
+    dc_valuewriter_abort(&writer);
+    dc_valuewriter_abort(&writer);
+    writer = (dc_valuewriter){0};
+    CHECK_INT(DC_SYSTEM, dc_valuewriter_write(&writer, "x", 1, &error));
+    CHECK_INT(EBADF, error.system_errno);
+    CHECK_INT(DC_SYSTEM, dc_valuewriter_commit(&writer, &error));
+    CHECK_INT(EBADF, error.system_errno);
+    CHECK_INT(0, fstat(0, &facts));
+    CHECK_INT(0, facts.st_size);
+    if (saved != -1) {
+        dup2(saved, 0);
+        close(saved);
+    }
+    close(standin);
+}
+
+static void abort_after_a_commit_keeps_the_file(void)
+{
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
+    dc_valuewriter_abort(&writer);
+    CHECK(exists(NAME));
+}
+
+static void a_file_is_never_replaced(void)
+{
+    CHECK_INT(DC_OK, write_value(NAME, "first", 5));
+    CHECK_INT(DC_SYSTEM, write_value(NAME, "second", 6));
+    CHECK_INT(EEXIST, error.system_errno);
+    CHECK_TEXT(path_of(NAME), error.message);
+    holds(NAME, (const unsigned char *)"first", 5);
+    CHECK_INT(3, entries());
+}
+
+static void a_name_being_written_is_taken(void)
+{
+    dc_valuewriter first;
+    dc_valuewriter second;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&first, check_directory(), NAME, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuewriter_open(&second, check_directory(), NAME, &error));
+    CHECK_INT(EEXIST, error.system_errno);
+    CHECK(second.path == NULL && second.temporary == NULL);
+    CHECK_INT(DC_OK, dc_valuewriter_write(&first, "first", 5, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_commit(&first, &error));
+    holds(NAME, (const unsigned char *)"first", 5);
+}
+
+static void a_missing_cache_directory_is_not_made(void)
+{
+    const char *missing = path_of("missing");
+
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(missing, NAME, "x", 1, &error));
+    CHECK_INT(ENOENT, error.system_errno);
+    CHECK_CONTAINS("missing/" TEMPORARY, error.message);
+    CHECK_INT(0, entries());
+}
+
+static void a_file_in_place_of_a_directory_is_an_error(void)
+{
+    make_file("12");
+    CHECK_INT(DC_SYSTEM, write_value(NAME, "x", 1));
+    CHECK_INT(ENOTDIR, error.system_errno);
+    CHECK_TEXT(path_of(TEMPORARY), error.message);
+    CHECK_INT(1, entries());
+    CHECK(exists("12"));
+}
+
+static void a_file_in_place_of_the_inner_directory_is_an_error(void)
+{
+    make_directory("12");
+    make_file("12/34");
+    CHECK_INT(DC_SYSTEM, write_value(NAME, "x", 1));
+    CHECK_INT(ENOTDIR, error.system_errno);
+    CHECK_INT(2, entries());
+}
+
+static void a_name_too_long_is_an_error(void)
+{
+    char name[400] = "12/";
+
+    memset(name + 3, 'x', sizeof name - 4);
+    name[sizeof name - 1] = '\0';
+    CHECK_INT(DC_SYSTEM, write_value(name, "x", 1));
+    CHECK_INT(ENAMETOOLONG, error.system_errno);
+    CHECK_INT(0, entries());
+}
+
+static void running_out_of_descriptors_is_an_error(void)
+{
+    struct rlimit saved;
+    struct rlimit none;
+
+    check_directory();
+    getrlimit(RLIMIT_NOFILE, &saved);
+    none = (struct rlimit){0, saved.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    CHECK_INT(DC_SYSTEM, write_value(NAME, "x", 1));
+    setrlimit(RLIMIT_NOFILE, &saved);
+    CHECK_INT(EMFILE, error.system_errno);
+    CHECK_INT(0, entries());
+}
+
+static void write_past_the_size_limit(void *unused)
+{
+    unsigned char *value = make_value(100000);
+    int before = next_descriptor();
+
+    (void)unused;
+    limit_file_size(50000); /* the first write is cut short there, the next one fails */
+    CHECK_INT(DC_SYSTEM, write_value(NAME, value, 100000));
+    limit_file_size(RLIM_INFINITY);
+    CHECK_INT(EFBIG, error.system_errno);
+    CHECK_TEXT(path_of(TEMPORARY), error.message);
+    CHECK_INT(0, entries());
+    CHECK_INT(before, next_descriptor());
+    free(value);
+}
+
+static void a_failing_write_leaves_nothing(void)
+{
+    check_directory();
+    CHECK_INT(0, check_wait(check_fork(write_past_the_size_limit, NULL)));
+}
+
+static void a_failing_close_leaves_nothing(void)
+{
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    close_fault = (fault){1, EDQUOT};
+    CHECK_INT(DC_SYSTEM, dc_valuewriter_commit(&writer, &error));
+    CHECK_INT(EDQUOT, error.system_errno);
+    CHECK_TEXT(path_of(TEMPORARY), error.message);
+    CHECK_INT(0, entries());
+}
+
+static void an_interrupted_close_is_a_close(void)
+{
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    close_fault = (fault){1, EINTR};
+    CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
+    CHECK(exists(NAME));
+}
+
+static void a_failing_rename_leaves_nothing(void)
+{
+    int before = next_descriptor();
+    dc_valuewriter writer;
+
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    make_directory(NAME);
+    CHECK_INT(DC_SYSTEM, dc_valuewriter_commit(&writer, &error));
+    CHECK_INT(EISDIR, error.system_errno);
+    CHECK_TEXT(path_of(NAME), error.message);
+    CHECK(!exists(TEMPORARY));
+    CHECK(writer.path == NULL);
+    CHECK_INT(before, next_descriptor());
+}
+
+static void without_memory_there_is_no_file(void)
+{
+    dc_valuewriter writer;
+    int descriptor;
+    int64_t size;
+
+    for (int call = 1; call <= 2; call++) {
+        malloc_fault = (fault){call, ENOMEM};
+        CHECK_INT(DC_NO_MEMORY, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+        CHECK(writer.path == NULL && writer.temporary == NULL);
+    }
+    malloc_fault = (fault){1, ENOMEM};
+    CHECK_INT(DC_NO_MEMORY,
+              dc_valuefile_open(check_directory(), NAME, &descriptor, &size, &error));
+    CHECK_INT(-1, descriptor);
+    CHECK_INT(0, entries());
+
+    CHECK_INT(DC_OK, write_value(NAME, "x", 1));
+    malloc_fault = (fault){1, ENOMEM};
+    dc_valuefile_remove(check_directory(), NAME);
+    CHECK(exists(NAME)); /* an orphan, not a crash */
+}
+
+#ifdef __linux__
+
+/* Mount a tmpfs of the test's own on its directory, seen by this process alone. */
+static int mount_tmpfs(const char *options)
+{
+    uid_t uid = getuid();
+
+    if (unshare(CLONE_NEWNS) != 0) {
+        FILE *map;
+
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+            return 0;
+        map = fopen("/proc/self/uid_map", "w");
+        if (map == NULL)
+            return 0;
+        fprintf(map, "0 %u 1\n", (unsigned)uid);
+        if (fclose(map) != 0)
+            return 0;
+    }
+    return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", check_directory(), "tmpfs", 0, options) == 0;
+}
+
+static void write_on_full_disk(void *unused)
+{
+    unsigned char *value = make_value(1 << 20);
+
+    (void)unused;
+    if (mount_tmpfs("size=64k")) {
+        CHECK_INT(DC_SYSTEM, write_value(NAME, value, 1 << 20));
+        CHECK_INT(ENOSPC, error.system_errno);
+        CHECK_TEXT(path_of(TEMPORARY), error.message);
+        CHECK_INT(0, entries());
+        CHECK_INT(DC_OK, write_value(NAME, value, 1 << 10)); /* the space came back */
+    } else {
+        check_skip("cannot mount");
+    }
+    free(value);
+}
+
+/* Room for the root, and then for one and for both of the directories, but not for the file. */
+static void write_without_inodes(void *options)
+{
+    if (!mount_tmpfs(options)) {
+        check_skip("cannot mount");
+        return;
+    }
+    CHECK_INT(DC_SYSTEM, write_value(NAME, "x", 1));
+    CHECK_INT(ENOSPC, error.system_errno);
+    CHECK_INT(0, entries());
+}
+
+static void write_on_read_only_disk(void *unused)
+{
+    (void)unused;
+    if (!mount_tmpfs("") ||
+        mount("none", check_directory(), "none", MS_REMOUNT | MS_RDONLY, NULL) != 0) {
+        check_skip("cannot mount");
+        return;
+    }
+    CHECK_INT(DC_SYSTEM, write_value(NAME, "x", 1));
+    CHECK_INT(EROFS, error.system_errno);
+    CHECK_TEXT(path_of(TEMPORARY), error.message);
+    CHECK_INT(0, entries());
+}
+
+static void check_in_child(void (*body)(void *), void *argument)
+{
+    int exit_status;
+
+    check_directory();
+    exit_status = check_wait(check_fork(body, argument));
+    if (exit_status == CHECK_CHILD_SKIPPED)
+        check_skip("no mount namespaces here");
+    else
+        CHECK_INT(0, exit_status);
+}
+
+static void a_full_disk_is_an_error_and_leaves_nothing(void)
+{
+    check_in_child(write_on_full_disk, NULL);
+}
+
+static void a_disk_without_inodes_is_an_error_and_leaves_nothing(void)
+{
+    char options[][16] = {"nr_inodes=1", "nr_inodes=2", "nr_inodes=3"};
+
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        check_in_child(write_without_inodes, options[i]);
+}
+
+static void a_read_only_disk_is_an_error(void)
+{
+    check_in_child(write_on_read_only_disk, NULL);
+}
+
+#endif
+
+/* ---- Removing ------------------------------------------------------------------------------- */
+
+static void remove_takes_the_empty_directories_along(void)
+{
+    CHECK_INT(DC_OK, write_value(NAME, "x", 1));
+    dc_valuefile_remove(check_directory(), NAME);
+    CHECK_INT(0, entries());
+    CHECK(exists("."));
+}
+
+static void remove_keeps_directories_that_are_not_empty(void)
+{
+    CHECK_INT(DC_OK, write_value(NAME, "x", 1));
+    CHECK_INT(DC_OK, write_value("12/34/other.val", "x", 1));
+    CHECK_INT(DC_OK, write_value("12/35/other.val", "x", 1));
+    dc_valuefile_remove(check_directory(), NAME);
+    CHECK(exists("12/34/other.val"));
+    dc_valuefile_remove(check_directory(), "12/34/other.val");
+    CHECK(!exists("12/34"));
+    CHECK(exists("12/35/other.val"));
+}
+
+static void remove_never_takes_the_cache_directory(void)
+{
+    CHECK_INT(DC_OK, write_value("plain.val", "x", 1));
+    dc_valuefile_remove(check_directory(), "plain.val");
+    dc_valuefile_remove(check_directory(), "plain.val");
+    dc_valuefile_remove(check_directory(), "");
+    dc_valuefile_remove(check_directory(), ".");
+    dc_valuefile_remove(check_directory(), "./");
+    dc_valuefile_remove(check_directory(), "./x");
+    dc_valuefile_remove(check_directory(), "/");
+    dc_valuefile_remove(check_directory(), "x/..");
+    CHECK(exists("."));
+}
+
+static void remove_of_a_file_already_gone_still_prunes(void)
+{
+    make_directory("12");
+    make_directory("12/34");
+    dc_valuefile_remove(check_directory(), NAME);
+    CHECK_INT(0, entries());
+}
+
+static void remove_goes_on_where_another_process_pruned(void)
+{
+    make_directory("12");
+    dc_valuefile_remove(check_directory(), NAME);
+    CHECK_INT(0, entries());
+}
+
+static void remove_refuses_names_that_lead_outside(void)
+{
+    char directory[sizeof check_scratch + 16];
+    char absolute[sizeof check_scratch + 16];
+    static const char *const names[] = {"../x", "in/../../x", "./../x", "in//../../x",
+                                        "../root/../x"};
+
+    snprintf(directory, sizeof directory, "%s/root", check_directory());
+    snprintf(absolute, sizeof absolute, "%s/x", check_directory());
+    make_directory("root");
+    make_directory("root/in");
+    make_file("x");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        dc_valuefile_remove(directory, names[i]);
+    dc_valuefile_remove(directory, absolute);
+    dc_valuefile_remove("", absolute);
+    dc_valuefile_remove(directory, "/x");
+    CHECK(exists("x"));
+    CHECK(exists("root/in"));
+}
+
+static void remove_takes_names_that_only_look_like_parents(void)
+{
+    CHECK_INT(DC_OK, write_value("..a/...", "x", 1));
+    dc_valuefile_remove(check_directory(), "..a/...");
+    CHECK_INT(0, entries());
+}
+
+static void remove_does_not_follow_a_link_in_place_of_a_directory(void)
+{
+    make_directory("elsewhere");
+    CHECK_INT(0, symlink("elsewhere", path_of("12")));
+    dc_valuefile_remove(check_directory(), "12/x.val");
+    CHECK(exists("12"));
+    CHECK(exists("elsewhere"));
+}
+
+/* ---- Several processes ---------------------------------------------------------------------- */
+
+#define WRITERS 4
+#define FILES_PER_WRITER 400
+#define VALUE_SIZE 3000
+
+static void name_of_writer(char name[64], int writer, int file)
+{
+    snprintf(name, 64, "12/34/%d-%d.val", writer, file);
+}
+
+/* Write files into one directory and keep only the last, so that it is empty time and again. */
+static void write_and_remove(void *number)
+{
+    const int writer = *(int *)number;
+    unsigned char *value = make_value(VALUE_SIZE);
+    char name[64];
+
+    for (int i = 0; i < FILES_PER_WRITER; i++) {
+        name_of_writer(name, writer, i);
+        if (!CHECK_INT(DC_OK, write_value(name, value, VALUE_SIZE))) {
+            printf("# %s: %s\n", strerror(error.system_errno), error.message);
+            break;
+        }
+        holds(name, value, VALUE_SIZE);
+        if (i < FILES_PER_WRITER - 1)
+            dc_valuefile_remove(check_directory(), name);
+    }
+    free(value);
+}
+
+static void prune_for_ever(void *unused)
+{
+    (void)unused;
+    for (;;)
+        dc_valuefile_remove(check_directory(), "12/34/none.val");
+}
+
+static void concurrent_writers_and_pruners_lose_nothing(void)
+{
+    unsigned char *value = make_value(VALUE_SIZE);
+    int numbers[WRITERS];
+    pid_t writers[WRITERS];
+    pid_t pruners[2];
+    char name[64];
+
+    check_directory();
+    for (int i = 0; i < 2; i++)
+        pruners[i] = check_fork(prune_for_ever, NULL);
+    for (int i = 0; i < WRITERS; i++) {
+        numbers[i] = i;
+        writers[i] = check_fork(write_and_remove, &numbers[i]);
+    }
+    for (int i = 0; i < WRITERS; i++)
+        CHECK_INT(0, check_wait(writers[i]));
+    for (int i = 0; i < 2; i++) {
+        kill(pruners[i], SIGKILL);
+        CHECK_INT(128 + SIGKILL, check_wait(pruners[i]));
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        name_of_writer(name, i, FILES_PER_WRITER - 1);
+        holds(name, value, VALUE_SIZE);
+    }
+    CHECK_INT(WRITERS + 2, entries());
+    free(value);
+}
+
+static void *write_files_in_thread(void *unused)
+{
+    dc_error own_error;
+    name_buffer name;
+    char directory[sizeof check_scratch];
+
+    (void)unused;
+    snprintf(directory, sizeof directory, "%s", check_scratch);
+    for (int i = 0; i < 200; i++) {
+        CHECK_INT(DC_OK, dc_valuefile_name(name, &own_error));
+        CHECK_INT(DC_OK, dc_valuefile_write(directory, name, "value", 5, &own_error));
+        if (i % 2 == 0)
+            dc_valuefile_remove(directory, name);
+    }
+    return NULL;
+}
+
+static void concurrent_threads_lose_nothing(void)
+{
+    pthread_t threads[THREADS];
+    int files = 0;
+
+    check_directory();
+    for (size_t i = 0; i < THREADS; i++)
+        if (pthread_create(&threads[i], NULL, write_files_in_thread, NULL) != 0)
+            check_fatal("pthread_create");
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    files = entries();
+    CHECK(files > THREADS * 100 && files <= THREADS * 100 + 2 * (THREADS * 200 / 64 + 2));
+}
+
+int main(int argc, char **argv)
+{
+    static const check_test tests[] = {
+        CHECK_TEST(a_name_is_two_directories_and_28_hexadecimal_digits),
+        CHECK_TEST(a_directory_gets_64_names_in_a_row),
+        CHECK_TEST(names_of_many_threads_are_unique_and_fill_directories),
+        CHECK_TEST(names_drawn_on_both_sides_of_a_fork_are_unique),
+        CHECK_TEST(without_getentropy_the_device_gives_the_randomness),
+        CHECK_TEST(without_any_randomness_there_is_no_name),
+        CHECK_TEST(what_is_written_is_read_back),
+        CHECK_TEST(a_value_may_be_written_in_pieces),
+        CHECK_TEST(short_and_interrupted_writes_are_continued),
+        CHECK_TEST(until_the_commit_only_the_temporary_name_is_there),
+        CHECK_TEST(files_and_directories_have_the_modes_of_the_umask),
+        CHECK_TEST(the_descriptor_is_not_inherited_by_other_programs),
+        CHECK_TEST(names_of_other_forms_work_too),
+        CHECK_TEST(a_missing_file_is_not_found),
+        CHECK_TEST(a_directory_in_place_of_a_file_is_an_error),
+        CHECK_TEST(a_truncated_file_is_corrupt),
+        CHECK_TEST(an_unreadable_descriptor_is_a_system_error),
+        CHECK_TEST(abort_leaves_nothing),
+        CHECK_TEST(abort_keeps_directories_that_others_use),
+        CHECK_TEST(a_writer_that_is_not_open_does_nothing),
+        CHECK_TEST(abort_after_a_commit_keeps_the_file),
+        CHECK_TEST(a_file_is_never_replaced),
+        CHECK_TEST(a_name_being_written_is_taken),
+        CHECK_TEST(a_missing_cache_directory_is_not_made),
+        CHECK_TEST(a_file_in_place_of_a_directory_is_an_error),
+        CHECK_TEST(a_file_in_place_of_the_inner_directory_is_an_error),
+        CHECK_TEST(a_name_too_long_is_an_error),
+        CHECK_TEST(running_out_of_descriptors_is_an_error),
+        CHECK_TEST(a_failing_write_leaves_nothing),
+        CHECK_TEST(a_failing_close_leaves_nothing),
+        CHECK_TEST(an_interrupted_close_is_a_close),
+        CHECK_TEST(a_failing_rename_leaves_nothing),
+        CHECK_TEST(without_memory_there_is_no_file),
+#ifdef __linux__
+        CHECK_TEST(a_full_disk_is_an_error_and_leaves_nothing),
+        CHECK_TEST(a_disk_without_inodes_is_an_error_and_leaves_nothing),
+        CHECK_TEST(a_read_only_disk_is_an_error),
+#endif
+        CHECK_TEST(remove_takes_the_empty_directories_along),
+        CHECK_TEST(remove_keeps_directories_that_are_not_empty),
+        CHECK_TEST(remove_never_takes_the_cache_directory),
+        CHECK_TEST(remove_of_a_file_already_gone_still_prunes),
+        CHECK_TEST(remove_goes_on_where_another_process_pruned),
+        CHECK_TEST(remove_refuses_names_that_lead_outside),
+        CHECK_TEST(remove_takes_names_that_only_look_like_parents),
+        CHECK_TEST(remove_does_not_follow_a_link_in_place_of_a_directory),
+        CHECK_TEST(concurrent_writers_and_pruners_lose_nothing),
+        CHECK_TEST(concurrent_threads_lose_nothing),
+    };
+
+    return check_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}

@@ -1,0 +1,252 @@
+"""Fork: parent and child both go on with the cache, whatever was going on at that moment.
+
+`Child` (interpreter.py) runs a function in a forked child and brings back what it returned.
+Every script runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from interpreter import Interpreter
+
+import diskcache
+
+pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='this platform cannot fork')
+
+
+@pytest.fixture
+def forking(alone: Interpreter, directory: str) -> object:
+    """A function that runs a script in another process and gives its last value."""
+    with diskcache.Cache(directory) as cache:
+        cache['before'] = 'x' * 50_000
+
+    def run(script: str, **names: object) -> object:
+        return alone.run('cache = Cache(directory)\n' + dedent(script), directory=directory, **names)
+
+    return run
+
+
+def dedent(script: str) -> str:
+    """Return `script` without its indentation."""
+    import textwrap
+
+    return textwrap.dedent(script)
+
+
+def test_parent_and_child_both_go_on(forking: object) -> None:
+    script = """
+    cache['parent'] = 1
+    def work():
+        assert len(cache['before']) == 50_000
+        assert cache['parent'] == 1
+        cache['child'] = 2
+        with cache.transact():
+            cache.incr('count')
+        return list(cache)
+    child = Child(work)
+    seen = child.result()
+    cache.incr('count')
+    cache['parent'] = 3
+    seen, cache['child'], cache['count'], cache['parent'], cache.check()
+    """
+    assert forking(script) == (['before', 'parent', 'child', 'count'], 2, 2, 3, [])
+
+
+def test_parent_and_children_work_at_the_same_time(forking: object) -> None:
+    script = """
+    def work(number):
+        for turn in range(100):
+            cache.incr('count', retry=True)
+            cache.set((number, turn), 'x' * 50_000 if turn % 20 == 0 else turn, retry=True)
+            assert cache.get((number, turn)) is not None
+        return number
+    cache.incr('count')
+    children = [Child(work, number) for number in range(3)]
+    work('parent')
+    results = [child.result() for child in children]
+    results, cache['count'], len(cache), cache.check()
+    """
+    assert forking(script) == ([0, 1, 2], 401, 402, [])
+
+
+def test_children_of_children_go_on(forking: object) -> None:
+    script = """
+    def work(depth):
+        cache.incr('count')
+        return depth if depth == 0 else Child(work, depth - 1).result()
+    work(4), cache['count']
+    """
+    assert forking(script) == (0, 5)
+
+
+def test_the_connection_is_a_new_one_in_the_child(forking: object) -> None:
+    script = """
+    con = cache._con
+    def work():
+        assert cache._con is not con
+        assert cache._local.pid == os.getpid()
+        cache._sql("UPDATE Settings SET value = 77 WHERE key = 'own'")
+        return cache._con.execute('SELECT COUNT(*) FROM Cache').fetchone()
+    counted = Child(work).result()
+    counted, cache._con is con, con.execute('SELECT COUNT(*) FROM Cache').fetchone()
+    """
+    assert forking(script) == ((1,), True, (1,))
+
+
+def test_a_child_does_not_commit_what_the_parent_has_not(forking: object) -> None:
+    script = """
+    def work():
+        return cache.get('uncommitted'), len(cache['before'])
+    with cache.transact():
+        cache['uncommitted'] = 1
+        seen = Child(work).result()
+        with Cache(directory) as observer:
+            observed = observer.get('uncommitted')
+        cache['more'] = 2
+    seen, observed, cache['uncommitted'], cache['more'], cache.check()
+    """
+    assert forking(script) == ((None, 50_000), None, 1, 2, [])
+
+
+@pytest.mark.parametrize('failing', [False, True], ids=['leaving', 'leaving by an exception'])
+def test_leaving_the_transaction_of_the_parent_in_the_child_is_an_error(
+    forking: object, failing: bool
+) -> None:
+    script = """
+    def leave():
+        error = ZeroDivisionError() if failing else None
+        try:
+            transaction.__exit__(type(error) if failing else None, error, None)
+        except RuntimeError:
+            return 'RuntimeError', cache.get('uncommitted'), len(cache['before'])
+    transaction = cache.transact()
+    transaction.__enter__()
+    cache['uncommitted'] = 1
+    outcome = Child(leave).result()
+    cache['more'] = 2
+    transaction.__exit__(None, None, None)
+    outcome, cache['uncommitted'], cache['more'], cache.check()
+    """
+    expected = (('RuntimeError', None, 50_000), 1, 2, [])
+    assert forking(script, failing=failing) == expected
+
+
+def test_a_child_of_a_transaction_writes_when_the_parent_has_committed(forking: object) -> None:
+    script = """
+    reader, writer = os.pipe()
+    def work():
+        os.read(reader, 1)
+        cache.set('child', 2, retry=True)
+        with cache.transact(retry=True):
+            cache.incr('parent')
+        return cache['parent']
+    with cache.transact():
+        cache['parent'] = 1
+        child = Child(work)
+        cache['large'] = 'x' * 50_000
+    os.write(writer, b'.')
+    child.result(), cache['child'], cache['parent'], len(cache['large']), cache.check()
+    """
+    assert forking(script) == (2, 2, 2, 50_000, [])
+
+
+def test_a_child_that_exits_in_the_transaction_of_the_parent_does_not_end_it(
+    forking: object,
+) -> None:
+    script = """
+    def work():
+        return 'done'  # And out, by os._exit.
+    with cache.transact():
+        cache['a'] = 1
+        Child(work).result()
+        try:
+            Cache(directory, timeout=0).set('b', 1)
+        except diskcache.Timeout:
+            locked = True
+        cache['c'] = 3
+    locked, sorted(cache), cache.check()
+    """
+    assert forking(script) == (True, ['a', 'before', 'c'], [])
+
+
+def test_a_child_may_close_and_forget_the_cache(forking: object) -> None:
+    script = """
+    def work():
+        global cache
+        cache.close()
+        del cache
+        import gc
+        gc.collect()
+        return 'closed'
+    with cache.transact():
+        cache['a'] = 1
+    closed = Child(work).result()
+    cache['b'] = 2
+    closed, cache['a'], cache['b'], cache.check()
+    """
+    assert forking(script) == ('closed', 1, 2, [])
+
+
+def test_a_fork_while_threads_work_harms_neither_side(forking: object) -> None:
+    script = """
+    stop = threading.Event()
+    def hammer(number):
+        turn = 0
+        while not stop.is_set():
+            cache.set((number, turn % 10), turn, retry=True)
+            cache.get((number, turn % 10))
+            turn += 1
+    threads = [threading.Thread(target=hammer, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    def work(number):
+        cache.incr('children', retry=True)
+        return len(cache['before'])
+    sizes = [Child(work, number).result() for number in range(20)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    set(sizes), cache['children'], cache.check()
+    """
+    assert forking(script) == ({50_000}, 20, [])
+
+
+def test_statistics_noted_before_a_fork_are_counted_once(forking: object) -> None:
+    script = """
+    cache.stats(enable=True, reset=True)
+    for _ in range(10):
+        cache.get('before')
+    def work():
+        cache.get('before')
+        cache.close()
+    for _ in range(3):
+        Child(work).result()
+    cache.get('missing')
+    cache.close()
+    cache.stats()
+    """
+    assert forking(script) == (13, 1)
+
+
+def test_descriptors_of_the_parent_are_closed_in_the_child_on_first_use(
+    forking: object, directory: str
+) -> None:
+    if not os.path.isdir('/proc/self/fd'):
+        pytest.skip('only Linux lists descriptors')
+    script = """
+    def count():
+        links = [os.path.join('/proc/self/fd', name) for name in os.listdir('/proc/self/fd')]
+        return sum(os.path.realpath(link).startswith(os.path.realpath(directory)) for link in links)
+    cache['a'] = 1
+    def work():
+        assert cache['a'] == 1
+        used = count()
+        cache.close()
+        return used, count()
+    before = count()
+    (used, closed) = Child(work).result()
+    used <= before, closed
+    """
+    assert forking(script) == (True, 0)

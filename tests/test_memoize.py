@@ -1,0 +1,195 @@
+"""memoize: what is computed again and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from interpreter import Clock, Interpreter
+
+import diskcache
+
+
+@pytest.fixture
+def calls() -> list:
+    """The arguments with which the functions of a test were called."""
+    return []
+
+
+def test_a_function_is_called_once_for_the_same_arguments(
+    cache: diskcache.Cache, calls: list
+) -> None:
+    @cache.memoize()
+    def square(number: int) -> int:
+        calls.append(number)
+        return number * number
+
+    assert [square(3), square(3), square(4), square(number=3), square(number=3)] == [9, 9, 16, 9, 9]
+    assert calls == [3, 4, 3]
+
+
+def test_the_order_of_keywords_makes_no_difference(cache: diskcache.Cache, calls: list) -> None:
+    @cache.memoize()
+    def function(**kwargs: int) -> int:
+        calls.append(kwargs)
+        return len(calls)
+
+    assert function(a=1, b=2) == function(b=2, a=1) == 1
+    assert function(a=2, b=1) == 2
+
+
+@pytest.mark.parametrize('result', [None, 0, False, '', b'', (), [], 'x' * 50_000, 1.5])
+def test_results_of_every_kind_are_kept(
+    cache: diskcache.Cache, calls: list, result: object
+) -> None:
+    @cache.memoize()
+    def function() -> object:
+        calls.append(None)
+        return result
+
+    assert function() == function() == result
+    assert type(function()) is type(result)
+    assert len(calls) == 1
+
+
+def test_an_exception_is_not_kept(cache: diskcache.Cache, calls: list) -> None:
+    @cache.memoize()
+    def function() -> int:
+        calls.append(None)
+        if len(calls) == 1:
+            raise LookupError
+        return 5
+
+    with pytest.raises(LookupError):
+        function()
+    assert len(cache) == 0
+    assert function() == function() == 5
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize('typed', [False, True])
+def test_typed_tells_equal_arguments_apart(
+    cache: diskcache.Cache, calls: list, typed: bool
+) -> None:
+    @cache.memoize(typed=typed)
+    def function(key: tuple) -> int:
+        calls.append(key)
+        return len(calls)
+
+    key = function.__cache_key__
+    assert (key(3) == key(3.0)) is not typed
+    assert (key(key=3) == key(key=3.0)) is not typed
+    assert key(3) == key(3)
+
+
+@pytest.mark.parametrize('ignore', [{1}, [1], (1,), {1, 'b'}, {'b', 1, 'unknown', 99}])
+def test_ignored_arguments_make_no_difference(
+    cache: diskcache.Cache, calls: list, ignore: object
+) -> None:
+    @cache.memoize(ignore=ignore)
+    def function(a: int, b: int) -> int:
+        calls.append((a, b))
+        return len(calls)
+
+    assert function(1, 2) == function(1, 3) == 1
+    assert function(2, 2) == 2
+
+
+def test_expire_and_tag_are_those_of_the_items(
+    cache: diskcache.Cache, calls: list, clock: Clock
+) -> None:
+    @cache.memoize(expire=10, tag='tag')
+    def function() -> int:
+        calls.append(None)
+        return len(calls)
+
+    assert function() == 1
+    key = function.__cache_key__()
+    assert cache.get(key, expire_time=True, tag=True) == (1, clock.now + 10, 'tag')
+    clock.tick(11)
+    assert function() == 2
+    assert cache.evict('tag') == 1
+    assert function() == 3
+
+
+@pytest.mark.parametrize('expire', [0, 0.0, -1])
+def test_nothing_is_kept_that_would_expire_at_once(
+    cache: diskcache.Cache, calls: list, expire: float
+) -> None:
+    @cache.memoize(expire=expire)
+    def function() -> None:
+        calls.append(None)
+
+    function()
+    function()
+    assert len(calls) == 2
+    assert len(cache) == 0
+
+
+def test_functions_of_one_name_share_their_results(cache: diskcache.Cache) -> None:
+    first = cache.memoize(name='same')(lambda number: 'first')
+    second = cache.memoize(name='same')(lambda number: 'second')
+    third = cache.memoize(name='other')(lambda number: 'third')
+    assert (first(1), second(1), third(1)) == ('first', 'first', 'third')
+
+
+def test_the_wrapper_looks_like_the_function(cache: diskcache.Cache) -> None:
+    def function(number: int, *, option: str = 'x') -> None:
+        """Explain."""
+
+    wrapper = cache.memoize()(function)
+    assert wrapper.__wrapped__ is function
+    assert (wrapper.__name__, wrapper.__doc__) == ('function', 'Explain.')
+    assert wrapper.__module__ == function.__module__
+    assert wrapper.__annotations__ == function.__annotations__
+
+
+def test_a_method_is_memoized_for_each_object(cache: diskcache.Cache) -> None:
+    class Point(tuple):
+        __slots__ = ()
+
+        @cache.memoize(name='Point.total', ignore={0})
+        def total(self, factor: int) -> int:
+            return sum(self) * factor
+
+    assert Point((1, 2)).total(2) == 6
+    assert Point((5, 5)).total(2) == 6
+
+
+def test_a_recursive_function_is_memoized_on_the_way(
+    cache: diskcache.Cache, calls: list
+) -> None:
+    @cache.memoize()
+    def fibonacci(number: int) -> int:
+        calls.append(number)
+        return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+
+    assert fibonacci(80) == 23416728348467685
+    assert len(calls) == 81
+
+
+def test_a_function_that_cannot_be_pickled_is_no_obstacle(cache: diskcache.Cache) -> None:
+    assert cache.memoize(name='f')(lambda number: number + 1)(1) == 2
+
+
+@pytest.mark.parametrize('argument', [object, len])
+def test_the_decorator_must_be_called(cache: diskcache.Cache, argument: Callable) -> None:
+    with pytest.raises(TypeError, match='name cannot be callable'):
+        cache.memoize(argument)
+
+
+def test_results_are_shared_with_other_processes(
+    cache: diskcache.Cache, other: Interpreter
+) -> None:
+    script = "Cache(directory).memoize(name='f')(lambda *args: 'theirs')(1, (2, 'x'))"
+    assert other.run(script, directory=cache.directory) == 'theirs'
+    assert cache.memoize(name='f')(lambda *args: 'ours')(1, (2, 'x')) == 'theirs'
+
+
+def test_results_are_shared_with_the_original(
+    cache: diskcache.Cache, original: Interpreter
+) -> None:
+    script = "Cache(directory).memoize(name='f', typed=True)(lambda *a, **k: 'theirs')(1, b=('x',))"
+    assert original.run(script, directory=cache.directory) == 'theirs'
+    function = cache.memoize(name='f', typed=True)(lambda *args, **kwargs: 'ours')
+    assert function(1, b=('x',)) == 'theirs'

@@ -1,0 +1,185 @@
+"""Many threads at work on one Cache: nothing is lost, mixed up or left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+import diskcache
+
+LARGE = b'x' * 50_000
+
+
+def run_threads(count: int, work: Callable[[int], object]) -> list:
+    """Run `work(number)` in `count` threads at once; return the results, raise the first error."""
+    results: list = [None] * count
+    errors: list[BaseException] = []
+    start = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        try:
+            start.wait()
+            results[number] = work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def test_no_increment_is_lost(cache: diskcache.Cache) -> None:
+    run_threads(8, lambda number: [cache.incr('count', retry=True) for _ in range(100)])
+    assert cache['count'] == 800
+
+
+def test_each_thread_gets_a_result_of_its_own_from_incr(cache: diskcache.Cache) -> None:
+    results = run_threads(8, lambda _: [cache.incr('count', retry=True) for _ in range(50)])
+    assert sorted(sum(results, [])) == list(range(1, 401))
+
+
+def test_only_one_of_many_adds_succeeds(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    for turn in range(20):
+        results = run_threads(6, lambda number: cache.add(turn, (number, LARGE), retry=True))
+        assert sorted(results) == [False] * 5 + [True]
+        assert cache[turn][0] == results.index(True)
+    assert_intact(cache)
+
+
+def test_only_one_of_many_pops_succeeds(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    for turn in range(20):
+        cache[turn] = LARGE
+        results = run_threads(6, lambda number: cache.pop(turn, retry=True))
+        assert [result for result in results if result is not None] == [LARGE]
+    assert_intact(cache)
+
+
+def test_each_item_of_a_queue_is_pulled_once(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    def work(number: int) -> list:
+        pulled = []
+        for turn in range(40):
+            value = (number, turn) if turn % 5 else (number, turn, LARGE)
+            cache.push(value, retry=True)
+            pulled.append(cache.pull(retry=True)[1][:2])
+        return pulled
+
+    pulled = sum(run_threads(6, work), [])
+    assert sorted(pulled) == [(number, turn) for number in range(6) for turn in range(40)]
+    assert len(cache) == 0
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize('policy', sorted(diskcache.EVICTION_POLICY))
+def test_readers_see_whole_values_while_writers_write(
+    directory: str, policy: str, assert_intact: Callable
+) -> None:
+    with diskcache.Cache(directory, eviction_policy=policy, statistics=1) as cache:
+        cache['key'] = bytes(40_000)
+
+        def work(number: int) -> None:
+            for turn in range(60):
+                if number < 2:
+                    cache.set('key', bytes([turn]) * (40_000 + turn), retry=True)
+                else:
+                    value = cache.get('key', retry=True)
+                    assert value == value[:1] * len(value)
+
+        run_threads(6, work)
+        assert cache.stats() == (240, 0)
+        assert_intact(cache)
+
+
+def test_iteration_goes_on_while_others_write(cache: diskcache.Cache) -> None:
+    for number in range(200):
+        cache[number] = number
+
+    def work(number: int) -> None:
+        for turn in range(20):
+            if number % 2:
+                cache.set(('new', number, turn), turn, retry=True)
+                cache.delete(('new', number, turn - 1), retry=True)
+            else:
+                assert [key for key in cache if isinstance(key, int)] == list(range(200))
+                assert [key for key in cache.iterkeys() if isinstance(key, int)] == list(range(200))
+
+    run_threads(6, work)
+
+
+def test_close_in_one_thread_does_not_disturb_the_others(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    def work(number: int) -> None:
+        for turn in range(100):
+            if number == 0:
+                cache.close()
+            else:
+                cache.set((number, turn), turn, retry=True)
+                assert cache[number, turn] == turn
+                with cache.transact(retry=True):
+                    cache.incr('count')
+
+    run_threads(5, work)
+    assert cache['count'] == 400
+    assert len(cache) == 401
+    assert_intact(cache)
+
+
+def test_each_thread_may_have_a_cache_of_its_own(directory: str) -> None:
+    def work(number: int) -> None:
+        for turn in range(10):
+            with diskcache.Cache(directory) as cache:
+                cache.set((number, turn), turn, retry=True)
+                assert cache[number, turn] == turn
+
+    run_threads(6, work)
+    with diskcache.Cache(directory) as cache:
+        assert len(cache) == 60
+
+
+def test_removals_of_many_threads_add_up(cache: diskcache.Cache) -> None:
+    with cache.transact():
+        for number in range(1500):
+            cache.set(number, number, expire=-1, tag='tag')
+    cache.reset('cull_limit', 0)
+    removals = [cache.clear, cache.expire, lambda retry: cache.evict('tag', retry=retry)]
+    assert sum(run_threads(3, lambda number: removals[number](retry=True))) == 1500
+    assert len(cache) == 0
+
+
+def test_a_lock_among_threads_does_not_starve_anyone(cache: diskcache.Cache) -> None:
+    def work(number: int) -> int:
+        for _ in range(30):
+            with cache.transact(retry=True):
+                value = cache.get('count', 0)
+                cache['count'] = value + 1
+        return number
+
+    assert run_threads(8, work) == list(range(8))
+    assert cache['count'] == 240
+
+
+def test_a_transaction_of_a_thread_that_died_does_not_last(cache: diskcache.Cache) -> None:
+    def work(number: int) -> None:
+        try:
+            with cache.transact():
+                cache['key'] = 1
+                raise SystemExit
+        except SystemExit:
+            pass
+
+    run_threads(1, work)
+    assert 'key' not in cache
+    assert cache.set('key', 2)
