@@ -484,6 +484,7 @@ class Cache(_core.Cache):
                 sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', item)
             for item in defaults:
                 sql('INSERT OR IGNORE INTO Settings VALUES (?, ?)', item)
+        _core.Cache.close(self)  # `sql` reached the session: operations get one of their own
 
     @property
     def directory(self) -> str:

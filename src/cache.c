@@ -647,6 +647,7 @@ PyObject *cache_connection(Cache *self)
         return NULL;
     }
     session_use(session);
+    session->db.forecast.exposed = 1;
     if (session->connection == NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "this cache has no sqlite3.Connection: Python's sqlite3 has been replaced by "

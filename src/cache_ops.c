@@ -69,6 +69,7 @@ typedef enum { SELECT_KEY, SELECT_QUEUE, SELECT_END } selection_kind;
 typedef struct selection {
     selection_kind kind;
     const dc_key *key; /* SELECT_KEY */
+    unsigned int details; /* SELECT_KEY: enum dc_detail */
     dc_queue queue;    /* SELECT_QUEUE */
     dc_side side;
     int last; /* SELECT_END */
@@ -91,7 +92,7 @@ static dc_status find_row(dc_db *db, void *context)
     case SELECT_END:
         return dc_store_end(db, selection->last, &found->row);
     default:
-        return dc_store_get(db, selection->key, &found->row);
+        return dc_store_get(db, selection->key, selection->details, &found->row);
     }
 }
 
@@ -198,16 +199,20 @@ static dc_status write_note(dc_db *db, void *context)
     return status;
 }
 
+static int notes_access(Cache *self)
+{
+    return dc_policies[self->rules.policy].note_access != DC_NO_SQL;
+}
+
 /* Count the lookup and note the access, where settings ask for it. A lock that cannot be had is no
  * reason to withhold the value: then this lookup is not noted. */
 static int note_lookup(Cache *self, int hit, int64_t rowid, int retry)
 {
-    int notes_access = dc_policies[self->rules.policy].note_access != DC_NO_SQL;
     lookup_note note = {hit, rowid, 0.0, self->statistics, self->rules.policy};
     Operation operation = {.cache = NULL};
     dc_status status;
 
-    if (!self->statistics && !(hit && notes_access)) {
+    if (!self->statistics && !(hit && notes_access(self))) {
         return 0;
     }
     if (convert_now(self->state, &note.now) < 0) {
@@ -281,6 +286,9 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise, cons
     PyObject *value = NULL;
     PyObject *result = NULL;
     int hit;
+
+    selection.details = (options->tag ? DC_DETAIL_TAG : 0) |
+                        (notes_access(self) ? DC_DETAIL_IDENTITY : 0);
 
     if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
         return NULL;
@@ -503,6 +511,7 @@ static dc_status cull_by_hook(void *context, double now)
 
     if (transaction != NULL) {
         cleanup = PyObject_GetAttr(transaction, self->state->name._cleanup);
+        self->transaction.session->db.forecast.exposed = 1;
         execute = PyObject_GetAttr(self->transaction.session->connection,
                                    self->state->name.execute);
         if (cleanup != NULL && execute != NULL) {
@@ -1082,6 +1091,25 @@ done:
     return result;
 }
 
+/* Call an overridden __delitem__(key, retry=retry); False for its KeyError. */
+static PyObject *delete_by_hook(Cache *self, PyObject *key, int retry)
+{
+    module_state *state = self->state;
+    PyObject *names = PyTuple_Pack(1, state->name.retry);
+    PyObject *arguments[] = {(PyObject *)self, key, retry ? Py_True : Py_False};
+    PyObject *result = NULL;
+
+    if (names != NULL) {
+        result = PyObject_VectorcallMethod(state->name.__delitem__, arguments, 2, names);
+        Py_DECREF(names);
+    }
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyError)) {
+        PyErr_Clear();
+        result = Py_NewRef(Py_False);
+    }
+    return result;
+}
+
 PyDoc_STRVAR(Cache_delete_doc,
 "delete($self, /, key, retry=False)\n--\n\n"
 "Delete a key, if it is there.\n"
@@ -1102,6 +1130,9 @@ static PyObject *Cache_delete(Cache *self, PyObject *const *args, Py_ssize_t nar
         return NULL;
     }
     retry = args_flag(values[1], 0);
+    if (retry >= 0 && (cache_hooks(self) & CACHE_HOOK___delitem__)) {
+        return delete_by_hook(self, values[0], retry);
+    }
     deleted = retry < 0 ? -1 : delete_key(self, values[0], retry);
     return deleted < 0 ? NULL : PyBool_FromLong(deleted);
 }
@@ -1259,7 +1290,7 @@ static PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *values[5];
     int flags[3]; /* expire_time, tag, retry */
     disk_key put = {.owner = NULL};
-    selection selection = {.kind = SELECT_KEY, .key = &put.key};
+    selection selection = {.kind = SELECT_KEY, .key = &put.key, .details = DC_DETAIL_ALL};
     found found = {.selection = &selection};
     PyObject *value = NULL;
     PyObject *result = NULL;
@@ -1641,7 +1672,7 @@ static dc_status write_row(dc_db *db, void *context)
 
     return writing->key != NULL
                ? dc_store_insert(db, writing->key, &writing->columns, writing->now, &writing->rowid)
-               : dc_store_update(db, writing->rowid, &writing->columns, writing->now);
+               : dc_store_update(db, writing->rowid, 0, &writing->columns, writing->now);
 }
 
 static PyObject *row_method(Cache *self, row_writing *writing, PyObject *tuple)

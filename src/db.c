@@ -184,6 +184,7 @@ void dc_db_rollback(dc_db *db)
 {
     dc_query query;
 
+    db->forecast.known = 0;
     if (dc_db_in_transaction(db)) {
         dc_query_start(&query, db, DC_SQL_ROLLBACK);
         dc_query_run(&query); /* fails only if SQLite has rolled back by itself */
@@ -193,6 +194,14 @@ void dc_db_rollback(dc_db *db)
 int dc_db_in_transaction(const dc_db *db)
 {
     return !sqlite.get_autocommit(db->handle);
+}
+
+unsigned int dc_db_data_version(dc_db *db)
+{
+    unsigned int version = 0;
+
+    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_DATA_VERSION, &version);
+    return version;
 }
 
 void dc_db_busy_timeout(dc_db *db, double seconds)
@@ -207,7 +216,9 @@ void dc_db_busy_timeout(dc_db *db, double seconds)
 
 /* --- statements that are not kept ------------------------------------------------------------- */
 
-static dc_datum column_of(sqlite3_stmt *statement, int column)
+/* `is_utf8`: text can be taken as it lies in SQLite's memory; column_text() would copy it, to put a
+ * NUL behind it. */
+static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8)
 {
     dc_datum datum = {.type = DC_NULL};
 
@@ -222,7 +233,8 @@ static dc_datum column_of(sqlite3_stmt *statement, int column)
         break;
     case DC_SQLITE_TEXT:
         datum.type = DC_TEXT;
-        datum.as.bytes.data = (const char *)sqlite.column_text(statement, column);
+        datum.as.bytes.data = is_utf8 ? sqlite.column_blob(statement, column)
+                                      : (const char *)sqlite.column_text(statement, column);
         datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
         break;
     case DC_SQLITE_BLOB:
@@ -245,11 +257,11 @@ dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, v
     while (result == DC_SQLITE_OK || result == DC_SQLITE_ROW) {
         result = sqlite.step(statement);
         if (result == DC_SQLITE_ROW && callback != NULL) {
-            dc_datum first = column_of(statement, 0);
+            dc_datum first = column_of(statement, 0, db->is_utf8);
             dc_datum second = {.type = DC_NULL};
 
             if (sqlite.column_count(statement) > 1) {
-                second = column_of(statement, 1);
+                second = column_of(statement, 1, db->is_utf8);
             }
             status = callback(context, &first, &second);
             if (status != DC_OK) {
@@ -357,6 +369,46 @@ dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value)
         status = dc_db_execute(db, sql);
     }
     return status;
+}
+
+static dc_status keep_text(void *context, const dc_datum *value, const dc_datum *unused)
+{
+    char *text = context;
+    size_t size = value->type == DC_TEXT ? value->as.bytes.size : 0;
+
+    (void)unused;
+    size = size < DC_PRAGMA_VALUE_SIZE ? size : DC_PRAGMA_VALUE_SIZE - 1;
+    if (size > 0) {
+        memcpy(text, value->as.bytes.data, size);
+    }
+    text[size] = '\0';
+    return DC_OK;
+}
+
+static dc_status keep_integer(void *context, const dc_datum *value, const dc_datum *unused)
+{
+    int *integer = context;
+
+    (void)unused;
+    if (value->type == DC_INTEGER) {
+        *integer = (int)value->as.integer;
+    }
+    return DC_OK;
+}
+
+#define DC_SYNCHRONOUS_FULL 2
+
+void dc_db_examine(dc_db *db, int *is_wal, int *synchronous)
+{
+    char journal[DC_PRAGMA_VALUE_SIZE] = "";
+    char encoding[DC_PRAGMA_VALUE_SIZE] = "";
+
+    *synchronous = DC_SYNCHRONOUS_FULL;
+    dc_db_query(db, "PRAGMA journal_mode", keep_text, journal);
+    dc_db_query(db, "PRAGMA synchronous", keep_integer, synchronous);
+    dc_db_query(db, "PRAGMA encoding", keep_text, encoding);
+    *is_wal = strcmp(journal, "wal") == 0;
+    db->is_utf8 = strcmp(encoding, "UTF-8") == 0;
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
@@ -477,7 +529,17 @@ dc_status dc_query_step(dc_query *query)
 
 dc_datum dc_query_column(dc_query *query, int column)
 {
-    return column_of(query->statement, column);
+    return column_of(query->statement, column, query->db->is_utf8);
+}
+
+int64_t dc_query_integer(dc_query *query, int column)
+{
+    return sqlite.column_int64(query->statement, column);
+}
+
+double dc_query_real(dc_query *query, int column)
+{
+    return sqlite.column_double(query->statement, column);
 }
 
 void dc_query_end(dc_query *query)

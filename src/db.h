@@ -19,10 +19,25 @@
 #include "sqlite_api.h"
 #include "status.h"
 
+/* What earlier writes have found out about the volume and the expiry of all rows, so that the next one
+ * need not ask again (store.c). It holds as long as nobody else has changed the database, which
+ * SQLite tells with its data version. */
+typedef struct dc_forecast {
+    int known;              /* 0: nothing is known */
+    int exposed;            /* someone may be writing through the Connection: never rely on it */
+    unsigned int version;   /* data version for which it holds */
+    int64_t size_limit;     /* for which `slack` was computed */
+    int64_t slack;          /* bytes that can be written before the volume can reach size_limit */
+    double earliest_expiry; /* no row expires before; infinite if none does */
+} dc_forecast;
+
 typedef struct dc_db {
     sqlite3 *handle;                        /* NULL unless attached */
     int owns_handle;
+    int is_utf8;                            /* the database's text is UTF-8, as far as is known */
     int wal_pages;                          /* pages in the log, as of this handle's last commit */
+    int64_t page_size;                      /* bytes; 0: not read yet */
+    dc_forecast forecast;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
     dc_error error;                         /* of the last function that failed */
 } dc_db;
@@ -50,6 +65,9 @@ void dc_db_rollback(dc_db *db);
 /* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
 int dc_db_in_transaction(const dc_db *db);
 
+/* A number that changes when another connection has changed the database. */
+unsigned int dc_db_data_version(dc_db *db);
+
 /* How long SQLite itself waits for a lock; 0 unless a user works on the Connection directly. */
 void dc_db_busy_timeout(dc_db *db, double seconds);
 
@@ -65,6 +83,10 @@ dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, v
 /* Set a pragma, unless it has the value already. `name` must be letters and underscores, a text
  * value letters, digits and underscores: they cannot be bound. DC_TYPE if not. */
 dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
+
+/* Find out about the file what decides how fast a handle works: *is_wal, *synchronous (SQLite's level)
+ * and the encoding. What cannot be found out counts as slow. */
+void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);
 
 /* Copy as much of the log as possible into the database; waits for nobody, and says so with
  * DC_BUSY if someone else is at it. *left receives the pages that remain in the log. */
@@ -91,6 +113,8 @@ void dc_query_bind(dc_query *query, const dc_datum *value);
 /* DC_OK: there is a row; DC_NOT_FOUND: the statement is done. */
 dc_status dc_query_step(dc_query *query);
 dc_datum dc_query_column(dc_query *query, int column); /* valid until the next step */
+int64_t dc_query_integer(dc_query *query, int column);
+double dc_query_real(dc_query *query, int column);
 void dc_query_end(dc_query *query);
 /* Step to the end and end; for statements without rows. */
 dc_status dc_query_run(dc_query *query);

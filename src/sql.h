@@ -8,7 +8,7 @@
 #ifndef DC_SQL_H
 #define DC_SQL_H
 
-/* The columns that store.c reads into a dc_row, in its order. */
+/* The columns that store.c reads into a dc_row, in the order of its enum row_column. */
 #define DC_ROW_COLUMNS "rowid, store_time, expire_time, tag, size, mode, filename, value"
 
 /* The keys that push() makes, and no others (FORMAT.md, "Queues"): ?1 and ?2 bound the range; for
@@ -27,13 +27,19 @@
     X(ROLLBACK, "ROLLBACK")                                                                        \
     /* one key */                                                                                  \
     X(GET, "SELECT " DC_ROW_COLUMNS " FROM Cache WHERE key = ?1 AND raw = ?2")                     \
-    X(LOCATE, "SELECT rowid, expire_time, filename FROM Cache WHERE key = ?1 AND raw = ?2")        \
-    X(INSERT, "INSERT INTO Cache(key, raw, store_time, expire_time, access_time, access_count,"    \
-        " tag, size, mode, filename, value)"                                                       \
-        " VALUES (?1, ?2, ?3, ?4, ?3, 0, ?5, ?6, ?7, ?8, ?9)")                                     \
-    X(UPDATE, "UPDATE Cache SET store_time = ?2, expire_time = ?3, access_time = ?2,"              \
-        " access_count = 0, tag = ?4, size = ?5, mode = ?6, filename = ?7, value = ?8"             \
-        " WHERE rowid = ?1")                                                                       \
+    X(GET_VALUE, "SELECT value, mode, expire_time, filename, size FROM Cache"                      \
+        " WHERE key = ?1 AND raw = ?2")                                                            \
+    X(LOCATE, "SELECT rowid, expire_time, filename, tag IS NULL FROM Cache"                        \
+        " WHERE key = ?1 AND raw = ?2")                                                            \
+    X(INSERT, "INSERT INTO Cache(key, raw, store_time, access_time, access_count,"                 \
+        " size, mode, filename, value, tag, expire_time)"                                          \
+        " VALUES (?1, ?2, ?3, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9)")                                     \
+    X(UPDATE, "UPDATE Cache SET store_time = ?2, access_time = ?2, access_count = 0, size = ?3,"   \
+        " mode = ?4, filename = ?5, value = ?6, tag = ?7, expire_time = ?8 WHERE rowid = ?1")      \
+    /* the same for a row that has neither tag nor expiry and gets none: a column named in SET has \
+     * its indexes written, changed or not */                                                      \
+    X(UPDATE_PLAIN, "UPDATE Cache SET store_time = ?2, access_time = ?2, access_count = 0,"        \
+        " size = ?3, mode = ?4, filename = ?5, value = ?6 WHERE rowid = ?1")                       \
     X(UPDATE_VALUE, "UPDATE Cache SET store_time = ?2, value = ?3 WHERE rowid = ?1")               \
     X(UPDATE_EXPIRE_TIME, "UPDATE Cache SET expire_time = ?2 WHERE rowid = ?1")                    \
     X(UPDATE_ACCESS_TIME, "UPDATE Cache SET access_time = ?2 WHERE rowid = ?1")                    \
@@ -65,6 +71,7 @@
     X(VICTIM_ANY, "SELECT rowid, filename FROM Cache WHERE rowid > ?1 ORDER BY rowid LIMIT 1")     \
     X(VICTIM_TAGGED, "SELECT rowid, filename FROM Cache WHERE tag = ?2 AND rowid > ?1"             \
         " ORDER BY rowid LIMIT 1")                                                                 \
+    X(EARLIEST_EXPIRY, "SELECT MIN(expire_time) FROM Cache WHERE expire_time IS NOT NULL")      \
     X(VICTIM_EXPIRED, "SELECT rowid, filename FROM Cache WHERE expire_time < ?2 AND rowid <> ?1"   \
         " ORDER BY expire_time LIMIT 1")                                                           \
     X(VICTIM_STORED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                         \
@@ -127,7 +134,8 @@ typedef struct dc_schema_object {
 extern const dc_schema_object dc_schema[DC_SCHEMA_COUNT];
 
 #define DC_TAG_INDEX_NAME "Cache_tag_rowid"
-#define DC_TAG_INDEX_CREATE "CREATE INDEX IF NOT EXISTS Cache_tag_rowid ON Cache (tag, rowid)"
+#define DC_TAG_INDEX_CREATE                                                                        \
+    "CREATE INDEX IF NOT EXISTS Cache_tag_rowid ON Cache (tag, rowid) WHERE tag IS NOT NULL"
 #define DC_TAG_INDEX_DROP "DROP INDEX IF EXISTS Cache_tag_rowid"
 
 /* Used once in the life of a handle or a cache, so not kept prepared. */

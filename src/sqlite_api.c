@@ -37,6 +37,7 @@ struct dc_sqlite_api sqlite;
 DC_SQLITE_FUNCTIONS(DC_CHECK)
 _Static_assert(SQLITE_DBCONFIG_DQS_DML == DC_SQLITE_DBCONFIG_DQS_DML, "sqlite3.h");
 _Static_assert(SQLITE_FCNTL_FILE_POINTER == DC_SQLITE_FCNTL_FILE_POINTER, "sqlite3.h");
+_Static_assert(SQLITE_FCNTL_DATA_VERSION == DC_SQLITE_FCNTL_DATA_VERSION, "sqlite3.h");
 _Static_assert(offsetof(sqlite3_io_methods, xUnlock) == offsetof(dc_io_methods, unlock), "sqlite3.h");
 _Static_assert(offsetof(sqlite3_io_methods, xShmLock) == offsetof(dc_io_methods, shm_lock),
                "sqlite3.h");

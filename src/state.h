@@ -10,8 +10,9 @@
 
 /* Attribute names used from C, interned once. */
 #define STATE_NAMES(X)                                                                             \
-    X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_local) X(_pin) X(_row_insert)             \
-    X(_row_update) X(_write) X(asyncio) X(check_same_thread) X(close) X(con) X(current_task)       \
+    X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_local) X(_pin)                            \
+    X(_row_insert) X(_row_update) X(_write) X(asyncio) X(check_same_thread) X(close) X(con)        \
+    X(current_task)                                                                                \
     X(execute) X(fetch) X(fetchall) X(filename) X(get) X(incr) X(isolation_level) X(key) X(pid)    \
     X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode) X(store) X(time) X(timeout)
 
@@ -29,11 +30,13 @@ enum sqlite_error {
 
 /* Methods that a subclass, a patch or a replaced Disk may take over (DESIGN 10). Each is a bit in a
  * mask of those that are not the base class's own. */
-#define DISK_HOOKS(X) X(put, 0) X(get, 1) X(store, 2) X(fetch, 3) X(filename, 4) X(_write, 5) X(remove, 6)
+#define DISK_HOOKS(X)                                                                              \
+    X(put, 0) X(get, 1) X(store, 2) X(fetch, 3) X(filename, 4) X(_write, 5) X(remove, 6)
 #define CACHE_HOOKS(X)                                                                             \
-    X(get, 0) X(set, 1) X(incr, 2) X(_con, 3) X(_row_insert, 4) X(_row_update, 5) X(_cull, 6)
+    X(get, 0) X(set, 1) X(incr, 2) X(_con, 3) X(_row_insert, 4) X(_row_update, 5) X(_cull, 6)       \
+    X(__delitem__, 7)
 
-enum { DISK_HOOK_COUNT = 7, CACHE_HOOK_COUNT = 7, HOOK_COUNT_MAX = 7 };
+enum { DISK_HOOK_COUNT = 7, CACHE_HOOK_COUNT = 8, HOOK_COUNT_MAX = 8 };
 
 enum disk_hook {
 #define DISK_HOOK_BIT(name, index) DISK_HOOK_##name = 1u << (index),

@@ -8,6 +8,7 @@
 
 #include "store.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,18 +53,38 @@ static void set_expire_time(dc_columns *columns, const dc_datum *datum)
                                                      : 0.0;
 }
 
-/* Copy DC_ROW_COLUMNS, and behind them key and raw if `with_key`. */
-static dc_status read_row(dc_query *query, int with_key, dc_row *row)
-{
-    dc_datum store_time = dc_query_column(query, 1);
-    dc_datum expire_time = dc_query_column(query, 2);
-    dc_datum tag = dc_query_column(query, 3);
-    dc_datum filename = dc_query_column(query, 6);
-    dc_datum value = dc_query_column(query, 7);
-    dc_datum key = {.type = DC_NULL};
+/* DC_ROW_COLUMNS, then what the statements with a key add. */
+enum row_column {
+    COLUMN_ROWID,
+    COLUMN_STORE_TIME,
+    COLUMN_EXPIRE_TIME,
+    COLUMN_TAG,
+    COLUMN_SIZE,
+    COLUMN_MODE,
+    COLUMN_FILENAME,
+    COLUMN_VALUE,
+    COLUMN_KEY,
+    COLUMN_RAW
+};
 
+/* Copy the current row. Reading a column takes SQLite's mutex, so none is read without need. */
+static dc_status read_row(dc_query *query, unsigned int details, int with_key, dc_row *row)
+{
+    dc_datum expire_time = dc_query_column(query, COLUMN_EXPIRE_TIME);
+    dc_datum value = dc_query_column(query, COLUMN_VALUE);
+    dc_datum tag = {.type = DC_NULL};
+    dc_datum filename = {.type = DC_NULL};
+    dc_datum key = {.type = DC_NULL};
+    int in_file = value.type == DC_NULL;
+
+    if (details & DC_DETAIL_TAG) {
+        tag = dc_query_column(query, COLUMN_TAG);
+    }
+    if (in_file) {
+        filename = dc_query_column(query, COLUMN_FILENAME);
+    }
     if (with_key) {
-        key = dc_query_column(query, 8);
+        key = dc_query_column(query, COLUMN_KEY);
     }
     if (!dc_row_reserve(row, datum_room(&tag) + datum_room(&filename) + datum_room(&value) +
                                  datum_room(&key))) {
@@ -73,26 +94,26 @@ static dc_status read_row(dc_query *query, int with_key, dc_row *row)
     keep_datum(row, &filename);
     keep_datum(row, &value);
     keep_datum(row, &key);
-    row->rowid = dc_query_column(query, 0).as.integer;
-    row->store_time = store_time.type == DC_REAL ? store_time.as.real : 0.0;
+    row->rowid = details & DC_DETAIL_IDENTITY ? dc_query_integer(query, COLUMN_ROWID) : 0;
+    row->store_time = details & DC_DETAIL_IDENTITY ? dc_query_real(query, COLUMN_STORE_TIME) : 0.0;
     set_expire_time(&row->columns, &expire_time);
     row->columns.tag = tag;
-    row->columns.size = dc_query_column(query, 4).as.integer;
-    row->columns.mode = dc_query_column(query, 5).as.integer;
+    row->columns.size = in_file ? dc_query_integer(query, COLUMN_SIZE) : 0;
+    row->columns.mode = dc_query_integer(query, COLUMN_MODE);
     row->columns.filename = filename.type == DC_TEXT ? filename.as.bytes.data : NULL;
     row->columns.value = value;
     row->key.datum = key;
-    row->key.raw = with_key && dc_query_column(query, 9).as.integer != 0;
+    row->key.raw = with_key && dc_query_integer(query, COLUMN_RAW) != 0;
     return DC_OK;
 }
 
 /* Step once, copy the row if there is one, and end the query. */
-static dc_status read_one_row(dc_query *query, int with_key, dc_row *row)
+static dc_status read_one_row(dc_query *query, unsigned int details, int with_key, dc_row *row)
 {
     dc_status status = dc_query_step(query);
 
     if (status == DC_OK) {
-        status = read_row(query, with_key, row);
+        status = read_row(query, details, with_key, row);
     }
     dc_query_end(query);
     return status;
@@ -105,12 +126,55 @@ static void start_with_key(dc_query *query, dc_db *db, dc_sql sql, const dc_key 
     dc_query_bind_integer(query, key->raw);
 }
 
-dc_status dc_store_get(dc_db *db, const dc_key *key, dc_row *row)
+/* A row without tag and identity: the quick way. */
+static dc_status get_value(dc_db *db, const dc_key *key, dc_row *row)
+{
+    const dc_datum null = {.type = DC_NULL};
+    dc_datum value;
+    dc_datum expire_time;
+    dc_datum filename = null;
+    dc_query query;
+    dc_status status;
+
+    start_with_key(&query, db, DC_SQL_GET_VALUE, key);
+    status = dc_query_step(&query);
+    if (status != DC_OK) {
+        goto done;
+    }
+    value = dc_query_column(&query, 0);
+    expire_time = dc_query_column(&query, 2);
+    if (value.type == DC_NULL) {
+        filename = dc_query_column(&query, 3);
+    }
+    if (!dc_row_reserve(row, datum_room(&value) + datum_room(&filename))) {
+        status = out_of_memory(db);
+        goto done;
+    }
+    keep_datum(row, &value);
+    keep_datum(row, &filename);
+    row->rowid = 0;
+    row->store_time = 0.0;
+    row->key.datum = null;
+    set_expire_time(&row->columns, &expire_time);
+    row->columns.tag = null;
+    row->columns.size = value.type == DC_NULL ? dc_query_integer(&query, 4) : 0;
+    row->columns.mode = dc_query_integer(&query, 1);
+    row->columns.filename = filename.type == DC_TEXT ? filename.as.bytes.data : NULL;
+    row->columns.value = value;
+done:
+    dc_query_end(&query);
+    return status;
+}
+
+dc_status dc_store_get(dc_db *db, const dc_key *key, unsigned int details, dc_row *row)
 {
     dc_query query;
 
+    if (details == DC_DETAIL_NONE) {
+        return get_value(db, key, row);
+    }
     start_with_key(&query, db, DC_SQL_GET, key);
-    return read_one_row(&query, 0, row);
+    return read_one_row(&query, details, 0, row);
 }
 
 /* Keep a text column of the current row as `filename`. */
@@ -138,9 +202,12 @@ dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row)
     start_with_key(&query, db, DC_SQL_LOCATE, key);
     status = dc_query_step(&query);
     if (status == DC_OK) {
-        row->rowid = dc_query_column(&query, 0).as.integer;
+        row->rowid = dc_query_integer(&query, 0);
         expire_time = dc_query_column(&query, 1);
         set_expire_time(&row->columns, &expire_time);
+        row->columns.tag.type = dc_query_integer(&query, 3) ? DC_NULL : DC_BLOB;
+        row->columns.tag.as.bytes.data = NULL;
+        row->columns.tag.as.bytes.size = 0;
         status = keep_filename(&query, 2, row);
     }
     dc_query_end(&query);
@@ -180,6 +247,75 @@ int dc_row_same(const dc_row *left, const dc_row *right)
            same_datum(&left->columns.value, &right->columns.value);
 }
 
+/* --- forecast --------------------------------------------------------------------------------
+ *
+ * Most writes have nothing to cull, and finding that out anew costs more than the write: the pragmas
+ * for the page count are compiled each time they run. So the handle remembers (dc_forecast) how much
+ * can be written before the volume can reach the limit, and when the first row expires. Each write
+ * draws its own share from that; anybody else's commit, a rollback, and a Connection in a user's hands
+ * void it. It errs on one side only: slack is never more than there is, expiry never later. */
+
+static int forecast_holds(dc_db *db, const dc_rules *rules)
+{
+    const dc_forecast *forecast = &db->forecast;
+
+    return forecast->known && !forecast->exposed && forecast->size_limit == rules->size_limit &&
+           forecast->version == dc_db_data_version(db);
+}
+
+/* Pages that one row can add beyond its own bytes: a split on every level of the table and of each
+ * index. */
+#define PAGES_PER_WRITE 16
+
+static void forecast_write(dc_db *db, const dc_key *key, const dc_columns *columns)
+{
+    dc_forecast *forecast = &db->forecast;
+
+    forecast->slack -= columns->size + (int64_t)datum_room(&columns->value) +
+                       (int64_t)datum_room(&columns->tag) + 4 * PAGES_PER_WRITE * db->page_size;
+    if (key != NULL) {
+        forecast->slack -= 2 * (int64_t)datum_room(&key->datum);
+    }
+    if (columns->has_expire_time && columns->expire_time < forecast->earliest_expiry) {
+        forecast->earliest_expiry = columns->expire_time;
+    }
+}
+
+static dc_status forecast_make(dc_db *db, const dc_rules *rules)
+{
+    dc_forecast *forecast = &db->forecast;
+    dc_query query;
+    dc_datum earliest;
+    int64_t volume = 0;
+    dc_status status = dc_store_volume(db, 0, &volume);
+
+    forecast->known = 0;
+    if (status != DC_OK) {
+        return status;
+    }
+    dc_query_start(&query, db, DC_SQL_EARLIEST_EXPIRY);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        earliest = dc_query_column(&query, 0);
+        forecast->earliest_expiry = earliest.type == DC_REAL      ? earliest.as.real
+                                    : earliest.type == DC_INTEGER ? (double)earliest.as.integer
+                                                                  : HUGE_VAL;
+        forecast->slack = rules->size_limit - volume;
+        forecast->size_limit = rules->size_limit;
+        forecast->version = dc_db_data_version(db);
+        forecast->known = 1;
+    }
+    dc_query_end(&query);
+    return status;
+}
+
+/* Whether the forecast says that there is nothing to cull. */
+static int nothing_to_cull(dc_db *db, double now, const dc_rules *rules)
+{
+    return forecast_holds(db, rules) && now <= db->forecast.earliest_expiry &&
+           (rules->policy == DC_POLICY_NONE || db->forecast.slack > 0);
+}
+
 /* --- writing one row -------------------------------------------------------------------------- */
 
 static void bind_expire_time(dc_query *query, const dc_columns *columns)
@@ -193,10 +329,9 @@ static void bind_expire_time(dc_query *query, const dc_columns *columns)
     }
 }
 
-/* tag, size, mode, filename and value, in the order of both INSERT and UPDATE. */
+/* size, mode, filename and value, in the order of INSERT and UPDATE. */
 static void bind_content(dc_query *query, const dc_columns *columns)
 {
-    dc_query_bind(query, &columns->tag);
     dc_query_bind_integer(query, columns->size);
     dc_query_bind_integer(query, columns->mode);
     dc_query_bind_text(query, columns->filename);
@@ -211,24 +346,31 @@ dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *column
 
     start_with_key(&query, db, DC_SQL_INSERT, key);
     dc_query_bind_real(&query, now);
-    bind_expire_time(&query, columns);
     bind_content(&query, columns);
+    dc_query_bind(&query, &columns->tag);
+    bind_expire_time(&query, columns);
     status = dc_query_run(&query);
     if (status == DC_OK) {
         *rowid = sqlite.last_insert_rowid(db->handle);
+        forecast_write(db, key, columns);
     }
     return status;
 }
 
-dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now)
+dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns, double now)
 {
     dc_query query;
 
-    dc_query_start(&query, db, DC_SQL_UPDATE);
+    plain = plain && columns->tag.type == DC_NULL && !columns->has_expire_time;
+    dc_query_start(&query, db, plain ? DC_SQL_UPDATE_PLAIN : DC_SQL_UPDATE);
     dc_query_bind_integer(&query, rowid);
     dc_query_bind_real(&query, now);
-    bind_expire_time(&query, columns);
     bind_content(&query, columns);
+    if (!plain) {
+        dc_query_bind(&query, &columns->tag);
+        bind_expire_time(&query, columns);
+    }
+    forecast_write(db, NULL, columns);
     return dc_query_run(&query);
 }
 
@@ -243,14 +385,15 @@ static dc_status insert_step(dc_db *db, const dc_key *key, const dc_columns *col
                : dc_store_insert(db, key, columns, now, rowid);
 }
 
-static dc_status update_step(dc_db *db, int64_t rowid, const dc_columns *columns, double now,
+static dc_status update_step(dc_db *db, const dc_row *old, const dc_columns *columns, double now,
                              const dc_rules *rules)
 {
     const dc_row_hooks *hooks = rules->hooks;
+    int plain = old->columns.tag.type == DC_NULL && !old->columns.has_expire_time;
 
     return hooks != NULL && hooks->update != NULL
-               ? hooks->update(hooks->context, rowid, columns, now)
-               : dc_store_update(db, rowid, columns, now);
+               ? hooks->update(hooks->context, old->rowid, columns, now)
+               : dc_store_update(db, old->rowid, plain, columns, now);
 }
 
 static dc_status cull_step(dc_db *db, double now, const dc_rules *rules, int64_t keep,
@@ -258,10 +401,16 @@ static dc_status cull_step(dc_db *db, double now, const dc_rules *rules, int64_t
 {
     const dc_row_hooks *hooks = rules->hooks;
     int64_t count = 0;
+    dc_status status;
 
-    return hooks != NULL && hooks->cull != NULL
-               ? hooks->cull(hooks->context, now)
-               : dc_store_cull(db, now, rules->cull_limit, rules, keep, removed, &count);
+    if (hooks != NULL && hooks->cull != NULL) {
+        return hooks->cull(hooks->context, now);
+    }
+    if (rules->cull_limit <= 0 || nothing_to_cull(db, now, rules)) {
+        return DC_OK;
+    }
+    status = dc_store_cull(db, now, rules->cull_limit, rules, keep, removed, &count);
+    return status == DC_OK ? forecast_make(db, rules) : status;
 }
 
 static dc_status note_removed(dc_db *db, const char *filename, dc_namelist *removed)
@@ -322,7 +471,7 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
         rowid = old.rowid;
         status = note_removed(db, old.columns.filename, removed);
         if (status == DC_OK) {
-            status = update_step(db, rowid, columns, now, rules);
+            status = update_step(db, &old, columns, now, rules);
         }
     }
     if (status == DC_OK) {
@@ -349,6 +498,7 @@ dc_status dc_store_touch(dc_db *db, const dc_key *key, const dc_columns *expire,
         dc_query_start(&query, db, DC_SQL_UPDATE_EXPIRE_TIME);
         dc_query_bind_integer(&query, row.rowid);
         bind_expire_time(&query, expire);
+        forecast_write(db, NULL, expire);
         status = dc_query_run(&query);
     }
     dc_row_clear(&row);
@@ -411,7 +561,7 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
 
     *created = 0;
     dc_row_init(&row);
-    status = dc_store_get(db, key, &row);
+    status = dc_store_get(db, key, DC_DETAIL_IDENTITY, &row);
     if (status == DC_NOT_FOUND || (status == DC_OK && !dc_columns_alive(&row.columns, now))) {
         if (initial == NULL) {
             status = DC_NOT_FOUND;
@@ -473,7 +623,7 @@ dc_status dc_store_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_
         dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_INTEGERS_FRONT : DC_SQL_INTEGERS_BACK);
         dc_query_bind_integer(&query, QUEUE_LOWEST);
         dc_query_bind_integer(&query, QUEUE_HIGHEST);
-        return read_one_row(&query, 1, row);
+        return read_one_row(&query, DC_DETAIL_ALL, 1, row);
     }
     low = malloc(2 * (queue->prefix_size + 32));
     if (low == NULL) {
@@ -486,7 +636,7 @@ dc_status dc_store_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_
     dc_query_bind(&query, &low_text);
     dc_query_bind(&query, &high_text);
     dc_query_bind_integer(&query, (int64_t)queue->prefix_length + 1 + QUEUE_DIGITS);
-    status = read_one_row(&query, 1, row);
+    status = read_one_row(&query, DC_DETAIL_ALL, 1, row);
     free(low);
     return status;
 }
@@ -546,7 +696,7 @@ dc_status dc_store_end(dc_db *db, int last, dc_row *row)
     dc_query query;
 
     dc_query_start(&query, db, last ? DC_SQL_LAST : DC_SQL_FIRST);
-    return read_one_row(&query, 1, row);
+    return read_one_row(&query, DC_DETAIL_ALL, 1, row);
 }
 
 /* --- many rows -------------------------------------------------------------------------------- */
@@ -565,7 +715,7 @@ static dc_status delete_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_da
     }
     status = dc_query_step(&query);
     if (status == DC_OK) {
-        row->rowid = dc_query_column(&query, 0).as.integer;
+        row->rowid = dc_query_integer(&query, 0);
         status = keep_filename(&query, 1, row);
     }
     dc_query_end(&query);
@@ -715,8 +865,8 @@ dc_status dc_store_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
     page->used = 0;
     status = dc_query_step(&query);
     while (status == DC_OK && page->count < DC_KEY_PAGE_SIZE) {
-        if (!page_add(page, dc_query_column(&query, 0).as.integer, dc_query_column(&query, 1),
-                      dc_query_column(&query, 2).as.integer != 0, &offsets[page->count])) {
+        if (!page_add(page, dc_query_integer(&query, 0), dc_query_column(&query, 1),
+                      dc_query_integer(&query, 2) != 0, &offsets[page->count])) {
             status = out_of_memory(db);
             break;
         }
@@ -820,7 +970,7 @@ static dc_status pragma_integer(dc_db *db, dc_sql sql, int64_t *value)
     dc_query_start(&query, db, sql);
     status = dc_query_step(&query);
     if (status == DC_OK) {
-        *value = dc_query_column(&query, 0).as.integer;
+        *value = dc_query_integer(&query, 0);
     }
     dc_query_end(&query);
     return status;
@@ -828,12 +978,14 @@ static dc_status pragma_integer(dc_db *db, dc_sql sql, int64_t *value)
 
 dc_status dc_store_volume(dc_db *db, int free_pages, int64_t *volume)
 {
-    int64_t page_size = 0;
     int64_t pages = 0;
     int64_t unused = 0;
     int64_t files = 0;
-    dc_status status = pragma_integer(db, DC_SQL_PAGE_SIZE, &page_size);
+    dc_status status = DC_OK;
 
+    if (db->page_size == 0) { /* only VACUUM changes it, and this library does not ask it to */
+        status = pragma_integer(db, DC_SQL_PAGE_SIZE, &db->page_size);
+    }
     if (status == DC_OK) {
         status = pragma_integer(db, DC_SQL_PAGE_COUNT, &pages);
     }
@@ -843,6 +995,6 @@ dc_status dc_store_volume(dc_db *db, int free_pages, int64_t *volume)
     if (status == DC_OK) {
         status = dc_store_setting_integer(db, "size", &files);
     }
-    *volume = page_size * (pages - unused) + files;
+    *volume = db->page_size * (pages - unused) + files;
     return status;
 }

@@ -45,16 +45,26 @@ int dc_columns_alive(const dc_columns *columns, double now);
 
 /* --- one key --- */
 
-/* Fill the row (without its key) whatever its expiry; DC_NOT_FOUND. */
-dc_status dc_store_get(dc_db *db, const dc_key *key, dc_row *row);
+/* What else of a row to read besides value, mode, expire_time and file; each column read costs. */
+enum dc_detail {
+    DC_DETAIL_NONE = 0,
+    DC_DETAIL_TAG = 1,
+    DC_DETAIL_IDENTITY = 2, /* rowid and store_time; 0 if not asked for */
+    DC_DETAIL_ALL = 3
+};
 
-/* The same, but only rowid, expire_time and filename; DC_NOT_FOUND. */
+/* Fill the row (without its key) whatever its expiry; DC_NOT_FOUND. */
+dc_status dc_store_get(dc_db *db, const dc_key *key, unsigned int details, dc_row *row);
+
+/* The same, but only rowid, expire_time, filename, and of the tag whether there is one (its bytes are
+ * not read); DC_NOT_FOUND. */
 dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row);
 
 /* Insert a row; *rowid receives its number. */
 dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
                           int64_t *rowid);
-dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now);
+/* `plain`: the row is known to have neither tag nor expiry. */
+dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns, double now);
 
 /* Insert or update, then cull. An item larger than size_limit is not kept (nor its predecessor) while
  * culling is on. With `only_if_absent` a row that is alive stays. *written tells whether the new
@@ -82,7 +92,8 @@ dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *su
 /* Delete a row and note its file; `filename` may be NULL. */
 dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_namelist *removed);
 
-/* Whether two rows read at different times are one and the same unchanged row. */
+/* Whether two rows, read with the same details at different times, are one and the same unchanged
+ * row, as far as those details tell. */
 int dc_row_same(const dc_row *left, const dc_row *right);
 
 /* --- queues and ends --- */

@@ -1,15 +1,12 @@
-"""Fixtures of the whole suite, and the guard that lets no test hang."""
+"""Fixtures of the whole suite."""
 
 from __future__ import annotations
 
-import faulthandler
 import os
-import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,23 +20,10 @@ PACKAGE = Path(diskcache.__file__).resolve().parent.parent
 LONGEST_TEST = 60  # Seconds; a test that takes longer hangs.
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fail a test that hangs; end the run, with all stacks, if even that does not stop it."""
-
-    def fail(*_: object) -> None:
-        pytest.fail(f'{item.nodeid} hangs')
-
-    if hasattr(signal, 'SIGALRM') and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGALRM, fail)
-        signal.alarm(LONGEST_TEST)
-        faulthandler.dump_traceback_later(2 * LONGEST_TEST, exit=True)
-    try:
-        return (yield)
-    finally:
-        if hasattr(signal, 'SIGALRM'):
-            signal.alarm(0)
-            faulthandler.cancel_dump_traceback_later()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let no test of this suite take longer than LONGEST_TEST (pytest-timeout ends it)."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(LONGEST_TEST))
 
 
 @pytest.fixture
@@ -127,7 +111,7 @@ def alone(start_interpreter: Callable[[], Interpreter]) -> Iterator[Interpreter]
 
 
 @pytest.fixture
-def locked(directory: str) -> Callable[[], contextmanager]:
+def locked(directory: str) -> Callable[..., AbstractContextManager[sqlite3.Connection]]:
     """A context in which another connection holds the write lock of `directory`."""
 
     @contextmanager

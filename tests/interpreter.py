@@ -40,7 +40,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60  # Seconds after which an answer is held to be never coming.
+PATIENCE = 50  # Seconds after which an answer is held to be never coming.
 NAMES = (io, json, math, os, pickle, signal, sqlite3, sys, threading, time, warnings)
 
 Script = str | Callable[..., Any]

@@ -300,7 +300,8 @@ def test_10_what_was_just_written_is_not_evicted(
             assert key in cache
             for old in list(cache):
                 cache.get(old)
-        assert 1 < len(cache) < 30
+        assert 1 < len(cache)
+        assert cache.volume() < 400_000
 
 
 # 11: items that cannot be unpickled.
@@ -555,7 +556,7 @@ def write_read_only(directory: str) -> list[str]:
                 for write in (
                     lambda: reader.set('key', 1, retry=True),
                     lambda: reader.delete('key', retry=True),
-                    lambda: reader.transact(retry=True).__enter__(),
+                    lambda: reader.push('value', retry=True),
                 ):
                     try:
                         write()

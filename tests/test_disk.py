@@ -99,7 +99,7 @@ def test_each_operation_calls_the_hooks_it_needs(recorded: diskcache.Cache, call
     assert list(recorded) == ['key', 'new'] and names(calls) == ['get', 'get']
     assert list(reversed(recorded)) == ['new', 'key'] and names(calls) == ['get', 'get']
     assert list(recorded.iterkeys()) == ['key', 'new'] and names(calls) == ['get', 'get']
-    assert recorded.peekitem() == ('new', 1) and names(calls) == ['get', 'fetch']
+    assert recorded.peekitem() == ('new', 1) and sorted(names(calls)) == ['fetch', 'get']
     assert recorded.pop('key') == 2 and names(calls) == ['put', 'fetch']
     assert recorded.delete('new') and names(calls) == ['put']
     assert recorded.push('value') and names(calls) == ['store']

@@ -56,7 +56,7 @@ with Cache(directory, **options) as cache:
         cache.incr('counted')
         cache.push('back', prefix='queue')
         cache.push(['front'], prefix='queue', side='front', tag='queued')
-        cache.push(b'x' * 50_000)
+        cache.push(b'x' * 50_000, prefix='files')
 """
 
 READ = """
@@ -74,7 +74,7 @@ with Cache(directory, **options) as cache:
     ask(cache.read, 'file'), ask(cache.read, 'small file'), ask(cache.get, 'touched', None, False, True)
     ask(cache.get, 'counted'), ask(list, cache), ask(list, cache.iterkeys()), ask(len, cache)
     if not json_disk:
-        ask(cache.pull, 'queue'), ask(cache.pull, 'queue'), ask(cache.pull)
+        ask(cache.pull, 'queue'), ask(cache.pull, 'queue'), ask(cache.pull, 'files')
     ask(cache.check)
 answers
 """
@@ -171,7 +171,7 @@ def test_a_row_written_by_the_other_can_be_replaced_and_removed(
         cache[key] = 'x' * 40_000
     for number in range(len(values)):
         del cache['value', number]
-    cache.pop('file'), cache.pull('queue'), cache.pull(), cache.incr('counted')
+    cache.pop('file'), cache.pull('queue'), cache.pull('files'), cache.incr('counted')
     cache.check() == [], cache.reset('size') == cache._sql('SELECT SUM(size) FROM Cache'
         ).fetchone()[0], len(cache) == len(list(cache))
     """

@@ -150,10 +150,10 @@ def test_each_thread_may_have_a_cache_of_its_own(directory: str) -> None:
 
 
 def test_removals_of_many_threads_add_up(cache: diskcache.Cache) -> None:
+    cache.reset('cull_limit', 0)
     with cache.transact():
         for number in range(1500):
             cache.set(number, number, expire=-1, tag='tag')
-    cache.reset('cull_limit', 0)
     removals = [cache.clear, cache.expire, lambda retry: cache.evict('tag', retry=retry)]
     assert sum(run_threads(3, lambda number: removals[number](retry=True))) == 1500
     assert len(cache) == 0

@@ -1,0 +1,273 @@
+"""check: what it reports, what it repairs, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from consistency import stored_filenames, value_files
+
+import diskcache
+from diskcache import EmptyDirWarning, UnknownFileWarning
+
+LARGE = b'x' * 100_000
+LONG = 400 * 24 * 60 * 60  # Seconds; longer than any grace time.
+
+
+def reports(cache: diskcache.Cache, fix: bool = False) -> list[tuple[type, str]]:
+    """Return the categories and the texts of what check() reports."""
+    return [(warning.category, str(warning.message)) for warning in cache.check(fix=fix)]
+
+
+def value_path(cache: diskcache.Cache, key: str = 'key') -> Path:
+    """Return the path of the value file of `key`."""
+    select = 'SELECT filename FROM Cache WHERE key = ?'
+    return Path(cache.directory, cache._sql(select, (key,)).fetchone()[0])
+
+
+def age(path: Path) -> None:
+    """Make `path` look as if it had been written long ago."""
+    then = time.time() - LONG
+    os.utime(path, (then, then))
+
+
+def orphan(cache: diskcache.Cache, old: bool) -> Path:
+    """Make a value file without a row."""
+    path = Path(cache.directory, cache.disk.filename()[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(LARGE)
+    if old:
+        age(path)
+    return path
+
+
+def test_a_sound_cache_has_nothing_to_report(cache: diskcache.Cache) -> None:
+    for number in range(50):
+        cache[number] = LARGE if number % 5 == 0 else number
+        cache.delete(number - 7)
+    cache.push('x' * 50_000)
+    assert cache.check() == []
+    assert cache.check(fix=True) == []
+    assert cache.check(fix=False, retry=True) == []
+    assert cache[45] == LARGE
+
+
+def test_a_missing_file_is_reported_and_its_row_removed(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    cache['key'], cache['other'] = LARGE, LARGE
+    path = value_path(cache)
+    cache.disk.remove(os.path.relpath(path, cache.directory))
+    assert reports(cache) == [(UserWarning, f'file not found: {path}')]
+    assert reports(cache, fix=True) == [(UserWarning, f'file not found: {path}')]
+    assert list(cache) == ['other']
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize('contents', [b'', b'short', LARGE + b'longer'])
+def test_a_file_of_the_wrong_size_is_reported_and_repaired(
+    cache: diskcache.Cache, assert_intact: Callable, contents: bytes
+) -> None:
+    cache['key'] = LARGE
+    path = value_path(cache)
+    path.write_bytes(contents)
+    text = f'wrong file size: {path}, {len(contents)} != {len(LARGE)}'
+    assert reports(cache) == [(UserWarning, text)]
+    assert (UserWarning, text) in reports(cache, fix=True)
+    assert_intact(cache)
+    assert cache.get('key') in (None, contents)
+
+
+def test_an_old_orphan_is_reported_and_removed(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    cache['key'] = LARGE
+    path = orphan(cache, old=True)
+    assert reports(cache) == [(UnknownFileWarning, f'unknown file: {path}')]
+    assert (UnknownFileWarning, f'unknown file: {path}') in reports(cache, fix=True)
+    assert not path.exists()
+    assert cache['key'] == LARGE
+    assert_intact(cache)
+
+
+def test_a_fresh_orphan_is_reported_but_not_removed(cache: diskcache.Cache) -> None:
+    path = orphan(cache, old=False)
+    assert (UnknownFileWarning, f'unknown file: {path}') in reports(cache, fix=True)
+    assert path.exists()
+
+
+USERS_FILES = [
+    'notes.txt',
+    'ab/notes.txt',
+    'ab/cd/notes.txt',
+    'ab/cd/notes.val',
+    'ab/cd/0123456789abcdef0123456789ab',
+    'ab/cd/0123456789ABCDEF0123456789AB.val',
+    'ab/cd/0123456789abcdef0123456789a.val',
+    'ab/cd/0123456789abcdef0123456789abc.val',
+    'ab/cd/ef/0123456789abcdef0123456789ab.val',
+    'ab/0123456789abcdef0123456789ab.val',
+    'abc/cd/0123456789abcdef0123456789ab.val',
+    'zz/cd/0123456789abcdef0123456789ab.val',
+    '0123456789abcdef0123456789ab.val',
+]
+
+
+@pytest.mark.parametrize('name', USERS_FILES)
+def test_a_file_of_the_user_is_reported_but_never_removed(
+    cache: diskcache.Cache, name: str
+) -> None:
+    path = Path(cache.directory, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('of the user')
+    age(path)
+    assert reports(cache) == [(UnknownFileWarning, f'unknown file: {path}')]
+    cache.check(fix=True)
+    assert path.read_text() == 'of the user'
+
+
+def test_files_named_after_the_database_are_not_reported(cache: diskcache.Cache) -> None:
+    for name in ('cache.db-journal', 'cache.db.backup', 'my-cache.db', 'cache.db-anything'):
+        path = Path(cache.directory, name)
+        path.touch()
+        age(path)
+    assert cache.check() == []
+    assert cache.check(fix=True) == []
+    assert Path(cache.directory, 'my-cache.db').exists()
+
+
+@pytest.mark.parametrize('place', ['nested', 'deep/er/nested', '000', 'cache/name', 'ab/cd'])
+def test_a_cache_inside_the_cache_is_left_alone(cache: diskcache.Cache, place: str) -> None:
+    with diskcache.Cache(os.path.join(cache.directory, place)) as nested:
+        nested['key'] = LARGE
+        age(value_path(nested))
+        orphaned = orphan(nested, old=True)
+        cache.check(fix=True)
+        assert nested['key'] == LARGE
+        assert orphaned.exists()
+        assert not any(issubclass(category, UnknownFileWarning) for category, _ in reports(cache))
+
+
+def test_links_are_not_followed(cache: diskcache.Cache, tmp_path: Path) -> None:
+    outside = tmp_path / 'outside' / 'ab' / 'cd'
+    outside.mkdir(parents=True)
+    path = outside / '0123456789abcdef0123456789ab.val'
+    path.write_text('outside')
+    age(path)
+    os.symlink(tmp_path / 'outside' / 'ab', os.path.join(cache.directory, 'ab'))
+    cache.check(fix=True)
+    assert path.read_text() == 'outside'
+
+
+def test_an_empty_directory_is_reported_and_removed(cache: diskcache.Cache) -> None:
+    path = Path(cache.directory, 'ab')
+    path.mkdir()
+    age(path)
+    assert reports(cache) == [(EmptyDirWarning, f'empty directory: {path}')]
+    assert reports(cache, fix=True) == [(EmptyDirWarning, f'empty directory: {path}')]
+    assert not path.exists()
+    assert cache.check() == []
+
+
+@pytest.mark.parametrize(
+    ('setting', 'text'),
+    [
+        ('count', 'Settings.count != COUNT(Cache.key); 8 != 3'),
+        ('size', 'Settings.size != SUM(Cache.size); 100005 != 100000'),
+    ],
+)
+def test_wrong_metadata_is_reported_and_repaired(
+    cache: diskcache.Cache, assert_intact: Callable, setting: str, text: str
+) -> None:
+    cache['a'], cache['b'], cache['c'] = 1, 2, LARGE
+    cache._sql('UPDATE Settings SET value = value + 5 WHERE key = ?', (setting,)).fetchall()
+    assert reports(cache) == [(UserWarning, text)]
+    assert reports(cache, fix=True) == [(UserWarning, text)]
+    assert cache.check() == []
+    assert (len(cache), cache.reset('size')) == (3, 100_000)
+    assert_intact(cache)
+
+
+def test_without_fix_nothing_is_changed(cache: diskcache.Cache) -> None:
+    cache['key'], cache['missing'] = LARGE, LARGE
+    value_path(cache, 'missing').unlink()
+    path = orphan(cache, old=True)
+    cache._sql("UPDATE Settings SET value = 99 WHERE key = 'count'").fetchall()
+    first = sorted(map(str, reports(cache)))
+    assert sorted(map(str, reports(cache))) == first
+    assert path.exists()
+    assert cache._sql('SELECT COUNT(*) FROM Cache').fetchone() == (2,)
+
+
+@pytest.mark.parametrize('action', ['ignore', 'error', 'once', 'always', 'default'])
+def test_reports_do_not_depend_on_the_filters_for_warnings(
+    cache: diskcache.Cache, action: str
+) -> None:
+    Path(cache.directory, 'unknown').touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        for _ in range(2):
+            (warning,) = cache.check()
+            assert issubclass(warning.category, UnknownFileWarning)
+            assert isinstance(warning, warnings.WarningMessage)
+
+
+def test_reports_do_not_appear_as_warnings(
+    cache: diskcache.Cache, recwarn: pytest.WarningsRecorder
+) -> None:
+    Path(cache.directory, 'unknown').touch()
+    assert len(cache.check()) == 1
+    assert len(recwarn) == 0
+
+
+def test_the_filters_of_other_threads_are_left_alone(cache: diskcache.Cache) -> None:
+    Path(cache.directory, 'unknown').touch()
+    filters, show = list(warnings.filters), warnings.showwarning
+    cache.check()
+    assert warnings.filters == filters
+    assert warnings.showwarning is show
+
+
+def test_a_damaged_database_is_reported(cache: diskcache.Cache) -> None:
+    for number in range(100):
+        cache[number] = 'x' * 100
+    cache._sql('PRAGMA writable_schema = ON').fetchall()
+    cache._sql(
+        "UPDATE sqlite_master SET sql = replace(sql, 'key, raw', 'raw, key')"
+        " WHERE name = 'Cache_key_raw'"
+    ).fetchall()
+    cache.close()
+    with diskcache.Cache(cache.directory) as damaged:
+        found = damaged.check()
+    assert any('Cache_key_raw' in str(warning.message) for warning in found)
+
+
+def test_a_locked_cache_is_a_timeout(directory: str, locked: Callable) -> None:
+    with diskcache.Cache(directory, timeout=0) as cache, locked():
+        for fix in (False, True):
+            with pytest.raises((diskcache.Timeout, sqlite3.OperationalError)):
+                cache.check(fix=fix)
+
+
+def test_many_damages_at_once_are_all_repaired(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    for number in range(30):
+        cache[str(number)] = LARGE
+    for number in range(0, 30, 3):
+        value_path(cache, str(number)).unlink()
+    for number in range(1, 30, 3):
+        os.truncate(value_path(cache, str(number)), number)
+    orphans = [orphan(cache, old=True) for _ in range(5)]
+    cache._sql("UPDATE Settings SET value = value * 2 WHERE key IN ('count', 'size')").fetchall()
+    cache.check(fix=True)
+    cache.check(fix=True)  # What became empty by the first.
+    assert all(cache[str(number)] == LARGE for number in range(2, 30, 3))
+    assert not any(path.exists() for path in orphans)
+    assert value_files(cache.directory) == stored_filenames(cache)
+    assert_intact(cache)
