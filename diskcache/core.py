@@ -502,6 +502,16 @@ class Cache(_core.Cache):
         return self._disk
 
     @property
+    def _con(self) -> sqlite3.Connection:
+        """Connection of this thread; inside a transaction the one that it runs on."""
+        return self._connection()
+
+    @property
+    def _sql(self) -> Callable[..., sqlite3.Cursor]:
+        """The `execute` method of `_con`."""
+        return self._con.execute
+
+    @property
     def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:
         """Like `_sql`, waiting for a locked database for up to a minute."""
         sql = self._sql

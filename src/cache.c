@@ -693,23 +693,6 @@ static int Cache_set_txn_id(Cache *self, PyObject *value, void *Py_UNUSED(closur
     return 0;
 }
 
-static PyObject *Cache_get_con(Cache *self, void *Py_UNUSED(closure))
-{
-    return cache_connection(self);
-}
-
-static PyObject *Cache_get_sql(Cache *self, void *Py_UNUSED(closure))
-{
-    PyObject *connection = PyObject_GetAttr((PyObject *)self, self->state->name._con);
-    PyObject *execute = NULL;
-
-    if (connection != NULL) {
-        execute = PyObject_GetAttr(connection, self->state->name.execute);
-        Py_DECREF(connection);
-    }
-    return execute;
-}
-
 static const char *const setting_names[SETTING_COUNT] = {
     [SETTING_EVICTION_POLICY] = "eviction_policy",
     [SETTING_SIZE_LIMIT] = "size_limit",
@@ -811,9 +794,6 @@ static PyGetSetDef Cache_getset[] = {
      PyDoc_STR("bytes in a page of the database"), NULL},
     {"_txn_id", (getter)Cache_get_txn_id, (setter)Cache_set_txn_id,
      PyDoc_STR("identifier of the thread that has a transaction open, or None"), NULL},
-    {"_con", (getter)Cache_get_con, NULL,
-     PyDoc_STR("sqlite3.Connection of this thread; inside transact() the transaction's"), NULL},
-    {"_sql", (getter)Cache_get_sql, NULL, PyDoc_STR("the execute method of _con"), NULL},
     SETTING_ATTRIBUTE("eviction_policy", SETTING_EVICTION_POLICY,
                       "which rows a cull removes first"),
     SETTING_ATTRIBUTE("size_limit", SETTING_SIZE_LIMIT, "bytes above which writes cull"),

@@ -42,7 +42,7 @@ PyObject *iterator_new(Cache *cache, dc_order order)
         if (operation_begin_read(&operation, cache) < 0) {
             return NULL;
         }
-        status = operation_read(&operation, read_maximum, &maximum, 1);
+        status = operation_read(&operation, read_maximum, &maximum, 0);
         operation_end_read(&operation);
         if (status == DC_CALLBACK) {
             return NULL;
@@ -108,7 +108,7 @@ static int load_page(KeyIterator *self)
         return -1;
     }
     self->loading = 1;
-    status = operation_read(&operation, read_page, self, 1);
+    status = operation_read(&operation, read_page, self, 0);
     self->loading = 0;
     operation_end_read(&operation);
     if (status != DC_OK) {

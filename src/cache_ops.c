@@ -57,6 +57,17 @@ static PyObject *with_details(PyObject *value, const dc_columns *columns, int ex
     return result;
 }
 
+/* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
+static void raise_key_error(PyObject *key)
+{
+    PyObject *arguments = PyTuple_Pack(1, key);
+
+    if (arguments != NULL) {
+        PyErr_SetObject(PyExc_KeyError, arguments);
+        Py_DECREF(arguments);
+    }
+}
+
 static PyObject *or_none(PyObject *object)
 {
     return Py_NewRef(object != NULL ? object : Py_None);
@@ -111,8 +122,8 @@ static dc_status read_found(Cache *self, found *found, int retry)
 }
 
 /* 1 if the row is alive now, 0 if it has expired, -1 with an exception. The clock is read only if it
- * matters. */
-static int is_alive(Cache *self, const dc_columns *columns)
+ * matters. At the very moment of its expiry an item is gone for its key, and still in its queue. */
+static int is_alive(Cache *self, const selection *selection, const dc_columns *columns)
 {
     double now;
 
@@ -122,7 +133,8 @@ static int is_alive(Cache *self, const dc_columns *columns)
     if (convert_now(self->state, &now) < 0) {
         return -1;
     }
-    return dc_columns_alive(columns, now);
+    return selection->kind == SELECT_KEY ? dc_columns_alive(columns, now)
+                                         : !dc_columns_expired(columns, now);
 }
 
 typedef struct deletion {
@@ -249,7 +261,7 @@ static int find_value(Cache *self, found *found, int read, int retry, PyObject *
             result = status == DC_NOT_FOUND ? 0 : -1;
             break;
         }
-        alive = is_alive(self, &found->row.columns);
+        alive = is_alive(self, found->selection, &found->row.columns);
         if (alive <= 0) {
             result = alive;
             break;
@@ -302,7 +314,7 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise, cons
     } else if (otherwise != NULL) {
         result = with_details(Py_NewRef(otherwise), NULL, options->expire_time, options->tag);
     } else {
-        PyErr_SetObject(PyExc_KeyError, key);
+        raise_key_error(key);
     }
     dc_row_clear(&found.row);
     disk_key_clear(&put);
@@ -362,7 +374,7 @@ static PyObject *get_by_hook(Cache *self, PyObject *key, int read, int retry)
     }
     if (value != NULL && value == state->enoval) {
         Py_CLEAR(value);
-        PyErr_SetObject(PyExc_KeyError, key);
+        raise_key_error(key);
     }
     Py_XDECREF(keywords);
     Py_XDECREF(positional);
@@ -420,6 +432,7 @@ static dc_status locate(dc_db *db, void *context)
 
 int cache_contains(Cache *self, PyObject *key)
 {
+    static const selection by_key = {.kind = SELECT_KEY};
     Operation operation = {.cache = NULL};
     disk_key put = {.owner = NULL};
     location location = {.key = &put.key};
@@ -431,9 +444,9 @@ int cache_contains(Cache *self, PyObject *key)
     }
     dc_row_init(&location.row);
     if (operation_begin_read(&operation, self) == 0) {
-        status = operation_read(&operation, locate, &location, 1);
+        status = operation_read(&operation, locate, &location, 0);
         operation_end_read(&operation);
-        result = status == DC_OK          ? is_alive(self, &location.row.columns)
+        result = status == DC_OK          ? is_alive(self, &by_key, &location.row.columns)
                  : status == DC_NOT_FOUND ? 0
                                           : -1;
     }
@@ -919,7 +932,7 @@ static int prepare_initial(Cache *self, item *item, PyObject *key, PyObject *oth
 static void raise_increment(PyObject *key, dc_status status)
 {
     if (status == DC_NOT_FOUND) {
-        PyErr_SetObject(PyExc_KeyError, key);
+        raise_key_error(key);
     } else if (status == DC_TYPE) {
         PyErr_Format(PyExc_TypeError, "the value of key %R is not an int or a float", key);
     } else {
@@ -1161,7 +1174,7 @@ static PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t na
     retry = args_flag(values[1], 1);
     deleted = retry < 0 ? -1 : delete_key(self, values[0], retry);
     if (deleted == 0) {
-        PyErr_SetObject(PyExc_KeyError, values[0]);
+        raise_key_error(values[0]);
     }
     return deleted > 0 ? Py_NewRef(Py_True) : NULL;
 }
@@ -1181,7 +1194,7 @@ static int peek_value(Cache *self, found *found, int retry, PyObject **value)
         if (status != DC_OK) {
             return status == DC_NOT_FOUND ? 0 : -1;
         }
-        alive = is_alive(self, &found->row.columns);
+        alive = is_alive(self, found->selection, &found->row.columns);
         if (alive < 0) {
             return -1;
         }
@@ -1219,7 +1232,7 @@ static int try_take(Cache *self, found *found, int retry, PyObject **value)
     if (status != DC_OK) {
         return operation_fail(&operation, status);
     }
-    alive = is_alive(self, &found->row.columns);
+    alive = is_alive(self, found->selection, &found->row.columns);
     if (alive == 0 && by_key) {
         return operation_commit(&operation) < 0 ? -1 : 0;
     }
@@ -1832,7 +1845,7 @@ static int read_number(Cache *self, operation_call call, int64_t *number)
     if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
         return -1;
     }
-    status = operation_read(&operation, call, number, 1);
+    status = operation_read(&operation, call, number, 0);
     operation_end_read(&operation);
     return status == DC_CALLBACK ? -1 : 0;
 }
@@ -1887,12 +1900,12 @@ static PyObject *Cache_setting(Cache *self, PyObject *name)
         return NULL;
     }
     dc_row_init(&reading.row);
-    status = operation_read(&operation, read_setting, &reading, 1);
+    status = operation_read(&operation, read_setting, &reading, 0);
     operation_end_read(&operation);
     if (status == DC_OK) {
         value = convert_from_datum(&reading.row.columns.value);
     } else if (status == DC_NOT_FOUND) {
-        PyErr_SetObject(PyExc_KeyError, name);
+        raise_key_error(name);
     }
     dc_row_clear(&reading.row);
     return value;
@@ -2076,6 +2089,17 @@ static PyObject *Cache_inspect(Cache *self, PyObject *Py_UNUSED(unused))
 
 /* --- the rest --------------------------------------------------------------------------------- */
 
+PyDoc_STRVAR(Cache_connection_doc,
+"_connection($self, /)\n--\n\n"
+"Return the sqlite3.Connection of this thread: what the property _con is.\n"
+"\n"
+":raises RuntimeError: if sqlite3 has been replaced by one with another copy of SQLite\n");
+
+static PyObject *Cache_connection(Cache *self, PyObject *Py_UNUSED(unused))
+{
+    return cache_connection(self);
+}
+
 PyDoc_STRVAR(Cache_close_doc,
 "close($self, /)\n--\n\n"
 "Close the connections that are not in use.\n"
@@ -2231,6 +2255,7 @@ PyMethodDef cache_operation_methods[] = {
     {"_row_insert", ARGS_METHOD(Cache_row_insert), Cache_row_insert_doc},
     {"_row_update", ARGS_METHOD(Cache_row_update), Cache_row_update_doc},
     {"_cull", ARGS_METHOD(Cache_cull_step), Cache_cull_step_doc},
+    {"_connection", (PyCFunction)Cache_connection, METH_NOARGS, Cache_connection_doc},
     {"_inspect", (PyCFunction)Cache_inspect, METH_NOARGS, Cache_inspect_doc},
     {"_setting", (PyCFunction)Cache_setting, METH_O, Cache_setting_doc},
     {"_update_setting", (PyCFunction)(void (*)(void))Cache_update_setting, METH_FASTCALL,

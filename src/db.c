@@ -193,7 +193,7 @@ void dc_db_rollback(dc_db *db)
 
 int dc_db_in_transaction(const dc_db *db)
 {
-    return !sqlite.get_autocommit(db->handle);
+    return db->handle != NULL && !sqlite.get_autocommit(db->handle);
 }
 
 unsigned int dc_db_data_version(dc_db *db)

@@ -31,6 +31,11 @@ int dc_columns_alive(const dc_columns *columns, double now)
     return !columns->has_expire_time || columns->expire_time > now;
 }
 
+int dc_columns_expired(const dc_columns *columns, double now)
+{
+    return columns->has_expire_time && columns->expire_time < now;
+}
+
 /* --- reading rows ----------------------------------------------------------------------------- */
 
 static size_t datum_room(const dc_datum *datum)
@@ -562,7 +567,7 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
     *created = 0;
     dc_row_init(&row);
     status = dc_store_get(db, key, DC_DETAIL_IDENTITY, &row);
-    if (status == DC_NOT_FOUND || (status == DC_OK && !dc_columns_alive(&row.columns, now))) {
+    if (status == DC_NOT_FOUND || (status == DC_OK && dc_columns_expired(&row.columns, now))) {
         if (initial == NULL) {
             status = DC_NOT_FOUND;
             goto done;

@@ -6,7 +6,8 @@
  * referred to are appended to `removed`, and the caller removes them once the outermost transaction
  * has been committed. A name is appended before its row goes, so running out of memory loses nothing.
  *
- * Expiry: a row with an expire_time is alive while expire_time > now.
+ * Expiry: a row with an expire_time is alive while expire_time > now, and has expired once
+ * expire_time < now. For the moment between, each operation sides as the original's does.
  */
 #ifndef DC_STORE_H
 #define DC_STORE_H
@@ -42,6 +43,7 @@ typedef struct dc_queue {
 } dc_queue;
 
 int dc_columns_alive(const dc_columns *columns, double now);
+int dc_columns_expired(const dc_columns *columns, double now);
 
 /* --- one key --- */
 

@@ -89,6 +89,10 @@ class Interpreter:
         assert succeeded, value
         return value
 
+    def has_answered(self) -> bool:
+        """Tell whether `result` would return at once."""
+        return not self._answers.empty()
+
     def run(self, script: Script, /, **names: Any) -> Any:
         """Run `script` with `names` defined and return its value."""
         self.start(script, **names)

@@ -168,7 +168,9 @@ def test_overridden_row_methods_are_called(directory: str) -> None:
             self.rows.append(('update', rowid, len(columns)))
             return super()._row_update(rowid, now, columns)
 
-        def _cull(self, now: float, sql: Callable, cleanup: Callable, limit: int = None) -> None:
+        def _cull(
+            self, now: float, sql: Callable, cleanup: Callable, limit: int | None = None
+        ) -> None:
             self.rows.append(('cull', callable(sql), callable(cleanup)))
             return super()._cull(now, sql, cleanup, limit)
 
@@ -248,11 +250,9 @@ def test_private_transact_rolls_back_and_keeps_what_was_to_be_cleaned_up(
     assert_intact(cache)
 
 
-def test_private_transact_removes_its_file_on_a_timeout(
-    directory: str, locked: Callable
-) -> None:
+def test_private_transact_removes_its_file_on_a_timeout(directory: str, locked: Callable) -> None:
     with Cache(directory, timeout=0) as cache:
-        size, mode, filename, value = cache.disk.store(LARGE, False)
+        _, _, filename, _ = cache.disk.store(LARGE, False)
         with locked(), pytest.raises(diskcache.Timeout):
             with cache._transact(False, filename):
                 pass

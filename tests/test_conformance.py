@@ -115,9 +115,7 @@ SCENARIOS = {
         cache.set('key', 'value', expire=10, tag='tag')
         cache.set('plain', 'value')
     """
-    + indented(
-        f'cache.get({key!r}, {flags})' for key in ('key', 'plain') for flags in FLAGS
-    ),
+    + indented(f'cache.get({key!r}, {flags})' for key in ('key', 'plain') for flags in FLAGS),
     'pop returns its default with and without the tuple': combinations("cache.pop('key', {})"),
     'pop returns the item with and without the tuple': '\n'.join(
         f"cache.set('key', 'value', expire=10, tag=b'tag')\ncache.pop('key', {flags})"

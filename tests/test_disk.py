@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from consistency import value_files
@@ -28,7 +29,7 @@ Calls = list[tuple[str, tuple, dict]]
 class RecordingDisk(Disk):
     """A Disk that notes the calls of its hooks."""
 
-    calls: Calls = []
+    calls: ClassVar[Calls] = []
 
 
 def note_calls(name: str) -> Callable:
@@ -60,19 +61,10 @@ def recorded(directory: str, calls: Calls) -> Iterator[diskcache.Cache]:
         yield cache
 
 
-def names(calls: Calls) -> list[str]:
-    """Return the names of the hooks called, and forget the calls."""
-    result = [name for name, _, _ in calls]
-    calls.clear()
-    return result
-
-
 # Which hook is called for what.
 
 
-def test_an_inline_value_is_put_stored_and_fetched(
-    recorded: diskcache.Cache, calls: Calls
-) -> None:
+def test_an_inline_value_is_put_stored_and_fetched(recorded: diskcache.Cache, calls: Calls) -> None:
     recorded['key'] = 'value'
     assert calls == [('put', ('key',), {}), ('store', ('value', False), {'key': 'key'})]
     calls.clear()
@@ -89,23 +81,37 @@ def test_a_value_in_a_file_is_named_and_written(recorded: diskcache.Cache, calls
     assert mode == 'xb'
 
 
-def test_each_operation_calls_the_hooks_it_needs(recorded: diskcache.Cache, calls: Calls) -> None:
-    assert recorded.add('key', 1) and names(calls) == ['put', 'store']
-    assert 'key' in recorded and names(calls) == ['put']
-    assert recorded.touch('key') and names(calls) == ['put']
-    assert recorded.incr('key') == 2 and names(calls)[0] == 'put'
-    assert recorded.incr('new') == 1 and names(calls) == ['put', 'store']
-    assert recorded.get('missing') is None and names(calls) == ['put']
-    assert list(recorded) == ['key', 'new'] and names(calls) == ['get', 'get']
-    assert list(reversed(recorded)) == ['new', 'key'] and names(calls) == ['get', 'get']
-    assert list(recorded.iterkeys()) == ['key', 'new'] and names(calls) == ['get', 'get']
-    assert recorded.peekitem() == ('new', 1) and sorted(names(calls)) == ['fetch', 'get']
-    assert recorded.pop('key') == 2 and names(calls) == ['put', 'fetch']
-    assert recorded.delete('new') and names(calls) == ['put']
-    assert recorded.push('value') and names(calls) == ['store']
-    assert recorded.peek()[1] == 'value' and names(calls) == ['fetch']
-    assert recorded.pull()[1] == 'value' and names(calls) == ['fetch']
-    assert recorded.memoize()(len)('abc') == 3 and names(calls) == ['put', 'put', 'store']
+OPERATIONS = {
+    'add': (lambda cache: cache.add('new', 1), ['put', 'store']),
+    'in': (lambda cache: 'key' in cache, ['put']),
+    'touch': (lambda cache: cache.touch('key'), ['put']),
+    'incr of a new key': (lambda cache: cache.incr('new'), ['put', 'store']),
+    'get': (lambda cache: cache.get('key'), ['fetch', 'put']),
+    'get of a missing key': (lambda cache: cache.get('missing', 'default'), ['put']),
+    'iteration': (lambda cache: list(cache), ['get']),
+    'iteration in reverse': (lambda cache: list(reversed(cache)), ['get']),
+    'iteration in order': (lambda cache: list(cache.iterkeys()), ['get']),
+    'peekitem': (lambda cache: cache.peekitem(), ['fetch', 'get']),
+    'pop': (lambda cache: cache.pop('key'), ['fetch', 'put']),
+    'delete': (lambda cache: cache.delete('key'), ['put']),
+    'push': (lambda cache: cache.push('value', prefix='other'), ['store']),
+    'peek': (lambda cache: cache.peek('queue'), ['fetch']),
+    'pull': (lambda cache: cache.pull('queue'), ['fetch']),
+    'memoize': (lambda cache: cache.memoize()(len)('abc'), ['put', 'put', 'store']),
+}
+
+
+@pytest.mark.parametrize(('operation', 'hooks'), OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_an_operation_calls_the_hooks_it_needs(
+    recorded: diskcache.Cache, calls: Calls, operation: Callable, hooks: list[str]
+) -> None:
+    if operation is OPERATIONS['peek'][0] or operation is OPERATIONS['pull'][0]:
+        recorded.push('value', prefix='queue')
+    else:
+        recorded['key'] = 1
+    calls.clear()
+    assert operation(recorded)
+    assert sorted(name for name, _, _ in calls) == hooks
 
 
 REMOVALS = {
@@ -446,9 +452,7 @@ def test_a_subclass_of_json_disk_may_call_its_hooks(directory: str) -> None:
 
 
 @pytest.mark.parametrize('text', ['\0', 'a\0b', 'a\0', '\x00' * 40_000, '\r\n', '\ufeffbom', 'é'])
-def test_difficult_texts_come_back_as_keys_and_values(
-    cache: diskcache.Cache, text: str
-) -> None:
+def test_difficult_texts_come_back_as_keys_and_values(cache: diskcache.Cache, text: str) -> None:
     cache[text] = text
     assert cache[text] == text
     assert list(cache) == [text]

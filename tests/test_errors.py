@@ -108,9 +108,9 @@ BAD_ARGUMENTS = {
     # prefix
     **{
         f'{method} with prefix={prefix!r}': (
-            lambda cache, method=method, arguments=arguments, prefix=prefix: getattr(
-                cache, method
-            )(*arguments, prefix=prefix),
+            lambda cache, method=method, arguments=arguments, prefix=prefix: getattr(cache, method)(
+                *arguments, prefix=prefix
+            ),
             TypeError,
             'prefix',
         )
@@ -282,7 +282,7 @@ def test_a_bad_argument_is_an_error_after_which_nothing_is_amiss(
 
 @pytest.mark.parametrize('disk', [int, object(), None, 'Disk', diskcache.Cache])
 def test_a_disk_that_is_no_subclass_of_disk_is_refused(directory: str, disk: object) -> None:
-    with pytest.raises(ValueError, match='^disk must subclass diskcache.Disk$'):
+    with pytest.raises(ValueError, match=r'^disk must subclass diskcache\.Disk$'):
         diskcache.Cache(directory, disk=disk)
     assert not os.path.exists(directory)
 

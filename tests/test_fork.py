@@ -23,7 +23,9 @@ def forking(alone: Interpreter, directory: str) -> object:
         cache['before'] = 'x' * 50_000
 
     def run(script: str, **names: object) -> object:
-        return alone.run('cache = Cache(directory)\n' + dedent(script), directory=directory, **names)
+        return alone.run(
+            'cache = Cache(directory)\n' + dedent(script), directory=directory, **names
+        )
 
     return run
 

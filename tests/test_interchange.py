@@ -14,19 +14,85 @@ from conftest import PACKAGE
 from interpreter import Interpreter
 
 KEYS = [
-    'text', '', 'a\0b', '\u20ac\U0001f600', 'x' * 50_000, b'bytes', b'', b'\0\xff',
-    0, -1, 2 ** 63 - 1, -2 ** 63, 1.5, -0.25, float('inf'), float('-inf'), 1e308, 5e-324,
-    True, False, None, 2 ** 63, -2 ** 63 - 1, 10 ** 100, (), (1, 'a', b'b', 2.5, None, True),
-    ((1, (2,)), 'same', 'same'), [1, [2]], {'a': {'b': 1}}, frozenset([7]), bytearray(b'x'),
-    1j, int, len, ..., range(5), ('x' * 300,), tuple(range(300)), 'x' * 5, ('f', 1, None, 'x', 2),
+    'text',
+    '',
+    'a\0b',
+    '\u20ac\U0001f600',
+    'x' * 50_000,
+    b'bytes',
+    b'',
+    b'\0\xff',
+    0,
+    -1,
+    2**63 - 1,
+    -(2**63),
+    1.5,
+    -0.25,
+    float('inf'),
+    float('-inf'),
+    1e308,
+    5e-324,
+    True,
+    False,
+    None,
+    2**63,
+    -(2**63) - 1,
+    10**100,
+    (),
+    (1, 'a', b'b', 2.5, None, True),
+    ((1, (2,)), 'same', 'same'),
+    [1, [2]],
+    {'a': {'b': 1}},
+    frozenset([7]),
+    bytearray(b'x'),
+    1j,
+    int,
+    len,
+    ...,
+    range(5),
+    ('x' * 300,),
+    tuple(range(300)),
+    'x' * 5,
+    ('f', 1, None, 'x', 2),
 ]
 
 VALUES = [
-    0, -1, 2 ** 63 - 1, -2 ** 63, 2 ** 63, 1.5, float('inf'), float('-inf'), True, False, None,
-    '', 'text', 'a\0b', '\u20ac\U0001f600', 'line\nline\n', b'', b'\0\xff', bytearray(b'x'),
-    (), [1, [2, {'a': {3}}]], frozenset([1]), 1j, ..., int, range(9),
-    'x' * 32_767, 'x' * 32_768, '\u20ac' * 32_767, '\u20ac' * 32_768, 'line\n' * 10_000,
-    b'x' * 32_767, b'x' * 32_768, b'\r\n\0' * 100_000, ['x' * 32_768], {'a': b'x' * 1_000_000},
+    0,
+    -1,
+    2**63 - 1,
+    -(2**63),
+    2**63,
+    1.5,
+    float('inf'),
+    float('-inf'),
+    True,
+    False,
+    None,
+    '',
+    'text',
+    'a\0b',
+    '\u20ac\U0001f600',
+    'line\nline\n',
+    b'',
+    b'\0\xff',
+    bytearray(b'x'),
+    (),
+    [1, [2, {'a': {3}}]],
+    frozenset([1]),
+    1j,
+    ...,
+    int,
+    range(9),
+    'x' * 32_767,
+    'x' * 32_768,
+    '\u20ac' * 32_767,
+    '\u20ac' * 32_768,
+    'line\n' * 10_000,
+    b'x' * 32_767,
+    b'x' * 32_768,
+    b'\r\n\0' * 100_000,
+    ['x' * 32_768],
+    {'a': b'x' * 1_000_000},
 ]
 
 DATA = {'keys': KEYS, 'values': VALUES}
@@ -71,7 +137,8 @@ def ask(function, *args, **kwargs):
 with Cache(directory, **options) as cache:
     for key in keys + [('value', number) for number in range(len(values))]:
         ask(cache.get, key, expire_time=True, tag=True)
-    ask(cache.read, 'file'), ask(cache.read, 'small file'), ask(cache.get, 'touched', None, False, True)
+    ask(cache.read, 'file'), ask(cache.read, 'small file')
+    ask(cache.get, 'touched', None, False, True)
     ask(cache.get, 'counted'), ask(list, cache), ask(list, cache.iterkeys()), ask(len, cache)
     if not json_disk:
         ask(cache.pull, 'queue'), ask(cache.pull, 'queue'), ask(cache.pull, 'files')
@@ -229,9 +296,7 @@ def test_a_setting_changed_by_one_is_seen_by_the_other_while_open(
     assert second.run(script) == 4321
 
 
-def test_statistics_of_both_add_up(
-    pair: tuple[Interpreter, Interpreter], directory: str
-) -> None:
+def test_statistics_of_both_add_up(pair: tuple[Interpreter, Interpreter], directory: str) -> None:
     script = """
     with Cache(directory, statistics=1) as cache:
         cache['key'] = 1
@@ -309,7 +374,7 @@ def test_each_item_of_a_queue_is_pulled_once_when_both_are_at_work(
                 pulled.append(cache.pull('queue', retry=True)[1][:2])
     pulled
     """
-    pulled = sum(at_once(crew, script, directory=directory), [])
+    pulled = [value for each in at_once(crew, script, directory=directory) for value in each]
     rest = crew[0].run(
         """
         cache = Cache(directory)

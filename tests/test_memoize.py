@@ -156,9 +156,7 @@ def test_a_method_is_memoized_for_each_object(cache: diskcache.Cache) -> None:
     assert Point((5, 5)).total(2) == 6
 
 
-def test_a_recursive_function_is_memoized_on_the_way(
-    cache: diskcache.Cache, calls: list
-) -> None:
+def test_a_recursive_function_is_memoized_on_the_way(cache: diskcache.Cache, calls: list) -> None:
     @cache.memoize()
     def fibonacci(number: int) -> int:
         calls.append(number)

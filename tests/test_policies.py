@@ -54,9 +54,7 @@ def test_the_oldest_goes_first_if_nothing_was_read(
         assert_intact(cache)
 
 
-def test_reading_does_not_save_from_least_recently_stored(
-    cache_of: Callable, clock: Clock
-) -> None:
+def test_reading_does_not_save_from_least_recently_stored(cache_of: Callable, clock: Clock) -> None:
     with cache_of('least-recently-stored') as cache:
         fill(cache, clock)
         clock.tick(1)

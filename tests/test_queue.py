@@ -72,10 +72,10 @@ def test_a_file_can_be_queued(cache: diskcache.Cache, assert_intact: Callable) -
 def test_expired_items_are_dropped_on_the_way(
     cache: diskcache.Cache, clock: Clock, assert_intact: Callable, side: str
 ) -> None:
-    for number in range(5):
+    for _ in range(5):
         cache.push('x' * 50_000, expire=1)
     key = cache.push('alive', side='back' if side == 'front' else 'front')
-    for number in range(5):
+    for _ in range(5):
         cache.push('x' * 50_000, expire=1, side=side)
     clock.tick(2)
     assert cache.peek(side=side) == (key, 'alive')
@@ -127,7 +127,9 @@ def test_processes_pull_each_item_once_and_in_order(
     pulled = [process.result() for process in processes]
     for process in processes:
         process.close()
-    assert sorted(sum(pulled, [])) == [(n, turn) for n in range(3) for turn in range(100)]
+    assert sorted(item for items in pulled for item in items) == [
+        (n, turn) for n in range(3) for turn in range(100)
+    ]
     for items in pulled:
         for number in range(3):
             turns = [turn for pusher, turn in items if pusher == number]

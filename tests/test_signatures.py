@@ -64,9 +64,7 @@ def test_properties_are_properties(owner: str, name: str, rest: str) -> None:
 
 
 @entries('callable')
-def test_parameters_and_defaults_are_those_listed(
-    owner: str | None, name: str, rest: str
-) -> None:
+def test_parameters_and_defaults_are_those_listed(owner: str | None, name: str, rest: str) -> None:
     namespace = dict(vars(core))
     exec(f'def expected{rest}: pass', namespace)
     expected = inspect.signature(namespace['expected'])

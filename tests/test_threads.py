@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -42,25 +43,23 @@ def test_no_increment_is_lost(cache: diskcache.Cache) -> None:
 
 def test_each_thread_gets_a_result_of_its_own_from_incr(cache: diskcache.Cache) -> None:
     results = run_threads(8, lambda _: [cache.incr('count', retry=True) for _ in range(50)])
-    assert sorted(sum(results, [])) == list(range(1, 401))
+    assert sorted(value for values in results for value in values) == list(range(1, 401))
 
 
-def test_only_one_of_many_adds_succeeds(
-    cache: diskcache.Cache, assert_intact: Callable
-) -> None:
+def test_only_one_of_many_adds_succeeds(cache: diskcache.Cache, assert_intact: Callable) -> None:
     for turn in range(20):
-        results = run_threads(6, lambda number: cache.add(turn, (number, LARGE), retry=True))
+        add = partial(cache.add, turn, retry=True)
+        results = run_threads(6, lambda number, add=add: add((number, LARGE)))
         assert sorted(results) == [False] * 5 + [True]
         assert cache[turn][0] == results.index(True)
     assert_intact(cache)
 
 
-def test_only_one_of_many_pops_succeeds(
-    cache: diskcache.Cache, assert_intact: Callable
-) -> None:
+def test_only_one_of_many_pops_succeeds(cache: diskcache.Cache, assert_intact: Callable) -> None:
     for turn in range(20):
         cache[turn] = LARGE
-        results = run_threads(6, lambda number: cache.pop(turn, retry=True))
+        pop = partial(cache.pop, turn, retry=True)
+        results = run_threads(6, lambda number, pop=pop: pop())
         assert [result for result in results if result is not None] == [LARGE]
     assert_intact(cache)
 
@@ -76,7 +75,7 @@ def test_each_item_of_a_queue_is_pulled_once(
             pulled.append(cache.pull(retry=True)[1][:2])
         return pulled
 
-    pulled = sum(run_threads(6, work), [])
+    pulled = [value for values in run_threads(6, work) for value in values]
     assert sorted(pulled) == [(number, turn) for number in range(6) for turn in range(40)]
     assert len(cache) == 0
     assert_intact(cache)

@@ -79,9 +79,7 @@ def test_a_transaction_sees_its_own_writes(cache: diskcache.Cache) -> None:
         assert cache.get('a') is None
 
 
-def test_others_see_nothing_until_the_commit(
-    cache: diskcache.Cache, other: Interpreter
-) -> None:
+def test_others_see_nothing_until_the_commit(cache: diskcache.Cache, other: Interpreter) -> None:
     cache['key'] = 'before'
     read = "Cache(directory).get('key'), len(Cache(directory))"
     with cache.transact():
@@ -149,9 +147,7 @@ def test_another_thread_cannot_write_meanwhile(
         assert_intact(cache)
 
 
-def test_another_process_cannot_write_meanwhile(
-    cache: diskcache.Cache, other: Interpreter
-) -> None:
+def test_another_process_cannot_write_meanwhile(cache: diskcache.Cache, other: Interpreter) -> None:
     script = """
     try:
         Cache(directory, timeout=0).set('b', 1)
