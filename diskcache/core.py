@@ -1,8 +1,8 @@
 """Cache and Disk: the Python side of the native core.
 
-The work of every operation is done in :mod:`diskcache._core`, in C. The classes here derive from the
-native ones and add what is cold (opening, settings, checking, memoizing, pickling), the constants,
-and the names under which programs have always found them.
+The work of every operation is done in :mod:`diskcache._core`, in C. The classes here derive from
+the native ones and add what is cold (opening, settings, checking, memoizing, pickling), the
+constants, and the names under which programs have always found them.
 """
 
 from __future__ import annotations
@@ -151,9 +151,7 @@ class Disk(_core.Disk):
     hash a subclass overrides, and does the rest natively.
     """
 
-    def __init__(
-        self, directory: str, min_file_size: int = 0, pickle_protocol: int = 0
-    ) -> None:
+    def __init__(self, directory: str, min_file_size: int = 0, pickle_protocol: int = 0) -> None:
         """Set the directory and the limits.
 
         :param directory: directory of the value files
@@ -180,9 +178,7 @@ class Disk(_core.Disk):
         for name, value in state.items():
             setattr(self, name, value)
 
-    def store(
-        self, value: Any, read: bool, key: Any = UNKNOWN
-    ) -> tuple[int, int, str | None, Any]:
+    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, str | None, Any]:
         """Convert a value to the columns that keep it, writing its file if it is large.
 
         :param value: any picklable object, or a file if `read` is true
@@ -292,9 +288,7 @@ class JSONDisk(Disk):
         """Convert a database key back, as :meth:`Disk.get` does."""
         return self._decompress(super().get(key, raw))
 
-    def store(
-        self, value: Any, read: bool, key: Any = UNKNOWN
-    ) -> tuple[int, int, str | None, Any]:
+    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, str | None, Any]:
         """Convert a value, as :meth:`Disk.store` does.
 
         :raises TypeError: if JSON cannot represent the value
@@ -371,7 +365,9 @@ class _Settings:
     def warn_if_misspelt(cls, name: str) -> None:
         import difflib
 
-        close = difflib.get_close_matches(name, [*cls.known, 'directory', 'disk', 'timeout'], 1, 0.8)
+        close = difflib.get_close_matches(
+            name, [*cls.known, 'directory', 'disk', 'timeout'], 1, 0.8
+        )
         if close:
             warnings.warn(
                 f'unknown setting {name!r}: is {close[0]!r} meant?', UserWarning, stacklevel=4
@@ -410,7 +406,7 @@ class Cache(_core.Cache):
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
             for everyone who opens it
         :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
-        :raises TypeError: if an argument is of the wrong type, or a setting has the name of a method
+        :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
         :raises Timeout: if another process keeps the database locked for a minute
         :raises sqlite3.Error: if the database cannot be opened
@@ -459,9 +455,7 @@ class Cache(_core.Cache):
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
         for name in sorted(current):
-            if name.startswith('sqlite_') and (
-                name not in stored or stored[name] != current[name]
-            ):
+            if name.startswith('sqlite_') and (name not in stored or stored[name] != current[name]):
                 self._set_pragma(name[7:], current[name])
         changed = {
             name: value
@@ -620,9 +614,7 @@ class Cache(_core.Cache):
                     sql('DELETE FROM Cache WHERE rowid = ?', (rowid,))
                 continue
             if size != real_size:
-                warnings.warn(
-                    f'wrong file size: {full_path}, {real_size} != {size}', stacklevel=3
-                )
+                warnings.warn(f'wrong file size: {full_path}, {real_size} != {size}', stacklevel=3)
                 if fix:
                     sql('UPDATE Cache SET size = ? WHERE rowid = ?', (real_size, rowid))
         return referred
@@ -790,7 +782,4 @@ class Cache(_core.Cache):
 _VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
 _TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
 
-_core._register(
-    disk=Disk, cache=Cache, transaction=Transaction, enoval=ENOVAL, unknown=UNKNOWN
-)
-
+_core._register(disk=Disk, cache=Cache, transaction=Transaction, enoval=ENOVAL, unknown=UNKNOWN)

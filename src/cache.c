@@ -289,7 +289,7 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
 
 static int join_transaction(Operation *operation)
 {
-    WriteTransaction *transaction = operation_transaction(operation);
+    WriteTransaction *transaction = &operation->cache->transaction;
 
     operation->session = transaction->session;
     if (!dc_db_in_transaction(&operation->session->db)) {
@@ -335,7 +335,7 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry)
 
 int operation_add_file(Operation *operation, const char *filename)
 {
-    if (filename != NULL && !dc_namelist_add(&operation_transaction(operation)->added, filename)) {
+    if (filename != NULL && !dc_namelist_add(&operation->cache->transaction.added, filename)) {
         PyErr_NoMemory();
         return -1;
     }

@@ -95,12 +95,6 @@ void operation_rollback(Operation *operation);
 /* Raise for a status, roll back one level, return -1. */
 int operation_fail(Operation *operation, dc_status status);
 
-/* Inside a write: the transaction's lists. */
-static inline WriteTransaction *operation_transaction(Operation *operation)
-{
-    return &operation->cache->transaction;
-}
-
 /* Say that a file has been written for a row of this transaction; call before the row is. */
 int operation_add_file(Operation *operation, const char *filename);
 

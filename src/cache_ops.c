@@ -153,7 +153,7 @@ static dc_status delete_found(dc_db *db, void *context)
 /* Delete a row in the transaction under way. -1 with an exception, rolled back. */
 static int delete_row(Operation *operation, dc_row *row)
 {
-    deletion deletion = {row, &operation_transaction(operation)->removed};
+    deletion deletion = {row, &operation->cache->transaction.removed};
     dc_status status = operation_write(operation, delete_found, &deletion);
 
     return status == DC_OK ? 0 : operation_fail(operation, status);
@@ -599,9 +599,10 @@ typedef struct writing {
     const dc_queue *queue;
     dc_side side;
     const item *item;
-    const dc_rules *rules;
-    dc_namelist *removed;
     int only_if_absent;
+    dc_rules rules;
+    dc_row_hooks hooks; /* backs rules.hooks */
+    dc_namelist *removed;
     dc_row row; /* push: receives the key */
     int written;
 } writing;
@@ -613,10 +614,10 @@ static dc_status write_item(dc_db *db, void *context)
 
     if (writing->key == NULL) {
         return dc_store_push(db, writing->queue, writing->side, columns, writing->item->now,
-                             writing->rules, writing->removed, &writing->row, &writing->written);
+                             &writing->rules, writing->removed, &writing->row, &writing->written);
     }
     return dc_store_set(db, writing->key, columns, writing->item->now, writing->only_if_absent,
-                        writing->rules, writing->removed, &writing->written);
+                        &writing->rules, writing->removed, &writing->written);
 }
 
 /* Begin, write, commit. On any failure, and if the item was not kept, its file goes. */
@@ -624,12 +625,12 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
 {
     const char *filename = writing->item->stored.columns.filename;
     Operation operation = {.cache = NULL};
-    dc_row_hooks hooks = {.context = NULL};
-    dc_rules rules = current_rules(self, &hooks);
     dc_status status;
     int result = -1;
 
     writing->written = 0;
+    writing->rules = current_rules(self, &writing->hooks);
+    writing->removed = &self->transaction.removed;
     if (operation_begin_write(&operation, self, retry) < 0) {
         goto done;
     }
@@ -637,8 +638,6 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
         operation_rollback(&operation);
         goto done;
     }
-    writing->rules = &rules;
-    writing->removed = &operation_transaction(&operation)->removed;
     status = operation_write(&operation, write_item, writing);
     result = status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status);
 done:
@@ -976,7 +975,7 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
     }
     rules = current_rules(self, &hooks);
     incrementing.rules = &rules;
-    incrementing.removed = &operation_transaction(&operation)->removed;
+    incrementing.removed = &self->transaction.removed;
     status = operation_write(&operation, increment_row, &incrementing);
     if (status == DC_NOT_FOUND || status == DC_TYPE || status == DC_OVERFLOW) {
         operation_rollback(&operation); /* nothing was written */
@@ -984,8 +983,8 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
     } else if (status != DC_OK) {
         operation_fail(&operation, status);
     } else if (operation_commit(&operation) == 0) {
-        result = incrementing.sum.type == DC_NULL ? Py_NewRef(initial)
-                                                  : convert_from_datum(&incrementing.sum);
+        result = incrementing.sum.type != DC_NULL ? convert_from_datum(&incrementing.sum)
+                                                  : or_none(initial);
     }
 done:
     if (filename != NULL && !incrementing.created) {
@@ -1236,7 +1235,7 @@ static int try_take(Cache *self, found *found, int retry, PyObject **value)
     if (alive == 0 && by_key) {
         return operation_commit(&operation) < 0 ? -1 : 0;
     }
-    locked = operation_transaction(&operation)->depth > 1 ||
+    locked = self->transaction.depth > 1 ||
              disk_fetch_is_native(self->state, self->disk, &found->row.columns);
     if (alive > 0 && !locked) {
         operation_rollback(&operation); /* unpickling runs Python: not under the lock */
@@ -1484,6 +1483,7 @@ static int sweep_rows(Cache *self, sweeping *sweeping, int retry)
     dc_status status;
     int64_t committed = sweeping->count;
 
+    sweeping->removed = &self->transaction.removed;
     while (!sweeping->done) {
         Operation operation = {.cache = NULL};
 
@@ -1499,7 +1499,6 @@ static int sweep_rows(Cache *self, sweeping *sweeping, int retry)
             }
             return -1;
         }
-        sweeping->removed = &operation_transaction(&operation)->removed;
         status = operation_write(&operation, sweep_portion, sweeping);
         if (status != DC_OK) {
             return operation_fail(&operation, status);
@@ -1811,7 +1810,7 @@ static PyObject *Cache_cull_step(Cache *self, PyObject *const *args, Py_ssize_t 
     if (operation_begin_write(&operation, self, 1) < 0) {
         return NULL;
     }
-    culling.removed = &operation_transaction(&operation)->removed;
+    culling.removed = &self->transaction.removed;
     culling.keep = sqlite.last_insert_rowid(operation.session->db.handle);
     status = operation_write(&operation, cull_rows, &culling);
     if (status != DC_OK) {
