@@ -125,8 +125,8 @@ PyObject *transaction_new(Cache *cache, int retry, int with_cursor, PyObject *fi
 /* cache_iter.c */
 PyObject *iterator_new(Cache *cache, dc_order order);
 
-/* Methods and slots of Cache. */
-extern PyMethodDef cache_operation_methods[]; /* cache_ops.c */
+/* What the type is made of; the methods are declared in cache_methods.h. */
+extern PyMethodDef cache_methods[];
 PyObject *cache_subscript(Cache *self, PyObject *key);
 int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value);
 int cache_contains(Cache *self, PyObject *key);

@@ -1,0 +1,351 @@
+"""What do the single operations of a Cache cost, compared with the original?
+
+Each row is one operation on a cache with default settings (unless it says otherwise) that holds a
+thousand small items, by one thread, with nobody else at work on it. Sets that are not in a
+transaction commit one by one, so they pay for their share of the checkpoints too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from measuring import Stopwatch, Suite, main
+
+if TYPE_CHECKING:
+    from diskcache import Cache
+
+ITEMS = 1000
+KEYS = [f'key-{number}' for number in range(ITEMS)]
+NEW_KEYS = [f'new-{number}' for number in range(ITEMS)]
+ABSENT_KEYS = [f'absent-{number}' for number in range(ITEMS)]
+TUPLE_KEYS = [('user', number, 'profile') for number in range(ITEMS)]
+VALUE = 'a small value'
+RECORD = {'id': 4711, 'name': 'Ada Lovelace', 'mail': 'ada@example.org', 'score': 0.5, 'tags': []}
+BYTES_10_KB = os.urandom(10_000)
+BYTES_100_KB = os.urandom(100_000)
+
+#: Prints what the import statement alone takes, in nanoseconds.
+TIME_IMPORT = (
+    'import time\n'
+    'started = time.perf_counter_ns()\n'
+    'import diskcache\n'
+    'print(time.perf_counter_ns() - started)\n'
+)
+
+
+class Caches:
+    """The caches that the rows work on."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make and fill them.
+
+        :param directory: an empty one
+        """
+        # Here and not above: in the driver's process there may be no diskcache.
+        from diskcache import Cache
+
+        self._directory = directory
+        self.open = Cache
+        self.closed_directory = str(directory / 'closed')
+        self.small = self._make('small')
+        self.various = self._make('various')
+        with self.various.transact():
+            for key in TUPLE_KEYS:
+                self.various[key] = RECORD
+        self.various['10 KB'] = BYTES_10_KB
+        self.various['100 KB'] = BYTES_100_KB
+        self.updated = self._make('updated')
+        #: Rows that fill it empty it, too.
+        self.scratch = Cache(str(directory / 'scratch'))
+        self.recent = self._make('recent', eviction_policy='least-recently-used')
+        self.frequent = self._make('frequent', eviction_policy='least-frequently-used')
+        self.counted = self._make('counted', statistics=True)
+        self._make('closed').close()
+
+    def _make(self, name: str, **settings: Any) -> Cache:
+        cache = self.open(str(self._directory / name), **settings)
+        with cache.transact():
+            for key in KEYS:
+                cache[key] = VALUE
+        return cache
+
+    def close(self) -> None:
+        for cache in (
+            self.small,
+            self.various,
+            self.updated,
+            self.scratch,
+            self.recent,
+            self.frequent,
+            self.counted,
+        ):
+            cache.close()
+
+
+suite: Suite[Caches] = Suite('core', Caches)
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def _time_get(cache: Cache, count: int, watch: Stopwatch) -> None:
+    get = cache.get
+    keys = list(itertools.islice(itertools.cycle(KEYS), count))
+    with watch:
+        for key in keys:
+            get(key)
+
+
+def _time_get_one(cache: Cache, key: str, count: int, watch: Stopwatch) -> None:
+    get = cache.get
+    with watch:
+        for _ in itertools.repeat(None, count):
+            get(key)
+
+
+@suite.row('get, small', count=3000, goal=2)
+def get_small(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.small, count, watch)
+
+
+@suite.row('get, miss', count=3000)
+def get_miss(caches: Caches, count: int, watch: Stopwatch) -> None:
+    get = caches.small.get
+    keys = list(itertools.islice(itertools.cycle(ABSENT_KEYS), count))
+    with watch:
+        for key in keys:
+            get(key)
+
+
+@suite.row('in', count=3000)
+def contains(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.small
+    keys = list(itertools.islice(itertools.cycle(KEYS), count))
+    with watch:
+        for key in keys:
+            key in cache  # noqa: B015
+
+
+@suite.row('get, 10 KB', count=2000)
+def get_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get_one(caches.various, '10 KB', count, watch)
+
+
+@suite.row('get, 100 KB', count=500)
+def get_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get_one(caches.various, '100 KB', count, watch)
+
+
+@suite.row('cache[tuple] -> dict', count=1000)
+def get_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.various
+    keys = TUPLE_KEYS[:count]
+    with watch:
+        for key in keys:
+            cache[key]
+
+
+@suite.row('memoize, hit', count=1000)
+def memoize_hit(caches: Caches, count: int, watch: Stopwatch) -> None:
+    @caches.various.memoize(name='square')
+    def square(number: int) -> int:
+        return number * number
+
+    numbers = list(itertools.islice(itertools.cycle(range(100)), count))
+    for number in range(100):
+        square(number)
+    with watch:
+        for number in numbers:
+            square(number)
+
+
+@suite.row('get, least-recently-used', count=500)
+def get_least_recently_used(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.recent, count, watch)
+
+
+@suite.row('get, least-frequently-used', count=500)
+def get_least_frequently_used(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.frequent, count, watch)
+
+
+@suite.row('get, statistics', count=1000)
+def get_statistics(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.counted, count, watch)
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def _time_set(cache: Cache, keys: list[Any], value: object, count: int, watch: Stopwatch) -> None:
+    set_item = cache.set
+    keys = list(itertools.islice(itertools.cycle(keys), count))
+    with watch:
+        for key in keys:
+            set_item(key, value)
+
+
+@suite.row('set, update', count=500, goal=1.6)
+def set_update(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_set(caches.updated, KEYS, VALUE, count, watch)
+
+
+@suite.row('set, new key', count=500, goal=1.6)
+def set_new(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_set(caches.scratch, NEW_KEYS, VALUE, count, watch)
+    caches.scratch.clear()
+
+
+@suite.row('set, tuple -> dict', count=300)
+def set_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_set(caches.various, TUPLE_KEYS, RECORD, count, watch)
+
+
+@suite.row('set, 10 KB', count=100)
+def set_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_set(caches.updated, ['10 KB'], BYTES_10_KB, count, watch)
+
+
+@suite.row('set, 100 KB', count=30)
+def set_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_set(caches.updated, ['100 KB'], BYTES_100_KB, count, watch)
+
+
+@suite.row('set in a transaction, update', count=ITEMS, goal=4)
+def set_update_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.updated
+    set_item = cache.set
+    with watch, cache.transact():
+        for key in KEYS:
+            set_item(key, VALUE)
+
+
+@suite.row('set in a transaction, new key', count=ITEMS, goal=4)
+def set_new_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.scratch
+    set_item = cache.set
+    with watch, cache.transact():
+        for key in NEW_KEYS:
+            set_item(key, VALUE)
+    cache.clear()
+
+
+@suite.row('add', count=500)
+def add(caches: Caches, count: int, watch: Stopwatch) -> None:
+    add_item = caches.scratch.add
+    keys = NEW_KEYS[:count]
+    with watch:
+        for key in keys:
+            add_item(key, VALUE)
+    caches.scratch.clear()
+
+
+@suite.row('incr', count=500)
+def incr(caches: Caches, count: int, watch: Stopwatch) -> None:
+    increment = caches.updated.incr
+    with watch:
+        for _ in itertools.repeat(None, count):
+            increment('counter')
+
+
+@suite.row('delete', count=500)
+def delete(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.scratch
+    delete_item = cache.delete
+    keys = NEW_KEYS[:count]
+    _fill(cache, keys)
+    with watch:
+        for key in keys:
+            delete_item(key)
+
+
+@suite.row('push', count=500)
+def push(caches: Caches, count: int, watch: Stopwatch) -> None:
+    push_item = caches.scratch.push
+    with watch:
+        for _ in itertools.repeat(None, count):
+            push_item(VALUE)
+    caches.scratch.clear()
+
+
+@suite.row('pull', count=500)
+def pull(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.scratch
+    pull_item = cache.pull
+    with cache.transact():
+        for _ in itertools.repeat(None, count):
+            cache.push(VALUE)
+    with watch:
+        for _ in itertools.repeat(None, count):
+            pull_item()
+
+
+@suite.row('clear, per key', count=ITEMS)
+def clear(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.scratch
+    _fill(cache, NEW_KEYS)
+    with watch:
+        cache.clear()
+
+
+def _fill(cache: Cache, keys: list[str]) -> None:
+    with cache.transact():
+        for key in keys:
+            cache.set(key, VALUE)
+
+
+# --- the cache as a whole ----------------------------------------------------------------------
+
+
+@suite.row('len', count=2000)
+def length(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.small
+    with watch:
+        for _ in itertools.repeat(None, count):
+            len(cache)
+
+
+@suite.row('iterate, per key', count=10 * ITEMS)
+def iterate(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.small
+    with watch:
+        for _ in itertools.repeat(None, count // ITEMS):
+            for _key in cache:
+                pass
+
+
+@suite.row('open an existing cache', count=5, goal=4)
+def open_existing(caches: Caches, count: int, watch: Stopwatch) -> None:
+    open_cache, directory = caches.open, caches.closed_directory
+    for _ in itertools.repeat(None, count):
+        with watch:
+            cache = open_cache(directory)
+        cache.close()
+
+
+@suite.row('open, get, close', count=5)
+def open_get_close(caches: Caches, count: int, watch: Stopwatch) -> None:
+    # Beside the row above, because opening could be made fast by putting work off.
+    open_cache, directory = caches.open, caches.closed_directory
+    with watch:
+        for _ in itertools.repeat(None, count):
+            cache = open_cache(directory)
+            cache.get('key-0')
+            cache.close()
+
+
+@suite.row('import diskcache', count=1)
+def import_package(caches: Caches, count: int, watch: Stopwatch) -> None:
+    # Inherits PYTHONPATH from the worker, and with it the package.
+    finished = subprocess.run(
+        [sys.executable, '-c', TIME_IMPORT], check=True, capture_output=True, text=True
+    )
+    watch.add(int(finished.stdout))
+
+
+if __name__ == '__main__':
+    main(suite, rounds=60)

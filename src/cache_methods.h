@@ -1,0 +1,49 @@
+/* cache_methods.h: the methods of Cache, one file for each kind of them:
+ *
+ *     cache_get.c        get, read, [], in
+ *     cache_set.c        set, add, push, touch, incr, decr, []=, and the private steps
+ *     cache_take.c       delete, pop, pull, peek, peekitem
+ *     cache_bulk.c       clear, evict, expire, cull
+ *     cache_settings.c   volume, len, settings
+ *     cache_methods.c    the rest, and the table
+ *
+ * Each method is a function Cache_NAME with a docstring Cache_NAME_doc.
+ */
+#ifndef DC_CACHE_METHODS_H
+#define DC_CACHE_METHODS_H
+
+#include "cache.h"
+
+/* Methods with keywords: the name in Python, and NAME. */
+#define CACHE_METHODS(X)                                                                           \
+    X(get, get) X(read, read) X(set, set) \
+    X(add, add) X(touch, touch) X(incr, incr) \
+    X(decr, decr) X(delete, delete) X(pop, pop) \
+    X(push, push) X(pull, pull) X(peek, peek) \
+    X(peekitem, peekitem) X(clear, clear) X(evict, evict) \
+    X(expire, expire) X(cull, cull) X(iterkeys, iterkeys) \
+    X(transact, transact) X(_transact, transact_step) X(_row_insert, row_insert) \
+    X(_row_update, row_update) X(_cull, cull_step)
+
+#define DECLARE_METHOD(python_name, name)                                                          \
+    PyObject *Cache_##name(Cache *self, PyObject *const *args, Py_ssize_t nargs,                   \
+                           PyObject *kwnames);                                                     \
+    extern const char Cache_##name##_doc[];
+CACHE_METHODS(DECLARE_METHOD)
+#undef DECLARE_METHOD
+
+/* Methods with other calling conventions. */
+PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *Cache_volume(Cache *self, PyObject *unused);
+PyObject *Cache_close(Cache *self, PyObject *unused);
+PyObject *Cache_connection(Cache *self, PyObject *unused);
+PyObject *Cache_inspect(Cache *self, PyObject *unused);
+PyObject *Cache_setting(Cache *self, PyObject *name);
+PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs);
+extern const char Cache_delitem_doc[], Cache_volume_doc[], Cache_close_doc[], Cache_connection_doc[],
+    Cache_inspect_doc[], Cache_setting_doc[], Cache_update_setting_doc[], Cache_set_pragma_doc[];
+
+#define METHOD_DOC(name, text) const char Cache_##name##_doc[] = PyDoc_STR(text)
+
+#endif

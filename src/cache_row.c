@@ -1,0 +1,195 @@
+/* cache_row.c: see cache_row.h. */
+#include "cache_row.h"
+
+#include <string.h>
+
+#include "args.h"
+#include "convert.h"
+
+int read_flags(PyObject *const *values, int count, const int *defaults, int *flags)
+{
+    for (int i = 0; i < count; i++) {
+        flags[i] = args_flag(values[i], defaults[i]);
+        if (flags[i] < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *with_details(PyObject *value, const dc_columns *columns, int expire_time, int tag)
+{
+    const dc_datum null = {.type = DC_NULL};
+    PyObject *expire_object = NULL;
+    PyObject *tag_object = NULL;
+    PyObject *result = NULL;
+
+    if (value == NULL || (!expire_time && !tag)) {
+        return value;
+    }
+    expire_object = columns != NULL && columns->has_expire_time
+                        ? PyFloat_FromDouble(columns->expire_time)
+                        : Py_NewRef(Py_None);
+    tag_object = convert_from_datum(columns != NULL ? &columns->tag : &null);
+    if (expire_object != NULL && tag_object != NULL) {
+        result = expire_time && tag ? PyTuple_Pack(3, value, expire_object, tag_object)
+                 : expire_time      ? PyTuple_Pack(2, value, expire_object)
+                                    : PyTuple_Pack(2, value, tag_object);
+    }
+    Py_XDECREF(tag_object);
+    Py_XDECREF(expire_object);
+    Py_DECREF(value);
+    return result;
+}
+
+void raise_key_error(PyObject *key)
+{
+    PyObject *arguments = PyTuple_Pack(1, key);
+
+    if (arguments != NULL) {
+        PyErr_SetObject(PyExc_KeyError, arguments);
+        Py_DECREF(arguments);
+    }
+}
+
+PyObject *or_none(PyObject *object)
+{
+    return Py_NewRef(object != NULL ? object : Py_None);
+}
+
+dc_status find_row(dc_db *db, void *context)
+{
+    found *found = context;
+    const selection *selection = found->selection;
+
+    switch (selection->kind) {
+    case SELECT_QUEUE:
+        return dc_store_queue_end(db, &selection->queue, selection->side, &found->row);
+    case SELECT_END:
+        return dc_store_end(db, selection->last, &found->row);
+    default:
+        return dc_store_get(db, selection->key, selection->details, &found->row);
+    }
+}
+
+dc_status read_found(Cache *self, found *found, int retry)
+{
+    Operation operation = {.cache = NULL};
+    dc_status status;
+
+    if (operation_begin_read(&operation, self) < 0) {
+        return DC_CALLBACK;
+    }
+    status = operation_read(&operation, find_row, found, retry);
+    operation_end_read(&operation);
+    return status;
+}
+
+int is_alive(Cache *self, selection_kind kind, const dc_columns *columns)
+{
+    double now;
+
+    if (!columns->has_expire_time) {
+        return 1;
+    }
+    if (convert_now(self->state, &now) < 0) {
+        return -1;
+    }
+    return kind == SELECT_KEY ? dc_columns_alive(columns, now)
+                                         : !dc_columns_expired(columns, now);
+}
+
+typedef struct deletion {
+    const dc_row *row;
+    dc_namelist *removed;
+} deletion;
+
+static dc_status delete_found(dc_db *db, void *context)
+{
+    const deletion *deletion = context;
+
+    return dc_store_delete(db, deletion->row->rowid, deletion->row->columns.filename,
+                           deletion->removed);
+}
+
+int delete_row(Operation *operation, dc_row *row)
+{
+    deletion deletion = {row, &operation->cache->transaction.removed};
+    dc_status status = operation_write(operation, delete_found, &deletion);
+
+    return status == DC_OK ? 0 : operation_fail(operation, status);
+}
+
+int delete_if_same(Cache *self, found *known, int retry)
+{
+    Operation operation = {.cache = NULL};
+    found now = {.selection = known->selection};
+    dc_status status;
+    int same = 0;
+    int result = -1;
+
+    dc_row_init(&now.row);
+    if (operation_begin_write(&operation, self, retry) < 0) {
+        goto done;
+    }
+    status = operation_write(&operation, find_row, &now);
+    if (status != DC_OK && status != DC_NOT_FOUND) {
+        operation_fail(&operation, status);
+        goto done;
+    }
+    same = status == DC_OK && dc_row_same(&known->row, &now.row);
+    if (same && delete_row(&operation, &now.row) < 0) {
+        goto done;
+    }
+    result = operation_commit(&operation) < 0 ? -1 : same;
+done:
+    dc_row_clear(&now.row);
+    return result;
+}
+
+dc_status locate_row(dc_db *db, void *context)
+{
+    location *location = context;
+
+    return dc_store_locate(db, location->key, &location->row);
+}
+
+int parse_side(PyObject *side, dc_side otherwise, dc_side *out)
+{
+    *out = otherwise;
+    if (side == NULL) {
+        return 0;
+    }
+    if (PyUnicode_Check(side) && PyUnicode_CompareWithASCIIString(side, "front") == 0) {
+        *out = DC_FRONT;
+        return 0;
+    }
+    if (PyUnicode_Check(side) && PyUnicode_CompareWithASCIIString(side, "back") == 0) {
+        *out = DC_BACK;
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError, "side must be 'front' or 'back', not %R", side);
+    return -1;
+}
+
+int parse_queue(PyObject *prefix, dc_queue *queue)
+{
+    Py_ssize_t size;
+
+    memset(queue, 0, sizeof *queue);
+    if (prefix == NULL || prefix == Py_None) {
+        return 0;
+    }
+    if (!PyUnicode_Check(prefix)) {
+        PyErr_Format(PyExc_TypeError, "prefix must be str or None, not '%.200s'",
+                     Py_TYPE(prefix)->tp_name);
+        return -1;
+    }
+    queue->prefix = PyUnicode_AsUTF8AndSize(prefix, &size);
+    if (queue->prefix == NULL) {
+        return -1;
+    }
+    queue->prefix_size = (size_t)size;
+    queue->prefix_length = (size_t)PyUnicode_GET_LENGTH(prefix);
+    return 0;
+}

@@ -1,0 +1,72 @@
+/* cache_row.h: what the operations on rows share: which row an operation is about, reading it, deleting
+ * it if it is still the same, and the shape of results.
+ */
+#ifndef DC_CACHE_ROW_H
+#define DC_CACHE_ROW_H
+
+#include "cache.h"
+
+/* --- arguments and results --- */
+
+/* Optional flags, `values` NULL where not given. -1 with an exception. */
+int read_flags(PyObject *const *values, int count, const int *defaults, int *flags);
+
+/* (value, expire_time, tag) with the parts asked for; `value` is stolen, `columns` NULL for a default,
+ * whose parts are None. NULL for a NULL value. */
+PyObject *with_details(PyObject *value, const dc_columns *columns, int expire_time, int tag);
+
+/* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
+void raise_key_error(PyObject *key);
+
+/* A new reference to the object, or to None. */
+PyObject *or_none(PyObject *object);
+
+/* --- which row --- */
+
+typedef enum { SELECT_KEY, SELECT_QUEUE, SELECT_END } selection_kind;
+
+typedef struct selection {
+    selection_kind kind;
+    const dc_key *key;    /* SELECT_KEY */
+    unsigned int details; /* SELECT_KEY: enum dc_detail */
+    dc_queue queue;       /* SELECT_QUEUE */
+    dc_side side;
+    int last; /* SELECT_END */
+} selection;
+
+/* A selection and the row that it yields: the context of an engine call. */
+typedef struct found {
+    const selection *selection;
+    dc_row row;
+} found;
+
+/* An operation_call: fill found->row. */
+dc_status find_row(dc_db *db, void *context);
+
+/* A key and where its row stands: the context of locate_row, an operation_call. */
+typedef struct location {
+    const dc_key *key;
+    dc_row row; /* what dc_store_locate fills */
+} location;
+
+dc_status locate_row(dc_db *db, void *context);
+
+/* Read the row without a lock; DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
+dc_status read_found(Cache *self, found *found, int retry);
+
+/* 1 if the row is alive now, 0 if it has expired, -1 with an exception. The clock is read only if it
+ * matters. At the very moment of its expiry an item is gone for its key, and still in its queue. */
+int is_alive(Cache *self, selection_kind kind, const dc_columns *columns);
+
+/* Delete a row in the transaction under way. -1 with an exception, rolled back. */
+int delete_row(Operation *operation, dc_row *row);
+
+/* Delete the row, unless it has changed since it was read: 1 deleted, 0 changed, -1 exception. */
+int delete_if_same(Cache *self, found *known, int retry);
+
+/* The side of a queue; ValueError naming `side`. */
+int parse_side(PyObject *side, dc_side otherwise, dc_side *out);
+/* The queue of a prefix, whose bytes are the prefix's own; TypeError naming `prefix`. */
+int parse_queue(PyObject *prefix, dc_queue *queue);
+
+#endif

@@ -1,0 +1,271 @@
+/* cache_settings.c: reading and changing the stored settings and counters, and what __init__ needs to
+ * know of a directory. Thin: the rules for settings are in core.py.
+ */
+#include "cache_methods.h"
+#include "cache_row.h"
+
+#include <string.h>
+
+#include "args.h"
+#include "convert.h"
+
+static dc_status read_volume(dc_db *db, void *context)
+{
+    return dc_store_volume(db, 1, context);
+}
+
+static dc_status read_count(dc_db *db, void *context)
+{
+    return dc_store_setting_integer(db, "count", context);
+}
+
+/* Read one number; -1 with an exception. */
+static int read_number(Cache *self, operation_call call, int64_t *number)
+{
+    Operation operation = {.cache = NULL};
+    dc_status status;
+
+    if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
+        return -1;
+    }
+    status = operation_read(&operation, call, number, 0);
+    operation_end_read(&operation);
+    return status == DC_CALLBACK ? -1 : 0;
+}
+
+Py_ssize_t cache_length(Cache *self)
+{
+    int64_t count = 0;
+
+    return read_number(self, read_count, &count) < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
+}
+
+METHOD_DOC(volume,
+"volume($self, /)\n--\n\n"
+"Return the size of the cache on disk: the database's pages and the value files.\n"
+"\n"
+":return: bytes\n");
+
+PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
+{
+    int64_t volume = 0;
+
+    return read_number(self, read_volume, &volume) < 0 ? NULL : PyLong_FromLongLong(volume);
+}
+
+typedef struct setting_reading {
+    const char *name;
+    dc_row row;
+} setting_reading;
+
+static dc_status read_setting(dc_db *db, void *context)
+{
+    setting_reading *reading = context;
+
+    return dc_store_setting(db, reading->name, &reading->row);
+}
+
+METHOD_DOC(setting,
+"_setting($self, name, /)\n--\n\n"
+"Return a stored setting.\n"
+"\n"
+":raises KeyError: if there is none of this name\n");
+
+PyObject *Cache_setting(Cache *self, PyObject *name)
+{
+    Operation operation = {.cache = NULL};
+    setting_reading reading = {.name = PyUnicode_AsUTF8(name)};
+    PyObject *value = NULL;
+    dc_status status;
+
+    if (reading.name == NULL || cache_ready(self) < 0 ||
+        operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    dc_row_init(&reading.row);
+    status = operation_read(&operation, read_setting, &reading, 0);
+    operation_end_read(&operation);
+    if (status == DC_OK) {
+        value = convert_from_datum(&reading.row.columns.value);
+    } else if (status == DC_NOT_FOUND) {
+        raise_key_error(name);
+    }
+    dc_row_clear(&reading.row);
+    return value;
+}
+
+typedef struct setting_writing {
+    const char *name;
+    dc_datum value;
+} setting_writing;
+
+static dc_status write_setting(dc_db *db, void *context)
+{
+    const setting_writing *writing = context;
+
+    return dc_store_set_setting(db, DC_SQL_SETTING_UPDATE, writing->name, &writing->value);
+}
+
+METHOD_DOC(update_setting,
+"_update_setting($self, name, value, /)\n--\n\n"
+"Change a stored setting; one that is not stored stays so.\n");
+
+PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Operation operation = {.cache = NULL};
+    setting_writing writing;
+    PyObject *owner = NULL;
+    PyObject *result = NULL;
+    dc_status status;
+
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "_update_setting() takes a name and a value");
+        return NULL;
+    }
+    writing.name = PyUnicode_AsUTF8(args[0]);
+    if (writing.name != NULL && cache_ready(self) == 0 &&
+        convert_to_datum(args[1], writing.name, &writing.value, &owner) == 0 &&
+        operation_begin_write(&operation, self, 1) == 0) {
+        status = operation_write(&operation, write_setting, &writing);
+        if (status != DC_OK) {
+            operation_fail(&operation, status);
+        } else if (operation_commit(&operation) == 0) {
+            result = Py_NewRef(Py_None);
+        }
+    }
+    Py_XDECREF(owner);
+    return result;
+}
+
+static dc_status set_pragma(dc_db *db, void *context)
+{
+    const setting_writing *writing = context;
+
+    return dc_db_set_pragma(db, writing->name, &writing->value);
+}
+
+METHOD_DOC(set_pragma,
+"_set_pragma($self, name, value, /)\n--\n\n"
+"Set a pragma of SQLite: on one session now, on the others when they are opened again.\n"
+"\n"
+":param str name: of the pragma, letters and underscores\n"
+":param value: int, float or one word\n"
+":raises ValueError: if name or value could not be part of a PRAGMA statement\n");
+
+PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Operation operation = {.cache = NULL};
+    setting_writing writing;
+    PyObject *owner = NULL;
+    PyObject *result = NULL;
+    dc_status status = DC_CALLBACK;
+
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "_set_pragma() takes a name and a value");
+        return NULL;
+    }
+    writing.name = PyUnicode_AsUTF8(args[0]);
+    if (writing.name == NULL || cache_ready_to_open(self) < 0 ||
+        convert_to_datum(args[1], writing.name, &writing.value, &owner) < 0 ||
+        operation_begin_read(&operation, self) < 0) {
+        goto done;
+    }
+    status = operation_read(&operation, set_pragma, &writing, 0);
+    if (status == DC_OK) {
+        session_examine(operation.session);
+    }
+    session_close_idle(self->state, &self->pool, 0);
+    operation_end_read(&operation);
+    if (status == DC_OK) {
+        result = Py_NewRef(Py_None);
+    } else if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Format(PyExc_ValueError, "sqlite_%U: %R cannot be set as a pragma", args[0], args[1]);
+    }
+done:
+    Py_XDECREF(owner);
+    return result;
+}
+
+/* Put one row into a dict, first column to second. Neither runs Python code: keys are str, and nothing
+ * that the garbage collector tracks is made. */
+static dc_status collect_row(void *context, const dc_datum *first, const dc_datum *second)
+{
+    PyObject *key = convert_from_datum(first);
+    PyObject *value = convert_from_datum(second);
+    dc_status status = DC_CALLBACK;
+
+    if (key != NULL && value != NULL && PyDict_SetItem(context, key, value) == 0) {
+        status = DC_OK;
+    }
+    Py_XDECREF(value);
+    Py_XDECREF(key);
+    return status;
+}
+
+/* The rows of a query as a dict, empty if a table is missing. The GIL stays. */
+static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql)
+{
+    dc_db *db = &operation->session->db;
+    PyObject *rows = PyDict_New();
+    session_wait wait;
+    dc_status status;
+    int again = 1;
+
+    if (rows == NULL) {
+        return NULL;
+    }
+    session_wait_start(&wait, 0.0, 1);
+    do {
+        PyDict_Clear(rows);
+        status = dc_db_query(db, sql, collect_row, rows);
+    } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
+    if (status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR) {
+        status = DC_OK; /* no such table */
+    }
+    if (status != DC_OK) {
+        if (again > 0) {
+            convert_raise(self->state, status, &db->error);
+        }
+        Py_CLEAR(rows);
+    }
+    return rows;
+}
+
+METHOD_DOC(inspect,
+"_inspect($self, /)\n--\n\n"
+"Read what a directory holds, without changing it.\n"
+"\n"
+":return: (stored settings by name, names of the tables, indexes and triggers as keys, page size)\n");
+
+PyObject *Cache_inspect(Cache *self, PyObject *Py_UNUSED(unused))
+{
+    Operation operation = {.cache = NULL};
+    PyObject *settings = NULL;
+    PyObject *schema = NULL;
+    PyObject *page_size = NULL;
+    PyObject *result = NULL;
+
+    if (cache_ready_to_open(self) < 0 || operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    settings = collect_rows(self, &operation, DC_SELECT_SETTINGS);
+    if (settings != NULL) {
+        schema = collect_rows(self, &operation, DC_SELECT_SCHEMA);
+    }
+    if (schema != NULL) {
+        page_size = collect_rows(self, &operation, dc_sql_text[DC_SQL_PAGE_SIZE]);
+    }
+    operation_end_read(&operation);
+    if (page_size != NULL) {
+        PyObject *size = NULL;
+        Py_ssize_t position = 0;
+
+        if (PyDict_Next(page_size, &position, &size, NULL)) {
+            result = PyTuple_Pack(3, settings, schema, size);
+        }
+    }
+    Py_XDECREF(page_size);
+    Py_XDECREF(schema);
+    Py_XDECREF(settings);
+    return result;
+}

@@ -1,0 +1,406 @@
+/* cache_take.c: taking items out, or looking at the ends: delete, pop, pull, peek, peekitem.
+ *
+ * No Python code runs under a lock. So where a value must be unpickled before its row may be deleted,
+ * the row is read, the lock given back, the value unpickled, and the row deleted only if it is still
+ * the same one; else everything begins again. Inside a user's transaction the lock is the user's, and
+ * there is nothing to give back.
+ */
+#include "cache_methods.h"
+#include "cache_row.h"
+
+#include <string.h>
+
+#include "args.h"
+#include "convert.h"
+
+/* --- delete ------------------------------------------------------------------------------------- */
+
+/* Delete a key: 1, 0 if it was absent or had expired, -1 with an exception. */
+static int delete_key(Cache *self, PyObject *key, int retry)
+{
+    Operation operation = {.cache = NULL};
+    disk_key put = {.owner = NULL};
+    location location = {.key = &put.key};
+    dc_status status;
+    double now;
+    int there = 0;
+    int result = -1;
+
+    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
+        return -1;
+    }
+    dc_row_init(&location.row);
+    if (convert_now(self->state, &now) < 0 || operation_begin_write(&operation, self, retry) < 0) {
+        goto done;
+    }
+    status = operation_write(&operation, locate_row, &location);
+    if (status != DC_OK && status != DC_NOT_FOUND) {
+        operation_fail(&operation, status);
+        goto done;
+    }
+    there = status == DC_OK && dc_columns_alive(&location.row.columns, now);
+    if (there && delete_row(&operation, &location.row) < 0) {
+        goto done;
+    }
+    result = operation_commit(&operation) < 0 ? -1 : there;
+done:
+    dc_row_clear(&location.row);
+    disk_key_clear(&put);
+    return result;
+}
+
+/* Call an overridden __delitem__(key, retry=retry); False for its KeyError. */
+static PyObject *delete_by_hook(Cache *self, PyObject *key, int retry)
+{
+    module_state *state = self->state;
+    PyObject *names = PyTuple_Pack(1, state->name.retry);
+    PyObject *arguments[] = {(PyObject *)self, key, retry ? Py_True : Py_False};
+    PyObject *result = NULL;
+
+    if (names != NULL) {
+        result = PyObject_VectorcallMethod(state->name.__delitem__, arguments, 2, names);
+        Py_DECREF(names);
+    }
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyError)) {
+        PyErr_Clear();
+        result = Py_NewRef(Py_False);
+    }
+    return result;
+}
+
+METHOD_DOC(delete,
+"delete($self, /, key, retry=False)\n--\n\n"
+"Delete a key, if it is there.\n"
+"\n"
+":param key: any picklable object\n"
+":param bool retry: wait for the lock as long as it takes\n"
+":return: True if the key was there and had not expired\n"
+":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
+
+PyObject *Cache_delete(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"delete", 1, 2, {"key", "retry"}};
+    PyObject *values[2];
+    int retry;
+    int deleted;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    retry = args_flag(values[1], 0);
+    if (retry >= 0 && (cache_hooks(self) & CACHE_HOOK___delitem__)) {
+        return delete_by_hook(self, values[0], retry);
+    }
+    deleted = retry < 0 ? -1 : delete_key(self, values[0], retry);
+    return deleted < 0 ? NULL : PyBool_FromLong(deleted);
+}
+
+METHOD_DOC(delitem,
+"__delitem__($self, /, key, retry=True)\n--\n\n"
+"Delete a key.\n"
+"\n"
+":param key: any picklable object\n"
+":param bool retry: wait for the lock as long as it takes\n"
+":return: True\n"
+":raises KeyError: if the key is absent or has expired\n"
+":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
+
+PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
+{
+    static const args_table table = {"__delitem__", 1, 2, {"key", "retry"}};
+    PyObject *values[2];
+    int retry;
+    int deleted;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    retry = args_flag(values[1], 1);
+    deleted = retry < 0 ? -1 : delete_key(self, values[0], retry);
+    if (deleted == 0) {
+        raise_key_error(values[0]);
+    }
+    return deleted > 0 ? Py_NewRef(Py_True) : NULL;
+}
+
+/* --- pop, pull, peek, peekitem ------------------------------------------------------------------ */
+
+/* Look at the selected row, dropping those that have expired or whose file is gone: 1 with the value,
+ * 0 if there is none, -1 with an exception. */
+static int peek_value(Cache *self, found *found, int retry, PyObject **value)
+{
+    dc_status status;
+    int missing;
+    int alive;
+
+    for (;;) {
+        status = read_found(self, found, retry);
+        if (status != DC_OK) {
+            return status == DC_NOT_FOUND ? 0 : -1;
+        }
+        alive = is_alive(self, found->selection->kind, &found->row.columns);
+        if (alive < 0) {
+            return -1;
+        }
+        if (alive) {
+            *value = disk_fetch(self->state, self->disk, &found->row.columns, 0, &missing);
+            if (*value != NULL || !missing) {
+                return *value != NULL ? 1 : -1;
+            }
+        }
+        if (delete_if_same(self, found, retry) < 0) {
+            return -1;
+        }
+    }
+}
+
+/* One attempt at taking the selected row out, its value first. 1 taken, *value may still be NULL: then
+ * its file was missing; 0 there is none; 2 look again; -1 with an exception. */
+static int try_take(Cache *self, found *found, int retry, PyObject **value)
+{
+    Operation operation = {.cache = NULL};
+    int by_key = found->selection->kind == SELECT_KEY;
+    dc_status status;
+    int missing = 0;
+    int alive;
+    int locked;
+    int deleted;
+
+    if (operation_begin_write(&operation, self, retry) < 0) {
+        return -1;
+    }
+    status = operation_write(&operation, find_row, found);
+    if (status == DC_NOT_FOUND) {
+        return operation_commit(&operation) < 0 ? -1 : 0;
+    }
+    if (status != DC_OK) {
+        return operation_fail(&operation, status);
+    }
+    alive = is_alive(self, found->selection->kind, &found->row.columns);
+    if (alive == 0 && by_key) {
+        return operation_commit(&operation) < 0 ? -1 : 0;
+    }
+    locked = self->transaction.depth > 1 ||
+             disk_fetch_is_native(self->state, self->disk, &found->row.columns);
+    if (alive > 0 && !locked) {
+        operation_rollback(&operation); /* unpickling runs Python: not under the lock */
+    }
+    if (alive > 0) {
+        *value = disk_fetch(self->state, self->disk, &found->row.columns, 0, &missing);
+    }
+    if (alive < 0 || (alive > 0 && *value == NULL && !missing)) {
+        if (alive < 0 || locked) {
+            operation_rollback(&operation);
+        }
+        return -1;
+    }
+    if (alive > 0 && !locked) {
+        deleted = delete_if_same(self, found, retry);
+        return deleted == 0 ? 2 : deleted;
+    }
+    if (delete_row(&operation, &found->row) < 0 || operation_commit(&operation) < 0) {
+        return -1;
+    }
+    return alive ? 1 : 2;
+}
+
+/* Take the selected row out of the table: 1 with its value, 0, -1. */
+static int take_value(Cache *self, found *found, int retry, PyObject **value)
+{
+    int taken;
+
+    for (;;) {
+        *value = NULL;
+        taken = try_take(self, found, retry, value);
+        if (taken == 1 && *value != NULL) {
+            return 1;
+        }
+        if (taken == 1 && found->selection->kind == SELECT_KEY) {
+            return 0;
+        }
+        if (taken <= 0) {
+            Py_CLEAR(*value);
+            return taken;
+        }
+        Py_CLEAR(*value);
+    }
+}
+
+METHOD_DOC(pop,
+"pop($self, /, key, default=None, expire_time=False, tag=False, retry=False)\n--\n\n"
+"Delete a key and return its value, atomically.\n"
+"\n"
+"If the value cannot be unpickled the error is raised and the item stays.\n"
+"\n"
+":param key: any picklable object\n"
+":param default: what to return if the key is absent or has expired\n"
+":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"
+":param bool tag: return the tag too\n"
+":param bool retry: wait for the lock as long as it takes\n"
+":return: the value, or the default; a tuple with expire time and tag, in this order, if asked for\n"
+":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
+
+PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"pop", 1, 5, {"key", "default", "expire_time", "tag", "retry"}};
+    static const int defaults[3] = {0, 0, 0};
+    PyObject *values[5];
+    int flags[3]; /* expire_time, tag, retry */
+    disk_key put = {.owner = NULL};
+    selection selection = {.kind = SELECT_KEY, .key = &put.key, .details = DC_DETAIL_ALL};
+    found found = {.selection = &selection};
+    PyObject *value = NULL;
+    PyObject *result = NULL;
+    int taken;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
+        read_flags(values + 2, 3, defaults, flags) < 0 || cache_ready(self) < 0 ||
+        disk_put(self->state, self->disk, values[0], &put) < 0) {
+        return NULL;
+    }
+    dc_row_init(&found.row);
+    taken = take_value(self, &found, flags[2], &value);
+    if (taken > 0) {
+        result = with_details(value, &found.row.columns, flags[0], flags[1]);
+    } else if (taken == 0) {
+        result = with_details(or_none(values[1]), NULL, flags[0], flags[1]);
+    }
+    dc_row_clear(&found.row);
+    disk_key_clear(&put);
+    return result;
+}
+
+/* ((key, value), ...) from a row with its key; `value` is stolen. */
+static PyObject *pair_with_details(PyObject *key, PyObject *value, const dc_columns *columns,
+                                   const int *flags)
+{
+    PyObject *pair = key != NULL && value != NULL ? PyTuple_Pack(2, key, value) : NULL;
+
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return with_details(pair, columns, flags[0], flags[1]);
+}
+
+/* pull() and peek(). */
+static PyObject *queue_method(Cache *self, const args_table *table,
+                              int (*obtain)(Cache *, found *, int, PyObject **),
+                              PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const int defaults[3] = {0, 0, 0};
+    PyObject *values[6];
+    int flags[3]; /* expire_time, tag, retry */
+    selection selection = {.kind = SELECT_QUEUE};
+    found found = {.selection = &selection};
+    PyObject *value = NULL;
+    PyObject *otherwise;
+    PyObject *result = NULL;
+    int obtained;
+
+    if (args_parse(table, args, nargs, kwnames, values) < 0 ||
+        parse_queue(values[0], &selection.queue) < 0 ||
+        parse_side(values[2], DC_FRONT, &selection.side) < 0 ||
+        read_flags(values + 3, 3, defaults, flags) < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    dc_row_init(&found.row);
+    obtained = obtain(self, &found, flags[2], &value);
+    if (obtained > 0) {
+        result = pair_with_details(convert_from_datum(&found.row.key.datum), value,
+                                   &found.row.columns, flags);
+    } else if (obtained == 0) {
+        otherwise = values[1] != NULL ? Py_NewRef(values[1]) : PyTuple_Pack(2, Py_None, Py_None);
+        result = with_details(otherwise, NULL, flags[0], flags[1]);
+    }
+    dc_row_clear(&found.row);
+    return result;
+}
+
+#define QUEUE_PARAMETERS {"prefix", "default", "side", "expire_time", "tag", "retry"}
+#define QUEUE_DOC                                                                                  \
+    ":param str prefix: names the queue, as for push()\n"                                          \
+    ":param default: what to return if the queue is empty\n"                                       \
+    ":param str side: 'front' or 'back' of the queue\n"                                            \
+    ":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"     \
+    ":param bool tag: return the tag too\n"                                                        \
+    ":param bool retry: wait for a lock as long as it takes\n"                                     \
+    ":return: (key, value), or the default; a tuple of it with expire time and tag, in this\n"     \
+    "    order, if asked for\n"                                                                    \
+    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n"   \
+    ":raises TypeError: if prefix is of the wrong type\n"                                          \
+    ":raises ValueError: if side is none of the two\n"
+
+METHOD_DOC(pull,
+"pull($self, /, prefix=None, default=(None, None), side='front', expire_time=False, tag=False, "
+"retry=False)\n--\n\n"
+"Take the next item out of a queue, atomically.\n"
+"\n"
+"Items that have expired are dropped on the way. If the value cannot be unpickled the error is raised\n"
+"and the item stays.\n"
+"\n" QUEUE_DOC);
+
+PyObject *Cache_pull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"pull", 0, 6, QUEUE_PARAMETERS};
+
+    return queue_method(self, &table, take_value, args, nargs, kwnames);
+}
+
+METHOD_DOC(peek,
+"peek($self, /, prefix=None, default=(None, None), side='front', expire_time=False, tag=False, "
+"retry=False)\n--\n\n"
+"Look at the next item of a queue.\n"
+"\n"
+"Items that have expired are dropped on the way.\n"
+"\n" QUEUE_DOC);
+
+PyObject *Cache_peek(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"peek", 0, 6, QUEUE_PARAMETERS};
+
+    return queue_method(self, &table, peek_value, args, nargs, kwnames);
+}
+
+METHOD_DOC(peekitem,
+"peekitem($self, /, last=True, expire_time=False, tag=False, retry=False)\n--\n\n"
+"Look at the item inserted last, or first.\n"
+"\n"
+"Items that have expired are dropped on the way.\n"
+"\n"
+":param bool last: the last one, or the first\n"
+":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"
+":param bool tag: return the tag too\n"
+":param bool retry: wait for a lock as long as it takes\n"
+":return: (key, value); a tuple of it with expire time and tag, in this order, if asked for\n"
+":raises KeyError: if the cache is empty\n"
+":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
+
+PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    static const args_table table = {"peekitem", 0, 4, {"last", "expire_time", "tag", "retry"}};
+    static const int defaults[4] = {1, 0, 0, 0};
+    PyObject *values[4];
+    int flags[4]; /* last, expire_time, tag, retry */
+    selection selection = {.kind = SELECT_END};
+    found found = {.selection = &selection};
+    PyObject *value = NULL;
+    PyObject *result = NULL;
+    int obtained;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
+        read_flags(values, 4, defaults, flags) < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    selection.last = flags[0];
+    dc_row_init(&found.row);
+    obtained = peek_value(self, &found, flags[3], &value);
+    if (obtained > 0) {
+        result = pair_with_details(disk_get(self->state, self->disk, &found.row.key), value,
+                                   &found.row.columns, flags + 1);
+    } else if (obtained == 0) {
+        PyErr_SetString(PyExc_KeyError, "dictionary is empty");
+    }
+    dc_row_clear(&found.row);
+    return result;
+}
