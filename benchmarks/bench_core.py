@@ -205,7 +205,7 @@ def set_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.various, TUPLE_KEYS, RECORD, count, watch)
 
 
-@suite.row('set, 10 KB', count=100)
+@suite.row('set, 10 KB', count=300)
 def set_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.updated, ['10 KB'], BYTES_10_KB, count, watch)
 
