@@ -340,9 +340,11 @@ def open_get_close(caches: Caches, count: int, watch: Stopwatch) -> None:
 
 @suite.row('import diskcache', count=1)
 def import_package(caches: Caches, count: int, watch: Stopwatch) -> None:
-    # Inherits PYTHONPATH from the worker, and with it the package.
+    # Inherits PYTHONPATH from the worker, and with it the package. Without site (-S), because an
+    # environment's .pth files, those of editable installations above all, import half of what the
+    # package needs before the clock starts.
     finished = subprocess.run(
-        [sys.executable, '-c', TIME_IMPORT], check=True, capture_output=True, text=True
+        [sys.executable, '-S', '-c', TIME_IMPORT], check=True, stdout=subprocess.PIPE, text=True
     )
     watch.add(int(finished.stdout))
 

@@ -18,7 +18,7 @@ A script makes a :class:`Suite`, adds rows with its decorator, and calls :func:`
                 get(key)
 
     if __name__ == '__main__':
-        main(suite)
+        main(suite, rounds=60)
 
 A row's function prepares, measures `count` operations inside ``with watch``, and tidies up.
 """
@@ -31,6 +31,7 @@ import gc
 import json
 import os
 import platform
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -39,7 +40,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
@@ -191,7 +192,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process; it closes its subject first."""
-        self._pipe('stdin').close()
+        with suppress(BrokenPipeError):  # it has ended already
+            self._pipe('stdin').close()
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -206,8 +208,9 @@ class Worker:
         :raises WorkerFailed: if the row raised an error
         """
         stdin = self._pipe('stdin')
-        stdin.write(json.dumps({'row': row.name}) + '\n')
-        stdin.flush()
+        with suppress(BrokenPipeError):  # if it has ended, there is no answer either
+            stdin.write(json.dumps({'row': row.name}) + '\n')
+            stdin.flush()
         nanoseconds: int = self._answer()['nanoseconds']
         return nanoseconds / row.count
 
@@ -225,6 +228,7 @@ class Worker:
 
 def _serve(suite: Suite[S], directory: Path) -> None:
     """Be a worker: answer requests until the driver closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; it closes the pipe
     requests, answers = sys.stdin, sys.stdout
     sys.stdout = sys.stderr  # what anything else prints is no answer
 

@@ -468,17 +468,9 @@ class Cache(_core.Cache):
             missing.append(cast(str, create_index))
         if bool(self.tag_index) != (_core.TAG_INDEX_NAME in schema):
             missing.append(_core.TAG_INDEX_CREATE if self.tag_index else _core.TAG_INDEX_DROP)
-        defaults = [item for item in METADATA.items() if item[0] not in stored]
-        if not (changed or missing or defaults):
-            return
-        with self._transact() as (sql, _):
-            for create in missing:
-                sql(create)
-            for item in changed.items():
-                sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', item)
-            for item in defaults:
-                sql('INSERT OR IGNORE INTO Settings VALUES (?, ?)', item)
-        _core.Cache.close(self)  # `sql` reached the session: operations get one of their own
+        defaults = {name: value for name, value in METADATA.items() if name not in stored}
+        if changed or missing or defaults:
+            self._apply(missing, changed, defaults)
 
     @property
     def directory(self) -> str:
@@ -623,7 +615,7 @@ class Cache(_core.Cache):
         """Report files and directories that no row accounts for."""
         for dirpath, dirs, files in os.walk(self._directory):
             dirs[:] = [name for name in dirs if not op.exists(op.join(dirpath, name, DBNAME))]
-            if not (dirs or files) and not os.listdir(dirpath):
+            if not (dirs or files) and self._is_empty(dirpath):
                 warnings.warn(f'empty directory: {dirpath}', EmptyDirWarning, stacklevel=3)
                 if fix:
                     with cl.suppress(OSError):  # a set may have used it meanwhile
@@ -632,6 +624,13 @@ class Cache(_core.Cache):
                 full_path = op.join(dirpath, name)
                 if full_path not in referred:
                     self._check_unknown_file(full_path, fix)
+
+    @staticmethod
+    def _is_empty(dirpath: str) -> bool:
+        try:
+            return not os.listdir(dirpath)
+        except FileNotFoundError:  # another process has removed it meanwhile
+            return False
 
     def _check_unknown_file(self, full_path: str, fix: bool) -> None:
         relative = op.relpath(full_path, self._directory).replace(os.sep, '/')
@@ -661,17 +660,13 @@ class Cache(_core.Cache):
 
     def create_tag_index(self) -> None:
         """Create an index on tags, which makes :meth:`evict` fast; it stays until dropped."""
-        self._change_index(_core.TAG_INDEX_CREATE)
+        self._apply([_core.TAG_INDEX_CREATE], {}, {})
         self.reset('tag_index', 1)
 
     def drop_tag_index(self) -> None:
         """Drop the index on tags."""
-        self._change_index(_core.TAG_INDEX_DROP)
+        self._apply([_core.TAG_INDEX_DROP], {}, {})
         self.reset('tag_index', 0)
-
-    def _change_index(self, statement: str) -> None:
-        with self._transact(retry=True) as (sql, _):
-            sql(statement)
 
     def _select_delete(
         self,
@@ -774,7 +769,7 @@ class Cache(_core.Cache):
             if key == 'eviction_policy':
                 create_index = _core.POLICY_INDEXES[value][1]
                 if create_index is not None:
-                    self._change_index(create_index)
+                    self._apply([create_index], {}, {})
             self._update_setting(key, value)
         return value
 
@@ -782,4 +777,10 @@ class Cache(_core.Cache):
 _VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
 _TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
 
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(
+        before=_core._before_fork,
+        after_in_parent=_core._after_fork,
+        after_in_child=_core._after_fork,
+    )
 _core._register(disk=Disk, cache=Cache, transaction=Transaction, enoval=ENOVAL, unknown=UNKNOWN)

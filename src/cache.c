@@ -368,6 +368,15 @@ static WriteTransaction take_transaction(Cache *self)
     return taken;
 }
 
+/* Whoever wrote through the Connection has done so by now, unless it is pinned. */
+static void end_exposure(Session *session)
+{
+    dc_forecast *forecast = &session->db.forecast;
+
+    forecast->known = forecast->known && !forecast->exposed;
+    forecast->exposed = session->pinned;
+}
+
 static void clear_transaction(WriteTransaction *transaction)
 {
     dc_namelist_clear(&transaction->added);
@@ -438,6 +447,7 @@ int operation_commit(Operation *operation)
     transaction = take_transaction(self);
     status = commit_waiting(self, transaction.session);
     wal_pages = transaction.session->db.wal_pages;
+    end_exposure(transaction.session);
     return_session(self, transaction.session);
     if (status == DC_OK) {
         result = disk_remove_all(self->state, self->disk, &transaction.removed);
@@ -464,6 +474,7 @@ void operation_rollback(Operation *operation)
     visit = session_enter(transaction.session);
     dc_db_rollback(&transaction.session->db);
     session_leave(transaction.session, visit);
+    end_exposure(transaction.session);
     return_session(self, transaction.session);
     remove_files_quietly(self, &transaction.added);
     clear_transaction(&transaction);

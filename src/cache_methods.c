@@ -75,7 +75,13 @@ PyObject *Cache_transact(Cache *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     retry = args_flag(value, 0);
-    return retry < 0 || cache_ready(self) < 0 ? NULL : transaction_new(self, retry, 0, NULL);
+    if (retry < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    return cache_hooks(self) & CACHE_HOOK__transact
+               ? PyObject_CallMethodOneArg((PyObject *)self, self->state->name._transact,
+                                           retry ? Py_True : Py_False)
+               : transaction_new(self, retry, 0, NULL);
 }
 
 METHOD_DOC(transact_step,
@@ -156,6 +162,7 @@ PyMethodDef cache_methods[] = {
      PyDoc_STR("__enter__($self, /)\n--\n\nReturn the cache.\n")},
     {"_connection", (PyCFunction)Cache_connection, METH_NOARGS, Cache_connection_doc},
     {"_inspect", (PyCFunction)Cache_inspect, METH_NOARGS, Cache_inspect_doc},
+    {"_apply", (PyCFunction)(void (*)(void))Cache_apply, METH_FASTCALL, Cache_apply_doc},
     {"_setting", (PyCFunction)Cache_setting, METH_O, Cache_setting_doc},
     {"_update_setting", (PyCFunction)(void (*)(void))Cache_update_setting, METH_FASTCALL,
      Cache_update_setting_doc},

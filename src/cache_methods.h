@@ -38,11 +38,13 @@ PyObject *Cache_volume(Cache *self, PyObject *unused);
 PyObject *Cache_close(Cache *self, PyObject *unused);
 PyObject *Cache_connection(Cache *self, PyObject *unused);
 PyObject *Cache_inspect(Cache *self, PyObject *unused);
+PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Cache_setting(Cache *self, PyObject *name);
 PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 extern const char Cache_delitem_doc[], Cache_volume_doc[], Cache_close_doc[], Cache_connection_doc[],
-    Cache_inspect_doc[], Cache_setting_doc[], Cache_update_setting_doc[], Cache_set_pragma_doc[];
+    Cache_inspect_doc[], Cache_apply_doc[], Cache_setting_doc[], Cache_update_setting_doc[],
+    Cache_set_pragma_doc[];
 
 #define METHOD_DOC(name, text) const char Cache_##name##_doc[] = PyDoc_STR(text)
 

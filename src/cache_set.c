@@ -133,11 +133,6 @@ static int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key,
 
     memset(item, 0, sizeof *item);
     memset(&columns, 0, sizeof columns);
-    if (read && !PyObject_HasAttr(value, self->state->name.read)) {
-        PyErr_Format(PyExc_TypeError, "value must be a file opened for reading in binary mode, not "
-                     "'%.200s', if read is true", Py_TYPE(value)->tp_name);
-        return -1;
-    }
     if (convert_now(self->state, &item->now) < 0 || convert_expire(expire, item->now, &columns) < 0 ||
         convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) < 0 ||
         disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {

@@ -94,6 +94,84 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     return value;
 }
 
+typedef struct applying {
+    PyObject *statements; /* tuple of str */
+    PyObject *settings;   /* dict of str to what SQLite stores */
+    PyObject *defaults;
+} applying;
+
+/* Store a dict of settings. Its values were made for the purpose, so converting them runs no code. */
+static dc_status store_settings(dc_db *db, dc_sql sql, PyObject *settings)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    dc_status status = DC_OK;
+
+    while (status == DC_OK && PyDict_Next(settings, &position, &name, &value)) {
+        const char *text = PyUnicode_AsUTF8(name);
+        PyObject *owner = NULL;
+        dc_datum datum;
+
+        if (text == NULL || convert_to_datum(value, text, &datum, &owner) < 0) {
+            return DC_CALLBACK;
+        }
+        status = dc_store_set_setting(db, sql, text, &datum);
+        Py_XDECREF(owner);
+    }
+    return status;
+}
+
+static dc_status apply(dc_db *db, const applying *applying)
+{
+    dc_status status = DC_OK;
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(applying->statements) && status == DC_OK; i++) {
+        const char *sql = PyUnicode_AsUTF8(PyTuple_GET_ITEM(applying->statements, i));
+
+        status = sql != NULL ? dc_db_execute(db, sql) : DC_CALLBACK;
+    }
+    if (status == DC_OK) {
+        status = store_settings(db, DC_SQL_SETTING_REPLACE, applying->settings);
+    }
+    return status == DC_OK ? store_settings(db, DC_SQL_SETTING_DEFAULT, applying->defaults) : status;
+}
+
+METHOD_DOC(apply,
+"_apply($self, statements, settings, defaults, /)\n--\n\n"
+"Change the schema and store settings, in one transaction.\n"
+"\n"
+":param statements: SQL to be executed\n"
+":param dict settings: to be stored\n"
+":param dict defaults: to be stored unless there is a value already\n"
+":raises Timeout: if the lock cannot be had within the cache's timeout\n");
+
+PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Operation operation = {.cache = NULL};
+    applying applying = {.statements = NULL};
+    PyObject *result = NULL;
+    dc_status status;
+
+    if (nargs != 3 || !PyDict_CheckExact(args[1]) || !PyDict_CheckExact(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "_apply() takes statements and two dicts");
+        return NULL;
+    }
+    applying.statements = PySequence_Tuple(args[0]);
+    applying.settings = args[1];
+    applying.defaults = args[2];
+    if (applying.statements != NULL && cache_ready_to_open(self) == 0 &&
+        operation_begin_write(&operation, self, 0) == 0) {
+        status = apply(&operation.session->db, &applying); /* with the GIL: it reads Python objects */
+        if (status != DC_OK) {
+            operation_fail(&operation, status);
+        } else if (operation_commit(&operation) == 0) {
+            result = Py_NewRef(Py_None);
+        }
+    }
+    Py_XDECREF(applying.statements);
+    return result;
+}
+
 typedef struct setting_writing {
     const char *name;
     dc_datum value;

@@ -391,6 +391,13 @@ static int store_native(module_state *state, Disk *self, PyObject *value, int re
         return -1;
     }
     if (read && !is_stored_raw(value)) {
+        if (!PyObject_HasAttr(value, state->name.read)) {
+            PyErr_Format(PyExc_TypeError,
+                         "value must be a file opened for reading in binary mode if read is true, "
+                         "not '%.200s'",
+                         Py_TYPE(value)->tp_name);
+            return -1;
+        }
         return store_stream(state, self, value, out);
     }
     if (classify(state, self, value, out, &how) < 0) {

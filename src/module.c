@@ -119,9 +119,25 @@ static PyObject *core_optimize(PyObject *module, PyObject *pickled)
     return keypickle_optimize(pickled, state_of(module)->optimize);
 }
 
+static PyObject *core_before_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    session_before_fork();
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    session_fork_is_over();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef core_methods[] = {
     {"_register", ARGS_METHOD(core_register), core_register_doc},
     {"_optimize_pickle", core_optimize, METH_O, core_optimize_doc},
+    {"_before_fork", core_before_fork, METH_NOARGS,
+     PyDoc_STR("_before_fork($module, /)\n--\n\nWait until no connection is being opened or closed.\n")},
+    {"_after_fork", core_after_fork, METH_NOARGS,
+     PyDoc_STR("_after_fork($module, /)\n--\n\nThe fork is over, in the parent and in the child.\n")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -111,6 +111,10 @@ int session_wait_more(session_wait *wait)
 
 static unsigned long generation; /* written only while the process has one thread */
 
+/* Guarded by the GIL. */
+static int connecting;   /* threads that are opening or closing a connection */
+static int fork_pending;
+
 #ifndef _WIN32
 
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
@@ -139,6 +143,8 @@ static void after_fork_in_child(void)
 {
     const pthread_rwlock_t fresh = PTHREAD_RWLOCK_INITIALIZER;
 
+    connecting = 0; /* only the forking thread goes on */
+    fork_pending = 0;
     gate = fresh; /* a lock is not inherited in a state that POSIX lets the child unlock */
     generation++;
 }
@@ -149,6 +155,46 @@ static void gate_enter(void) {}
 static void gate_leave(void) {}
 
 #endif
+
+#define FORK_POLL_SECONDS 50e-6
+/* A thread that waits for a fork may hold what the forking one waits for: it does not wait for ever. */
+#define FORK_WAIT_SECONDS 0.1
+
+static void sleep_without_gil(double seconds)
+{
+    PyThreadState *released = PyEval_SaveThread();
+
+    sleep_seconds(seconds);
+    PyEval_RestoreThread(released);
+}
+
+void session_before_fork(void)
+{
+    fork_pending = 1;
+    while (connecting > 0) {
+        sleep_without_gil(FORK_POLL_SECONDS);
+    }
+}
+
+void session_fork_is_over(void)
+{
+    fork_pending = 0;
+}
+
+static void connecting_enter(void)
+{
+    double deadline = fork_pending ? session_clock() + FORK_WAIT_SECONDS : 0.0;
+
+    while (fork_pending && session_clock() < deadline) {
+        sleep_without_gil(FORK_POLL_SECONDS);
+    }
+    connecting++;
+}
+
+static void connecting_leave(void)
+{
+    connecting--;
+}
 
 unsigned long session_generation(void)
 {
@@ -226,16 +272,20 @@ static sqlite3 *handle_of(module_state *state, PyObject *connection)
 {
     PyObject *cursor;
 
+    connecting_enter();
     noted_handle = NULL;
     cursor = PyObject_CallMethod(connection, "execute", "s", "SELECT " HANDLE_FUNCTION "()");
+    if (cursor != NULL) {
+        Py_XDECREF(PyObject_CallMethodNoArgs(cursor, state->name.fetchall));
+        Py_DECREF(cursor);
+    }
+    connecting_leave();
     if (cursor == NULL) {
         if (PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_OperationalError])) {
             PyErr_Clear(); /* no such function */
         }
         return NULL;
     }
-    Py_XDECREF(PyObject_CallMethodNoArgs(cursor, state->name.fetchall));
-    Py_DECREF(cursor);
     return PyErr_Occurred() ? NULL : noted_handle;
 }
 
@@ -334,7 +384,9 @@ static PyObject *open_connection(module_state *state, PyObject *path)
     if (keywords != NULL && zero != NULL) {
         PyObject *arguments[] = {path, zero, Py_None, Py_False};
 
+        connecting_enter();
         connection = PyObject_Vectorcall(state->connect, arguments, 1, keywords);
+        connecting_leave();
     }
     Py_XDECREF(zero);
     Py_XDECREF(keywords);
@@ -343,8 +395,11 @@ static PyObject *open_connection(module_state *state, PyObject *path)
 
 static void close_connection(module_state *state, PyObject *connection)
 {
-    PyObject *result = PyObject_CallMethodNoArgs(connection, state->name.close);
+    PyObject *result;
 
+    connecting_enter();
+    result = PyObject_CallMethodNoArgs(connection, state->name.close);
+    connecting_leave();
     if (result == NULL) {
         PyErr_WriteUnraisable(connection);
     }

@@ -12,6 +12,11 @@
  * importing this module turns it on in a free-threaded interpreter. The fork gate is held (shared)
  * exactly while a thread is inside SQLite, so that a fork never copies a half-done operation.
  *
+ * Opening and closing go through Python's sqlite3, which releases the GIL inside SQLite; the gate
+ * cannot be held there, because whoever forks waits for it with the GIL. Those visits are counted
+ * instead, and a handler that os.fork() runs before it forks waits until there are none
+ * (session_before_fork).
+ *
  * Fork. The child's first use of a pool notices the new generation: idle sessions are closed without
  * a checkpoint, all others are abandoned (dc_db_abandon) and never freed, since closing them would
  * roll the parent's work back in memory that both share.
@@ -104,6 +109,11 @@ void session_wait_start(session_wait *wait, double timeout, int forever);
 int session_wait_more(session_wait *wait);
 
 double session_clock(void); /* monotonic, seconds */
+
+/* To be called before and after each os.fork(), in both processes: no thread is opening or closing a
+ * connection meanwhile. */
+void session_before_fork(void);
+void session_fork_is_over(void);
 
 /* Register the fork handlers and the function that tells the handle behind a Connection; once per
  * process. -1 with an exception. */

@@ -268,16 +268,16 @@ static int forecast_holds(dc_db *db, const dc_rules *rules)
            forecast->version == dc_db_data_version(db);
 }
 
-/* Pages that one row can add beyond its own bytes: a split on every level of the table and of each
- * index. */
-#define PAGES_PER_WRITE 16
+/* Pages that one row can add beyond its own bytes: a split on each of four levels, of the table and of
+ * four indexes. */
+#define PAGES_PER_WRITE 20
 
 static void forecast_write(dc_db *db, const dc_key *key, const dc_columns *columns)
 {
     dc_forecast *forecast = &db->forecast;
 
     forecast->slack -= columns->size + (int64_t)datum_room(&columns->value) +
-                       (int64_t)datum_room(&columns->tag) + 4 * PAGES_PER_WRITE * db->page_size;
+                       (int64_t)datum_room(&columns->tag) + PAGES_PER_WRITE * db->page_size;
     if (key != NULL) {
         forecast->slack -= 2 * (int64_t)datum_room(&key->datum);
     }

@@ -56,6 +56,7 @@ class Interpreter:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, 'PYTHONPATH': str(package)},
+            start_new_session=True,
         )
         self._answers: queue.Queue[tuple[bool, Any] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -79,10 +80,10 @@ class Interpreter:
         try:
             answer = self._answers.get(timeout=PATIENCE)
         except queue.Empty:
-            self.process.kill()
+            self.kill()
             raise AssertionError('the other process hangs') from None
         except BaseException:
-            self.process.kill()  # Or the answer would be taken for that to the next request.
+            self.kill()  # Or the answer would be taken for that to the next request.
             raise
         assert answer is not None, f'the other process ended: {self.process.wait()}'
         succeeded, value = answer
@@ -110,10 +111,18 @@ class Interpreter:
         pickle.dump((kind, textwrap.dedent(script), names), self.process.stdin)
         self.process.stdin.flush()
 
+    def kill(self) -> None:
+        """Kill the interpreter and the processes it has forked, whatever they are doing."""
+        if self.process.returncode is None:  # Not waited for, so its id is still its own.
+            if hasattr(os, 'killpg'):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+        self.process.wait()
+
     def close(self) -> None:
         """End the interpreter; what it still runs is cut short."""
-        self.process.kill()
-        self.process.wait()
+        self.kill()
         self.process.stdin.close()
 
     def __enter__(self) -> Interpreter:

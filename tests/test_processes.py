@@ -122,8 +122,7 @@ def test_killed_writers_leave_a_sound_cache(
         while cache.get('a', 0, retry=True) < 20 + turn * 7:
             time.sleep(0.001)
         for interpreter in crew:
-            interpreter.process.kill()
-            interpreter.process.wait()
+            interpreter.kill()
         assert cache['a'] == cache['b']
         assert cache['file'] == bytes([cache['a'] % 256]) * 50_000
         with diskcache.Cache(directory, timeout=0) as second:

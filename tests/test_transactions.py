@@ -262,8 +262,7 @@ def test_a_process_that_is_killed_in_a_transaction_leaves_no_lock_and_no_row(
     alone.run(script + 'diskcache.kept = cache, transaction', directory=cache.directory)
     with pytest.raises(diskcache.Timeout), diskcache.Cache(cache.directory, timeout=0) as second:
         second.set('key', 1)
-    alone.process.kill()
-    alone.process.wait()
+    alone.kill()
     assert cache['key'] == LARGE
     assert 'new' not in cache
     with diskcache.Cache(cache.directory, timeout=0) as second:
