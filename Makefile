@@ -103,7 +103,7 @@ engine-test:
 bench: $(VENV)/.built $(ORIGINAL_STAMP)
 	@set -e; for script in $(SCRIPTS); do \
 	    echo "== $$script"; \
-	    $(VENV_PYTHON) $$script; \
+	    DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) $$script; \
 	done
 
 dist: $(VENV)/.dev

@@ -584,7 +584,7 @@ static void Pin_dealloc(Pin *self)
     if (cache != NULL && self->generation == session_generation()) {
         for (Session *each = ((Cache *)cache)->pool.sessions; each != NULL; each = each->next) {
             if (each->serial == self->serial && each->pinned && each->uses == 0) {
-                session_unpin(each);
+                session_unpin(&((Cache *)cache)->pool, each);
             }
         }
     }
@@ -664,7 +664,7 @@ PyObject *cache_connection(Cache *self)
                         "this cache has no sqlite3.Connection: Python's sqlite3 has been replaced by "
                         "one with another copy of SQLite");
     } else if (session->pinned || publish_connection(self, session) == 0) {
-        session_pin(session);
+        session_pin(&self->pool, session);
         connection = Py_NewRef(session->connection);
     }
     return_session(self, session);

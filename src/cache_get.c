@@ -116,7 +116,7 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise, cons
 {
     disk_key put = {.owner = NULL};
     selection selection = {.kind = SELECT_KEY, .key = &put.key};
-    found found = {.selection = &selection};
+    found found;
     PyObject *value = NULL;
     PyObject *result = NULL;
     int hit;
@@ -127,6 +127,7 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise, cons
     if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
         return NULL;
     }
+    found.selection = &selection;
     dc_row_init(&found.row);
     hit = find_value(self, &found, options->read, options->retry, &value);
     if (hit < 0 || note_lookup(self, hit, hit ? found.row.rowid : 0, options->retry) < 0) {
@@ -244,13 +245,14 @@ int cache_contains(Cache *self, PyObject *key)
 {
     Operation operation = {.cache = NULL};
     disk_key put = {.owner = NULL};
-    location location = {.key = &put.key};
+    location location;
     dc_status status;
     int result = -1;
 
     if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
         return -1;
     }
+    location.key = &put.key;
     dc_row_init(&location.row);
     if (operation_begin_read(&operation, self) == 0) {
         status = operation_read(&operation, locate_row, &location, 0);

@@ -123,11 +123,12 @@ int delete_row(Operation *operation, dc_row *row)
 int delete_if_same(Cache *self, found *known, int retry)
 {
     Operation operation = {.cache = NULL};
-    found now = {.selection = known->selection};
+    found now;
     dc_status status;
     int same = 0;
     int result = -1;
 
+    now.selection = known->selection;
     dc_row_init(&now.row);
     if (operation_begin_write(&operation, self, retry) < 0) {
         goto done;

@@ -34,7 +34,8 @@ typedef struct selection {
     int last; /* SELECT_END */
 } selection;
 
-/* A selection and the row that it yields: the context of an engine call. */
+/* A selection and the row that it yields: the context of an engine call. Set the selection and
+ * dc_row_init the row; zeroing all of it would cost more than the rest. */
 typedef struct found {
     const selection *selection;
     dc_row row;

@@ -20,7 +20,7 @@ static int delete_key(Cache *self, PyObject *key, int retry)
 {
     Operation operation = {.cache = NULL};
     disk_key put = {.owner = NULL};
-    location location = {.key = &put.key};
+    location location;
     dc_status status;
     double now;
     int there = 0;
@@ -29,6 +29,7 @@ static int delete_key(Cache *self, PyObject *key, int retry)
     if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
         return -1;
     }
+    location.key = &put.key;
     dc_row_init(&location.row);
     if (convert_now(self->state, &now) < 0 || operation_begin_write(&operation, self, retry) < 0) {
         goto done;
@@ -249,7 +250,7 @@ PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObje
     int flags[3]; /* expire_time, tag, retry */
     disk_key put = {.owner = NULL};
     selection selection = {.kind = SELECT_KEY, .key = &put.key, .details = DC_DETAIL_ALL};
-    found found = {.selection = &selection};
+    found found;
     PyObject *value = NULL;
     PyObject *result = NULL;
     int taken;
@@ -259,6 +260,7 @@ PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         disk_put(self->state, self->disk, values[0], &put) < 0) {
         return NULL;
     }
+    found.selection = &selection;
     dc_row_init(&found.row);
     taken = take_value(self, &found, flags[2], &value);
     if (taken > 0) {
@@ -291,7 +293,7 @@ static PyObject *queue_method(Cache *self, const args_table *table,
     PyObject *values[6];
     int flags[3]; /* expire_time, tag, retry */
     selection selection = {.kind = SELECT_QUEUE};
-    found found = {.selection = &selection};
+    found found;
     PyObject *value = NULL;
     PyObject *otherwise;
     PyObject *result = NULL;
@@ -303,6 +305,7 @@ static PyObject *queue_method(Cache *self, const args_table *table,
         read_flags(values + 3, 3, defaults, flags) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
+    found.selection = &selection;
     dc_row_init(&found.row);
     obtained = obtain(self, &found, flags[2], &value);
     if (obtained > 0) {
@@ -383,7 +386,7 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *values[4];
     int flags[4]; /* last, expire_time, tag, retry */
     selection selection = {.kind = SELECT_END};
-    found found = {.selection = &selection};
+    found found;
     PyObject *value = NULL;
     PyObject *result = NULL;
     int obtained;
@@ -393,6 +396,7 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     selection.last = flags[0];
+    found.selection = &selection;
     dc_row_init(&found.row);
     obtained = peek_value(self, &found, flags[3], &value);
     if (obtained > 0) {

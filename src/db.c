@@ -166,11 +166,17 @@ dc_status dc_db_begin(dc_db *db)
 
 dc_status dc_db_commit(dc_db *db)
 {
+    unsigned int version = dc_db_data_version(db);
     dc_query query;
     dc_status status;
 
     dc_query_start(&query, db, DC_SQL_COMMIT);
     status = dc_query_run(&query);
+    if (status == DC_OK && db->forecast.version == version) {
+        /* The data version counts this handle's commits too, and under the write lock there was no
+         * other: the forecast still holds. */
+        db->forecast.version = dc_db_data_version(db);
+    }
     if (status != DC_OK && status != DC_BUSY) {
         dc_error error = db->error;
 

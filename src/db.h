@@ -65,7 +65,7 @@ void dc_db_rollback(dc_db *db);
 /* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
 int dc_db_in_transaction(const dc_db *db);
 
-/* A number that changes when another connection has changed the database. */
+/* A number that changes when the database has been changed, by this handle or by another. */
 unsigned int dc_db_data_version(dc_db *db);
 
 /* How long SQLite itself waits for a lock; 0 unless a user works on the Connection directly. */

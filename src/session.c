@@ -19,6 +19,8 @@
 
 #ifndef _WIN32
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #endif
 
 #include "convert.h"
@@ -117,36 +119,51 @@ static int fork_pending;
 
 #ifndef _WIN32
 
-static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
+/* Threads inside SQLite, and whether one is about to fork. Entering and leaving cost one atomic
+ * operation each. Spinning is short: nobody stays inside for long, and a fork is as quick. */
+static atomic_int inside;
+static atomic_int gate_closed;
 
 static void gate_enter(void)
 {
-    pthread_rwlock_rdlock(&gate);
+    atomic_fetch_add(&inside, 1);
+    while (atomic_load(&gate_closed)) {
+        atomic_fetch_sub(&inside, 1);
+        while (atomic_load(&gate_closed)) {
+            sched_yield();
+        }
+        atomic_fetch_add(&inside, 1);
+    }
 }
 
 static void gate_leave(void)
 {
-    pthread_rwlock_unlock(&gate);
+    atomic_fetch_sub(&inside, 1);
 }
+
+static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
 
 static void before_fork(void)
 {
-    pthread_rwlock_wrlock(&gate);
+    pthread_mutex_lock(&forking); /* threads that fork at the same time take turns */
+    atomic_store(&gate_closed, 1);
+    while (atomic_load(&inside) > 0) {
+        sched_yield();
+    }
 }
 
 static void after_fork_in_parent(void)
 {
-    pthread_rwlock_unlock(&gate);
+    atomic_store(&gate_closed, 0);
+    pthread_mutex_unlock(&forking);
 }
 
 static void after_fork_in_child(void)
 {
-    const pthread_rwlock_t fresh = PTHREAD_RWLOCK_INITIALIZER;
-
     connecting = 0; /* only the forking thread goes on */
     fork_pending = 0;
-    gate = fresh; /* a lock is not inherited in a state that POSIX lets the child unlock */
     generation++;
+    after_fork_in_parent();
 }
 
 #else
@@ -573,7 +590,7 @@ Session *session_idle(SessionPool *pool)
 
 Session *session_pinned(SessionPool *pool)
 {
-    return find(pool, is_own);
+    return pool->pinned > 0 ? find(pool, is_own) : NULL;
 }
 
 Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection)
@@ -592,12 +609,13 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
     }
     if (former != NULL && former->foreign) {
         pool_remove(pool, former);
+        pool->pinned--;
         session_free(state, former);
     }
     session->foreign = 1;
     session->db.forecast.exposed = 1;
     session_examine(session);
-    session_pin(session);
+    session_pin(pool, session);
     pool_insert(pool, session);
     return session;
 }
@@ -616,14 +634,16 @@ void session_release(SessionPool *pool, Session *session)
     }
 }
 
-void session_pin(Session *session)
+void session_pin(SessionPool *pool, Session *session)
 {
+    pool->pinned += !session->pinned;
     session->pinned = 1;
     session->thread = PyThread_get_thread_ident();
 }
 
-void session_unpin(Session *session)
+void session_unpin(SessionPool *pool, Session *session)
 {
+    pool->pinned -= session->pinned;
     session->pinned = 0;
     dc_db_rollback(&session->db); /* what its thread began and left */
     dc_db_busy_timeout(&session->db, 0.0);
@@ -637,6 +657,7 @@ static void close_chosen(module_state *state, SessionPool *pool, int (*chosen)(c
 
     while ((session = find(pool, chosen)) != NULL) {
         pool_remove(pool, session);
+        pool->pinned -= session->pinned;
         session_free(state, session);
     }
 }
@@ -656,6 +677,7 @@ void session_after_fork(module_state *state, SessionPool *pool)
     Session *session = pool->sessions;
 
     pool->sessions = NULL;
+    pool->pinned = 0;
     pool->generation = generation;
     /* First what cannot be closed, so that nothing that is closed then finds its locks. */
     for (Session *each = session; each != NULL; each = each->next) {

@@ -44,6 +44,7 @@ typedef struct Session {
 
 typedef struct SessionPool {
     Session *sessions;        /* all of them, most recently used first */
+    int pinned;               /* how many of them are */
     unsigned long serial;     /* of the session opened last */
     unsigned long generation; /* of the process that filled it */
 } SessionPool;
@@ -63,8 +64,8 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
 void session_use(Session *session);
 void session_release(SessionPool *pool, Session *session);
 
-void session_pin(Session *session);
-void session_unpin(Session *session);
+void session_pin(SessionPool *pool, Session *session);
+void session_unpin(SessionPool *pool, Session *session);
 
 /* Read again what decides about the GIL; after a pragma was set. */
 void session_examine(Session *session);

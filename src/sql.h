@@ -27,8 +27,10 @@
     X(ROLLBACK, "ROLLBACK")                                                                        \
     /* one key */                                                                                  \
     X(GET, "SELECT " DC_ROW_COLUMNS " FROM Cache WHERE key = ?1 AND raw = ?2")                     \
-    X(GET_VALUE, "SELECT value, mode, expire_time, filename, size FROM Cache"                      \
-        " WHERE key = ?1 AND raw = ?2")                                                            \
+    X(GET_RAW_KEY, "SELECT value, mode, expire_time, filename, size FROM Cache"                    \
+        " WHERE key = ?1 AND raw = 1")                                                             \
+    X(GET_PICKLED_KEY, "SELECT value, mode, expire_time, filename, size FROM Cache"                \
+        " WHERE key = ?1 AND raw = 0")                                                             \
     X(LOCATE, "SELECT rowid, expire_time, filename, tag IS NULL FROM Cache"                        \
         " WHERE key = ?1 AND raw = ?2")                                                            \
     X(INSERT, "INSERT INTO Cache(key, raw, store_time, access_time, access_count,"                 \

@@ -141,7 +141,8 @@ static dc_status get_value(dc_db *db, const dc_key *key, dc_row *row)
     dc_query query;
     dc_status status;
 
-    start_with_key(&query, db, DC_SQL_GET_VALUE, key);
+    dc_query_start(&query, db, key->raw ? DC_SQL_GET_RAW_KEY : DC_SQL_GET_PICKLED_KEY);
+    dc_query_bind(&query, &key->datum);
     status = dc_query_step(&query);
     if (status != DC_OK) {
         goto done;

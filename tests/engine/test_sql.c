@@ -20,7 +20,8 @@ static const statement_shape shapes[] = {
     {DC_SQL_COMMIT, 0, 0},
     {DC_SQL_ROLLBACK, 0, 0},
     {DC_SQL_GET, 2, 8},
-    {DC_SQL_GET_VALUE, 2, 5},
+    {DC_SQL_GET_RAW_KEY, 1, 5},
+    {DC_SQL_GET_PICKLED_KEY, 1, 5},
     {DC_SQL_LOCATE, 2, 4},
     {DC_SQL_INSERT, 9, 0},
     {DC_SQL_UPDATE, 8, 0},
@@ -147,7 +148,8 @@ static void statements_use_the_index_made_for_them(void)
         const char *index;
     } uses[] = {
         {DC_SQL_GET, "Cache_key_raw"},
-        {DC_SQL_GET_VALUE, "Cache_key_raw"},
+        {DC_SQL_GET_RAW_KEY, "Cache_key_raw"},
+        {DC_SQL_GET_PICKLED_KEY, "Cache_key_raw"},
         {DC_SQL_LOCATE, "Cache_key_raw"},
         {DC_SQL_INTEGERS_FRONT, "Cache_key_raw"},
         {DC_SQL_INTEGERS_BACK, "Cache_key_raw"},

@@ -1,0 +1,2171 @@
+/* test_store.c: the operations of a cache on a real database.
+ *
+ * The Makefile links this program with --wrap for malloc and realloc, which lets a test make one of
+ * the engine's calls fail; steps of SQLite are made to fail through its table of functions.
+ */
+#include "store.h"
+
+#include "database.h"
+
+#include <math.h>
+
+#define NOW 1000.0
+
+static dc_db db;
+static dc_namelist removed;
+static int written;
+
+/* What most writes go by: no limit near. */
+static const dc_rules roomy = {
+    .policy = DC_POLICY_LEAST_RECENTLY_STORED, .size_limit = 1 << 30, .cull_limit = 10};
+
+/* What leaves alone that which has expired. */
+static const dc_rules without_culling = {
+    .policy = DC_POLICY_LEAST_RECENTLY_STORED, .size_limit = 1 << 30, .cull_limit = 0};
+
+/* ---- Injected faults ------------------------------------------------------------------------ */
+
+static int allocation_countdown; /* the allocation that brings it to 0 fails; 0: none does */
+
+void *__real_malloc(size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+static int allocation_fails(void)
+{
+    return allocation_countdown != 0 && --allocation_countdown == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return allocation_fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return allocation_fails() ? NULL : __real_realloc(memory, size);
+}
+
+/* ---- What the tests share ------------------------------------------------------------------- */
+
+static void open_store(void)
+{
+    database_create(&db);
+    for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
+        if (dc_policies[policy].create_index != NULL) {
+            database_execute(&db, dc_policies[policy].create_index);
+        }
+    }
+}
+
+static void close_store(void)
+{
+    dc_namelist_clear(&removed);
+    dc_db_detach(&db);
+}
+
+static dc_key raw_key(dc_datum datum)
+{
+    return (dc_key){.datum = datum, .raw = 1};
+}
+
+static dc_columns inline_value(dc_datum value)
+{
+    return (dc_columns){.mode = DC_MODE_RAW, .value = value};
+}
+
+static dc_columns file_value(const char *name, int64_t size)
+{
+    return (dc_columns){.mode = DC_MODE_BINARY, .filename = name, .size = size};
+}
+
+static dc_columns expiring(dc_columns columns, double expire_time)
+{
+    columns.has_expire_time = 1;
+    columns.expire_time = expire_time;
+    return columns;
+}
+
+static dc_columns tagged(dc_columns columns, dc_datum tag)
+{
+    columns.tag = tag;
+    return columns;
+}
+
+static dc_status set_by(const dc_rules *rules, dc_datum key, dc_columns columns, double now)
+{
+    const dc_key raw = raw_key(key);
+
+    return dc_store_set(&db, &raw, &columns, now, 0, rules, &removed, &written);
+}
+
+static void set(dc_datum key, dc_columns columns)
+{
+    CHECK_INT(DC_OK, set_by(&roomy, key, columns, NOW));
+    CHECK(written);
+}
+
+static dc_status get(dc_datum key, unsigned int details, dc_row *row)
+{
+    const dc_key raw = raw_key(key);
+
+    return dc_store_get(&db, &raw, details, row);
+}
+
+static int has(dc_datum key)
+{
+    dc_row row;
+    dc_status status;
+
+    dc_row_init(&row);
+    status = get(key, DC_DETAIL_NONE, &row);
+    dc_row_clear(&row);
+    return status == DC_OK;
+}
+
+static int value_is_integer(dc_datum key, int64_t expected)
+{
+    dc_row row;
+    int same;
+
+    dc_row_init(&row);
+    same = get(key, DC_DETAIL_NONE, &row) == DC_OK && is_integer(expected, row.columns.value);
+    dc_row_clear(&row);
+    return same;
+}
+
+static int64_t setting(const char *name)
+{
+    int64_t value = INT64_MIN;
+
+    CHECK_INT(DC_OK, dc_store_setting_integer(&db, name, &value));
+    return value;
+}
+
+static int64_t row_count(void)
+{
+    return setting("count");
+}
+
+static int64_t volume_without_free_pages(void)
+{
+    int64_t volume = -1;
+
+    CHECK_INT(DC_OK, dc_store_volume(&db, 0, &volume));
+    return volume;
+}
+
+/* Whether exactly this name was noted since the last look. */
+static int removed_only(const char *name)
+{
+    const char *first = dc_namelist_next(&removed, NULL);
+    int only = removed.count == 1 && strcmp(first, name) == 0;
+
+    dc_namelist_clear(&removed);
+    return only;
+}
+
+/* ---- Expiry --------------------------------------------------------------------------------- */
+
+static void a_row_is_alive_before_its_expire_time_and_expired_after(void)
+{
+    dc_columns columns = inline_value(integer(1));
+
+    CHECK(dc_columns_alive(&columns, 1e18) && !dc_columns_expired(&columns, 1e18));
+    columns = expiring(columns, 100.0);
+    CHECK(dc_columns_alive(&columns, 99.9) && !dc_columns_expired(&columns, 99.9));
+    CHECK(!dc_columns_alive(&columns, 100.0) && !dc_columns_expired(&columns, 100.0));
+    CHECK(!dc_columns_alive(&columns, 100.1) && dc_columns_expired(&columns, 100.1));
+}
+
+/* ---- Get, locate, set ----------------------------------------------------------------------- */
+
+static void what_is_not_there_is_not_found(void)
+{
+    const dc_key key = raw_key(integer(1));
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    CHECK_INT(DC_NOT_FOUND, dc_store_get(&db, &key, DC_DETAIL_NONE, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_get(&db, &key, DC_DETAIL_ALL, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_locate(&db, &key, &row));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void get_reads_as_many_details_as_asked_for(void)
+{
+    dc_row row;
+
+    open_store();
+    set(text("k"), tagged(expiring(inline_value(text("value")), 2000.0), text("tag")));
+    dc_row_init(&row);
+    for (unsigned int details = DC_DETAIL_NONE; details <= DC_DETAIL_ALL; details++) {
+        if (!CHECK_INT(DC_OK, get(text("k"), details, &row))) {
+            continue;
+        }
+        CHECK(is_text("value", row.columns.value));
+        CHECK_INT(DC_MODE_RAW, row.columns.mode);
+        CHECK(row.columns.has_expire_time && row.columns.expire_time == 2000.0);
+        CHECK(row.columns.filename == NULL);
+        CHECK_INT(0, row.columns.size);
+        CHECK_INT(DC_NULL, row.key.datum.type);
+        if (details & DC_DETAIL_TAG) {
+            CHECK(is_text("tag", row.columns.tag));
+        } else {
+            CHECK_INT(DC_NULL, row.columns.tag.type);
+        }
+        CHECK_INT(details & DC_DETAIL_IDENTITY ? 1 : 0, row.rowid);
+        CHECK(row.store_time == (details & DC_DETAIL_IDENTITY ? NOW : 0.0));
+    }
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void the_row_of_a_file_has_its_name_and_size(void)
+{
+    dc_row row;
+
+    open_store();
+    set(integer(1), file_value("12/34/name.val", 40000));
+    dc_row_init(&row);
+    for (unsigned int details = DC_DETAIL_NONE; details <= DC_DETAIL_ALL; details++) {
+        CHECK_INT(DC_OK, get(integer(1), details, &row));
+        CHECK_INT(DC_NULL, row.columns.value.type);
+        CHECK_TEXT("12/34/name.val", row.columns.filename);
+        CHECK_INT(40000, row.columns.size);
+        CHECK_INT(DC_MODE_BINARY, row.columns.mode);
+        CHECK(!row.columns.has_expire_time);
+    }
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void values_tags_and_keys_of_every_type_come_back(void)
+{
+    static char large[100000];
+    const dc_datum data[] = {integer(INT64_MIN), integer(0), real(-0.5), real(INFINITY),
+                             text(""), text("t"), bytes(DC_TEXT, "\0", 1),
+                             bytes(DC_TEXT, "a\0b", 3), bytes(DC_BLOB, NULL, 0),
+                             bytes(DC_BLOB, "\0\1", 2), text("\xc3\xa9"),
+                             bytes(DC_BLOB, large, sizeof large),
+                             bytes(DC_TEXT, large, sizeof large)};
+    enum { COUNT = sizeof data / sizeof *data };
+    dc_row row;
+
+    memset(large, 'l', sizeof large);
+    open_store();
+    dc_row_init(&row);
+    for (size_t i = 0; i < COUNT; i++) {
+        set(data[i], tagged(inline_value(data[(i + 1) % COUNT]), data[(i + 2) % COUNT]));
+    }
+    CHECK_INT(COUNT, row_count());
+    for (size_t i = 0; i < COUNT; i++) {
+        const dc_datum *expected[] = {&data[(i + 1) % COUNT], &data[(i + 2) % COUNT]};
+        const dc_datum *found[] = {&row.columns.value, &row.columns.tag};
+
+        CHECK_INT(DC_OK, get(data[i], DC_DETAIL_ALL, &row));
+        for (int each = 0; each < 2; each++) {
+            if (!CHECK_INT(expected[each]->type, found[each]->type)) {
+                continue;
+            }
+            CHECK(expected[each]->type == DC_INTEGER
+                      ? is_integer(expected[each]->as.integer, *found[each])
+                  : expected[each]->type == DC_REAL
+                      ? is_real(expected[each]->as.real, *found[each])
+                      : is_bytes(expected[each]->type, expected[each]->as.bytes.data,
+                                 expected[each]->as.bytes.size, *found[each]));
+        }
+    }
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void a_key_and_its_pickle_are_two(void)
+{
+    const dc_key pickled = {.datum = bytes(DC_BLOB, "x", 1), .raw = 0};
+    const dc_columns value = inline_value(integer(2));
+    dc_row row;
+
+    open_store();
+    set(bytes(DC_BLOB, "x", 1), inline_value(integer(1)));
+    CHECK_INT(DC_OK, dc_store_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
+    CHECK_INT(2, row_count());
+    dc_row_init(&row);
+    CHECK_INT(DC_OK, dc_store_get(&db, &pickled, DC_DETAIL_NONE, &row));
+    CHECK(is_integer(2, row.columns.value));
+    CHECK(value_is_integer(bytes(DC_BLOB, "x", 1), 1));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void locate_tells_of_file_expiry_and_tag(void)
+{
+    const dc_key plain = raw_key(integer(1));
+    const dc_key full = raw_key(integer(2));
+    dc_row row;
+
+    open_store();
+    set(plain.datum, inline_value(text("value")));
+    set(full.datum, tagged(expiring(file_value("a/b/c", 9), 5.0), integer(7)));
+    dc_row_init(&row);
+    CHECK_INT(DC_OK, dc_store_locate(&db, &full, &row));
+    CHECK_INT(2, row.rowid);
+    CHECK_TEXT("a/b/c", row.columns.filename);
+    CHECK(row.columns.has_expire_time && row.columns.expire_time == 5.0);
+    CHECK(row.columns.tag.type != DC_NULL);
+    CHECK_INT(DC_OK, dc_store_locate(&db, &plain, &row));
+    CHECK_INT(1, row.rowid);
+    CHECK(row.columns.filename == NULL);
+    CHECK(!row.columns.has_expire_time);
+    CHECK_INT(DC_NULL, row.columns.tag.type);
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void setting_again_replaces_every_column(void)
+{
+    dc_row row;
+
+    open_store();
+    set(integer(1), tagged(expiring(file_value("old", 100), 5000.0), text("tag")));
+    database_execute(&db, "UPDATE Cache SET access_count = 9");
+    CHECK_INT(DC_OK, set_by(&roomy, integer(1), inline_value(text("new")), NOW + 1));
+    CHECK(written);
+    CHECK(removed_only("old"));
+    dc_row_init(&row);
+    CHECK_INT(DC_OK, get(integer(1), DC_DETAIL_ALL, &row));
+    CHECK_INT(1, row.rowid);
+    CHECK(row.store_time == NOW + 1);
+    CHECK(is_text("new", row.columns.value));
+    CHECK(!row.columns.has_expire_time);
+    CHECK_INT(DC_NULL, row.columns.tag.type);
+    CHECK_INT(0, database_integer(&db, "SELECT access_count FROM Cache"));
+    CHECK_INT(1, database_integer(&db, "SELECT access_time = 1001 FROM Cache"));
+    CHECK_INT(0, setting("size"));
+    CHECK_INT(1, row_count());
+    dc_row_clear(&row);
+    close_store();
+}
+
+/* An update knows a shorter way for rows that have neither tag nor expiry, and must not take it. */
+static void every_change_of_tag_and_expiry_is_written(void)
+{
+    const dc_columns plain = inline_value(integer(1));
+    const dc_columns variants[] = {plain, tagged(plain, text("t")), expiring(plain, 9000.0),
+                                   tagged(expiring(plain, 9500.0), integer(3))};
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    for (size_t from = 0; from < sizeof variants / sizeof *variants; from++) {
+        for (size_t to = 0; to < sizeof variants / sizeof *variants; to++) {
+            set(text("k"), variants[from]);
+            set(text("k"), variants[to]);
+            CHECK_INT(DC_OK, get(text("k"), DC_DETAIL_ALL, &row));
+            CHECK_INT(variants[to].tag.type, row.columns.tag.type);
+            CHECK_INT(variants[to].has_expire_time, row.columns.has_expire_time);
+            CHECK(row.columns.expire_time == variants[to].expire_time);
+        }
+    }
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void insert_and_update_are_a_sets_steps(void)
+{
+    const dc_key key = raw_key(text("k"));
+    const dc_columns first = inline_value(integer(1));
+    const dc_columns second = tagged(inline_value(integer(2)), text("t"));
+    int64_t rowid = 0;
+
+    open_store();
+    CHECK_INT(DC_OK, dc_store_insert(&db, &key, &first, NOW, &rowid));
+    CHECK_INT(1, rowid);
+    CHECK_INT(DC_SQLITE, dc_store_insert(&db, &key, &first, NOW, &rowid));
+    CHECK_CONTAINS("UNIQUE constraint failed", db.error.message);
+    CHECK_INT(DC_OK, dc_store_update(&db, rowid, 1, &second, NOW));
+    CHECK(value_is_integer(text("k"), 2));
+    CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE tag = 't'"));
+    CHECK_INT(DC_OK, dc_store_update(&db, 99, 0, &second, NOW)); /* no such row: nothing changes */
+    CHECK_INT(1, row_count());
+    close_store();
+}
+
+static dc_status add(dc_datum key, dc_columns columns, double now)
+{
+    const dc_key raw = raw_key(key);
+
+    return dc_store_set(&db, &raw, &columns, now, 1, &roomy, &removed, &written);
+}
+
+static void adding_needs_an_absent_or_expired_key(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, add(text("k"), expiring(file_value("first", 5), NOW + 10), NOW));
+    CHECK(written);
+    CHECK_INT(DC_OK, add(text("k"), inline_value(integer(2)), NOW + 9));
+    CHECK(!written);
+    CHECK_INT(0, removed.count);
+    CHECK_INT(DC_OK, add(text("k"), inline_value(integer(3)), NOW + 10)); /* no longer alive */
+    CHECK(written);
+    CHECK(removed_only("first"));
+    CHECK_INT(DC_OK, add(text("k"), inline_value(integer(4)), 1e18)); /* it never expires */
+    CHECK(!written);
+    CHECK(value_is_integer(text("k"), 3));
+    close_store();
+}
+
+/* ---- Items that are too large --------------------------------------------------------------- */
+
+static void what_exceeds_the_limit_is_told_by_size_of_value_or_file(void)
+{
+    const dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 10, 1, NULL};
+    dc_rules other = rules;
+    const dc_columns fits = inline_value(text("0123456789"));
+    const dc_columns exceeds = inline_value(text("0123456789a"));
+    const dc_columns file_fits = file_value("f", 10);
+    const dc_columns file_exceeds = file_value("f", 11);
+    const dc_columns number = inline_value(integer(1));
+
+    CHECK(!dc_columns_exceed(&fits, &rules));
+    CHECK(dc_columns_exceed(&exceeds, &rules));
+    CHECK(!dc_columns_exceed(&file_fits, &rules));
+    CHECK(dc_columns_exceed(&file_exceeds, &rules));
+    CHECK(!dc_columns_exceed(&number, &rules));
+    other.cull_limit = 0;
+    CHECK(!dc_columns_exceed(&exceeds, &other));
+    other = rules;
+    other.policy = DC_POLICY_NONE;
+    CHECK(!dc_columns_exceed(&exceeds, &other));
+}
+
+static void an_item_too_large_is_not_kept_nor_its_predecessor(void)
+{
+    dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 1 << 20, 10, NULL};
+
+    open_store();
+    CHECK_INT(DC_OK, set_by(&rules, text("new"), file_value("huge", 2 << 20), NOW));
+    CHECK(!written);
+    CHECK(!has(text("new")));
+    set(text("old"), file_value("small", 10));
+    set(text("other"), inline_value(integer(1)));
+    CHECK_INT(DC_OK, set_by(&rules, text("old"), file_value("huge", 2 << 20), NOW));
+    CHECK(!written);
+    CHECK(removed_only("small"));
+    CHECK(!has(text("old")));
+    CHECK(has(text("other")));
+    CHECK_INT(0, setting("size"));
+    rules.cull_limit = 0;
+    CHECK_INT(DC_OK, set_by(&rules, text("old"), file_value("huge", 2 << 20), NOW));
+    CHECK(written);
+    close_store();
+}
+
+static void an_item_too_large_does_not_push_out_one_alive_when_adding(void)
+{
+    const dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 1 << 20, 10, NULL};
+    const dc_key key = raw_key(text("k"));
+    const dc_columns huge = file_value("huge", 2 << 20);
+
+    open_store();
+    set(text("k"), inline_value(integer(1)));
+    CHECK_INT(DC_OK, dc_store_set(&db, &key, &huge, NOW, 1, &rules, &removed, &written));
+    CHECK(!written);
+    CHECK(value_is_integer(text("k"), 1));
+    close_store();
+}
+
+/* ---- Hooks ---------------------------------------------------------------------------------- */
+
+struct hook_calls {
+    int inserts;
+    int updates;
+    int culls;
+    dc_status result;
+};
+
+static dc_status hook_insert(void *context, const dc_key *key, const dc_columns *columns, double now,
+                             int64_t *rowid)
+{
+    struct hook_calls *calls = context;
+
+    calls->inserts++;
+    return calls->result != DC_OK ? calls->result
+                                  : dc_store_insert(&db, key, columns, now, rowid);
+}
+
+static dc_status hook_update(void *context, int64_t rowid, const dc_columns *columns, double now)
+{
+    struct hook_calls *calls = context;
+
+    calls->updates++;
+    return calls->result != DC_OK ? calls->result : dc_store_update(&db, rowid, 0, columns, now);
+}
+
+static dc_status hook_cull(void *context, double now)
+{
+    struct hook_calls *calls = context;
+
+    calls->culls += now == NOW;
+    return calls->result;
+}
+
+static void hooks_take_the_place_of_steps(void)
+{
+    struct hook_calls calls = {.result = DC_OK};
+    const dc_row_hooks hooks = {&calls, hook_insert, hook_update, hook_cull};
+    const dc_row_hooks none = {&calls, NULL, NULL, NULL};
+    dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 1 << 30, 10, &hooks};
+
+    open_store();
+    CHECK_INT(DC_OK, set_by(&rules, text("k"), inline_value(integer(1)), NOW));
+    CHECK_INT(DC_OK, set_by(&rules, text("k"), inline_value(integer(2)), NOW));
+    CHECK_INT(1, calls.inserts);
+    CHECK_INT(1, calls.updates);
+    CHECK_INT(2, calls.culls);
+    CHECK(value_is_integer(text("k"), 2));
+    rules.hooks = &none;
+    CHECK_INT(DC_OK, set_by(&rules, text("k"), inline_value(integer(3)), NOW));
+    CHECK_INT(2, calls.culls);
+    CHECK(value_is_integer(text("k"), 3));
+    close_store();
+}
+
+static void a_hook_that_fails_ends_the_write(void)
+{
+    struct hook_calls calls = {.result = DC_CALLBACK};
+    const dc_row_hooks hooks = {&calls, hook_insert, hook_update, NULL};
+    const dc_row_hooks cull_only = {&calls, NULL, NULL, hook_cull};
+    dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 1 << 30, 10, &hooks};
+
+    open_store();
+    CHECK_INT(DC_CALLBACK, set_by(&rules, text("k"), inline_value(integer(1)), NOW));
+    CHECK(!written);
+    set(text("k"), inline_value(integer(1)));
+    CHECK_INT(DC_CALLBACK, set_by(&rules, text("k"), inline_value(integer(2)), NOW));
+    CHECK(!written);
+    rules.hooks = &cull_only;
+    CHECK_INT(DC_CALLBACK, set_by(&rules, text("k"), inline_value(integer(3)), NOW));
+    CHECK(written); /* the row, and so a file of its, is in the table */
+    close_store();
+}
+
+/* ---- Touch ---------------------------------------------------------------------------------- */
+
+static dc_status touch(dc_datum key, dc_columns expire, double now)
+{
+    const dc_key raw = raw_key(key);
+
+    return dc_store_touch(&db, &raw, &expire, now);
+}
+
+static void touching_gives_a_living_row_another_expire_time(void)
+{
+    const dc_columns never = {0};
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    set(text("k"), expiring(tagged(inline_value(integer(1)), text("t")), NOW + 10));
+    CHECK_INT(DC_OK, touch(text("k"), expiring(never, NOW + 20), NOW + 9));
+    CHECK_INT(DC_OK, get(text("k"), DC_DETAIL_ALL, &row));
+    CHECK(row.columns.has_expire_time && row.columns.expire_time == NOW + 20);
+    CHECK(is_integer(1, row.columns.value));
+    CHECK(is_text("t", row.columns.tag));
+    CHECK(row.store_time == NOW);
+    CHECK_INT(DC_OK, touch(text("k"), never, NOW + 19));
+    CHECK_INT(DC_OK, get(text("k"), DC_DETAIL_NONE, &row));
+    CHECK(!row.columns.has_expire_time);
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void what_is_absent_or_not_alive_cannot_be_touched(void)
+{
+    const dc_columns never = {0};
+
+    open_store();
+    CHECK_INT(DC_NOT_FOUND, touch(text("k"), never, NOW));
+    set(text("k"), expiring(inline_value(integer(1)), NOW + 10));
+    CHECK_INT(DC_NOT_FOUND, touch(text("k"), never, NOW + 10));
+    CHECK_INT(DC_NOT_FOUND, touch(text("k"), never, NOW + 11));
+    CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE expire_time = 1010"));
+    close_store();
+}
+
+/* ---- Increment ------------------------------------------------------------------------------ */
+
+static dc_datum sum;
+static int created;
+
+static dc_status increment(dc_datum key, dc_datum delta, const dc_columns *initial, double now)
+{
+    const dc_key raw = raw_key(key);
+
+    sum = null_datum;
+    return dc_store_increment(&db, &raw, &delta, initial, now, &roomy, &removed, &sum, &created);
+}
+
+static void sums_of_integers_stay_in_64_bits(void)
+{
+    static const struct {
+        int64_t left, right, sum;
+        dc_status status;
+    } cases[] = {
+        {1, 2, 3, DC_OK},
+        {INT64_MAX, 0, INT64_MAX, DC_OK},
+        {INT64_MAX - 1, 1, INT64_MAX, DC_OK},
+        {INT64_MAX, 1, 0, DC_OVERFLOW},
+        {1, INT64_MAX, 0, DC_OVERFLOW},
+        {INT64_MIN, -1, 0, DC_OVERFLOW},
+        {-1, INT64_MIN, 0, DC_OVERFLOW},
+        {INT64_MIN, INT64_MIN, 0, DC_OVERFLOW},
+        {INT64_MIN + 1, -1, INT64_MIN, DC_OK},
+        {INT64_MIN, INT64_MAX, -1, DC_OK},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const dc_datum left = integer(cases[i].left);
+        const dc_datum right = integer(cases[i].right);
+        dc_datum result = null_datum;
+
+        CHECK_INT(cases[i].status, dc_datum_add(&left, &right, &result));
+        CHECK(cases[i].status == DC_OK ? is_integer(cases[i].sum, result)
+                                       : result.type == DC_NULL);
+    }
+}
+
+static void a_real_makes_the_sum_real(void)
+{
+    const dc_datum one = integer(1);
+    const dc_datum half = real(0.5);
+    const dc_datum infinite = real(INFINITY);
+    const dc_datum minus_infinite = real(-INFINITY);
+    const dc_datum not_a_number = real(NAN);
+    const dc_datum largest = integer(INT64_MAX);
+    dc_datum result;
+
+    CHECK_INT(DC_OK, dc_datum_add(&one, &half, &result));
+    CHECK(is_real(1.5, result));
+    CHECK_INT(DC_OK, dc_datum_add(&half, &one, &result));
+    CHECK(is_real(1.5, result));
+    CHECK_INT(DC_OK, dc_datum_add(&half, &half, &result));
+    CHECK(is_real(1.0, result));
+    CHECK_INT(DC_OK, dc_datum_add(&infinite, &largest, &result));
+    CHECK(is_real(INFINITY, result));
+    CHECK_INT(DC_OVERFLOW, dc_datum_add(&infinite, &minus_infinite, &result));
+    CHECK_INT(DC_OVERFLOW, dc_datum_add(&one, &not_a_number, &result));
+}
+
+static void only_numbers_have_sums(void)
+{
+    const dc_datum one = integer(1);
+    const dc_datum others[] = {null_datum, text("1"), bytes(DC_BLOB, "1", 1)};
+    dc_datum result;
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        CHECK_INT(DC_TYPE, dc_datum_add(&one, &others[i], &result));
+        CHECK_INT(DC_TYPE, dc_datum_add(&others[i], &one, &result));
+    }
+}
+
+static void incrementing_changes_value_and_store_time_alone(void)
+{
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    set(text("k"), tagged(expiring(inline_value(integer(40)), NOW + 10), text("t")));
+    CHECK_INT(DC_OK, increment(text("k"), integer(2), NULL, NOW + 1));
+    CHECK(!created);
+    CHECK(is_integer(42, sum));
+    CHECK_INT(DC_OK, increment(text("k"), real(-0.5), NULL, NOW + 2));
+    CHECK(is_real(41.5, sum));
+    CHECK_INT(DC_OK, get(text("k"), DC_DETAIL_ALL, &row));
+    CHECK(is_real(41.5, row.columns.value));
+    CHECK(row.store_time == NOW + 2);
+    CHECK(row.columns.has_expire_time && row.columns.expire_time == NOW + 10);
+    CHECK(is_text("t", row.columns.tag));
+    CHECK_INT(1, database_integer(&db, "SELECT access_time = 1000 FROM Cache"));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void incrementing_counts_as_an_access(void)
+{
+    const dc_key key = raw_key(text("k"));
+    const dc_datum one = integer(1);
+    dc_rules rules = roomy;
+
+    open_store();
+    set(text("k"), inline_value(integer(1)));
+    rules.policy = DC_POLICY_LEAST_FREQUENTLY_USED;
+    CHECK_INT(DC_OK, dc_store_increment(&db, &key, &one, NULL, NOW, &rules, &removed, &sum,
+                                        &created));
+    CHECK_INT(1, database_integer(&db, "SELECT access_count FROM Cache"));
+    rules.policy = DC_POLICY_LEAST_RECENTLY_USED;
+    CHECK_INT(DC_OK, dc_store_increment(&db, &key, &one, NULL, NOW + 5, &rules, &removed, &sum,
+                                        &created));
+    CHECK_INT(1, database_integer(&db, "SELECT access_time = 1005 FROM Cache"));
+    close_store();
+}
+
+static void a_sum_that_does_not_fit_changes_nothing(void)
+{
+    open_store();
+    set(text("k"), inline_value(integer(INT64_MAX)));
+    CHECK_INT(DC_OVERFLOW, increment(text("k"), integer(1), NULL, NOW + 1));
+    CHECK(value_is_integer(text("k"), INT64_MAX));
+    set(text("inf"), inline_value(real(INFINITY)));
+    CHECK_INT(DC_OVERFLOW, increment(text("inf"), real(-INFINITY), NULL, NOW + 1));
+    CHECK_INT(DC_OVERFLOW, increment(text("inf"), real(NAN), NULL, NOW + 1));
+    CHECK_INT(DC_OK, increment(text("inf"), integer(1), NULL, NOW));
+    CHECK(is_real(INFINITY, sum));
+    CHECK_INT(2, database_integer(&db, "SELECT count(*) FROM Cache WHERE store_time = 1000"));
+    close_store();
+}
+
+static void what_is_no_number_cannot_be_incremented(void)
+{
+    dc_columns pickled = inline_value(integer(1));
+
+    open_store();
+    pickled.mode = DC_MODE_PICKLE;
+    set(text("text"), inline_value(text("1")));
+    set(text("blob"), inline_value(bytes(DC_BLOB, "1", 1)));
+    set(text("file"), file_value("f", 3));
+    set(text("pickle"), pickled);
+    CHECK_INT(DC_TYPE, increment(text("text"), integer(1), NULL, NOW));
+    CHECK_INT(DC_TYPE, increment(text("blob"), integer(1), NULL, NOW));
+    CHECK_INT(DC_TYPE, increment(text("file"), integer(1), NULL, NOW));
+    CHECK_INT(DC_TYPE, increment(text("pickle"), integer(1), NULL, NOW));
+    CHECK_INT(0, removed.count);
+    close_store();
+}
+
+static void an_absent_or_expired_value_begins_with_the_initial_one(void)
+{
+    const dc_columns initial = inline_value(integer(7));
+
+    open_store();
+    CHECK_INT(DC_NOT_FOUND, increment(text("k"), integer(1), NULL, NOW));
+    CHECK(!created);
+    CHECK_INT(DC_OK, increment(text("k"), integer(1), &initial, NOW));
+    CHECK(created);
+    CHECK(value_is_integer(text("k"), 7));
+    CHECK_INT(DC_OK, increment(text("k"), integer(1), &initial, NOW));
+    CHECK(!created);
+    CHECK(is_integer(8, sum));
+    set(text("x"), expiring(file_value("f", 3), NOW + 10)); /* expired, it need be no number */
+    CHECK_INT(DC_NOT_FOUND, increment(text("x"), integer(1), NULL, NOW + 11));
+    CHECK_INT(DC_OK, increment(text("x"), integer(1), &initial, NOW + 11));
+    CHECK(created);
+    CHECK(removed_only("f"));
+    CHECK(value_is_integer(text("x"), 7));
+    close_store();
+}
+
+/* ---- Delete and sameness -------------------------------------------------------------------- */
+
+static void deleting_notes_the_file(void)
+{
+    open_store();
+    set(integer(1), file_value("one", 10));
+    set(integer(2), inline_value(integer(1)));
+    CHECK_INT(DC_OK, dc_store_delete(&db, 1, "one", &removed));
+    CHECK(removed_only("one"));
+    CHECK_INT(DC_OK, dc_store_delete(&db, 2, NULL, &removed));
+    CHECK_INT(0, removed.count);
+    CHECK_INT(0, row_count());
+    CHECK_INT(0, setting("size"));
+    CHECK_INT(DC_OK, dc_store_delete(&db, 2, NULL, &removed)); /* gone already */
+    close_store();
+}
+
+/* Read the row of "k" twice, with `change` in between, and compare. */
+static int same_after(const char *change, unsigned int details)
+{
+    dc_row before;
+    dc_row after;
+    int same;
+
+    dc_row_init(&before);
+    dc_row_init(&after);
+    CHECK_INT(DC_OK, get(text("k"), details, &before));
+    database_execute(&db, change);
+    CHECK_INT(DC_OK, get(text("k"), details, &after));
+    same = dc_row_same(&before, &after);
+    CHECK_INT(same, dc_row_same(&after, &before));
+    dc_row_clear(&before);
+    dc_row_clear(&after);
+    return same;
+}
+
+static void a_row_is_the_same_until_it_is_written(void)
+{
+    open_store();
+    set(text("k"), file_value("one", 10));
+    CHECK(same_after("UPDATE Cache SET access_time = 5, access_count = 5", DC_DETAIL_ALL));
+    CHECK(!same_after("UPDATE Cache SET rowid = 7", DC_DETAIL_IDENTITY));
+    CHECK(!same_after("UPDATE Cache SET store_time = 7", DC_DETAIL_ALL));
+    CHECK(same_after("UPDATE Cache SET store_time = 8", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET filename = 'two'", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET size = 11", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET mode = 4", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET filename = NULL, size = 0", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = 1", DC_DETAIL_NONE));
+    CHECK(same_after("UPDATE Cache SET value = 1", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = 2", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = 2.5", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = 3.5", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = 'abc'", DC_DETAIL_NONE));
+    CHECK(same_after("UPDATE Cache SET value = 'abc'", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = 'abd'", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = 'abde'", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = x'61626465'", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = ''", DC_DETAIL_NONE));
+    CHECK(same_after("UPDATE Cache SET value = ''", DC_DETAIL_NONE));
+    CHECK(!same_after("UPDATE Cache SET value = x''", DC_DETAIL_NONE));
+    close_store();
+}
+
+/* ---- Queues --------------------------------------------------------------------------------- */
+
+static const dc_queue integers = {.prefix = NULL};
+
+static dc_queue prefixed(const char *prefix, size_t length)
+{
+    return (dc_queue){prefix, strlen(prefix), length};
+}
+
+/* Push an integer; the key is in `row`. */
+static void push(const dc_queue *queue, dc_side side, int64_t value, dc_row *row)
+{
+    const dc_columns columns = inline_value(integer(value));
+
+    CHECK_INT(DC_OK,
+              dc_store_push(&db, queue, side, &columns, NOW, &roomy, &removed, row, &written));
+    CHECK(written);
+    CHECK_INT(1, row->key.raw);
+}
+
+/* Whether the value at that side is `expected`; the row stays filled. */
+static int end_is(const dc_queue *queue, dc_side side, int64_t expected, dc_row *row)
+{
+    return CHECK_INT(DC_OK, dc_store_queue_end(&db, queue, side, row)) &&
+           is_integer(expected, row->columns.value) && row->key.raw == 1;
+}
+
+static void an_empty_queue_has_no_ends(void)
+{
+    const dc_queue queue = prefixed("a", 1);
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_BACK, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_BACK, &row));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void a_queue_of_integers_grows_at_both_sides(void)
+{
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    push(&integers, DC_BACK, 1, &row);
+    CHECK(is_integer(500000000000000, row.key.datum));
+    push(&integers, DC_BACK, 2, &row);
+    CHECK(is_integer(500000000000001, row.key.datum));
+    push(&integers, DC_FRONT, 0, &row);
+    CHECK(is_integer(499999999999999, row.key.datum));
+    CHECK(end_is(&integers, DC_FRONT, 0, &row));
+    CHECK(is_integer(499999999999999, row.key.datum));
+    CHECK(end_is(&integers, DC_BACK, 2, &row));
+    CHECK_INT(DC_OK, dc_store_delete(&db, row.rowid, NULL, &removed));
+    CHECK(end_is(&integers, DC_BACK, 1, &row));
+    push(&integers, DC_BACK, 3, &row);
+    CHECK(is_integer(500000000000001, row.key.datum));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void a_queue_with_a_prefix_grows_at_both_sides(void)
+{
+    const dc_queue queue = prefixed("a", 1);
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    push(&queue, DC_FRONT, 1, &row);
+    CHECK(is_text("a-500000000000000", row.key.datum));
+    push(&queue, DC_FRONT, 0, &row);
+    CHECK(is_text("a-499999999999999", row.key.datum));
+    push(&queue, DC_BACK, 2, &row);
+    CHECK(is_text("a-500000000000001", row.key.datum));
+    CHECK(end_is(&queue, DC_FRONT, 0, &row));
+    CHECK(end_is(&queue, DC_BACK, 2, &row));
+    CHECK(is_text("a-500000000000001", row.key.datum));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void users_own_integers_are_no_part_of_the_queue(void)
+{
+    static const int64_t own[] = {INT64_MIN, -1, 0, 5, 99999999999999, 999999999999999,
+                                  1000000000000000, INT64_MAX};
+    const dc_key pickled = {.datum = integer(500000000000009), .raw = 0};
+    const dc_columns value = inline_value(integer(-9));
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        set(integer(own[i]), inline_value(integer(-1)));
+    }
+    set(real(500000000000000.5), inline_value(integer(-2)));
+    set(real(499999999999000.0), inline_value(integer(-3)));
+    set(text("500000000000001"), inline_value(integer(-4)));
+    CHECK_INT(DC_OK, dc_store_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_BACK, &row));
+    push(&integers, DC_BACK, 1, &row);
+    push(&integers, DC_BACK, 2, &row);
+    CHECK(end_is(&integers, DC_FRONT, 1, &row));
+    CHECK(end_is(&integers, DC_BACK, 2, &row));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void users_own_texts_are_no_part_of_the_queue(void)
+{
+    static const char *const own[] = {
+        "a", "a-", "a-5x", "a-5", "a-50000000000000", "a-5000000000000000", "a-50000000000000x",
+        "a-5000-000000000", "a- 00000000000000", "a-000000000000000", "a-999999999999999",
+        "a-5-500000000000000", "a--00000000000001", "b-500000000000000", "A-500000000000000",
+        "a-\xc3\xa9" "00000000000000"};
+    const dc_queue queue = prefixed("a", 1);
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        set(text(own[i]), inline_value(integer(-1)));
+    }
+    set(bytes(DC_BLOB, "a-500000000000005", 17), inline_value(integer(-2)));
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_BACK, &row));
+    push(&queue, DC_FRONT, 1, &row);
+    push(&queue, DC_BACK, 2, &row);
+    CHECK(end_is(&queue, DC_FRONT, 1, &row));
+    CHECK(end_is(&queue, DC_BACK, 2, &row));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void a_users_key_of_the_queues_form_is_part_of_it(void)
+{
+    const dc_queue queue = prefixed("a", 1);
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    set(text("a-000000000000001"), inline_value(integer(1)));
+    set(text("a-000000000000041"), inline_value(integer(41)));
+    CHECK(end_is(&queue, DC_FRONT, 1, &row));
+    push(&queue, DC_BACK, 42, &row);
+    CHECK(is_text("a-000000000000042", row.key.datum));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void queues_of_any_prefix_are_apart(void)
+{
+    static const struct {
+        const char *prefix;
+        size_t length;
+    } cases[] = {{"", 0}, {"-", 1}, {"a", 1}, {"a-", 2}, {"a-5", 3}, {"a-500000000000000", 17},
+                 {"\xc3\xa9", 1}, {"\xe2\x82\xac-\xf0\x9f\x98\x80", 3}, {"%_*?[x]'", 8}};
+    enum { COUNT = sizeof cases / sizeof *cases };
+    char longest[1000];
+    dc_queue queues[COUNT + 1];
+    dc_row row;
+
+    memset(longest, 'p', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    queues[COUNT] = prefixed(longest, sizeof longest - 1);
+    open_store();
+    dc_row_init(&row);
+    for (int64_t i = 0; i <= COUNT; i++) {
+        if (i < COUNT) {
+            queues[i] = prefixed(cases[i].prefix, cases[i].length);
+        }
+        push(&queues[i], DC_BACK, 10 * i, &row);
+        push(&queues[i], DC_BACK, 10 * i + 1, &row);
+        push(&queues[i], DC_FRONT, 10 * i - 1, &row);
+    }
+    for (int64_t i = 0; i <= COUNT; i++) {
+        CHECK(end_is(&queues[i], DC_FRONT, 10 * i - 1, &row));
+        CHECK(end_is(&queues[i], DC_BACK, 10 * i + 1, &row));
+    }
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void an_end_comes_with_all_that_its_row_holds(void)
+{
+    const dc_queue queue = prefixed("q", 1);
+    const dc_columns columns = tagged(expiring(file_value("f", 10), NOW - 1), text("t"));
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    CHECK_INT(DC_OK, dc_store_push(&db, &queue, DC_BACK, &columns, NOW, &roomy, &removed, &row,
+                                   &written));
+    CHECK_INT(DC_OK, dc_store_queue_end(&db, &queue, DC_BACK, &row)); /* expired or not */
+    CHECK(is_text("q-500000000000000", row.key.datum));
+    CHECK_INT(1, row.rowid);
+    CHECK(row.store_time == NOW);
+    CHECK(is_text("t", row.columns.tag));
+    CHECK_TEXT("f", row.columns.filename);
+    CHECK_INT(10, row.columns.size);
+    CHECK(row.columns.has_expire_time && row.columns.expire_time == NOW - 1);
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void an_item_too_large_is_not_pushed(void)
+{
+    const dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 1000, 10, NULL};
+    const dc_columns huge = file_value("f", 1001);
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    CHECK_INT(DC_OK, dc_store_push(&db, &integers, DC_BACK, &huge, NOW, &rules, &removed, &row,
+                                   &written));
+    CHECK(!written);
+    CHECK_INT(0, row_count());
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void the_first_and_the_last_are_by_insertion(void)
+{
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    CHECK_INT(DC_NOT_FOUND, dc_store_end(&db, 0, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_end(&db, 1, &row));
+    set(text("z"), inline_value(integer(1)));
+    set(bytes(DC_BLOB, "m", 1), inline_value(integer(2)));
+    set(real(0.5), tagged(inline_value(text("x")), integer(4)));
+    CHECK_INT(DC_OK, set_by(&roomy, text("z"), inline_value(integer(3)), NOW + 9));
+    CHECK_INT(DC_OK, dc_store_end(&db, 0, &row));
+    CHECK(is_text("z", row.key.datum));
+    CHECK(is_integer(3, row.columns.value));
+    CHECK_INT(DC_OK, dc_store_end(&db, 1, &row));
+    CHECK(is_real(0.5, row.key.datum));
+    CHECK_INT(1, row.key.raw);
+    CHECK_INT(3, row.rowid);
+    CHECK(is_integer(4, row.columns.tag));
+    dc_row_clear(&row);
+    close_store();
+}
+
+/* ---- Cull ----------------------------------------------------------------------------------- */
+
+/* Rows 0 to count - 1 of 4000 bytes each, stored and accessed one second after the other. */
+static void fill(int count)
+{
+    static char block[4000];
+
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    for (int i = 0; i < count; i++) {
+        CHECK_INT(DC_OK, set_by(&roomy, integer(i), inline_value(bytes(DC_BLOB, block, 4000)),
+                                NOW + i));
+    }
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+}
+
+static dc_status cull(dc_policy policy, int64_t size_limit, double now, int64_t limit, int64_t keep,
+                      int64_t *count)
+{
+    const dc_rules rules = {policy, size_limit, 10, NULL};
+
+    return dc_store_cull(&db, now, limit, &rules, keep, &removed, count);
+}
+
+static void the_expired_go_first_and_whatever_the_volume(void)
+{
+    int64_t count = 0;
+
+    open_store();
+    fill(5);
+    for (int i = 10; i < 15; i++) {
+        CHECK_INT(DC_OK, set_by(&without_culling, integer(i), expiring(file_value("f", 1), i),
+                                NOW));
+    }
+    CHECK_INT(DC_OK, cull(DC_POLICY_NONE, 0, 12.0, 10, 0, &count));
+    CHECK_INT(2, count); /* 10 and 11: a row has not expired in its last moment */
+    CHECK_INT(2, removed.count);
+    CHECK(!has(integer(10)) && !has(integer(11)) && has(integer(12)));
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, 100.0, 4, 0, &count));
+    CHECK_INT(6, count);
+    CHECK(!has(integer(14)) && !has(integer(0)) && has(integer(1)));
+    close_store();
+}
+
+static void the_limit_of_rows_is_honoured(void)
+{
+    int64_t count = 100;
+
+    open_store();
+    fill(20);
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 7, 0, &count));
+    CHECK_INT(107, count);
+    CHECK_INT(13, row_count());
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 0, 0, &count));
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, -5, 0, &count));
+    CHECK_INT(107, count);
+    CHECK_INT(DC_OK, cull(DC_POLICY_NONE, 0, NOW, 7, 0, &count));
+    CHECK_INT(107, count);
+    CHECK_INT(13, row_count());
+    close_store();
+}
+
+static void culling_stops_below_the_limit_of_size(void)
+{
+    int64_t limit;
+    int64_t count = 0;
+
+    open_store();
+    fill(100);
+    limit = volume_without_free_pages() - 10 * 4000;
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, limit, NOW, 1000, 0, &count));
+    CHECK(volume_without_free_pages() < limit);
+    CHECK(count >= 10 && count <= 20);
+    count = 0;
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, limit, NOW, 1000, 0, &count));
+    CHECK_INT(0, count);
+    limit = volume_without_free_pages(); /* at the limit is not below it */
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, limit, NOW, 1000, 0, &count));
+    CHECK(count > 0);
+    close_store();
+}
+
+static void each_policy_has_its_own_order(void)
+{
+    static const struct {
+        dc_policy policy;
+        int victims[3];
+    } cases[] = {{DC_POLICY_LEAST_RECENTLY_STORED, {0, 1, 2}},
+                 {DC_POLICY_LEAST_RECENTLY_USED, {3, 1, 0}},
+                 {DC_POLICY_LEAST_FREQUENTLY_USED, {2, 3, 1}}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_remove_directory();
+        open_store();
+        fill(4);
+        database_execute(&db, "UPDATE Cache SET access_time = 50 WHERE key = 3");
+        database_execute(&db, "UPDATE Cache SET access_time = 51 WHERE key = 1");
+        database_execute(&db, "UPDATE Cache SET access_time = 52 WHERE key = 0");
+        database_execute(&db, "UPDATE Cache SET access_count = 3 WHERE key = 0");
+        database_execute(&db, "UPDATE Cache SET access_count = 2 WHERE key = 1");
+        database_execute(&db, "UPDATE Cache SET access_count = 1 WHERE key = 3");
+        for (int n = 0; n < 3; n++) {
+            int64_t count = 0;
+
+            CHECK(has(integer(cases[i].victims[n])));
+            CHECK_INT(DC_OK, cull(cases[i].policy, 0, NOW, 1, 0, &count));
+            CHECK_INT(1, count);
+            CHECK(!has(integer(cases[i].victims[n])));
+        }
+        close_store();
+    }
+}
+
+static void the_row_to_keep_is_kept_by_every_policy(void)
+{
+    for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
+        int64_t count = 0;
+
+        check_remove_directory();
+        open_store();
+        fill(5);
+        set(integer(7), expiring(inline_value(integer(7)), 1.0));
+        database_execute(&db, "UPDATE Cache SET store_time = 0, access_time = 0,"
+                              " access_count = -1 WHERE key = 7");
+        CHECK_INT(DC_OK, cull((dc_policy)policy, 0, NOW, 100, 6, &count));
+        CHECK(has(integer(7)));
+        CHECK_INT(policy == DC_POLICY_NONE ? 6 : 1, row_count());
+        close_store();
+    }
+}
+
+static void a_write_culls_up_to_its_limit_and_never_itself(void)
+{
+    static char block[4000];
+
+    for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
+        const dc_rules rules = {(dc_policy)policy, 20000, 3, NULL};
+
+        check_remove_directory();
+        open_store();
+        fill(20);
+        database_execute(&db, "UPDATE Cache SET access_count = 5");
+        CHECK_INT(DC_OK,
+                  set_by(&rules, text("new"), inline_value(bytes(DC_BLOB, block, 4000)), 0.0));
+        CHECK(written);
+        CHECK(has(text("new")));
+        CHECK_INT(policy == DC_POLICY_NONE ? 21 : 18, row_count());
+        close_store();
+    }
+}
+
+static void with_a_cull_limit_of_zero_writes_never_cull(void)
+{
+    const dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 1, 0, NULL};
+
+    open_store();
+    fill(5);
+    set(integer(10), expiring(inline_value(integer(1)), 5.0));
+    CHECK_INT(DC_OK, set_by(&rules, text("new"), inline_value(integer(1)), NOW));
+    CHECK_INT(7, row_count());
+    close_store();
+}
+
+/* ---- Forecast ------------------------------------------------------------------------------- */
+
+/* How many steps of SQLite one write takes. */
+static int steps_of_set(const dc_rules *rules, double now)
+{
+    int steps;
+
+    database_watch_steps(0);
+    CHECK_INT(DC_OK, set_by(rules, text("k"), inline_value(integer(1)), now));
+    steps = step_count;
+    database_unwatch_steps();
+    return steps;
+}
+
+enum { STEPS_OF_PLAIN_SET = 2 }; /* locate and update */
+
+/* Make a forecast: a first write finds out what there is to know. */
+static void start_forecast(const dc_rules *rules)
+{
+    CHECK_INT(DC_OK, set_by(rules, text("k"), inline_value(integer(1)), NOW));
+    CHECK(db.forecast.known);
+}
+
+static void a_forecast_spares_the_next_write_the_questions(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    start_forecast(&roomy);
+    CHECK_INT(STEPS_OF_PLAIN_SET, steps_of_set(&roomy, NOW));
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+static void a_forecast_outlives_the_commits_of_its_handle(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    start_forecast(&roomy);
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(DC_OK, dc_db_begin(&db));
+        CHECK_INT(STEPS_OF_PLAIN_SET, steps_of_set(&roomy, NOW));
+        CHECK_INT(DC_OK, dc_db_commit(&db));
+    }
+    close_store();
+}
+
+static void another_connections_write_voids_the_forecast(void)
+{
+    dc_db other;
+
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    start_forecast(&roomy);
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    database_connect(&other);
+    database_execute(&other, "INSERT INTO Cache (key, raw, expire_time) VALUES ('x', 1, 5)");
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    CHECK(!has(text("x"))); /* it was seen, and culled */
+    dc_db_detach(&other);
+    close_store();
+}
+
+static void a_rollback_voids_the_forecast(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    start_forecast(&roomy);
+    dc_db_rollback(&db);
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+static void another_limit_of_size_voids_the_forecast(void)
+{
+    dc_rules other = roomy;
+
+    other.size_limit++;
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    start_forecast(&roomy);
+    CHECK(steps_of_set(&other, NOW) > STEPS_OF_PLAIN_SET);
+    CHECK_INT(STEPS_OF_PLAIN_SET, steps_of_set(&other, NOW));
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+static void with_the_connection_in_a_users_hands_nothing_is_forecast(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    start_forecast(&roomy);
+    db.forecast.exposed = 1;
+    CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
+    CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+static void the_earliest_expiry_ends_the_forecast(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    set(text("x"), expiring(inline_value(integer(1)), NOW + 10)); /* found by the forecast */
+    start_forecast(&roomy);
+    CHECK(db.forecast.earliest_expiry == NOW + 10);
+    set(text("y"), expiring(inline_value(integer(1)), NOW + 5)); /* noted by it */
+    CHECK(db.forecast.earliest_expiry == NOW + 5);
+    CHECK_INT(STEPS_OF_PLAIN_SET, steps_of_set(&roomy, NOW + 5));
+    CHECK(has(text("y")));
+    CHECK(steps_of_set(&roomy, NOW + 5.5) > STEPS_OF_PLAIN_SET);
+    CHECK(!has(text("y")) && has(text("x")));
+    CHECK(db.forecast.earliest_expiry == NOW + 10);
+    CHECK_INT(DC_OK, touch(text("x"), expiring((dc_columns){0}, NOW + 6), NOW));
+    CHECK(steps_of_set(&roomy, NOW + 6.5) > STEPS_OF_PLAIN_SET);
+    CHECK(!has(text("x")));
+    CHECK(db.forecast.earliest_expiry == HUGE_VAL);
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+static void a_limit_once_reached_is_not_forecast_away(void)
+{
+    const dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 1, 1, NULL};
+
+    open_store();
+    fill(5);
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    for (int i = 0; i < 4; i++) {
+        CHECK(steps_of_set(&rules, NOW + 100) > STEPS_OF_PLAIN_SET);
+    }
+    CHECK_INT(2, row_count()); /* one for each write */
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+/* A generator of its own, so that the same numbers come on every platform. */
+static uint32_t random_state;
+
+static uint32_t draw(uint32_t below)
+{
+    random_state = random_state * 1664525U + 1013904223U;
+    return (random_state >> 8) % below;
+}
+
+#define LARGEST_ITEM 40000
+#define RANDOM_LIMIT 1500000
+
+/* A random value: inline or in a file, with or without tag and expiry. */
+static dc_columns random_columns(double now)
+{
+    static char block[LARGEST_ITEM];
+    const uint32_t size = draw(8) == 0 ? draw(LARGEST_ITEM) : draw(3000);
+    dc_columns columns = draw(3) == 0 ? file_value("f", 1 + size)
+                                      : inline_value(bytes(DC_BLOB, block, size));
+
+    if (draw(4) == 0) {
+        columns = expiring(columns, now + draw(500));
+    }
+    if (draw(4) == 0) {
+        columns = tagged(columns, bytes(DC_BLOB, block, draw(200)));
+    }
+    return columns;
+}
+
+static void write_at_random(dc_policy policy)
+{
+    const dc_rules rules = {policy, RANDOM_LIMIT, 1000, NULL};
+    dc_db other;
+    dc_row row;
+
+    random_state = 42 + (uint32_t)policy;
+    database_connect(&other);
+    dc_row_init(&row);
+    for (int i = 0; i < 1500; i++) {
+        const double now = NOW + i;
+        const dc_columns columns = random_columns(now);
+        const int writes = draw(5) == 0 ? 10 : 1;
+        int64_t volume;
+
+        if (draw(20) == 0) { /* by someone else, who does not cull */
+            database_execute(&other, "INSERT OR IGNORE INTO Cache (key, raw, size, value,"
+                                     " store_time, access_time) VALUES (random() % 50, 1, 0,"
+                                     " zeroblob(30000), 0, 0)");
+        }
+        CHECK_INT(DC_OK, dc_db_begin(&db));
+        for (int n = 0; n < writes; n++) {
+            if (draw(4) == 0) {
+                CHECK_INT(DC_OK, dc_store_push(&db, &integers, draw(2) ? DC_BACK : DC_FRONT,
+                                               &columns, now, &rules, &removed, &row, &written));
+            } else {
+                CHECK_INT(DC_OK, set_by(&rules, integer(draw(1000)), columns, now));
+            }
+            CHECK(written);
+        }
+        volume = volume_without_free_pages();
+        if (policy != DC_POLICY_NONE && !CHECK(volume < RANDOM_LIMIT + LARGEST_ITEM)) {
+            printf("# %s: volume %lld at %d\n", dc_policies[policy].name, (long long)volume, i);
+            break;
+        }
+        CHECK_INT(0, database_integer(&db, "SELECT count(*) FROM Cache WHERE expire_time <"
+                                           " (SELECT max(store_time) FROM Cache)"));
+        if (draw(15) == 0) {
+            dc_db_rollback(&db);
+        } else {
+            CHECK_INT(DC_OK, dc_db_commit(&db));
+        }
+        dc_namelist_clear(&removed);
+    }
+    CHECK(row_count() > 100); /* and it was not emptied either */
+    CHECK_INT(row_count(), database_integer(&db, "SELECT count(*) FROM Cache"));
+    CHECK_INT(setting("size"), database_integer(&db, "SELECT sum(size) FROM Cache"));
+    dc_row_clear(&row);
+    dc_db_detach(&other);
+}
+
+static void whatever_is_written_the_volume_keeps_to_the_limit(void)
+{
+    for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
+        check_remove_directory();
+        open_store();
+        write_at_random((dc_policy)policy);
+        close_store();
+    }
+}
+
+/* ---- Sweeps --------------------------------------------------------------------------------- */
+
+/* Sweep without time, so in the smallest portions; the number of portions. */
+static int sweep_in_portions(dc_sweep sweep, int64_t *count)
+{
+    int portions = 0;
+    int done = 0;
+
+    *count = 0;
+    while (!done && portions < 1000) {
+        int64_t before = *count;
+
+        portions++;
+        if (!CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 0.0, &removed, count, &done)) ||
+            !CHECK(done || *count > before)) {
+            break;
+        }
+    }
+    return portions;
+}
+
+static void all_rows_are_swept_in_portions(void)
+{
+    const dc_sweep sweep = {DC_SQL_VICTIM_ANY, 1, INT64_MIN, {.type = DC_NULL}, -1};
+    int64_t count;
+
+    open_store();
+    for (int i = 0; i < 100; i++) {
+        set(integer(i), i % 2 ? inline_value(integer(i)) : file_value("name", 1));
+    }
+    CHECK(sweep_in_portions(sweep, &count) > 5);
+    CHECK_INT(100, count);
+    CHECK_INT(50, removed.count);
+    CHECK_INT(0, row_count());
+    CHECK_INT(1, sweep_in_portions(sweep, &count));
+    CHECK_INT(0, count);
+    close_store();
+}
+
+static void with_time_enough_one_portion_will_do(void)
+{
+    dc_sweep sweep = {DC_SQL_VICTIM_ANY, 1, INT64_MIN, {.type = DC_NULL}, -1};
+    int64_t count = 5;
+    int done = 0;
+
+    open_store();
+    for (int i = 0; i < 100; i++) {
+        set(integer(i), inline_value(integer(i)));
+    }
+    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done));
+    CHECK(done);
+    CHECK_INT(105, count);
+    close_store();
+}
+
+/* As clear() must not remove for ever what others go on writing. */
+static void rows_behind_a_sweep_in_ascending_order_stay(void)
+{
+    dc_sweep sweep = {DC_SQL_VICTIM_ANY, 1, 50, {.type = DC_NULL}, -1};
+    int64_t count;
+
+    open_store();
+    for (int i = 1; i <= 100; i++) {
+        set(integer(i), inline_value(integer(i)));
+    }
+    sweep_in_portions(sweep, &count);
+    CHECK_INT(50, count);
+    CHECK(has(integer(50)) && !has(integer(51)));
+    close_store();
+}
+
+static void a_tag_is_swept_and_no_other(void)
+{
+    const dc_datum tags[] = {text("a"), text("ab"), bytes(DC_BLOB, "a", 1), integer(1), real(1.5),
+                             null_datum};
+    enum { COUNT = sizeof tags / sizeof *tags };
+    int64_t count;
+
+    for (int indexed = 0; indexed < 2; indexed++) {
+        check_remove_directory();
+        open_store();
+        if (indexed) {
+            database_execute(&db, DC_TAG_INDEX_CREATE);
+        }
+        for (int i = 0; i < 20 * COUNT; i++) {
+            set(integer(i), tagged(inline_value(integer(i)), tags[i % COUNT]));
+        }
+        for (int i = 0; i < COUNT - 1; i++) {
+            const dc_sweep sweep = {DC_SQL_VICTIM_TAGGED, 1, INT64_MIN, tags[i], -1};
+
+            CHECK(sweep_in_portions(sweep, &count) > 1);
+            CHECK_INT(20, count);
+            CHECK_INT(20 * (COUNT - 1 - i), row_count());
+        }
+        CHECK_INT(20, database_integer(&db, "SELECT count(*) FROM Cache WHERE tag IS NULL"));
+        close_store();
+    }
+}
+
+static void the_expired_are_swept_however_many_share_a_moment(void)
+{
+    const dc_sweep sweep = {DC_SQL_VICTIM_EXPIRED, 0, 0, {.type = DC_REAL, .as.real = NOW}, -1};
+    int64_t count;
+
+    open_store();
+    for (int i = 0; i < 252; i++) {
+        dc_columns columns = inline_value(integer(i));
+
+        if (i < 251) {
+            columns = expiring(columns, i < 250 ? NOW - 1 : NOW);
+        }
+        CHECK_INT(DC_OK, set_by(&without_culling, integer(i), columns, NOW));
+    }
+    CHECK_INT(252, row_count());
+    CHECK(sweep_in_portions(sweep, &count) > 20);
+    CHECK_INT(250, count);
+    CHECK(has(integer(250)) && has(integer(251)));
+    close_store();
+}
+
+static void a_volume_is_swept_down_to_and_no_further(void)
+{
+    dc_sweep sweep = {DC_SQL_VICTIM_STORED, 0, 0, {.type = DC_NULL}, 0};
+    int64_t count;
+
+    open_store();
+    fill(100);
+    sweep.stop_volume = volume_without_free_pages();
+    CHECK_INT(1, sweep_in_portions(sweep, &count));
+    CHECK_INT(0, count);
+    sweep.stop_volume -= 30 * 4000;
+    CHECK(sweep_in_portions(sweep, &count) > 2);
+    CHECK(count >= 29 && count <= 45);
+    CHECK(volume_without_free_pages() <= sweep.stop_volume);
+    CHECK(!has(integer((int64_t)count - 1)) && has(integer(count)));
+    sweep.stop_volume = 0; /* which cannot be reached */
+    sweep_in_portions(sweep, &count);
+    CHECK_INT(0, row_count());
+    close_store();
+}
+
+/* ---- Iteration ------------------------------------------------------------------------------ */
+
+/* An integer, real, text or blob, so that the keys of 0 to n - 1 are all different. */
+static dc_datum mixed_key(int number, char text_of[32])
+{
+    snprintf(text_of, 32, "key %05d%*s", number, number % 7, "");
+    switch (number % 4) {
+    case 0:
+        return integer(number);
+    case 1:
+        return real(number + 0.5);
+    case 2:
+        return text(text_of);
+    default:
+        return bytes(DC_BLOB, text_of, strlen(text_of));
+    }
+}
+
+enum { MIXED_COUNT = 2 * DC_KEY_PAGE_SIZE + 50 };
+
+/* Numbers of the mixed keys by rowid, which is their number + 1, in the order `sql` gives. */
+static dc_status collect_rowids(void *context, const dc_datum *rowid, const dc_datum *unused)
+{
+    int64_t **next = context;
+
+    (void)unused;
+    *(*next)++ = rowid->as.integer;
+    return DC_OK;
+}
+
+/* Whether the key of a page is that of its row. */
+static int is_key_of_row(const dc_key *key, int64_t rowid)
+{
+    char text_of[32];
+    const dc_datum expected = mixed_key((int)rowid - 1, text_of);
+
+    switch (expected.type) {
+    case DC_INTEGER:
+        return is_integer(expected.as.integer, key->datum) && key->raw == 1;
+    case DC_REAL:
+        return is_real(expected.as.real, key->datum) && key->raw == 1;
+    default:
+        return is_bytes(expected.type, expected.as.bytes.data, expected.as.bytes.size,
+                        key->datum) &&
+               key->raw == (rowid % 8 != 0);
+    }
+}
+
+static void fill_with_mixed_keys(void)
+{
+    const dc_columns columns = inline_value(integer(1));
+    int64_t rowid;
+
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    for (int i = 0; i < MIXED_COUNT; i++) {
+        char text_of[32];
+        const dc_key key = {.datum = mixed_key(i, text_of), .raw = (i + 1) % 8 != 0};
+
+        CHECK_INT(DC_OK, dc_store_insert(&db, &key, &columns, NOW, &rowid));
+        CHECK_INT(i + 1, rowid);
+    }
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+}
+
+/* Walk through all pages of an order and compare with what SQLite says. */
+static void check_walk(dc_order order, const char *sql)
+{
+    int64_t expected[MIXED_COUNT];
+    int64_t *next = expected;
+    int64_t low = 0;
+    int64_t high = INT64_MAX;
+    dc_key_page pages[2] = {{0}}; /* the bytes of the key before must outlive the reading */
+    const dc_key *previous = NULL;
+    int seen = 0;
+    int count = 0;
+
+    CHECK_INT(DC_OK, dc_db_query(&db, sql, collect_rowids, &next));
+    for (;;) {
+        dc_key_page *page = &pages[count++ % 2];
+
+        if (!CHECK_INT(DC_OK, dc_store_keys(&db, order, low, high, previous, page)) ||
+            page->count == 0) {
+            break;
+        }
+        for (size_t i = 0; i < page->count && CHECK(seen < MIXED_COUNT); i++) {
+            CHECK_INT(expected[seen], page->rowids[i]);
+            CHECK(is_key_of_row(&page->keys[i], page->rowids[i]));
+            seen++;
+        }
+        previous = &page->keys[page->count - 1];
+        if (order == DC_BY_ROWID) {
+            low = page->rowids[page->count - 1];
+        } else {
+            high = page->rowids[page->count - 1];
+        }
+    }
+    CHECK_INT(MIXED_COUNT, seen);
+    CHECK_INT(4, count); /* two full pages, the rest, and the empty one */
+    dc_key_page_clear(&pages[0]);
+    dc_key_page_clear(&pages[1]);
+}
+
+static void keys_come_in_pages_in_every_order(void)
+{
+    open_store();
+    fill_with_mixed_keys();
+    check_walk(DC_BY_ROWID, "SELECT rowid FROM Cache ORDER BY rowid");
+    check_walk(DC_BY_ROWID_DOWN, "SELECT rowid FROM Cache ORDER BY rowid DESC");
+    check_walk(DC_BY_KEY, "SELECT rowid FROM Cache ORDER BY key, raw");
+    check_walk(DC_BY_KEY_DOWN, "SELECT rowid FROM Cache ORDER BY key DESC, raw DESC");
+    close_store();
+}
+
+static void by_rowid_both_ends_are_left_out(void)
+{
+    dc_key_page page = {0};
+
+    open_store();
+    fill_with_mixed_keys();
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 14, NULL, &page));
+    CHECK_INT(3, page.count);
+    CHECK_INT(11, page.rowids[0]);
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID_DOWN, 10, 14, NULL, &page));
+    CHECK_INT(3, page.count);
+    CHECK_INT(13, page.rowids[0]);
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 11, NULL, &page));
+    CHECK_INT(0, page.count);
+    dc_key_page_clear(&page);
+    close_store();
+}
+
+/* A key deleted between two pages does not matter: what is behind it is asked for. */
+static void the_key_before_need_not_be_there(void)
+{
+    const dc_key before = raw_key(text("m"));
+    dc_key_page page = {0};
+
+    open_store();
+    set(text("a"), inline_value(integer(1)));
+    set(text("z"), inline_value(integer(1)));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &before, &page));
+    CHECK_INT(1, page.count);
+    CHECK(is_text("z", page.keys[0].datum));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &before, &page));
+    CHECK_INT(1, page.count);
+    CHECK(is_text("a", page.keys[0].datum));
+    dc_key_page_clear(&page);
+    close_store();
+}
+
+static void pickles_follow_the_same_bytes_kept_raw_in_order(void)
+{
+    const dc_key pickled = {.datum = bytes(DC_BLOB, "same", 4), .raw = 0};
+    const dc_key raw = {.datum = bytes(DC_BLOB, "same", 4), .raw = 1};
+    const dc_columns columns = inline_value(integer(1));
+    dc_key_page page = {0};
+    int64_t rowid;
+
+    open_store();
+    CHECK_INT(DC_OK, dc_store_insert(&db, &raw, &columns, NOW, &rowid));
+    CHECK_INT(DC_OK, dc_store_insert(&db, &pickled, &columns, NOW, &rowid));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, &page));
+    CHECK_INT(2, page.count);
+    CHECK_INT(0, page.keys[0].raw);
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &pickled, &page));
+    CHECK_INT(1, page.count);
+    CHECK_INT(1, page.keys[0].raw);
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &raw, &page));
+    CHECK_INT(1, page.count);
+    CHECK_INT(0, page.keys[0].raw);
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &raw, &page));
+    CHECK_INT(0, page.count);
+    dc_key_page_clear(&page);
+    close_store();
+}
+
+static void empty_and_large_keys_fit_a_page(void)
+{
+    static char large[50000];
+    dc_key_page page = {0};
+
+    memset(large, 'k', sizeof large);
+    open_store();
+    set(text(""), inline_value(integer(1)));
+    set(bytes(DC_BLOB, NULL, 0), inline_value(integer(1)));
+    set(bytes(DC_TEXT, large, sizeof large), inline_value(integer(1)));
+    set(bytes(DC_TEXT, "a\0b", 3), inline_value(integer(1)));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, &page));
+    if (CHECK_INT(4, page.count)) {
+        CHECK(is_text("", page.keys[0].datum));
+        CHECK(is_bytes(DC_BLOB, "", 0, page.keys[1].datum));
+        CHECK(is_bytes(DC_TEXT, large, sizeof large, page.keys[2].datum));
+        CHECK(is_bytes(DC_TEXT, "a\0b", 3, page.keys[3].datum));
+    }
+    dc_key_page_clear(&page);
+    CHECK_INT(0, page.count);
+    dc_key_page_clear(&page);
+    close_store();
+}
+
+static void the_largest_rowid_is_that_of_the_last_row(void)
+{
+    int64_t rowid = 0;
+
+    open_store();
+    CHECK_INT(DC_NOT_FOUND, dc_store_max_rowid(&db, &rowid));
+    set(integer(1), inline_value(integer(1)));
+    set(integer(2), inline_value(integer(1)));
+    CHECK_INT(DC_OK, dc_store_max_rowid(&db, &rowid));
+    CHECK_INT(2, rowid);
+    database_execute(&db, "UPDATE Cache SET rowid = 9223372036854775807 WHERE rowid = 1");
+    CHECK_INT(DC_OK, dc_store_max_rowid(&db, &rowid));
+    CHECK_INT(INT64_MAX, rowid);
+    close_store();
+}
+
+/* ---- Settings, statistics, sizes ------------------------------------------------------------ */
+
+static void settings_of_every_type_come_back(void)
+{
+    const dc_datum data[] = {integer(5), real(0.5), text("wal"), text(""), null_datum,
+                             bytes(DC_BLOB, "\0", 1)};
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    CHECK_INT(DC_NOT_FOUND, dc_store_setting(&db, "name", &row));
+    for (size_t i = 0; i < sizeof data / sizeof *data; i++) {
+        CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &data[i]));
+        CHECK_INT(DC_OK, dc_store_setting(&db, "name", &row));
+        CHECK_INT(data[i].type, row.columns.value.type);
+    }
+    CHECK(is_bytes(DC_BLOB, "\0", 1, row.columns.value));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void defaults_do_not_replace_and_updates_do_not_insert(void)
+{
+    const dc_datum one = integer(1);
+    const dc_datum two = integer(2);
+    int64_t value;
+
+    open_store();
+    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_UPDATE, "name", &one));
+    CHECK_INT(DC_NOT_FOUND, dc_store_setting_integer(&db, "name", &value));
+    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_DEFAULT, "name", &one));
+    CHECK_INT(1, setting("name"));
+    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_DEFAULT, "name", &two));
+    CHECK_INT(1, setting("name"));
+    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_UPDATE, "name", &two));
+    CHECK_INT(2, setting("name"));
+    close_store();
+}
+
+static void a_setting_that_is_no_integer_is_made_one(void)
+{
+    const dc_datum half = real(7.5);
+    const dc_datum word = text("7");
+
+    open_store();
+    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &half));
+    CHECK_INT(7, setting("name"));
+    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &word));
+    CHECK_INT(0, setting("name"));
+    close_store();
+}
+
+static void lookups_are_counted(void)
+{
+    open_store();
+    for (int i = 0; i < 5; i++) {
+        CHECK_INT(DC_OK, dc_store_count_lookup(&db, i < 2));
+    }
+    CHECK_INT(2, setting("hits"));
+    CHECK_INT(3, setting("misses"));
+    close_store();
+}
+
+static void an_access_is_noted_as_the_policy_needs(void)
+{
+    open_store();
+    set(integer(1), inline_value(integer(1)));
+    set(integer(2), inline_value(integer(1)));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_NONE, 1, 5000.0));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_STORED, 1, 5000.0));
+    CHECK_INT(2, database_integer(&db, "SELECT count(*) FROM Cache WHERE access_time = 1000 AND"
+                                       " access_count = 0"));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_USED, 1, 5000.0));
+    CHECK_INT(1, database_integer(&db, "SELECT rowid FROM Cache WHERE access_time = 5000"));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_FREQUENTLY_USED, 2, 5000.0));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_FREQUENTLY_USED, 2, 5000.0));
+    CHECK_INT(2, database_integer(&db, "SELECT rowid FROM Cache WHERE access_count = 2"));
+    CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE access_time = 5000"));
+    close_store();
+}
+
+static void the_volume_is_pages_and_files_with_or_without_free_pages(void)
+{
+    int64_t page_size;
+    int64_t all = 0;
+
+    open_store();
+    page_size = database_integer(&db, "PRAGMA page_size");
+    CHECK_INT(page_size * database_integer(&db, "PRAGMA page_count"),
+              volume_without_free_pages());
+    fill(50);
+    set(text("file"), file_value("f", 12345));
+    all = page_size * database_integer(&db, "PRAGMA page_count") + 12345;
+    CHECK_INT(all, volume_without_free_pages());
+    database_execute(&db, "DELETE FROM Cache WHERE filename IS NULL");
+    CHECK_INT(all - page_size * database_integer(&db, "PRAGMA freelist_count"),
+              volume_without_free_pages());
+    CHECK(volume_without_free_pages() < all - 40 * page_size);
+    CHECK_INT(DC_OK, dc_store_volume(&db, 1, &page_size));
+    CHECK_INT(all, page_size);
+    close_store();
+}
+
+/* ---- Failures ------------------------------------------------------------------------------- */
+
+/* Every operation that allocates or takes several statements; DC_OK or why not. */
+static dc_status do_everything(void)
+{
+    static char block[3000];
+    const dc_datum tag = bytes(DC_BLOB, block, 600);
+    const dc_rules tight = {DC_POLICY_LEAST_RECENTLY_STORED, 3000, 2, NULL};
+    const dc_key file_key = raw_key(text("file"));
+    const dc_key key = raw_key(bytes(DC_BLOB, block, 2000));
+    const dc_columns value = tagged(inline_value(bytes(DC_BLOB, block, 3000)), tag);
+    const dc_columns number = inline_value(integer(1));
+    const dc_columns expire = expiring((dc_columns){0}, 9000.0);
+    const dc_datum one = integer(1);
+    const dc_queue queue = prefixed("queue", 5);
+    dc_sweep sweep = {DC_SQL_VICTIM_ANY, 1, INT64_MIN, {.type = DC_NULL}, -1};
+    dc_key_page page = {0};
+    int64_t count = 0;
+    int done;
+    dc_row row;
+    dc_status status = DC_OK;
+
+    dc_row_init(&row);
+#define DO(call)                                                                                   \
+    if (status == DC_OK) {                                                                         \
+        status = (call);                                                                           \
+    }
+    DO(dc_store_set(&db, &key, &value, NOW, 0, &roomy, &removed, &written))
+    DO(dc_store_get(&db, &key, DC_DETAIL_NONE, &row))
+    DO(dc_store_get(&db, &key, DC_DETAIL_ALL, &row))
+    DO(dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, &page))
+    DO(dc_store_touch(&db, &key, &expire, NOW))
+    DO(dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "large", &value.value))
+    DO(dc_store_setting(&db, "large", &row))
+    DO(dc_store_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(dc_store_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(dc_store_push(&db, &integers, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(dc_store_queue_end(&db, &queue, DC_FRONT, &row))
+    DO(dc_store_increment(&db, &row.key, &one, NULL, NOW, &roomy, &removed, &sum, &created))
+    DO(dc_store_set(&db, &file_key, &number, NOW, 0, &roomy, &removed, &written))
+    DO(dc_store_set(&db, &key, &number, NOW + 1, 0, &tight, &removed, &written))
+    DO(dc_store_end(&db, 1, &row))
+    DO(dc_store_max_rowid(&db, &count))
+    DO(dc_store_count_lookup(&db, 1))
+    DO(dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done))
+#undef DO
+    dc_key_page_clear(&page);
+    dc_row_clear(&row);
+    return status;
+}
+
+/* Rows whose file names are too long for a row's own memory, so that reading them allocates. */
+static void fill_with_files(void)
+{
+    char name[1000];
+
+    memset(name, 'n', sizeof name);
+    name[sizeof name - 1] = '\0';
+    set(text("file"), file_value(name, 10));
+    set(text("another"), file_value(name, 10));
+}
+
+/* A transaction in which something failed can be rolled back, and then all is as it was. */
+static void check_rolled_back(void)
+{
+    dc_db_rollback(&db);
+    dc_namelist_clear(&removed);
+    CHECK(!dc_db_in_transaction(&db));
+    CHECK_INT(2, row_count());
+    CHECK_INT(20, setting("size"));
+    CHECK_INT(0, setting("hits"));
+}
+
+static void without_memory_nothing_is_lost(void)
+{
+    dc_status status = DC_NO_MEMORY;
+    int failures = 0;
+
+    open_store();
+    fill_with_files();
+    for (int countdown = 1; status != DC_OK && countdown < 1000; countdown++) {
+        CHECK_INT(DC_OK, dc_db_begin(&db));
+        allocation_countdown = countdown;
+        status = do_everything();
+        allocation_countdown = 0;
+        if (status != DC_OK) {
+            failures++;
+            CHECK_INT(DC_NO_MEMORY, status);
+            CHECK_TEXT("out of memory", db.error.message);
+        }
+        check_rolled_back();
+    }
+    CHECK_INT(DC_OK, status);
+    CHECK(failures > 10);
+    close_store();
+}
+
+static void when_sqlite_fails_nothing_is_lost(void)
+{
+    dc_status status = DC_SQLITE;
+    int failures = 0;
+
+    open_store();
+    fill_with_files();
+    for (int countdown = 1; status != DC_OK && countdown < 1000; countdown++) {
+        CHECK_INT(DC_OK, dc_db_begin(&db));
+        database_watch_steps(countdown);
+        status = do_everything();
+        database_unwatch_steps();
+        if (status != DC_OK) {
+            failures++;
+            CHECK_INT(DC_SQLITE, status);
+            CHECK_INT(DATABASE_IO_ERROR, db.error.sqlite_code);
+        }
+        check_rolled_back();
+    }
+    CHECK_INT(DC_OK, status);
+    CHECK(failures > 50);
+    close_store();
+}
+
+/* A name is noted before its row goes, and the row stays if it cannot be noted. */
+static void a_row_whose_file_cannot_be_noted_stays(void)
+{
+    open_store();
+    set(text("k"), file_value("name", 10));
+    dc_namelist_clear(&removed);
+    allocation_countdown = 1;
+    CHECK_INT(DC_NO_MEMORY, dc_store_delete(&db, 1, "name", &removed));
+    allocation_countdown = 1;
+    CHECK_INT(DC_NO_MEMORY, set_by(&roomy, text("k"), inline_value(integer(1)), NOW));
+    allocation_countdown = 0;
+    CHECK(!written);
+    CHECK_INT(0, removed.count);
+    CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE filename = 'name'"));
+    close_store();
+}
+
+static void a_lock_held_by_another_is_busy(void)
+{
+    dc_db other;
+
+    open_store();
+    database_connect(&other);
+    CHECK_INT(DC_OK, dc_db_begin(&other));
+    CHECK_INT(DC_BUSY, set_by(&roomy, text("k"), inline_value(integer(1)), NOW));
+    CHECK(!written);
+    dc_db_rollback(&other);
+    set(text("k"), inline_value(integer(1)));
+    dc_db_detach(&other);
+    close_store();
+}
+
+int main(int argc, char **argv)
+{
+    static check_test tests[] = {
+        CHECK_TEST(a_row_is_alive_before_its_expire_time_and_expired_after),
+        CHECK_TEST(what_is_not_there_is_not_found),
+        CHECK_TEST(get_reads_as_many_details_as_asked_for),
+        CHECK_TEST(the_row_of_a_file_has_its_name_and_size),
+        CHECK_TEST(values_tags_and_keys_of_every_type_come_back),
+        CHECK_TEST(a_key_and_its_pickle_are_two),
+        CHECK_TEST(locate_tells_of_file_expiry_and_tag),
+        CHECK_TEST(setting_again_replaces_every_column),
+        CHECK_TEST(every_change_of_tag_and_expiry_is_written),
+        CHECK_TEST(insert_and_update_are_a_sets_steps),
+        CHECK_TEST(adding_needs_an_absent_or_expired_key),
+        CHECK_TEST(what_exceeds_the_limit_is_told_by_size_of_value_or_file),
+        CHECK_TEST(an_item_too_large_is_not_kept_nor_its_predecessor),
+        CHECK_TEST(an_item_too_large_does_not_push_out_one_alive_when_adding),
+        CHECK_TEST(hooks_take_the_place_of_steps),
+        CHECK_TEST(a_hook_that_fails_ends_the_write),
+        CHECK_TEST(touching_gives_a_living_row_another_expire_time),
+        CHECK_TEST(what_is_absent_or_not_alive_cannot_be_touched),
+        CHECK_TEST(sums_of_integers_stay_in_64_bits),
+        CHECK_TEST(a_real_makes_the_sum_real),
+        CHECK_TEST(only_numbers_have_sums),
+        CHECK_TEST(incrementing_changes_value_and_store_time_alone),
+        CHECK_TEST(incrementing_counts_as_an_access),
+        CHECK_TEST(a_sum_that_does_not_fit_changes_nothing),
+        CHECK_TEST(what_is_no_number_cannot_be_incremented),
+        CHECK_TEST(an_absent_or_expired_value_begins_with_the_initial_one),
+        CHECK_TEST(deleting_notes_the_file),
+        CHECK_TEST(a_row_is_the_same_until_it_is_written),
+        CHECK_TEST(an_empty_queue_has_no_ends),
+        CHECK_TEST(a_queue_of_integers_grows_at_both_sides),
+        CHECK_TEST(a_queue_with_a_prefix_grows_at_both_sides),
+        CHECK_TEST(users_own_integers_are_no_part_of_the_queue),
+        CHECK_TEST(users_own_texts_are_no_part_of_the_queue),
+        CHECK_TEST(a_users_key_of_the_queues_form_is_part_of_it),
+        CHECK_TEST(queues_of_any_prefix_are_apart),
+        CHECK_TEST(an_end_comes_with_all_that_its_row_holds),
+        CHECK_TEST(an_item_too_large_is_not_pushed),
+        CHECK_TEST(the_first_and_the_last_are_by_insertion),
+        CHECK_TEST(the_expired_go_first_and_whatever_the_volume),
+        CHECK_TEST(the_limit_of_rows_is_honoured),
+        CHECK_TEST(culling_stops_below_the_limit_of_size),
+        CHECK_TEST(each_policy_has_its_own_order),
+        CHECK_TEST(the_row_to_keep_is_kept_by_every_policy),
+        CHECK_TEST(a_write_culls_up_to_its_limit_and_never_itself),
+        CHECK_TEST(with_a_cull_limit_of_zero_writes_never_cull),
+        CHECK_TEST(a_forecast_spares_the_next_write_the_questions),
+        CHECK_TEST(a_forecast_outlives_the_commits_of_its_handle),
+        CHECK_TEST(another_connections_write_voids_the_forecast),
+        CHECK_TEST(a_rollback_voids_the_forecast),
+        CHECK_TEST(another_limit_of_size_voids_the_forecast),
+        CHECK_TEST(with_the_connection_in_a_users_hands_nothing_is_forecast),
+        CHECK_TEST(the_earliest_expiry_ends_the_forecast),
+        CHECK_TEST(a_limit_once_reached_is_not_forecast_away),
+        CHECK_TEST(whatever_is_written_the_volume_keeps_to_the_limit),
+        CHECK_TEST(all_rows_are_swept_in_portions),
+        CHECK_TEST(with_time_enough_one_portion_will_do),
+        CHECK_TEST(rows_behind_a_sweep_in_ascending_order_stay),
+        CHECK_TEST(a_tag_is_swept_and_no_other),
+        CHECK_TEST(the_expired_are_swept_however_many_share_a_moment),
+        CHECK_TEST(a_volume_is_swept_down_to_and_no_further),
+        CHECK_TEST(keys_come_in_pages_in_every_order),
+        CHECK_TEST(by_rowid_both_ends_are_left_out),
+        CHECK_TEST(the_key_before_need_not_be_there),
+        CHECK_TEST(pickles_follow_the_same_bytes_kept_raw_in_order),
+        CHECK_TEST(empty_and_large_keys_fit_a_page),
+        CHECK_TEST(the_largest_rowid_is_that_of_the_last_row),
+        CHECK_TEST(settings_of_every_type_come_back),
+        CHECK_TEST(defaults_do_not_replace_and_updates_do_not_insert),
+        CHECK_TEST(a_setting_that_is_no_integer_is_made_one),
+        CHECK_TEST(lookups_are_counted),
+        CHECK_TEST(an_access_is_noted_as_the_policy_needs),
+        CHECK_TEST(the_volume_is_pages_and_files_with_or_without_free_pages),
+        CHECK_TEST(without_memory_nothing_is_lost),
+        CHECK_TEST(when_sqlite_fails_nothing_is_lost),
+        CHECK_TEST(a_row_whose_file_cannot_be_noted_stays),
+        CHECK_TEST(a_lock_held_by_another_is_busy),
+    };
+
+    return database_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
