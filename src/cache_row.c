@@ -191,6 +191,5 @@ int parse_queue(PyObject *prefix, dc_queue *queue)
         return -1;
     }
     queue->prefix_size = (size_t)size;
-    queue->prefix_length = (size_t)PyUnicode_GET_LENGTH(prefix);
     return 0;
 }

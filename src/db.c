@@ -312,8 +312,9 @@ static int format_pragma_value(char text[DC_PRAGMA_VALUE_SIZE], const dc_datum *
     case DC_INTEGER:
         return snprintf(text, DC_PRAGMA_VALUE_SIZE, "%lld", (long long)value->as.integer) > 0;
     case DC_REAL:
-        return isfinite(value->as.real) &&
-               snprintf(text, DC_PRAGMA_VALUE_SIZE, "%.17g", value->as.real) > 0;
+        /* Whole numbers only: a locale may put a comma for the decimal point. */
+        return fabs(value->as.real) < 1e15 && value->as.real == floor(value->as.real) &&
+               snprintf(text, DC_PRAGMA_VALUE_SIZE, "%.0f", value->as.real) > 0;
     case DC_TEXT:
         return value->as.bytes.size < DC_PRAGMA_VALUE_SIZE &&
                is_word(value->as.bytes.data, value->as.bytes.size, 1) &&

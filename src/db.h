@@ -71,7 +71,7 @@ unsigned int dc_db_data_version(dc_db *db);
 /* How long SQLite itself waits for a lock; 0 unless a user works on the Connection directly. */
 void dc_db_busy_timeout(dc_db *db, double seconds);
 
-/* Run statements that are not kept prepared and return no rows. */
+/* Run one statement that is not kept prepared, to its end. */
 dc_status dc_db_execute(dc_db *db, const char *sql);
 
 /* Called with each row of dc_db_query: two columns at most (the second DC_NULL if there is but one),
@@ -81,7 +81,7 @@ typedef dc_status (*dc_db_row_callback)(void *context, const dc_datum *first,
 dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, void *context);
 
 /* Set a pragma, unless it has the value already. `name` must be letters and underscores, a text
- * value letters, digits and underscores: they cannot be bound. DC_TYPE if not. */
+ * value letters, digits and underscores, a real one whole: they cannot be bound. DC_TYPE if not. */
 dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
 
 /* Find out about the file what decides how fast a handle works: *is_wal, *synchronous (SQLite's level)

@@ -49,29 +49,38 @@ const char *dc_row_keep(dc_row *row, const char *data, size_t size)
     return copy;
 }
 
+static size_t room_of(const dc_datum *datum)
+{
+    return datum->type == DC_TEXT || datum->type == DC_BLOB ? datum->as.bytes.size + 1 : 0;
+}
+
 static void copy_datum(dc_row *copy, const dc_datum *from, dc_datum *to)
 {
     *to = *from;
-    if (from->type == DC_TEXT || from->type == DC_BLOB) {
+    if (room_of(from) > 0) {
         to->as.bytes.data = dc_row_keep(copy, from->as.bytes.data, from->as.bytes.size);
     }
 }
 
 int dc_row_copy(dc_row *copy, const dc_row *row)
 {
-    if (!dc_row_reserve(copy, row->used)) {
+    const dc_columns *columns = &row->columns;
+    size_t name_size = columns->filename != NULL ? strlen(columns->filename) : 0;
+
+    /* Not row->used: a row's bytes need not all lie in its own memory. */
+    if (!dc_row_reserve(copy, room_of(&row->key.datum) + room_of(&columns->tag) +
+                                  room_of(&columns->value) + name_size + 1)) {
         return 0;
     }
     copy->rowid = row->rowid;
     copy->store_time = row->store_time;
     copy->key.raw = row->key.raw;
-    copy->columns = row->columns;
+    copy->columns = *columns;
     copy_datum(copy, &row->key.datum, &copy->key.datum);
-    copy_datum(copy, &row->columns.tag, &copy->columns.tag);
-    copy_datum(copy, &row->columns.value, &copy->columns.value);
-    if (row->columns.filename != NULL) {
-        copy->columns.filename =
-            dc_row_keep(copy, row->columns.filename, strlen(row->columns.filename));
+    copy_datum(copy, &columns->tag, &copy->columns.tag);
+    copy_datum(copy, &columns->value, &copy->columns.value);
+    if (columns->filename != NULL) {
+        copy->columns.filename = dc_row_keep(copy, columns->filename, name_size);
     }
     return 1;
 }
@@ -94,6 +103,12 @@ int dc_namelist_add(dc_namelist *list, const char *name)
     list->used += size;
     list->count++;
     return 1;
+}
+
+void dc_namelist_rewind(dc_namelist *list, size_t used, size_t count)
+{
+    list->used = used;
+    list->count = count;
 }
 
 const char *dc_namelist_next(const dc_namelist *list, const char *name)

@@ -89,6 +89,8 @@ typedef struct dc_namelist {
 
 /* Append a copy of the name; 0 if there is no memory, and then the list is as it was. */
 int dc_namelist_add(dc_namelist *list, const char *name);
+/* Forget what was appended since the list had this much. */
+void dc_namelist_rewind(dc_namelist *list, size_t used, size_t count);
 /* The name after `name` (the first for NULL), or NULL. */
 const char *dc_namelist_next(const dc_namelist *list, const char *name);
 void dc_namelist_clear(dc_namelist *list);

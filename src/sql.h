@@ -12,12 +12,14 @@
 #define DC_ROW_COLUMNS "rowid, store_time, expire_time, tag, size, mode, filename, value"
 
 /* The keys that push() makes, and no others (FORMAT.md, "Queues"): ?1 and ?2 bound the range; for
- * text ?3 is the length of prefix + '-' + 15 digits. */
+ * text ?3 is the size in bytes of prefix + '-' + 15 digits. (As text, SQLite's length() and substr()
+ * would stop at a NUL.) */
 #define DC_QUEUE_OF_INTEGERS                                                                       \
     " FROM Cache WHERE ?1 < key AND key < ?2 AND raw = 1 AND typeof(key) = 'integer' "
 #define DC_QUEUE_OF_TEXT                                                                           \
     " FROM Cache WHERE ?1 < key AND key < ?2 AND raw = 1 AND typeof(key) = 'text'"                 \
-    " AND length(key) = ?3 AND substr(key, -15) NOT GLOB '*[^0-9]*' "
+    " AND length(CAST(key AS BLOB)) = ?3"                                                          \
+    " AND CAST(substr(CAST(key AS BLOB), -15) AS TEXT) NOT GLOB '*[^0-9]*' "
 
 /* clang-format off */
 #define DC_SQL_STATEMENTS(X)                                                                       \

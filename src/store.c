@@ -273,15 +273,21 @@ static int forecast_holds(dc_db *db, const dc_rules *rules)
  * four indexes. */
 #define PAGES_PER_WRITE 20
 
+/* Every statement that can make the database grow draws what it can grow by. */
+static void forecast_draw(dc_db *db, int64_t bytes)
+{
+    db->forecast.slack -= bytes + PAGES_PER_WRITE * db->page_size;
+}
+
 static void forecast_write(dc_db *db, const dc_key *key, const dc_columns *columns)
 {
     dc_forecast *forecast = &db->forecast;
+    size_t size = datum_room(&columns->value) + datum_room(&columns->tag);
 
-    forecast->slack -= columns->size + (int64_t)datum_room(&columns->value) +
-                       (int64_t)datum_room(&columns->tag) + PAGES_PER_WRITE * db->page_size;
     if (key != NULL) {
-        forecast->slack -= 2 * (int64_t)datum_room(&key->datum);
+        size += 2 * datum_room(&key->datum); /* in the table and in its index */
     }
+    forecast_draw(db, columns->size + (int64_t)size);
     if (columns->has_expire_time && columns->expire_time < forecast->earliest_expiry) {
         forecast->earliest_expiry = columns->expire_time;
     }
@@ -429,6 +435,8 @@ static dc_status note_removed(dc_db *db, const char *filename, dc_namelist *remo
 
 dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_namelist *removed)
 {
+    size_t used = removed->used;
+    size_t count = removed->count;
     dc_query query;
     dc_status status = note_removed(db, filename, removed);
 
@@ -436,6 +444,9 @@ dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_nam
         dc_query_start(&query, db, DC_SQL_DELETE);
         dc_query_bind_integer(&query, rowid);
         status = dc_query_run(&query);
+    }
+    if (status != DC_OK) {
+        dc_namelist_rewind(removed, used, count); /* the row is still there, and needs its file */
     }
     return status;
 }
@@ -452,6 +463,8 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
                        int only_if_absent, const dc_rules *rules, dc_namelist *removed,
                        int *written)
 {
+    size_t used = removed->used;
+    size_t noted = removed->count;
     dc_row old;
     int64_t rowid = 0;
     dc_status status;
@@ -478,6 +491,9 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
         status = note_removed(db, old.columns.filename, removed);
         if (status == DC_OK) {
             status = update_step(db, &old, columns, now, rules);
+        }
+        if (status != DC_OK) {
+            dc_namelist_rewind(removed, used, noted);
         }
     }
     if (status == DC_OK) {
@@ -554,6 +570,7 @@ dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, doubl
     if (sql == DC_SQL_UPDATE_ACCESS_TIME) {
         dc_query_bind_real(&query, now);
     }
+    forecast_draw(db, sizeof now);
     return dc_query_run(&query);
 }
 
@@ -587,6 +604,7 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
         dc_query_bind_integer(&query, row.rowid);
         dc_query_bind_real(&query, now);
         dc_query_bind(&query, sum);
+        forecast_draw(db, sizeof sum->as);
         status = dc_query_run(&query);
     }
     if (status == DC_OK) {
@@ -641,7 +659,7 @@ dc_status dc_store_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_
     dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_TEXT_FRONT : DC_SQL_TEXT_BACK);
     dc_query_bind(&query, &low_text);
     dc_query_bind(&query, &high_text);
-    dc_query_bind_integer(&query, (int64_t)queue->prefix_length + 1 + QUEUE_DIGITS);
+    dc_query_bind_integer(&query, (int64_t)queue->prefix_size + 1 + QUEUE_DIGITS);
     status = read_one_row(&query, DC_DETAIL_ALL, 1, row);
     free(low);
     return status;
@@ -658,6 +676,9 @@ dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_r
                      ? last->as.integer
                      : strtoll(last->as.bytes.data + last->as.bytes.size - QUEUE_DIGITS, NULL, 10);
         number += side == DC_BACK ? 1 : -1;
+    }
+    if (number >= QUEUE_HIGHEST || number <= (queue->prefix == NULL ? QUEUE_LOWEST : 0)) {
+        return dc_error_set(error, DC_OVERFLOW, "no key is left at this side of the queue");
     }
     row->key.raw = 1;
     if (queue->prefix == NULL) {
@@ -716,7 +737,7 @@ static dc_status delete_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_da
 
     dc_query_start(&query, db, sql);
     dc_query_bind_integer(&query, rowid);
-    if (parameter->type != DC_NULL) {
+    if (sql == DC_SQL_VICTIM_TAGGED || sql == DC_SQL_VICTIM_EXPIRED) {
         dc_query_bind(&query, parameter);
     }
     status = dc_query_step(&query);
@@ -930,6 +951,17 @@ dc_status dc_store_setting(dc_db *db, const char *name, dc_row *row)
     return status;
 }
 
+/* A number that something else may have written, as far as 64 bits go. */
+static int64_t whole_number(const dc_datum *datum)
+{
+    if (datum->type == DC_REAL) {
+        return datum->as.real >= 9.2e18    ? INT64_MAX
+               : datum->as.real <= -9.2e18 ? INT64_MIN
+                                           : (int64_t)datum->as.real;
+    }
+    return datum->type == DC_INTEGER ? datum->as.integer : 0;
+}
+
 dc_status dc_store_setting_integer(dc_db *db, const char *name, int64_t *value)
 {
     dc_row row;
@@ -938,11 +970,7 @@ dc_status dc_store_setting_integer(dc_db *db, const char *name, int64_t *value)
     dc_row_init(&row);
     status = dc_store_setting(db, name, &row);
     if (status == DC_OK) {
-        const dc_datum *datum = &row.columns.value;
-
-        *value = datum->type == DC_INTEGER ? datum->as.integer
-                 : datum->type == DC_REAL  ? (int64_t)datum->as.real
-                                           : 0;
+        *value = whole_number(&row.columns.value);
     }
     dc_row_clear(&row);
     return status;
@@ -955,6 +983,7 @@ dc_status dc_store_set_setting(dc_db *db, dc_sql sql, const char *name, const dc
     dc_query_start(&query, db, sql);
     dc_query_bind_text(&query, name);
     dc_query_bind(&query, value);
+    forecast_draw(db, (int64_t)(strlen(name) + datum_room(value)));
     return dc_query_run(&query);
 }
 

@@ -4,7 +4,7 @@
  * one), and never waits. Writes take the same shape as the original's, so that both can work on one
  * directory at the same time. Nothing here touches value files: names of files that are no longer
  * referred to are appended to `removed`, and the caller removes them once the outermost transaction
- * has been committed. A name is appended before its row goes, so running out of memory loses nothing.
+ * has been committed. A function that fails appends nothing for the row that it failed on.
  *
  * Expiry: a row with an expire_time is alive while expire_time > now, and has expired once
  * expire_time < now. For the moment between, each operation sides as the original's does.
@@ -38,8 +38,7 @@ typedef enum dc_side { DC_FRONT = 0, DC_BACK } dc_side;
 /* A queue: the keys that push() makes under one prefix. */
 typedef struct dc_queue {
     const char *prefix; /* UTF-8, or NULL for the queue of integer keys */
-    size_t prefix_size;
-    size_t prefix_length; /* characters */
+    size_t prefix_size; /* bytes */
 } dc_queue;
 
 int dc_columns_alive(const dc_columns *columns, double now);
@@ -106,7 +105,8 @@ dc_status dc_store_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_
 dc_status dc_store_push(dc_db *db, const dc_queue *queue, dc_side side, const dc_columns *columns,
                         double now, const dc_rules *rules, dc_namelist *removed, dc_row *row,
                         int *written);
-/* The key before or behind the one in `row` (as dc_store_queue_end left it), or a queue's first. */
+/* The key before or behind the one in `row` (as dc_store_queue_end left it), or a queue's first.
+ * DC_OVERFLOW if that side of the range is used up. */
 dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
                             dc_error *error);
 /* Fill the row, key included, that was inserted first (or last); DC_NOT_FOUND. */
@@ -124,7 +124,7 @@ typedef struct dc_sweep {
     dc_sql victim;      /* one of DC_SQL_VICTIM_*, its ?1 a rowid */
     int ascending;      /* ?1 is the last rowid deleted, rather than a constant */
     int64_t after;      /* rowid */
-    dc_datum parameter; /* ?2, or DC_NULL */
+    dc_datum parameter; /* ?2 of VICTIM_TAGGED and VICTIM_EXPIRED */
     int64_t stop_volume; /* stop when the volume is at most this; negative: never */
 } dc_sweep;
 

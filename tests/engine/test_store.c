@@ -487,8 +487,8 @@ struct hook_calls {
     dc_status result;
 };
 
-static dc_status hook_insert(void *context, const dc_key *key, const dc_columns *columns, double now,
-                             int64_t *rowid)
+static dc_status hook_insert(void *context, const dc_key *key, const dc_columns *columns,
+                             double now, int64_t *rowid)
 {
     struct hook_calls *calls = context;
 
@@ -836,9 +836,9 @@ static void a_row_is_the_same_until_it_is_written(void)
 
 static const dc_queue integers = {.prefix = NULL};
 
-static dc_queue prefixed(const char *prefix, size_t length)
+static dc_queue prefixed(const char *prefix)
 {
-    return (dc_queue){prefix, strlen(prefix), length};
+    return (dc_queue){prefix, strlen(prefix)};
 }
 
 /* Push an integer; the key is in `row`. */
@@ -861,7 +861,7 @@ static int end_is(const dc_queue *queue, dc_side side, int64_t expected, dc_row 
 
 static void an_empty_queue_has_no_ends(void)
 {
-    const dc_queue queue = prefixed("a", 1);
+    const dc_queue queue = prefixed("a");
     dc_row row;
 
     open_store();
@@ -899,7 +899,7 @@ static void a_queue_of_integers_grows_at_both_sides(void)
 
 static void a_queue_with_a_prefix_grows_at_both_sides(void)
 {
-    const dc_queue queue = prefixed("a", 1);
+    const dc_queue queue = prefixed("a");
     dc_row row;
 
     open_store();
@@ -950,8 +950,8 @@ static void users_own_texts_are_no_part_of_the_queue(void)
         "a", "a-", "a-5x", "a-5", "a-50000000000000", "a-5000000000000000", "a-50000000000000x",
         "a-5000-000000000", "a- 00000000000000", "a-000000000000000", "a-999999999999999",
         "a-5-500000000000000", "a--00000000000001", "b-500000000000000", "A-500000000000000",
-        "a-\xc3\xa9" "00000000000000"};
-    const dc_queue queue = prefixed("a", 1);
+        "a-\xc3\xa9_0000000000000"};
+    const dc_queue queue = prefixed("a");
     dc_row row;
 
     open_store();
@@ -972,7 +972,7 @@ static void users_own_texts_are_no_part_of_the_queue(void)
 
 static void a_users_key_of_the_queues_form_is_part_of_it(void)
 {
-    const dc_queue queue = prefixed("a", 1);
+    const dc_queue queue = prefixed("a");
     dc_row row;
 
     open_store();
@@ -1000,12 +1000,12 @@ static void queues_of_any_prefix_are_apart(void)
 
     memset(longest, 'p', sizeof longest);
     longest[sizeof longest - 1] = '\0';
-    queues[COUNT] = prefixed(longest, sizeof longest - 1);
+    queues[COUNT] = prefixed(longest);
     open_store();
     dc_row_init(&row);
     for (int64_t i = 0; i <= COUNT; i++) {
         if (i < COUNT) {
-            queues[i] = prefixed(cases[i].prefix, cases[i].length);
+            queues[i] = prefixed(cases[i].prefix);
         }
         push(&queues[i], DC_BACK, 10 * i, &row);
         push(&queues[i], DC_BACK, 10 * i + 1, &row);
@@ -1021,7 +1021,7 @@ static void queues_of_any_prefix_are_apart(void)
 
 static void an_end_comes_with_all_that_its_row_holds(void)
 {
-    const dc_queue queue = prefixed("q", 1);
+    const dc_queue queue = prefixed("q");
     const dc_columns columns = tagged(expiring(file_value("f", 10), NOW - 1), text("t"));
     dc_row row;
 
@@ -1412,6 +1412,27 @@ static dc_columns random_columns(double now)
     return columns;
 }
 
+static dc_status keep_real(void *context, const dc_datum *value, const dc_datum *unused)
+{
+    (void)unused;
+    *(double *)context = value->type == DC_REAL ? value->as.real : HUGE_VAL;
+    return DC_OK;
+}
+
+/* The forecast may take the room to be less than it is and the expiry to be earlier, never the
+ * other way round. */
+static int forecast_is_cautious(int64_t volume)
+{
+    const dc_forecast *forecast = &db.forecast;
+    double earliest = 0.0;
+
+    if (!forecast->known || forecast->version != dc_db_data_version(&db)) {
+        return 1;
+    }
+    CHECK_INT(DC_OK, dc_db_query(&db, "SELECT min(expire_time) FROM Cache", keep_real, &earliest));
+    return forecast->slack <= RANDOM_LIMIT - volume && forecast->earliest_expiry <= earliest;
+}
+
 static void write_at_random(dc_policy policy)
 {
     const dc_rules rules = {policy, RANDOM_LIMIT, 1000, NULL};
@@ -1443,6 +1464,7 @@ static void write_at_random(dc_policy policy)
             CHECK(written);
         }
         volume = volume_without_free_pages();
+        CHECK(forecast_is_cautious(volume));
         if (policy != DC_POLICY_NONE && !CHECK(volume < RANDOM_LIMIT + LARGEST_ITEM)) {
             printf("# %s: volume %lld at %d\n", dc_policies[policy].name, (long long)volume, i);
             break;
@@ -1468,6 +1490,9 @@ static void whatever_is_written_the_volume_keeps_to_the_limit(void)
     for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
         check_remove_directory();
         open_store();
+        database_execute(&db, DC_TAG_INDEX_CREATE);
+        database_execute(&db, "PRAGMA auto_vacuum = full"); /* as caches have it by default */
+        database_execute(&db, "VACUUM");
         write_at_random((dc_policy)policy);
         close_store();
     }
@@ -1947,7 +1972,7 @@ static dc_status do_everything(void)
     const dc_columns number = inline_value(integer(1));
     const dc_columns expire = expiring((dc_columns){0}, 9000.0);
     const dc_datum one = integer(1);
-    const dc_queue queue = prefixed("queue", 5);
+    const dc_queue queue = prefixed("queue");
     dc_sweep sweep = {DC_SQL_VICTIM_ANY, 1, INT64_MIN, {.type = DC_NULL}, -1};
     dc_key_page page = {0};
     int64_t count = 0;
@@ -2086,6 +2111,148 @@ static void a_lock_held_by_another_is_busy(void)
     close_store();
 }
 
+/* ---- What once went wrong -------------------------------------------------------------------- */
+
+static void a_failed_update_does_not_note_the_file_still_referred_to(void)
+{
+    open_store();
+    set(text("k"), file_value("name", 10));
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    database_watch_steps(2); /* the first one locates the row, the second updates it */
+    CHECK_INT(DC_SQLITE, set_by(&roomy, text("k"), inline_value(integer(1)), NOW));
+    database_unwatch_steps();
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE filename = 'name'"));
+    CHECK_INT(0, removed.count);
+    close_store();
+}
+
+static void a_failed_delete_does_not_note_the_file_still_referred_to(void)
+{
+    open_store();
+    set(text("k"), file_value("name", 10));
+    database_watch_steps(1);
+    CHECK_INT(DC_SQLITE, dc_store_delete(&db, 1, "name", &removed));
+    database_unwatch_steps();
+    CHECK_INT(0, removed.count);
+    close_store();
+}
+
+static void a_prefix_may_contain_nul(void)
+{
+    const dc_queue queue = {"a\0b", 3};
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    push(&queue, DC_BACK, 1, &row);
+    push(&queue, DC_BACK, 2, &row);
+    CHECK_INT(DC_OK, dc_store_queue_end(&db, &queue, DC_BACK, &row));
+    CHECK(is_integer(2, row.columns.value));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void a_push_beyond_the_last_key_is_an_overflow(void)
+{
+    const dc_columns columns = inline_value(integer(2));
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    set(integer(999999999999998), inline_value(integer(1)));
+    CHECK_INT(DC_OVERFLOW, dc_store_push(&db, &integers, DC_BACK, &columns, NOW, &roomy, &removed,
+                                         &row, &written));
+    CHECK_INT(1, row_count());
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void the_forecast_draws_what_increments_add(void)
+{
+    const dc_datum big = integer(INT64_C(1) << 60);
+    const dc_key key = raw_key(integer(1));
+    dc_datum sum;
+    int64_t slack;
+    int created;
+
+    open_store();
+    set(integer(1), inline_value(integer(0)));
+    set(integer(2), inline_value(integer(0)));
+    slack = db.forecast.slack;
+    CHECK_INT(DC_OK, dc_store_increment(&db, &key, &big, NULL, NOW, &roomy, &removed, &sum, &created));
+    CHECK(db.forecast.slack < slack);
+    close_store();
+}
+
+static void a_sweep_without_a_tag_does_not_use_the_last_one(void)
+{
+    dc_sweep sweep = {DC_SQL_VICTIM_TAGGED, 1, INT64_MIN, {.type = DC_NULL}, -1};
+    int64_t count = 0;
+    int done;
+
+    open_store();
+    set(integer(1), tagged(inline_value(integer(1)), text("tag")));
+    sweep.parameter = text("other");
+    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 1.0, &removed, &count, &done));
+    sweep.parameter = null_datum;
+    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 1.0, &removed, &count, &done));
+    CHECK_INT(0, count);
+    close_store();
+}
+
+static void a_setting_beyond_64_bits_is_clamped(void)
+{
+    const dc_datum huge = real(1e300);
+
+    open_store();
+    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &huge));
+    CHECK_INT(INT64_MAX, setting("name"));
+    close_store();
+}
+
+static void a_located_row_can_be_copied(void)
+{
+    char name[481];
+    dc_row row, copy;
+    const dc_key key = raw_key(text("k"));
+
+    memset(name, 'n', 479);
+    name[479] = '\0';
+    open_store();
+    set(text("k"), tagged(file_value(name, 5), integer(1)));
+    dc_row_init(&row);
+    dc_row_init(&copy);
+    memset(&row.key, 0, sizeof row.key);
+    memset(&row.columns, 0, sizeof row.columns);
+    CHECK_INT(DC_OK, dc_store_locate(&db, &key, &row));
+    CHECK(dc_row_copy(&copy, &row));
+    CHECK_TEXT(name, copy.columns.filename);
+    dc_row_clear(&row);
+    dc_row_clear(&copy);
+    close_store();
+}
+
+static void a_pushed_row_can_be_copied(void)
+{
+    char prefix[600];
+    dc_row row, copy;
+    dc_queue queue;
+
+    memset(prefix, 'p', 599);
+    prefix[599] = '\0';
+    queue = prefixed(prefix);
+    open_store();
+    dc_row_init(&row);
+    dc_row_init(&copy);
+    memset(&row.columns, 0, sizeof row.columns);
+    push(&queue, DC_BACK, 1, &row);
+    CHECK(dc_row_copy(&copy, &row));
+    dc_row_clear(&row);
+    dc_row_clear(&copy);
+    close_store();
+}
+
 int main(int argc, char **argv)
 {
     static check_test tests[] = {
@@ -2165,6 +2332,15 @@ int main(int argc, char **argv)
         CHECK_TEST(when_sqlite_fails_nothing_is_lost),
         CHECK_TEST(a_row_whose_file_cannot_be_noted_stays),
         CHECK_TEST(a_lock_held_by_another_is_busy),
+        CHECK_TEST(a_failed_update_does_not_note_the_file_still_referred_to),
+        CHECK_TEST(a_failed_delete_does_not_note_the_file_still_referred_to),
+        CHECK_TEST(a_prefix_may_contain_nul),
+        CHECK_TEST(a_push_beyond_the_last_key_is_an_overflow),
+        CHECK_TEST(the_forecast_draws_what_increments_add),
+        CHECK_TEST(a_sweep_without_a_tag_does_not_use_the_last_one),
+        CHECK_TEST(a_setting_beyond_64_bits_is_clamped),
+        CHECK_TEST(a_located_row_can_be_copied),
+        CHECK_TEST(a_pushed_row_can_be_copied),
     };
 
     return database_main(argc, argv, tests, sizeof tests / sizeof *tests);
