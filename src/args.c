@@ -19,8 +19,7 @@ int args_parse(const args_table *table, PyObject *const *args, Py_ssize_t nargs,
 
     if (nargs > table->count) {
         PyErr_Format(PyExc_TypeError, "%s() takes at most %d argument%s (%zd given)",
-                     table->function, table->count, table->count == 1 ? "" : "s",
-                     nargs + keywords);
+                     table->function, table->count, table->count == 1 ? "" : "s", nargs + keywords);
         return -1;
     }
     for (int i = 0; i < table->count; i++) {

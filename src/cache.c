@@ -18,7 +18,8 @@
 static int require(PyObject *value, const char *name)
 {
     if (value == NULL) {
-        PyErr_Format(PyExc_AttributeError, "Cache has no attribute '%s': was __init__ called?", name);
+        PyErr_Format(PyExc_AttributeError, "Cache has no attribute '%s': was __init__ called?",
+                     name);
         return -1;
     }
     return 0;
@@ -571,7 +572,7 @@ static void checkpoint_if_due(Cache *self, int wal_pages)
 /* What `_local` keeps beside `con`: when the thread ends, the session goes back to the pool. */
 typedef struct Pin {
     PyObject_HEAD
-    PyObject *cache; /* weak reference */
+    PyObject *cache;      /* weak reference */
     unsigned long serial; /* of the session */
     unsigned long generation;
 } Pin;
@@ -660,9 +661,10 @@ PyObject *cache_connection(Cache *self)
     session_use(session);
     session->db.forecast.exposed = 1;
     if (session->connection == NULL) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "this cache has no sqlite3.Connection: Python's sqlite3 has been replaced by "
-                        "one with another copy of SQLite");
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "this cache has no sqlite3.Connection: Python's sqlite3 has been replaced by "
+            "one with another copy of SQLite");
     } else if (session->pinned || publish_connection(self, session) == 0) {
         session_pin(&self->pool, session);
         connection = Py_NewRef(session->connection);
@@ -788,9 +790,11 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
     return 0;
 }
 
+/* clang-format off */
 #define SETTING_ATTRIBUTE(name, setting, doc)                                                      \
     {name, (getter)Cache_get_setting, (setter)Cache_set_setting, PyDoc_STR(doc),                   \
      (void *)(intptr_t)(setting)}
+/* clang-format on */
 
 static PyGetSetDef Cache_getset[] = {
     {"_directory", (getter)Cache_get_directory, (setter)Cache_set_directory,
@@ -816,7 +820,8 @@ static PyGetSetDef Cache_getset[] = {
 
 /* --- the type --------------------------------------------------------------------------------- */
 
-static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                           PyObject *Py_UNUSED(kwargs))
 {
     Cache *self = (Cache *)type->tp_alloc(type, 0);
 

@@ -45,19 +45,19 @@ typedef struct Cache {
     PyObject_HEAD
     module_state *state;
     PyObject *weak_references;
-    PyObject *directory;                /* `_directory` and so on, as assigned; NULL if never */
+    PyObject *directory; /* `_directory` and so on, as assigned; NULL if never */
     PyObject *timeout;
     PyObject *local;
     PyObject *disk;
     PyObject *page_size;
-    PyObject *txn_id;                   /* assigned from outside; normally NULL */
-    PyObject *settings[SETTING_COUNT];  /* as assigned */
-    dc_rules rules;                     /* their C values; hooks is NULL */
+    PyObject *txn_id;                  /* assigned from outside; normally NULL */
+    PyObject *settings[SETTING_COUNT]; /* as assigned */
+    dc_rules rules;                    /* their C values; hooks is NULL */
     int statistics;
     hook_cache hooks;
     SessionPool pool;
     WriteTransaction transaction;
-    int checkpoint_at;                  /* pages in the log */
+    int checkpoint_at; /* pages in the log */
 } Cache;
 
 extern PyType_Spec cache_type_spec;

@@ -223,8 +223,7 @@ METHOD_DOC(cull_step,
 ":param cleanup: not used\n"
 ":param int limit: number of items to remove at most (None: cull_limit)\n");
 
-PyObject *Cache_cull_step(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                                 PyObject *kwnames)
+PyObject *Cache_cull_step(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"_cull", 3, 4, {"now", "sql", "cleanup", "limit"}};
     PyObject *values[4];

@@ -112,7 +112,8 @@ typedef struct get_options {
 } get_options;
 
 /* The whole of get(); a default of NULL makes an absent key a KeyError. */
-static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise, const get_options *options)
+static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
+                           const get_options *options)
 {
     disk_key put = {.owner = NULL};
     selection selection = {.kind = SELECT_KEY, .key = &put.key};
@@ -189,8 +190,8 @@ static PyObject *get_by_hook(Cache *self, PyObject *key, int read, int retry)
         return NULL;
     }
     positional = PyTuple_Pack(1, key);
-    keywords = Py_BuildValue("{s:O,s:O}", "default", state->enoval, "retry",
-                             retry ? Py_True : Py_False);
+    keywords =
+        Py_BuildValue("{s:O,s:O}", "default", state->enoval, "retry", retry ? Py_True : Py_False);
     if (positional != NULL && keywords != NULL &&
         (!read || PyDict_SetItem(keywords, state->name.read, Py_True) == 0)) {
         value = PyObject_Call(method, positional, keywords);

@@ -14,11 +14,11 @@ typedef struct KeyIterator {
     PyObject_HEAD
     Cache *cache; /* strong; NULL when exhausted */
     dc_order order;
-    int64_t low, high;  /* rowids between which the rest is */
+    int64_t low, high; /* rowids between which the rest is */
     int started;
-    int loading;        /* a page is being read, perhaps with the GIL released */
-    disk_key previous;  /* by key: the last one handed out */
-    size_t position;    /* in the page */
+    int loading;       /* a page is being read, perhaps with the GIL released */
+    disk_key previous; /* by key: the last one handed out */
+    size_t position;   /* in the page */
     dc_key_page page;
 } KeyIterator;
 
@@ -85,8 +85,8 @@ static int note_end(KeyIterator *self)
     if (self->previous.key.datum.type == DC_TEXT || self->previous.key.datum.type == DC_BLOB) {
         dc_datum *datum = &self->previous.key.datum;
 
-        self->previous.owner = PyBytes_FromStringAndSize(datum->as.bytes.data,
-                                                         (Py_ssize_t)datum->as.bytes.size);
+        self->previous.owner =
+            PyBytes_FromStringAndSize(datum->as.bytes.data, (Py_ssize_t)datum->as.bytes.size);
         if (self->previous.owner == NULL) {
             return -1;
         }

@@ -64,8 +64,7 @@ METHOD_DOC(transact,
 "    cache's timeout and retry is False, and RuntimeError if another asyncio task of this thread\n"
 "    has a transaction open\n");
 
-PyObject *Cache_transact(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames)
+PyObject *Cache_transact(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"transact", 0, 1, {"retry"}};
     PyObject *value;
@@ -95,7 +94,7 @@ METHOD_DOC(transact_step,
 ":param str filename: value file to be removed if the transaction does not come about\n");
 
 PyObject *Cache_transact_step(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                                     PyObject *kwnames)
+                              PyObject *kwnames)
 {
     static const args_table table = {"_transact", 0, 2, {"retry", "filename"}};
     PyObject *values[2];
@@ -116,8 +115,7 @@ METHOD_DOC(iterkeys,
 ":param bool reverse: from the last to the first\n"
 ":return: iterator; items that have expired are included\n");
 
-PyObject *Cache_iterkeys(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames)
+PyObject *Cache_iterkeys(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"iterkeys", 0, 1, {"reverse"}};
     PyObject *value;
@@ -146,7 +144,7 @@ static PyObject *Cache_enter(Cache *self, PyObject *Py_UNUSED(unused))
 }
 
 PyMethodDef cache_methods[] = {
-#define METHOD_ENTRY(python_name, name) \
+#define METHOD_ENTRY(python_name, name)                                                            \
     {#python_name, ARGS_METHOD(Cache_##name), Cache_##name##_doc},
     CACHE_METHODS(METHOD_ENTRY)
 #undef METHOD_ENTRY

@@ -15,15 +15,15 @@
 #include "cache.h"
 
 /* Methods with keywords: the name in Python, and NAME. */
+/* clang-format off */
 #define CACHE_METHODS(X)                                                                           \
-    X(get, get) X(read, read) X(set, set) \
-    X(add, add) X(touch, touch) X(incr, incr) \
-    X(decr, decr) X(delete, delete) X(pop, pop) \
-    X(push, push) X(pull, pull) X(peek, peek) \
-    X(peekitem, peekitem) X(clear, clear) X(evict, evict) \
-    X(expire, expire) X(cull, cull) X(iterkeys, iterkeys) \
-    X(transact, transact) X(_transact, transact_step) X(_row_insert, row_insert) \
-    X(_row_update, row_update) X(_cull, cull_step)
+    X(get, get) X(read, read)                                                                      \
+    X(set, set) X(add, add) X(push, push) X(touch, touch) X(incr, incr) X(decr, decr)              \
+    X(delete, delete) X(pop, pop) X(pull, pull) X(peek, peek) X(peekitem, peekitem)                \
+    X(clear, clear) X(evict, evict) X(expire, expire) X(cull, cull)                                \
+    X(iterkeys, iterkeys) X(transact, transact) X(_transact, transact_step)                        \
+    X(_row_insert, row_insert) X(_row_update, row_update) X(_cull, cull_step)
+/* clang-format on */
 
 #define DECLARE_METHOD(python_name, name)                                                          \
     PyObject *Cache_##name(Cache *self, PyObject *const *args, Py_ssize_t nargs,                   \
@@ -42,9 +42,9 @@ PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Cache_setting(Cache *self, PyObject *name);
 PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs);
-extern const char Cache_delitem_doc[], Cache_volume_doc[], Cache_close_doc[], Cache_connection_doc[],
-    Cache_inspect_doc[], Cache_apply_doc[], Cache_setting_doc[], Cache_update_setting_doc[],
-    Cache_set_pragma_doc[];
+extern const char Cache_delitem_doc[], Cache_volume_doc[], Cache_close_doc[],
+    Cache_connection_doc[], Cache_inspect_doc[], Cache_apply_doc[], Cache_setting_doc[],
+    Cache_update_setting_doc[], Cache_set_pragma_doc[];
 
 #define METHOD_DOC(name, text) const char Cache_##name##_doc[] = PyDoc_STR(text)
 

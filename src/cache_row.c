@@ -95,8 +95,7 @@ int is_alive(Cache *self, selection_kind kind, const dc_columns *columns)
     if (convert_now(self->state, &now) < 0) {
         return -1;
     }
-    return kind == SELECT_KEY ? dc_columns_alive(columns, now)
-                                         : !dc_columns_expired(columns, now);
+    return kind == SELECT_KEY ? dc_columns_alive(columns, now) : !dc_columns_expired(columns, now);
 }
 
 typedef struct deletion {

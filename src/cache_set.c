@@ -48,8 +48,9 @@ static dc_status insert_by_hook(void *context, const dc_key *key, const dc_colum
     dc_status status = DC_CALLBACK;
 
     if (database_key != NULL && tuple != NULL) {
-        status = status_of(PyObject_CallMethod((PyObject *)self, "_row_insert", "OOdO", database_key,
-                                               key->raw ? Py_True : Py_False, now, tuple));
+        status =
+            status_of(PyObject_CallMethod((PyObject *)self, "_row_insert", "OOdO", database_key,
+                                          key->raw ? Py_True : Py_False, now, tuple));
         *rowid = sqlite.last_insert_rowid(self->transaction.session->db.handle);
     }
     Py_XDECREF(tuple);
@@ -82,8 +83,8 @@ static dc_status cull_by_hook(void *context, double now)
     if (transaction != NULL) {
         cleanup = PyObject_GetAttr(transaction, self->state->name._cleanup);
         self->transaction.session->db.forecast.exposed = 1;
-        execute = PyObject_GetAttr(self->transaction.session->connection,
-                                   self->state->name.execute);
+        execute =
+            PyObject_GetAttr(self->transaction.session->connection, self->state->name.execute);
         if (cleanup != NULL && execute != NULL) {
             status = status_of(
                 PyObject_CallMethod((PyObject *)self, "_cull", "dOO", now, execute, cleanup));
@@ -133,7 +134,8 @@ static int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key,
 
     memset(item, 0, sizeof *item);
     memset(&columns, 0, sizeof columns);
-    if (convert_now(self->state, &item->now) < 0 || convert_expire(expire, item->now, &columns) < 0 ||
+    if (convert_now(self->state, &item->now) < 0 ||
+        convert_expire(expire, item->now, &columns) < 0 ||
         convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) < 0 ||
         disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
         item_clear(item);
@@ -446,8 +448,8 @@ static void raise_increment(PyObject *key, dc_status status)
     } else if (status == DC_TYPE) {
         PyErr_Format(PyExc_TypeError, "the value of key %R is not an int or a float", key);
     } else {
-        PyErr_Format(PyExc_OverflowError, "the value of key %R plus delta does not fit into 64 bits",
-                     key);
+        PyErr_Format(PyExc_OverflowError,
+                     "the value of key %R plus delta does not fit into 64 bits", key);
     }
 }
 
@@ -652,8 +654,7 @@ METHOD_DOC(row_insert,
 "_row_insert($self, /, key, raw, now, columns)\n--\n\n"
 "Insert a row, in the thread's open transaction.\n");
 
-PyObject *Cache_row_insert(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                                  PyObject *kwnames)
+PyObject *Cache_row_insert(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"_row_insert", 4, 4, {"key", "raw", "now", "columns"}};
     PyObject *values[4];
@@ -678,8 +679,7 @@ METHOD_DOC(row_update,
 "_row_update($self, /, rowid, now, columns)\n--\n\n"
 "Update a row, in the thread's open transaction.\n");
 
-PyObject *Cache_row_update(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                                  PyObject *kwnames)
+PyObject *Cache_row_update(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"_row_update", 3, 3, {"rowid", "now", "columns"}};
     PyObject *values[3];

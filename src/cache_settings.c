@@ -133,7 +133,8 @@ static dc_status apply(dc_db *db, const applying *applying)
     if (status == DC_OK) {
         status = store_settings(db, DC_SQL_SETTING_REPLACE, applying->settings);
     }
-    return status == DC_OK ? store_settings(db, DC_SQL_SETTING_DEFAULT, applying->defaults) : status;
+    return status == DC_OK ? store_settings(db, DC_SQL_SETTING_DEFAULT, applying->defaults)
+                           : status;
 }
 
 METHOD_DOC(apply,
@@ -161,7 +162,8 @@ PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     applying.defaults = args[2];
     if (applying.statements != NULL && cache_ready_to_open(self) == 0 &&
         operation_begin_write(&operation, self, 0) == 0) {
-        status = apply(&operation.session->db, &applying); /* with the GIL: it reads Python objects */
+        /* With the GIL, since it reads Python objects. */
+        status = apply(&operation.session->db, &applying);
         if (status != DC_OK) {
             operation_fail(&operation, status);
         } else if (operation_commit(&operation) == 0) {

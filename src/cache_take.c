@@ -106,8 +106,7 @@ METHOD_DOC(delitem,
 ":raises KeyError: if the key is absent or has expired\n"
 ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
 
-PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *kwnames)
+PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"__delitem__", 1, 2, {"key", "retry"}};
     PyObject *values[2];
@@ -244,7 +243,8 @@ METHOD_DOC(pop,
 
 PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const args_table table = {"pop", 1, 5, {"key", "default", "expire_time", "tag", "retry"}};
+    static const args_table table = {
+        "pop", 1, 5, {"key", "default", "expire_time", "tag", "retry"}};
     static const int defaults[3] = {0, 0, 0};
     PyObject *values[5];
     int flags[3]; /* expire_time, tag, retry */
@@ -319,7 +319,9 @@ static PyObject *queue_method(Cache *self, const args_table *table,
     return result;
 }
 
+/* clang-format off */
 #define QUEUE_PARAMETERS {"prefix", "default", "side", "expire_time", "tag", "retry"}
+/* clang-format on */
 #define QUEUE_DOC                                                                                  \
     ":param str prefix: names the queue, as for push()\n"                                          \
     ":param default: what to return if the queue is empty\n"                                       \
@@ -378,8 +380,7 @@ METHOD_DOC(peekitem,
 ":raises KeyError: if the cache is empty\n"
 ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
 
-PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames)
+PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"peekitem", 0, 4, {"last", "expire_time", "tag", "retry"}};
     static const int defaults[4] = {1, 0, 0, 0};

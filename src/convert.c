@@ -96,8 +96,8 @@ int convert_to_datum(PyObject *object, const char *argument, dc_datum *datum, Py
         convert_bytes(*owner, datum);
         return 0;
     }
-    PyErr_Format(PyExc_TypeError, "%s must be None, int, float, str or bytes, not '%.200s'", argument,
-                 Py_TYPE(object)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s must be None, int, float, str or bytes, not '%.200s'",
+                 argument, Py_TYPE(object)->tp_name);
     return -1;
 }
 

@@ -87,7 +87,8 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
 dc_status dc_db_open(dc_db *db, const char *path)
 {
     sqlite3 *handle = NULL;
-    int result = sqlite.open_v2(path, &handle, DC_SQLITE_OPEN_READWRITE | DC_SQLITE_OPEN_CREATE, NULL);
+    int result =
+        sqlite.open_v2(path, &handle, DC_SQLITE_OPEN_READWRITE | DC_SQLITE_OPEN_CREATE, NULL);
     dc_status status;
 
     memset(db, 0, sizeof *db);
@@ -346,8 +347,7 @@ static dc_status compare_pragma(void *context, const dc_datum *current, const dc
     }
     if (current->type == DC_INTEGER) {
         comparison->equal = current->as.integer == wanted->as.integer;
-    } else if (current->type == DC_TEXT &&
-               current->as.bytes.size == wanted->as.bytes.size) {
+    } else if (current->type == DC_TEXT && current->as.bytes.size == wanted->as.bytes.size) {
         comparison->equal = 1;
         for (size_t i = 0; i < current->as.bytes.size; i++) {
             if (ascii_lower(current->as.bytes.data[i]) != ascii_lower(wanted->as.bytes.data[i])) {
@@ -424,8 +424,8 @@ dc_status dc_db_checkpoint(dc_db *db, int *left)
 {
     int pages = 0;
     int copied = 0;
-    int result = sqlite.wal_checkpoint_v2(db->handle, "main", DC_SQLITE_CHECKPOINT_PASSIVE, &pages,
-                                          &copied);
+    int result =
+        sqlite.wal_checkpoint_v2(db->handle, "main", DC_SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
 
     if (result != DC_SQLITE_OK) {
         return fail(db, result);

@@ -32,11 +32,11 @@ typedef struct dc_forecast {
 } dc_forecast;
 
 typedef struct dc_db {
-    sqlite3 *handle;                        /* NULL unless attached */
+    sqlite3 *handle; /* NULL unless attached */
     int owns_handle;
-    int is_utf8;                            /* the database's text is UTF-8, as far as is known */
-    int wal_pages;                          /* pages in the log, as of this handle's last commit */
-    int64_t page_size;                      /* bytes; 0: not read yet */
+    int is_utf8;       /* the database's text is UTF-8, as far as is known */
+    int wal_pages;     /* pages in the log, as of this handle's last commit */
+    int64_t page_size; /* bytes; 0: not read yet */
     dc_forecast forecast;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
     dc_error error;                         /* of the last function that failed */

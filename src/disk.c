@@ -26,10 +26,10 @@
 typedef struct Disk {
     PyObject_HEAD
     module_state *state;
-    PyObject *directory;              /* as assigned; NULL if never */
-    PyObject *directory_path;         /* bytes in the file system's encoding */
-    PyObject *min_file_size;          /* as assigned */
-    PyObject *pickle_protocol;        /* as assigned */
+    PyObject *directory;       /* as assigned; NULL if never */
+    PyObject *directory_path;  /* bytes in the file system's encoding */
+    PyObject *min_file_size;   /* as assigned */
+    PyObject *pickle_protocol; /* as assigned */
     Py_ssize_t min_file_size_number;
     hook_cache hooks;
 } Disk;
@@ -49,7 +49,8 @@ unsigned int disk_hooks(module_state *state, PyObject *disk)
 static int require_attribute(PyObject *value, const char *name)
 {
     if (value == NULL) {
-        PyErr_Format(PyExc_AttributeError, "Disk has no attribute '%s': was __init__ called?", name);
+        PyErr_Format(PyExc_AttributeError, "Disk has no attribute '%s': was __init__ called?",
+                     name);
         return -1;
     }
     return 0;
@@ -437,7 +438,8 @@ static int take_stored(PyObject *stored, disk_value *out)
         columns->filename = PyUnicode_Check(filename) ? PyUnicode_AsUTF8(filename) : NULL;
         if (columns->filename == NULL) {
             if (!PyErr_Occurred()) {
-                PyErr_Format(PyExc_TypeError, "Disk.store: filename must be str or None, not '%.200s'",
+                PyErr_Format(PyExc_TypeError,
+                             "Disk.store: filename must be str or None, not '%.200s'",
                              Py_TYPE(filename)->tp_name);
             }
             return -1;
@@ -451,14 +453,15 @@ static int store_by_hook(module_state *state, PyObject *disk, PyObject *value, i
                          PyObject *key, disk_value *out)
 {
     PyObject *names = PyTuple_Pack(1, state->name.key);
-    PyObject *arguments[] = {disk, value, read ? Py_True : Py_False, key != NULL ? key : state->unknown};
+    PyObject *arguments[] = {disk, value, read ? Py_True : Py_False,
+                             key != NULL ? key : state->unknown};
     PyObject *stored = NULL;
     int result = -1;
 
     if (names != NULL) {
         /* The original passes no key for push(), whose key is not known yet. */
-        stored = PyObject_VectorcallMethod(state->name.store, arguments, 3,
-                                           key != NULL ? names : NULL);
+        stored =
+            PyObject_VectorcallMethod(state->name.store, arguments, 3, key != NULL ? names : NULL);
     }
     if (stored != NULL) {
         result = take_stored(stored, out);
@@ -593,7 +596,8 @@ static PyObject *fetch_native(module_state *state, Disk *self, const dc_columns 
         return open_file(state, self, columns->filename, size, missing);
     }
     directory = directory_of(self);
-    content = directory != NULL ? read_file(state, directory, columns->filename, size, missing) : NULL;
+    content = directory != NULL ? read_file(state, directory, columns->filename, size, missing)
+                                : NULL;
     if (content == NULL || columns->mode == DC_MODE_BINARY) {
         return content;
     }
@@ -716,7 +720,8 @@ int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *name
 
 /* --- the type --------------------------------------------------------------------------------- */
 
-static PyObject *Disk_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+static PyObject *Disk_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                          PyObject *Py_UNUSED(kwargs))
 {
     Disk *self = (Disk *)type->tp_alloc(type, 0);
 
@@ -803,8 +808,8 @@ static int Disk_set_min_file_size(Disk *self, PyObject *value, void *Py_UNUSED(c
         }
     }
     self->min_file_size_number = number >= (double)PY_SSIZE_T_MAX ? PY_SSIZE_T_MAX
-                                 : number > 0.0                  ? (Py_ssize_t)ceil(number)
-                                                                 : 0;
+                                 : number > 0.0                   ? (Py_ssize_t)ceil(number)
+                                                                  : 0;
     Py_XSETREF(self->min_file_size, Py_XNewRef(value));
     return 0;
 }
@@ -927,8 +932,9 @@ static PyObject *Disk_store(Disk *self, PyObject *const *args, Py_ssize_t nargs,
     inline_value = stored.columns.value.type == DC_BLOB ? binary(stored.owner)
                                                         : convert_from_datum(&stored.columns.value);
     if (inline_value != NULL) {
-        result = Py_BuildValue("LLzO", (long long)stored.columns.size, (long long)stored.columns.mode,
-                               stored.columns.filename, inline_value);
+        result = Py_BuildValue("LLzO", (long long)stored.columns.size,
+                               (long long)stored.columns.mode, stored.columns.filename,
+                               inline_value);
     }
 done:
     Py_XDECREF(inline_value);
@@ -1008,7 +1014,8 @@ PyDoc_STRVAR(Disk_filename_doc,
 "filename($self, /, key=None, value=None)\n--\n\n"
 "Return a new random name for a value file.\n");
 
-static PyObject *Disk_filename(Disk *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *Disk_filename(Disk *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
 {
     static const args_table table = {"filename", 0, 2, {"key", "value"}};
     PyObject *values[2];

@@ -43,16 +43,16 @@
 #include <string.h>
 
 enum {
-    FRAME_SIZE_MIN = 4,              /* bytes; a shorter frame gets no FRAME opcode */
-    FRAME_SIZE_TARGET = 64 * 1024,   /* bytes; the _FRAME_SIZE_* of pickle._Framer */
-    FRAME_HEADER_SIZE = 9,           /* FRAME and an 8-byte length */
+    FRAME_SIZE_MIN = 4,            /* bytes; a shorter frame gets no FRAME opcode */
+    FRAME_SIZE_TARGET = 64 * 1024, /* bytes; the _FRAME_SIZE_* of pickle._Framer */
+    FRAME_HEADER_SIZE = 9,         /* FRAME and an 8-byte length */
     FIRST_BINARY_PROTOCOL = 1,
-    FIRST_FRAMED_PROTOCOL = 4,       /* also the first with MEMOIZE */
+    FIRST_FRAMED_PROTOCOL = 4, /* also the first with MEMOIZE */
     HIGHEST_PROTOCOL = 5,
     /* No interpreter limits int() to fewer digits than these (sys.set_int_max_str_digits). */
     DIGITS_ALWAYS_ALLOWED = 640,
-    OUTPUT_INLINE_SIZE = 512,        /* bytes */
-    MEMO_INLINE_SIZE = 64            /* entries */
+    OUTPUT_INLINE_SIZE = 512, /* bytes */
+    MEMO_INLINE_SIZE = 64     /* entries */
 };
 
 typedef enum outcome {
@@ -81,7 +81,7 @@ enum content {
     CONTENT_NAME,          /* ASCII with escapes */
     CONTENT_QUOTED,        /* the same between quotes */
     CONTENT_INT,
-    CONTENT_LONG,          /* an int, with an L or without */
+    CONTENT_LONG, /* an int, with an L or without */
     CONTENT_FLOAT
 };
 
@@ -92,10 +92,22 @@ typedef struct rule {
     uint8_t content;
 } rule;
 
-#define BARE {ROLE_COPY, SHAPE_FIXED, 0, CONTENT_ANY}
-#define FIXED(width) {ROLE_COPY, SHAPE_FIXED, width, CONTENT_ANY}
-#define COUNTED(width, content) {ROLE_COPY, SHAPE_COUNTED, width, content}
-#define LINES(width, content) {ROLE_COPY, SHAPE_LINES, width, content}
+#define BARE                                                                                       \
+    {                                                                                              \
+        ROLE_COPY, SHAPE_FIXED, 0, CONTENT_ANY                                                     \
+    }
+#define FIXED(width)                                                                               \
+    {                                                                                              \
+        ROLE_COPY, SHAPE_FIXED, width, CONTENT_ANY                                                 \
+    }
+#define COUNTED(width, content)                                                                    \
+    {                                                                                              \
+        ROLE_COPY, SHAPE_COUNTED, width, content                                                   \
+    }
+#define LINES(width, content)                                                                      \
+    {                                                                                              \
+        ROLE_COPY, SHAPE_LINES, width, content                                                     \
+    }
 
 static const rule rules[256] = {
     /* The memo. */
@@ -113,18 +125,18 @@ static const rule rules[256] = {
     ['.'] = {ROLE_STOP, SHAPE_FIXED, 0, CONTENT_ANY},   /* STOP */
 
     /* Numbers and constants. */
-    ['N'] = BARE,                              /* NONE */
-    [0x88] = BARE,                             /* NEWTRUE */
-    [0x89] = BARE,                             /* NEWFALSE */
-    ['I'] = LINES(1, CONTENT_INT),             /* INT */
-    ['J'] = FIXED(4),                          /* BININT */
-    ['K'] = FIXED(1),                          /* BININT1 */
-    ['M'] = FIXED(2),                          /* BININT2 */
-    ['L'] = LINES(1, CONTENT_LONG),            /* LONG */
-    [0x8a] = COUNTED(1, CONTENT_ANY),          /* LONG1 */
+    ['N'] = BARE,                               /* NONE */
+    [0x88] = BARE,                              /* NEWTRUE */
+    [0x89] = BARE,                              /* NEWFALSE */
+    ['I'] = LINES(1, CONTENT_INT),              /* INT */
+    ['J'] = FIXED(4),                           /* BININT */
+    ['K'] = FIXED(1),                           /* BININT1 */
+    ['M'] = FIXED(2),                           /* BININT2 */
+    ['L'] = LINES(1, CONTENT_LONG),             /* LONG */
+    [0x8a] = COUNTED(1, CONTENT_ANY),           /* LONG1 */
     [0x8b] = COUNTED(4, CONTENT_INT32_COUNTED), /* LONG4 */
-    ['F'] = LINES(1, CONTENT_FLOAT),           /* FLOAT */
-    ['G'] = FIXED(8),                          /* BINFLOAT */
+    ['F'] = LINES(1, CONTENT_FLOAT),            /* FLOAT */
+    ['G'] = FIXED(8),                           /* BINFLOAT */
 
     /* Strings and bytes. */
     ['S'] = LINES(1, CONTENT_QUOTED),          /* STRING */
@@ -535,9 +547,9 @@ typedef struct output {
     unsigned char *bytes;
     size_t size;
     size_t capacity;
-    bool exhausted;      /* an allocation failed; `bytes` is incomplete from there on */
-    bool framed;         /* protocol 4 or later: what is appended goes into frames */
-    size_t frame_begin;  /* offset of the open frame's content, behind room for its header */
+    bool exhausted;     /* an allocation failed; `bytes` is incomplete from there on */
+    bool framed;        /* protocol 4 or later: what is appended goes into frames */
+    size_t frame_begin; /* offset of the open frame's content, behind room for its header */
     unsigned char inline_bytes[OUTPUT_INLINE_SIZE];
 } output;
 

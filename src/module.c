@@ -135,9 +135,11 @@ static PyMethodDef core_methods[] = {
     {"_register", ARGS_METHOD(core_register), core_register_doc},
     {"_optimize_pickle", core_optimize, METH_O, core_optimize_doc},
     {"_before_fork", core_before_fork, METH_NOARGS,
-     PyDoc_STR("_before_fork($module, /)\n--\n\nWait until no connection is being opened or closed.\n")},
+     PyDoc_STR(
+         "_before_fork($module, /)\n--\n\nWait until no connection is being opened or closed.\n")},
     {"_after_fork", core_after_fork, METH_NOARGS,
-     PyDoc_STR("_after_fork($module, /)\n--\n\nThe fork is over, in the parent and in the child.\n")},
+     PyDoc_STR(
+         "_after_fork($module, /)\n--\n\nThe fork is over, in the parent and in the child.\n")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -260,7 +262,8 @@ static int add_schema(PyObject *module)
     }
     for (int i = 0; i < DC_POLICY_COUNT && policies != NULL; i++) {
         PyObject *index = Py_BuildValue("zz", dc_policies[i].index, dc_policies[i].create_index);
-        int failed = index == NULL || PyDict_SetItemString(policies, dc_policies[i].name, index) < 0;
+        int failed = index == NULL ||
+                     PyDict_SetItemString(policies, dc_policies[i].name, index) < 0;
 
         Py_XDECREF(index);
         if (failed) {
@@ -296,10 +299,12 @@ static int core_exec(PyObject *module)
 }
 
 /* Visit or clear every reference of the state: one list for both. */
+/* clang-format off */
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(transaction_class) X(Timeout) X(connect) X(time_module) X(dumps) X(loads) X(optimize)        \
     X(open) X(join) X(getpid) X(unknown) X(enoval)
+/* clang-format on */
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)
 {
@@ -353,15 +358,9 @@ static PyModuleDef_Slot core_slots[] = {
 PyDoc_STRVAR(core_doc, "The native core of diskcache: Disk, Cache and transactions over SQLite.");
 
 static struct PyModuleDef core_module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "diskcache._core",
-    .m_doc = core_doc,
-    .m_size = sizeof(module_state),
-    .m_methods = core_methods,
-    .m_slots = core_slots,
-    .m_traverse = core_traverse,
-    .m_clear = core_clear,
-    .m_free = core_free,
+    PyModuleDef_HEAD_INIT,          .m_name = "diskcache._core", .m_doc = core_doc,
+    .m_size = sizeof(module_state), .m_methods = core_methods,   .m_slots = core_slots,
+    .m_traverse = core_traverse,    .m_clear = core_clear,       .m_free = core_free,
 };
 
 PyMODINIT_FUNC PyInit__core(void)

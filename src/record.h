@@ -47,7 +47,7 @@ typedef struct dc_columns {
     int has_expire_time;
     double expire_time;
     dc_datum tag;
-    int64_t size;         /* bytes in the value file, 0 if inline */
+    int64_t size; /* bytes in the value file, 0 if inline */
     int64_t mode;
     const char *filename; /* NUL-terminated, relative to the cache directory, or NULL */
     dc_datum value;       /* DC_NULL if in a file */

@@ -34,13 +34,13 @@
 /* Above this mean the GIL is released around an operation: a switch of threads costs some 10 us when
  * nobody computes, and up to 5 ms when somebody does. */
 #define SLOW_SECONDS 100e-6
-#define MEAN_WEIGHT 0.25
+#define MEAN_WEIGHT  0.25
 /* Only one visit in so many is timed, while visits are short: reading the clock costs 50 ns. */
 #define TIMED_VISITS 8
 
-#define FIRST_DELAY 20e-6
+#define FIRST_DELAY  20e-6
 #define DELAY_GROWTH 1.5
-#define LAST_DELAY 1e-3
+#define LAST_DELAY   1e-3
 
 /* --- clocks and waiting ----------------------------------------------------------------------- */
 
@@ -114,7 +114,7 @@ int session_wait_more(session_wait *wait)
 static unsigned long generation; /* written only while the process has one thread */
 
 /* Guarded by the GIL. */
-static int connecting;   /* threads that are opening or closing a connection */
+static int connecting; /* threads that are opening or closing a connection */
 static int fork_pending;
 
 #ifndef _WIN32
@@ -168,8 +168,12 @@ static void after_fork_in_child(void)
 
 #else
 
-static void gate_enter(void) {}
-static void gate_leave(void) {}
+static void gate_enter(void)
+{
+}
+static void gate_leave(void)
+{
+}
 
 #endif
 
@@ -271,15 +275,15 @@ static void note_handle(sqlite3_context *context, int count, sqlite3_value **val
     sqlite.result_int(context, 1);
 }
 
-#define HANDLE_FUNCTION "diskcache_handle"
+#define HANDLE_FUNCTION         "diskcache_handle"
 #define SQLITE_UTF8_DIRECT_ONLY (1 | 0x80000) /* never from a trigger, a view or a schema */
 
 static int register_handle_function(sqlite3 *handle, char **message, const void *api)
 {
     (void)message;
     (void)api;
-    sqlite.create_function_v2(handle, HANDLE_FUNCTION, 0, SQLITE_UTF8_DIRECT_ONLY, NULL, note_handle,
-                              NULL, NULL, NULL);
+    sqlite.create_function_v2(handle, HANDLE_FUNCTION, 0, SQLITE_UTF8_DIRECT_ONLY, NULL,
+                              note_handle, NULL, NULL, NULL);
     return DC_SQLITE_OK; /* never a reason to fail somebody's open */
 }
 

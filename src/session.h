@@ -35,8 +35,8 @@ typedef struct Session {
     int uses;             /* operations and transactions that are using it */
     int pinned;
     unsigned long thread; /* to which it is pinned */
-    int foreign;          /* the connection was made by an overridden `_con`; closing is its affair */
-    int releases_gil;     /* may wait for the disk: not WAL, or synchronous is FULL or more */
+    int foreign;      /* the connection was made by an overridden `_con`; closing is its affair */
+    int releases_gil; /* may wait for the disk: not WAL, or synchronous is FULL or more */
     unsigned int visits;  /* times a thread was inside SQLite with it */
     double mean_seconds;  /* running estimate of how long that takes */
     struct Session *next; /* in the pool */

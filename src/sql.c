@@ -40,17 +40,18 @@ int dc_policy_find(const char *name)
  * then leaves the page of Settings alone. */
 #define DC_TRIGGER(name, event, condition, change, setting)                                        \
     {                                                                                              \
-        name, "CREATE TRIGGER IF NOT EXISTS " name " AFTER " event " ON Cache FOR EACH ROW"        \
-              condition " BEGIN UPDATE Settings SET value = value " change                         \
-              " WHERE key = '" setting "'; END"                                                    \
+        name, "CREATE TRIGGER IF NOT EXISTS " name " AFTER " event                                 \
+              " ON Cache FOR EACH ROW" condition                                                   \
+              " BEGIN UPDATE Settings SET value = value " change " WHERE key = '" setting "'; END" \
     }
 
 const dc_schema_object dc_schema[DC_SCHEMA_COUNT] = {
     {"Settings", "CREATE TABLE IF NOT EXISTS Settings (key TEXT NOT NULL UNIQUE, value)"},
-    {"Cache", "CREATE TABLE IF NOT EXISTS Cache ("
-              "rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, expire_time REAL, "
-              "access_time REAL, access_count INTEGER DEFAULT 0, tag BLOB, size INTEGER DEFAULT 0, "
-              "mode INTEGER DEFAULT 0, filename TEXT, value BLOB)"},
+    {"Cache",
+     "CREATE TABLE IF NOT EXISTS Cache ("
+     "rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, expire_time REAL, "
+     "access_time REAL, access_count INTEGER DEFAULT 0, tag BLOB, size INTEGER DEFAULT 0, "
+     "mode INTEGER DEFAULT 0, filename TEXT, value BLOB)"},
     {"Cache_key_raw", "CREATE UNIQUE INDEX IF NOT EXISTS Cache_key_raw ON Cache (key, raw)"},
     /* Partial, so that items without expiry, most of them, cost nothing here. */
     {"Cache_expire_time", "CREATE INDEX IF NOT EXISTS Cache_expire_time ON Cache (expire_time)"

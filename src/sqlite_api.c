@@ -32,13 +32,14 @@ struct dc_sqlite_api sqlite;
 #include <sqlite3.h>
 #undef sqlite3_file
 #define DC_CHECK(return_type, name, parameters)                                                    \
-    _Static_assert(_Generic(&sqlite3_##name, return_type(*) parameters: 1, default: 0),            \
+    _Static_assert(_Generic(&sqlite3_##name, return_type(*) parameters : 1, default : 0),          \
                    "the declaration of " #name " differs from sqlite3.h");
 DC_SQLITE_FUNCTIONS(DC_CHECK)
 _Static_assert(SQLITE_DBCONFIG_DQS_DML == DC_SQLITE_DBCONFIG_DQS_DML, "sqlite3.h");
 _Static_assert(SQLITE_FCNTL_FILE_POINTER == DC_SQLITE_FCNTL_FILE_POINTER, "sqlite3.h");
 _Static_assert(SQLITE_FCNTL_DATA_VERSION == DC_SQLITE_FCNTL_DATA_VERSION, "sqlite3.h");
-_Static_assert(offsetof(sqlite3_io_methods, xUnlock) == offsetof(dc_io_methods, unlock), "sqlite3.h");
+_Static_assert(offsetof(sqlite3_io_methods, xUnlock) == offsetof(dc_io_methods, unlock),
+               "sqlite3.h");
 _Static_assert(offsetof(sqlite3_io_methods, xShmLock) == offsetof(dc_io_methods, shm_lock),
                "sqlite3.h");
 _Static_assert(offsetof(sqlite3_io_methods, xShmUnmap) == offsetof(dc_io_methods, shm_unmap),
@@ -145,7 +146,8 @@ dc_status dc_sqlite_bind(const char *module_path, dc_error *error)
     }
     if (missing != NULL) {
         return dc_error_set(error, DC_SQLITE,
-                            "diskcache needs the function %s, which Python's SQLite lacks", missing);
+                            "diskcache needs the function %s, which Python's SQLite lacks",
+                            missing);
     }
     if (!sqlite.threadsafe()) {
         return dc_error_set(error, DC_SQLITE,

@@ -9,17 +9,21 @@
 #include "compat.h"
 
 /* Attribute names used from C, interned once. */
+/* clang-format off */
 #define STATE_NAMES(X)                                                                             \
-    X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_local) X(_pin)                            \
-    X(_row_insert) X(_row_update) X(_transact) X(_write) X(asyncio) X(check_same_thread) X(close) X(con)        \
-    X(current_task)                                                                                \
-    X(execute) X(fetch) X(fetchall) X(filename) X(get) X(incr) X(isolation_level) X(key) X(pid)    \
-    X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode) X(store) X(time) X(timeout)
+    X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_local) X(_pin)             \
+    X(_row_insert) X(_row_update) X(_transact) X(_write) X(asyncio) X(check_same_thread) X(close)  \
+    X(con) X(current_task) X(execute) X(fetch) X(fetchall) X(filename) X(get) X(incr)              \
+    X(isolation_level) X(key) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode)  \
+    X(store) X(time) X(timeout)
+/* clang-format on */
 
 /* The classes of sqlite3's exceptions, in the order of `enum sqlite_error`. */
+/* clang-format off */
 #define STATE_SQLITE_ERRORS(X)                                                                     \
     X(DatabaseError) X(DataError) X(IntegrityError) X(InterfaceError) X(InternalError)             \
     X(OperationalError)
+/* clang-format on */
 
 enum sqlite_error {
 #define STATE_ERROR_ENUM(name) SQLITE_ERROR_##name,
@@ -30,11 +34,13 @@ enum sqlite_error {
 
 /* Methods that a subclass, a patch or a replaced Disk may take over (DESIGN 10). Each is a bit in a
  * mask of those that are not the base class's own. */
+/* clang-format off */
 #define DISK_HOOKS(X)                                                                              \
     X(put, 0) X(get, 1) X(store, 2) X(fetch, 3) X(filename, 4) X(_write, 5) X(remove, 6)
 #define CACHE_HOOKS(X)                                                                             \
-    X(get, 0) X(set, 1) X(incr, 2) X(_con, 3) X(_row_insert, 4) X(_row_update, 5) X(_cull, 6)       \
+    X(get, 0) X(set, 1) X(incr, 2) X(_con, 3) X(_row_insert, 4) X(_row_update, 5) X(_cull, 6)      \
     X(__delitem__, 7) X(_transact, 8)
+/* clang-format on */
 
 enum { DISK_HOOK_COUNT = 7, CACHE_HOOK_COUNT = 9, HOOK_COUNT_MAX = 9 };
 
@@ -75,14 +81,14 @@ typedef struct module_state {
     PyObject *Timeout;
     PyObject *sqlite_errors[SQLITE_ERROR_COUNT];
 
-    PyObject *connect;           /* sqlite3.connect */
-    PyObject *time_module;       /* its `time` is looked up at each use: tests patch it */
-    PyObject *dumps, *loads;     /* of pickle */
-    PyObject *optimize;          /* of pickletools: for opcodes that keypickle does not know */
-    PyObject *open;              /* of io */
-    PyObject *join;              /* of os.path */
-    PyObject *getpid;            /* of os */
-    PyObject *unknown, *enoval;  /* the constants of core.py, registered by it */
+    PyObject *connect;               /* sqlite3.connect */
+    PyObject *time_module;           /* its `time` is looked up at each use: tests patch it */
+    PyObject *dumps, *loads;         /* of pickle */
+    PyObject *optimize;              /* of pickletools: for opcodes that keypickle does not know */
+    PyObject *open;                  /* of io */
+    PyObject *join;                  /* of os.path */
+    PyObject *getpid;                /* of os */
+    PyObject *unknown, *enoval;      /* the constants of core.py, registered by it */
     PyTypeObject *transaction_class; /* what transact() makes: core.py's subclass */
 
     hook_base disk_hooks;

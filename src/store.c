@@ -16,10 +16,10 @@
 
 /* FORMAT.md, "Queues". The integer range begins at 10^14, so that a user's own small integer keys are
  * no part of the queue. */
-#define QUEUE_LOWEST INT64_C(99999999999999)
+#define QUEUE_LOWEST  INT64_C(99999999999999)
 #define QUEUE_HIGHEST INT64_C(999999999999999)
-#define QUEUE_ORIGIN INT64_C(500000000000000)
-#define QUEUE_DIGITS 15
+#define QUEUE_ORIGIN  INT64_C(500000000000000)
+#define QUEUE_DIGITS  15
 
 static dc_status out_of_memory(dc_db *db)
 {
@@ -369,7 +369,8 @@ dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *column
     return status;
 }
 
-dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns, double now)
+dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns,
+                          double now)
 {
     dc_query query;
 
@@ -621,8 +622,8 @@ done:
 static size_t format_queue_key(char *text, const dc_queue *queue, int64_t number)
 {
     memcpy(text, queue->prefix, queue->prefix_size);
-    return queue->prefix_size + (size_t)snprintf(text + queue->prefix_size, 32, "-%015lld",
-                                                 (long long)number);
+    return queue->prefix_size +
+           (size_t)snprintf(text + queue->prefix_size, 32, "-%015lld", (long long)number);
 }
 
 static dc_datum text_datum(const char *data, size_t size)

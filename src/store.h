@@ -28,8 +28,8 @@ typedef struct dc_row_hooks {
 /* How a write behaves: a copy of the cache's settings at the time of the operation. */
 typedef struct dc_rules {
     dc_policy policy;
-    int64_t size_limit; /* bytes */
-    int64_t cull_limit; /* rows that one write may cull; 0: writes never cull */
+    int64_t size_limit;        /* bytes */
+    int64_t cull_limit;        /* rows that one write may cull; 0: writes never cull */
     const dc_row_hooks *hooks; /* or NULL */
 } dc_rules;
 
@@ -65,7 +65,8 @@ dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row);
 dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
                           int64_t *rowid);
 /* `plain`: the row is known to have neither tag nor expiry. */
-dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns, double now);
+dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns,
+                          double now);
 
 /* Insert or update, then cull. An item larger than size_limit is not kept (nor its predecessor) while
  * culling is on. With `only_if_absent` a row that is alive stays. *written tells whether the new
@@ -121,10 +122,10 @@ dc_status dc_store_cull(dc_db *db, double now, int64_t limit, const dc_rules *ru
 
 /* What a bulk deletion goes through, in portions. */
 typedef struct dc_sweep {
-    dc_sql victim;      /* one of DC_SQL_VICTIM_*, its ?1 a rowid */
-    int ascending;      /* ?1 is the last rowid deleted, rather than a constant */
-    int64_t after;      /* rowid */
-    dc_datum parameter; /* ?2 of VICTIM_TAGGED and VICTIM_EXPIRED */
+    dc_sql victim;       /* one of DC_SQL_VICTIM_*, its ?1 a rowid */
+    int ascending;       /* ?1 is the last rowid deleted, rather than a constant */
+    int64_t after;       /* rowid */
+    dc_datum parameter;  /* ?2 of VICTIM_TAGGED and VICTIM_EXPIRED */
     int64_t stop_volume; /* stop when the volume is at most this; negative: never */
 } dc_sweep;
 

@@ -16,7 +16,7 @@
 
 typedef struct Transaction {
     PyObject_HEAD
-    Cache *cache;             /* strong */
+    Cache *cache; /* strong */
     int retry;
     int with_cursor;          /* __enter__ returns (execute, cleanup) */
     PyObject *filename;       /* strong, or NULL: of a new value file, removed on failure */

@@ -77,7 +77,7 @@
 /* Bytes given to one read or write: macOS and Windows refuse more than INT_MAX. */
 #define CHUNK_SIZE ((size_t)1 << 30)
 
-#define FINAL_SUFFIX ".val"
+#define FINAL_SUFFIX     ".val"
 #define TEMPORARY_SUFFIX ".cache.db-tmp"
 
 /* ---- The platform ------------------------------------------------------------------------------
@@ -272,8 +272,8 @@ static uint32_t sys_load_word(void)
 
 static int sys_replace_word(uint32_t seen, uint32_t next)
 {
-    return atomic_compare_exchange_weak_explicit(&directory_word, &seen, next,
-                                                 memory_order_relaxed, memory_order_relaxed);
+    return atomic_compare_exchange_weak_explicit(&directory_word, &seen, next, memory_order_relaxed,
+                                                 memory_order_relaxed);
 }
 
 static int sys_is_separator(char c)
@@ -638,8 +638,8 @@ void dc_valuewriter_abort(dc_valuewriter *writer)
     forget_writer(writer);
 }
 
-dc_status dc_valuefile_write(const char *directory, const char *name, const void *data,
-                             size_t size, dc_error *error)
+dc_status dc_valuefile_write(const char *directory, const char *name, const void *data, size_t size,
+                             dc_error *error)
 {
     dc_valuewriter writer;
     dc_status status = dc_valuewriter_open(&writer, directory, name, error);
@@ -657,8 +657,8 @@ dc_status dc_valuefile_write(const char *directory, const char *name, const void
 /* ---- Reading and removing ----------------------------------------------------------------------
  */
 
-dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor,
-                            int64_t *size, dc_error *error)
+dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor, int64_t *size,
+                            dc_error *error)
 {
     dc_status status = DC_OK;
     char *path = join_path(directory, name);

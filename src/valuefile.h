@@ -51,14 +51,14 @@ dc_status dc_valuewriter_commit(dc_valuewriter *writer, dc_error *error);
 void dc_valuewriter_abort(dc_valuewriter *writer);
 
 /* Open, write everything, commit; on failure nothing is left behind. */
-dc_status dc_valuefile_write(const char *directory, const char *name, const void *data,
-                             size_t size, dc_error *error);
+dc_status dc_valuefile_write(const char *directory, const char *name, const void *data, size_t size,
+                             dc_error *error);
 
 /* Open directory/name for reading into *descriptor (the caller closes it with
  * dc_valuefile_close) and its size into *size. DC_NOT_FOUND if there is no such file; the error is
  * filled then, too. On failure *descriptor is -1. */
-dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor,
-                            int64_t *size, dc_error *error);
+dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor, int64_t *size,
+                            dc_error *error);
 /* Read exactly `size` bytes; DC_CORRUPT if the file ends before. */
 dc_status dc_valuefile_read(int descriptor, void *buffer, size_t size, dc_error *error);
 void dc_valuefile_close(int descriptor);
