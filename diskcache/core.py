@@ -12,6 +12,7 @@ import contextlib as cl
 import copyreg
 import errno
 import functools as ft
+import inspect
 import io
 import json
 import os
@@ -329,6 +330,31 @@ def args_to_key(
     return key
 
 
+def _bound_arguments(
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    ignore: frozenset[Any],
+) -> dict[str, Any]:
+    """Return the arguments of a call by name, defaults included, in one form for each meaning.
+
+    :param ignore: names and positions of parameters, or names of further keyword arguments, that
+        do not count
+    :raises TypeError: if the function cannot be called like this
+    """
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    named: dict[str, Any] = {}
+    for index, (name, parameter) in enumerate(signature.parameters.items()):
+        if index in ignore or name in ignore:
+            continue
+        value = bound.arguments[name]
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            value = tuple(sorted(item for item in value.items() if item[0] not in ignore))
+        named[name] = value
+    return named
+
+
 class Transaction(cl.ContextDecorator, _core.Transaction):
     """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
 
@@ -523,6 +549,8 @@ class Cache(_core.Cache):
         expire: float | None = None,
         tag: Any = None,
         ignore: Iterable[int | str] = (),
+        *,
+        signature: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate a function so that its results are kept in the cache.
 
@@ -534,6 +562,10 @@ class Cache(_core.Cache):
         :param expire: seconds until a result expires (None: never; 0 or less: nothing is stored)
         :param tag: for the stored results
         :param ignore: positions and names of arguments that do not count
+        :param signature: make keys from the function's signature: calls that mean the same, by
+            position, by keyword or by a default, then share a result, and others never do. Without
+            it keys are the original's, for which ``f(1)`` and ``f(x=1)`` differ, and
+            ``f(1, x=None)`` and ``f(1, None, 'x')`` do not.
         :return: decorator
         :raises TypeError: if the decorator is used without parentheses
         """
@@ -543,10 +575,14 @@ class Cache(_core.Cache):
 
         def decorator(func: Callable[P, R]) -> Callable[P, R]:
             base = (full_name(func) if name is None else name,)
+            parameters = inspect.signature(func) if signature else None
 
             def cache_key(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:
                 """Return the cache key for these arguments."""
-                return args_to_key(base, args, kwargs, typed, skipped)
+                if parameters is None:
+                    return args_to_key(base, args, kwargs, typed, skipped)
+                named = _bound_arguments(parameters, args, kwargs, skipped)
+                return args_to_key(base, (), named, typed, ())
 
             @ft.wraps(func)
             def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -191,3 +191,63 @@ def test_results_are_shared_with_the_original(
     assert original.run(script, directory=cache.directory) == 'theirs'
     function = cache.memoize(name='f', typed=True)(lambda *args, **kwargs: 'ours')
     assert function(1, b=('x',)) == 'theirs'
+
+
+@pytest.mark.parametrize('typed', [False, True])
+def test_keys_from_the_signature_are_one_for_calls_that_mean_the_same(
+    cache: diskcache.Cache, calls: list, typed: bool
+) -> None:
+    @cache.memoize(signature=True, typed=typed)
+    def function(a: object, b: object = 2, *rest: object, c: object = 3, **more: object) -> None:
+        calls.append((a, b, rest, c, more))
+
+    for args, kwargs in (
+        ((1,), {}),
+        ((1, 2), {}),
+        ((), {'a': 1}),
+        ((), {'b': 2, 'a': 1}),
+        ((1,), {'c': 3}),
+    ):
+        function(*args, **kwargs)
+    assert len(calls) == 1
+    function(1, y=1, x=2)
+    function(1, x=2, y=1)
+    assert len(calls) == 2
+
+
+def test_keys_from_the_signature_differ_for_calls_that_differ(
+    cache: diskcache.Cache, calls: list
+) -> None:
+    @cache.memoize(signature=True)
+    def function(a: object, *rest: object, x: object = 0) -> tuple:
+        calls.append(a)
+        return a, rest, x
+
+    assert function(1, x=None) == (1, (), None)
+    assert function(1, None, 'x') == (1, (None, 'x'), 0)
+    assert len(calls) == 2
+
+
+def test_keys_from_the_signature_ignore_by_name_or_position(
+    cache: diskcache.Cache, calls: list
+) -> None:
+    @cache.memoize(signature=True, ignore=('verbose', 1, 'trace'))
+    def function(a: int, path: str = '', verbose: bool = False, **more: object) -> int:
+        calls.append(a)
+        return a
+
+    function(1)
+    function(1, 'elsewhere', verbose=True, trace='yes')
+    assert calls == [1]
+    function(1, colour='red')
+    assert calls == [1, 1]
+
+
+def test_a_call_that_does_not_fit_the_signature_is_a_type_error(cache: diskcache.Cache) -> None:
+    @cache.memoize(signature=True)
+    def function(a: int) -> int:
+        return a
+
+    with pytest.raises(TypeError):
+        function()
+    assert len(cache) == 0
