@@ -441,6 +441,8 @@ class Cache(_core.Cache):
             raise ValueError('disk must subclass diskcache.Disk')
         if not isinstance(timeout, int | float):
             raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
+        if getattr(self, '_txn_id', None) is not None:
+            raise RuntimeError('a cache with an open transaction cannot be initialized again')
         _Settings.check(type(self), settings)
         if directory is None:
             directory = tempfile.mkdtemp(prefix='diskcache-')

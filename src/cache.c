@@ -85,13 +85,13 @@ static Session *open_session(Cache *self)
     return session;
 }
 
-/* A session that this thread may use now: pinned to it or idle, but never the one in which another
- * asyncio task of the thread has a transaction open. */
+/* A session that this thread may use now: pinned to it or idle, but never one that is in use, by
+ * another asyncio task of the thread or by an operation that a callback of the user's interrupts. */
 static Session *find_session(Cache *self)
 {
     Session *session = session_pinned(&self->pool);
 
-    if (session == NULL || session == self->transaction.session) {
+    if (session == NULL || session->uses > 0) {
         session = session_idle(&self->pool);
     }
     return session != NULL ? session : open_session(self);
@@ -120,15 +120,18 @@ static Session *take_session(Cache *self)
 
 static void return_session(Cache *self, Session *session)
 {
-    if (session->pinned) {
-        double timeout = cache_timeout(self);
+    if (session->pinned && session->db.handle != NULL) {
+        compat_exception current = compat_exception_take();
 
-        if (timeout < 0.0) {
-            PyErr_Clear();
-        }
-        dc_db_busy_timeout(&session->db, timeout);
+        dc_db_busy_timeout(&session->db, cache_timeout(self)); /* a bad timeout waits for nothing */
+        PyErr_Clear();
+        compat_exception_put(current);
     }
     session_release(&self->pool, session);
+    if (session->uses == 0 && session->db.handle != NULL &&
+        (session->spoilt || (!session->pinned && session->epoch != self->pool.epoch))) {
+        session_discard(self->state, &self->pool, session);
+    }
 }
 
 /* --- who owns the transaction ----------------------------------------------------------------- */
@@ -269,6 +272,11 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
             return NULL;
         }
         status = begin_once(session);
+        if (status == DC_OK && self->transaction.depth > 0) {
+            /* Only with an overridden `_con` that gives threads different files. */
+            dc_db_rollback(&session->db);
+            status = DC_BUSY;
+        }
         if (status == DC_OK) {
             return session;
         }
@@ -310,6 +318,7 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry)
     int owner = cache_owns_transaction(cache, &other_task);
 
     operation->cache = cache;
+    operation->generation = session_generation();
     operation->joined = owner;
     if (owner) {
         return join_transaction(operation);
@@ -331,6 +340,7 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry)
     transaction->depth = 1;
     transaction->thread = PyThread_get_thread_ident();
     transaction->session = operation->session;
+    transaction->serial = ++cache->transaction_serial;
     return 0;
 }
 
@@ -374,7 +384,11 @@ static void end_exposure(Session *session)
 {
     dc_forecast *forecast = &session->db.forecast;
 
-    forecast->known = forecast->known && !forecast->exposed;
+    if (forecast->exposed) {
+        forecast->known = 0;
+        /* A cursor not read to its end keeps a snapshot open: nobody else may get to see that. */
+        session->spoilt = !session->pinned && dc_db_has_open_statement(&session->db);
+    }
     forecast->exposed = session->pinned;
 }
 
@@ -433,6 +447,29 @@ static void remove_files_quietly(Cache *self, const dc_namelist *names)
     compat_exception_put(current);
 }
 
+/* Remove the files of rows that are not there after all. */
+static void discard_added(Cache *self, Session *session, const dc_namelist *added)
+{
+    dc_namelist gone = {.memory = NULL};
+
+    for (const char *name = dc_namelist_next(added, NULL); name != NULL;
+         name = dc_namelist_next(added, name)) {
+        /* A user may have ended the transaction with SQL of his own. What cannot be found out now is
+         * left to check(). */
+        if (dc_store_names_file(&session->db, name) == DC_NOT_FOUND) {
+            dc_namelist_add(&gone, name);
+        }
+    }
+    remove_files_quietly(self, &gone);
+    dc_namelist_clear(&gone);
+}
+
+/* Whether the process has forked since the operation began, in Python code that it ran. */
+static int is_parents(const Operation *operation)
+{
+    return operation->generation != session_generation();
+}
+
 int operation_commit(Operation *operation)
 {
     Cache *self = operation->cache;
@@ -441,6 +478,11 @@ int operation_commit(Operation *operation)
     int wal_pages;
     int result = 0;
 
+    if (is_parents(operation)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this operation was begun before the process forked: it is the parent's");
+        return -1;
+    }
     if (self->transaction.depth > 1) {
         self->transaction.depth--;
         return 0;
@@ -448,13 +490,15 @@ int operation_commit(Operation *operation)
     transaction = take_transaction(self);
     status = commit_waiting(self, transaction.session);
     wal_pages = transaction.session->db.wal_pages;
+    if (status != DC_OK) {
+        discard_added(self, transaction.session, &transaction.added);
+    }
     end_exposure(transaction.session);
     return_session(self, transaction.session);
     if (status == DC_OK) {
         result = disk_remove_all(self->state, self->disk, &transaction.removed);
         checkpoint_if_due(self, wal_pages);
     } else {
-        remove_files_quietly(self, &transaction.added);
         result = -1;
     }
     clear_transaction(&transaction);
@@ -467,6 +511,9 @@ void operation_rollback(Operation *operation)
     WriteTransaction transaction;
     session_visit visit;
 
+    if (is_parents(operation)) {
+        return;
+    }
     if (self->transaction.depth > 1) {
         self->transaction.depth--;
         return;
@@ -475,16 +522,19 @@ void operation_rollback(Operation *operation)
     visit = session_enter(transaction.session);
     dc_db_rollback(&transaction.session->db);
     session_leave(transaction.session, visit);
+    discard_added(self, transaction.session, &transaction.added);
     end_exposure(transaction.session);
     return_session(self, transaction.session);
-    remove_files_quietly(self, &transaction.added);
     clear_transaction(&transaction);
 }
 
 int operation_fail(Operation *operation, dc_status status)
 {
-    convert_raise(operation->cache->state, status, &operation->session->db.error);
+    dc_error error = operation->session->db.error;
+
+    /* First: raising can run a finalizer, which must not join a transaction that is given up. */
     operation_rollback(operation);
+    convert_raise(operation->cache->state, status, &error);
     return -1;
 }
 
@@ -569,28 +619,53 @@ static void checkpoint_if_due(Cache *self, int wal_pages)
 
 /* --- the Connection of a thread ----------------------------------------------------------------- */
 
-/* What `_local` keeps beside `con`: when the thread ends, the session goes back to the pool. */
+/* What `_local` keeps for a session that the thread has pinned, and for a transaction that it has
+ * begun: it notices that the thread ends. */
 typedef struct Pin {
     PyObject_HEAD
-    PyObject *cache;      /* weak reference */
-    unsigned long serial; /* of the session */
+    PyObject *cache;           /* weak reference */
+    unsigned long session;     /* serial number, or 0 */
+    unsigned long transaction; /* serial number, or 0 */
     unsigned long generation;
 } Pin;
+
+static void roll_back_for_ended_thread(Cache *self)
+{
+    Operation operation = {.cache = self, .session = self->transaction.session};
+
+    operation.generation = session_generation();
+    self->transaction.depth = 1;
+    operation_rollback(&operation);
+}
+
+static void thread_ended(Cache *self, const Pin *pin)
+{
+    Session *session = self->pool.sessions;
+
+    if (self->transaction.depth > 0 && self->transaction.serial == pin->transaction) {
+        roll_back_for_ended_thread(self);
+    }
+    while (session != NULL && session->serial != pin->session) {
+        session = session->next;
+    }
+    if (session != NULL && session->pinned && session->uses == 0) {
+        /* Not into the pool: it may have cursors and pragmas of the thread's own. */
+        session_discard(self->state, &self->pool, session);
+    }
+}
 
 static void Pin_dealloc(Pin *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    compat_exception current = compat_exception_take();
     PyObject *cache = self->cache != NULL ? compat_weakref_get(self->cache) : NULL;
 
     if (cache != NULL && self->generation == session_generation()) {
-        for (Session *each = ((Cache *)cache)->pool.sessions; each != NULL; each = each->next) {
-            if (each->serial == self->serial && each->pinned && each->uses == 0) {
-                session_unpin(&((Cache *)cache)->pool, each);
-            }
-        }
+        thread_ended((Cache *)cache, self);
     }
     Py_XDECREF(cache);
     Py_XDECREF(self->cache);
+    compat_exception_put(current);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -608,20 +683,31 @@ PyType_Spec pin_type_spec = {
     .slots = Pin_slots,
 };
 
-static PyObject *pin_new(Cache *self, Session *session)
+static int keep_pin(Cache *self, PyObject *name, unsigned long session, unsigned long transaction)
 {
     PyTypeObject *type = self->state->pin_type;
     Pin *pin = (Pin *)type->tp_alloc(type, 0);
+    int result = -1;
 
-    if (pin != NULL) {
-        pin->serial = session->serial;
-        pin->generation = session_generation();
-        pin->cache = PyWeakref_NewRef((PyObject *)self, NULL);
-        if (pin->cache == NULL) {
-            Py_CLEAR(pin);
-        }
+    if (pin == NULL) {
+        return -1;
     }
-    return (PyObject *)pin;
+    pin->session = session;
+    pin->transaction = transaction;
+    pin->generation = session_generation();
+    pin->cache = PyWeakref_NewRef((PyObject *)self, NULL);
+    if (pin->cache != NULL) {
+        result = PyObject_SetAttr(self->local, name, (PyObject *)pin);
+    }
+    Py_DECREF(pin);
+    return result;
+}
+
+int cache_watch_thread(Cache *self)
+{
+    return self->local == NULL
+               ? 0
+               : keep_pin(self, self->state->name._transaction, 0, self->transaction.serial);
 }
 
 /* Note the pinned session in `_local`, where the original keeps its connection. */
@@ -629,15 +715,12 @@ static int publish_connection(Cache *self, Session *session)
 {
     module_state *state = self->state;
     PyObject *pid = PyObject_CallNoArgs(state->getpid);
-    PyObject *pin = pin_new(self, session);
     int result = -1;
 
-    if (pid != NULL && pin != NULL && PyObject_SetAttr(self->local, state->name.pid, pid) == 0 &&
-        PyObject_SetAttr(self->local, state->name.con, session->connection) == 0 &&
-        PyObject_SetAttr(self->local, state->name._pin, pin) == 0) {
-        result = 0;
+    if (pid != NULL && PyObject_SetAttr(self->local, state->name.pid, pid) == 0 &&
+        PyObject_SetAttr(self->local, state->name.con, session->connection) == 0) {
+        result = keep_pin(self, state->name._pin, session->serial, 0);
     }
-    Py_XDECREF(pin);
     Py_XDECREF(pid);
     return result;
 }
@@ -691,6 +774,22 @@ OBJECT_ATTRIBUTE(timeout, "_timeout")
 OBJECT_ATTRIBUTE(local, "_local")
 OBJECT_ATTRIBUTE(disk, "_disk")
 OBJECT_ATTRIBUTE(page_size, "_page_size")
+
+/* Sessions on the former directory are not used again. */
+static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
+{
+    self->pool.epoch++;
+    return Cache_set_directory(self, value, closure);
+}
+
+static int Cache_assign_disk(Cache *self, PyObject *value, void *closure)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "_disk cannot be deleted");
+        return -1;
+    }
+    return Cache_set_disk(self, value, closure);
+}
 
 static PyObject *Cache_get_txn_id(Cache *self, void *Py_UNUSED(closure))
 {
@@ -797,13 +896,13 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
 /* clang-format on */
 
 static PyGetSetDef Cache_getset[] = {
-    {"_directory", (getter)Cache_get_directory, (setter)Cache_set_directory,
+    {"_directory", (getter)Cache_get_directory, (setter)Cache_assign_directory,
      PyDoc_STR("directory of the cache"), NULL},
     {"_timeout", (getter)Cache_get_timeout, (setter)Cache_set_timeout,
      PyDoc_STR("seconds to wait for a lock"), NULL},
     {"_local", (getter)Cache_get_local, (setter)Cache_set_local,
      PyDoc_STR("threading.local with the thread's connection, once it has asked for it"), NULL},
-    {"_disk", (getter)Cache_get_disk, (setter)Cache_set_disk,
+    {"_disk", (getter)Cache_get_disk, (setter)Cache_assign_disk,
      PyDoc_STR("the Disk that converts keys and values"), NULL},
     {"_page_size", (getter)Cache_get_page_size, (setter)Cache_set_page_size,
      PyDoc_STR("bytes in a page of the database"), NULL},
@@ -823,10 +922,11 @@ static PyGetSetDef Cache_getset[] = {
 static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
                            PyObject *Py_UNUSED(kwargs))
 {
-    Cache *self = (Cache *)type->tp_alloc(type, 0);
+    module_state *state = state_of_type(type);
+    Cache *self = state != NULL ? (Cache *)type->tp_alloc(type, 0) : NULL;
 
     if (self != NULL) {
-        self->state = state_of_type(type);
+        self->state = state;
         self->pool.generation = session_generation();
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
@@ -876,10 +976,7 @@ static void Cache_finalize(Cache *self)
 
     notice_fork(self);
     if (self->transaction.depth > 0 && self->disk != NULL) {
-        Operation operation = {.cache = self, .session = self->transaction.session};
-
-        self->transaction.depth = 1;
-        operation_rollback(&operation);
+        roll_back_for_ended_thread(self);
     }
     session_close_all(self->state, &self->pool);
     compat_exception_put(current);
@@ -893,6 +990,12 @@ static void Cache_dealloc(Cache *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    if (self->pool.sessions != NULL) { /* used again by a finalizer in the same cycle */
+        compat_exception current = compat_exception_take();
+
+        session_close_all(self->state, &self->pool);
+        compat_exception_put(current);
+    }
     if (self->weak_references != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }

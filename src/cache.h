@@ -27,7 +27,8 @@ typedef struct WriteTransaction {
     int depth; /* of nested use; 0: none is open */
     unsigned long thread;
     PyObject *task;   /* strong: the asyncio task that owns it; NULL: whatever runs in the thread */
-    Session *session; /* taken or pinned */
+    Session *session; /* in use */
+    unsigned long serial; /* its number in the cache */
     dc_namelist added;
     dc_namelist removed;
 } WriteTransaction;
@@ -57,7 +58,8 @@ typedef struct Cache {
     hook_cache hooks;
     SessionPool pool;
     WriteTransaction transaction;
-    int checkpoint_at; /* pages in the log */
+    unsigned long transaction_serial; /* of the transaction begun last */
+    int checkpoint_at;                /* pages in the log */
 } Cache;
 
 extern PyType_Spec cache_type_spec;
@@ -74,7 +76,8 @@ static inline unsigned int cache_hooks(Cache *self)
 typedef struct Operation {
     Cache *cache;
     Session *session;
-    int joined; /* a read inside the open transaction: the session stays with it */
+    int joined;               /* inside a transaction open already: the session stays with it */
+    unsigned long generation; /* of the process that began it */
 } Operation;
 
 /* AttributeError if __init__ has not run; also notices a fork. Call first in every method. The second
@@ -115,6 +118,9 @@ void cache_discard_file(Cache *self, const char *filename);
 
 /* The Connection of this thread's session, pinned to it: `_con`. New reference. */
 PyObject *cache_connection(Cache *self);
+
+/* Roll the open transaction back if this thread ends before; -1 with an exception. */
+int cache_watch_thread(Cache *self);
 
 double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
 

@@ -89,8 +89,15 @@ static int find_value(Cache *self, found *found, int read, int retry, PyObject *
             break;
         }
         *value = disk_fetch(self->state, self->disk, &found->row.columns, read, &missing);
-        if (*value != NULL || !missing) {
-            result = *value != NULL ? 1 : -1;
+        if (*value != NULL) {
+            result = 1;
+            break;
+        }
+        if (!missing) {
+            if (PyErr_ExceptionMatches(PyExc_OSError)) { /* a miss, as the original has it */
+                PyErr_Clear();
+                result = 0;
+            }
             break;
         }
         if (again && dc_row_same(&previous, &found->row)) {

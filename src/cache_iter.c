@@ -100,10 +100,6 @@ static int load_page(KeyIterator *self)
     Operation operation = {.cache = NULL};
     dc_status status;
 
-    if (self->loading) {
-        PyErr_SetString(PyExc_ValueError, "this iterator is being used by another thread");
-        return -1;
-    }
     if (cache_ready(self->cache) < 0 || operation_begin_read(&operation, self->cache) < 0) {
         return -1;
     }
@@ -111,10 +107,11 @@ static int load_page(KeyIterator *self)
     status = operation_read(&operation, read_page, self, 0);
     self->loading = 0;
     operation_end_read(&operation);
+    self->position = 0;
     if (status != DC_OK) {
+        self->page.count = 0; /* the next call reads the page again */
         return -1;
     }
-    self->position = 0;
     self->started = 1;
     return self->page.count > 0 ? note_end(self) : 0;
 }
@@ -122,21 +119,25 @@ static int load_page(KeyIterator *self)
 static PyObject *KeyIterator_next(KeyIterator *self)
 {
     Cache *cache = self->cache;
+    PyObject *key = NULL;
 
     if (cache == NULL) {
         return NULL;
     }
-    if (self->position == self->page.count && load_page(self) < 0) {
+    if (self->loading) {
+        PyErr_SetString(PyExc_ValueError, "this iterator is being used by another thread");
         return NULL;
     }
-    if (self->page.count == 0) {
-        Py_CLEAR(self->cache);
-        return NULL;
+    Py_INCREF(cache); /* what runs below may end the iterator */
+    if (self->position < self->page.count || load_page(self) == 0) {
+        if (self->page.count == 0) {
+            Py_CLEAR(self->cache);
+        } else if (cache_ready(cache) == 0) {
+            key = disk_get(cache->state, cache->disk, &self->page.keys[self->position++]);
+        }
     }
-    if (cache_ready(cache) < 0) {
-        return NULL;
-    }
-    return disk_get(cache->state, cache->disk, &self->page.keys[self->position++]);
+    Py_DECREF(cache);
+    return key;
 }
 
 static int KeyIterator_traverse(KeyIterator *self, visitproc visit, void *arg)

@@ -33,9 +33,15 @@ static PyObject *columns_to_tuple(const dc_columns *columns)
     return tuple;
 }
 
-static dc_status status_of(PyObject *result)
+/* What a hook's result means. It may have forked: then there is nothing left to write to here. */
+static dc_status status_of(Cache *self, PyObject *result)
 {
     Py_XDECREF(result);
+    if (result != NULL &&
+        (self->transaction.depth == 0 || self->pool.generation != session_generation())) {
+        PyErr_SetString(PyExc_RuntimeError, "a hook of this operation has ended its transaction");
+        return DC_CALLBACK;
+    }
     return result != NULL ? DC_OK : DC_CALLBACK;
 }
 
@@ -48,10 +54,12 @@ static dc_status insert_by_hook(void *context, const dc_key *key, const dc_colum
     dc_status status = DC_CALLBACK;
 
     if (database_key != NULL && tuple != NULL) {
-        status =
-            status_of(PyObject_CallMethod((PyObject *)self, "_row_insert", "OOdO", database_key,
-                                          key->raw ? Py_True : Py_False, now, tuple));
-        *rowid = sqlite.last_insert_rowid(self->transaction.session->db.handle);
+        status = status_of(self, PyObject_CallMethod((PyObject *)self, "_row_insert", "OOdO",
+                                                     database_key, key->raw ? Py_True : Py_False,
+                                                     now, tuple));
+        if (status == DC_OK) {
+            *rowid = sqlite.last_insert_rowid(self->transaction.session->db.handle);
+        }
     }
     Py_XDECREF(tuple);
     Py_XDECREF(database_key);
@@ -65,8 +73,8 @@ static dc_status update_by_hook(void *context, int64_t rowid, const dc_columns *
     dc_status status = DC_CALLBACK;
 
     if (tuple != NULL) {
-        status = status_of(PyObject_CallMethod((PyObject *)self, "_row_update", "LdO",
-                                               (long long)rowid, now, tuple));
+        status = status_of(self, PyObject_CallMethod((PyObject *)self, "_row_update", "LdO",
+                                                     (long long)rowid, now, tuple));
         Py_DECREF(tuple);
     }
     return status;
@@ -80,14 +88,16 @@ static dc_status cull_by_hook(void *context, double now)
     PyObject *execute = NULL;
     dc_status status = DC_CALLBACK;
 
-    if (transaction != NULL) {
+    if (transaction != NULL && self->transaction.session->connection == NULL) {
+        Py_XDECREF(cache_connection(self)); /* raises */
+    } else if (transaction != NULL) {
         cleanup = PyObject_GetAttr(transaction, self->state->name._cleanup);
         self->transaction.session->db.forecast.exposed = 1;
         execute =
             PyObject_GetAttr(self->transaction.session->connection, self->state->name.execute);
         if (cleanup != NULL && execute != NULL) {
             status = status_of(
-                PyObject_CallMethod((PyObject *)self, "_cull", "dOO", now, execute, cleanup));
+                self, PyObject_CallMethod((PyObject *)self, "_cull", "dOO", now, execute, cleanup));
         }
     }
     Py_XDECREF(execute);
@@ -138,6 +148,9 @@ static int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key,
         convert_expire(expire, item->now, &columns) < 0 ||
         convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) < 0 ||
         disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
+        if (item->stored.columns.filename != NULL) {
+            cache_discard_file(self, item->stored.columns.filename); /* a store hook's */
+        }
         item_clear(item);
         return -1;
     }
@@ -277,7 +290,7 @@ int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value)
     PyObject *result;
 
     if (value == NULL) {
-        result = PyObject_CallMethod((PyObject *)self, "__delitem__", "O", key);
+        result = PyObject_CallMethodOneArg((PyObject *)self, self->state->name.__delitem__, key);
     } else if (cache_hooks(self) & CACHE_HOOK_set) {
         PyObject *names = PyTuple_Pack(1, self->state->name.retry);
         PyObject *arguments[] = {(PyObject *)self, key, value, Py_True};

@@ -286,7 +286,8 @@ static dc_status collect_row(void *context, const dc_datum *first, const dc_datu
 static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql)
 {
     dc_db *db = &operation->session->db;
-    PyObject *rows = PyDict_New();
+    double timeout = cache_timeout(self);
+    PyObject *rows = timeout < 0.0 ? NULL : PyDict_New();
     session_wait wait;
     dc_status status;
     int again = 1;
@@ -294,7 +295,7 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
     if (rows == NULL) {
         return NULL;
     }
-    session_wait_start(&wait, 0.0, 1);
+    session_wait_start(&wait, timeout, 0);
     do {
         PyDict_Clear(rows);
         status = dc_db_query(db, sql, collect_row, rows);
@@ -302,10 +303,12 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
     if (status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR) {
         status = DC_OK; /* no such table */
     }
+    if (status == DC_BUSY && again == 0) {
+        PyErr_SetNone(self->state->Timeout);
+    } else if (status != DC_OK && again > 0) {
+        convert_raise(self->state, status, &db->error);
+    }
     if (status != DC_OK) {
-        if (again > 0) {
-            convert_raise(self->state, status, &db->error);
-        }
         Py_CLEAR(rows);
     }
     return rows;

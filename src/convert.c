@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 #include "sqlite_api.h"
 
@@ -85,8 +86,11 @@ int convert_to_datum(PyObject *object, const char *argument, dc_datum *datum, Py
         return convert_real(PyFloat_AS_DOUBLE(object), argument, datum);
     }
     if (PyUnicode_Check(object)) {
+        if (convert_text(object, datum) < 0) {
+            return -1;
+        }
         *owner = Py_NewRef(object);
-        return convert_text(object, datum);
+        return 0;
     }
     if (PyObject_CheckBuffer(object)) {
         *owner = PyBytes_CheckExact(object) ? Py_NewRef(object) : PyBytes_FromObject(object);
@@ -99,6 +103,24 @@ int convert_to_datum(PyObject *object, const char *argument, dc_datum *datum, Py
     PyErr_Format(PyExc_TypeError, "%s must be None, int, float, str or bytes, not '%.200s'",
                  argument, Py_TYPE(object)->tp_name);
     return -1;
+}
+
+const char *convert_filename(PyObject *object, const char *argument)
+{
+    Py_ssize_t size;
+    const char *name;
+
+    if (!PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s must be str, not '%.200s'", argument,
+                     Py_TYPE(object)->tp_name);
+        return NULL;
+    }
+    name = PyUnicode_AsUTF8AndSize(object, &size);
+    if (name != NULL && strlen(name) != (size_t)size) {
+        PyErr_Format(PyExc_ValueError, "%s must not contain NUL", argument);
+        return NULL;
+    }
+    return name;
 }
 
 int convert_seconds(PyObject *object, const char *argument, double *seconds)

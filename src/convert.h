@@ -15,9 +15,13 @@
 PyObject *convert_from_datum(const dc_datum *datum);
 
 /* What SQLite can store as it is: None, int, float, str, bytes or another buffer (subclasses too).
- * *owner receives a new reference to the object that holds the bytes. `argument` names it in the
+ * *owner receives a new reference to the object that holds the bytes, or NULL. `argument` names it in the
  * TypeError, OverflowError (int beyond 64 bits) or ValueError (NaN, which SQLite turns into NULL). */
 int convert_to_datum(PyObject *object, const char *argument, dc_datum *datum, PyObject **owner);
+
+/* A str as a file name, NUL-terminated UTF-8 that belongs to it; NULL with TypeError, or ValueError if
+ * it contains NUL. `argument` names it. */
+const char *convert_filename(PyObject *object, const char *argument);
 
 /* A str or exact bytes as TEXT or BLOB; the bytes are the object's own. */
 int convert_text(PyObject *text, dc_datum *datum);

@@ -27,9 +27,12 @@ static dc_status fail(dc_db *db, int result)
     int primary = result & 0xff;
     int detailed = db->handle != NULL ? sqlite.extended_errcode(db->handle) : result;
 
+    /* A failure that the handle does not know of (a bind, say) has only its code. */
+    int known = db->handle != NULL && (detailed & 0xff) == primary;
+
     dc_error_set(&db->error, DC_SQLITE, "%s",
-                 db->handle != NULL ? sqlite.errmsg(db->handle) : "out of memory");
-    db->error.sqlite_code = (detailed & 0xff) == primary ? detailed : result;
+                 known ? sqlite.errmsg(db->handle) : sqlite.errstr(result));
+    db->error.sqlite_code = known ? detailed : result;
     return primary == DC_SQLITE_BUSY || primary == DC_SQLITE_LOCKED ? DC_BUSY : DC_SQLITE;
 }
 
@@ -201,6 +204,16 @@ void dc_db_rollback(dc_db *db)
 int dc_db_in_transaction(const dc_db *db)
 {
     return db->handle != NULL && !sqlite.get_autocommit(db->handle);
+}
+
+int dc_db_has_open_statement(dc_db *db)
+{
+    sqlite3_stmt *statement = sqlite.next_stmt(db->handle, NULL);
+
+    while (statement != NULL && !sqlite.stmt_busy(statement)) {
+        statement = sqlite.next_stmt(db->handle, statement);
+    }
+    return statement != NULL;
 }
 
 unsigned int dc_db_data_version(dc_db *db)
@@ -451,6 +464,11 @@ void dc_query_start(dc_query *query, dc_db *db, dc_sql sql)
     query->db = db;
     query->parameter = 0;
     query->statement = statement_of(db, sql, &query->result);
+    if (query->statement != NULL && sqlite.stmt_busy(query->statement)) {
+        /* A callback of the user's, from inside this very statement, has come back here. */
+        query->statement = NULL;
+        query->result = DC_SQLITE_MISUSE;
+    }
 }
 
 static void note_result(dc_query *query, int result)

@@ -65,6 +65,9 @@ void dc_db_rollback(dc_db *db);
 /* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
 int dc_db_in_transaction(const dc_db *db);
 
+/* Whether a statement, of anyone's, has been stepped and not reset. */
+int dc_db_has_open_statement(dc_db *db);
+
 /* A number that changes when the database has been changed, by this handle or by another. */
 unsigned int dc_db_data_version(dc_db *db);
 

@@ -56,11 +56,13 @@ static int require_attribute(PyObject *value, const char *name)
     return 0;
 }
 
-static const char *directory_of(Disk *self)
+/* The directory's path as bytes. A new reference, since the attribute may be assigned to while the
+ * GIL is released. */
+static PyObject *directory_of(Disk *self)
 {
     return require_attribute(self->directory_path, "_directory") < 0
                ? NULL
-               : PyBytes_AS_STRING(self->directory_path);
+               : Py_NewRef(self->directory_path);
 }
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -131,7 +133,7 @@ static int put_native(module_state *state, Disk *self, PyObject *key, disk_key *
     return 0;
 }
 
-int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out)
+static int disk_put_held(module_state *state, PyObject *disk, PyObject *key, disk_key *out)
 {
     PyObject *pair;
     int raw;
@@ -176,7 +178,7 @@ static PyObject *unpickle(module_state *state, const dc_datum *datum)
     return object;
 }
 
-PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key)
+static PyObject *disk_get_held(module_state *state, PyObject *disk, const dc_key *key)
 {
     PyObject *database_key;
     PyObject *object;
@@ -206,7 +208,7 @@ void disk_value_clear(disk_value *value)
 static int store_file(module_state *state, Disk *self, const dc_datum *content, dc_mode mode,
                       disk_value *out)
 {
-    const char *directory = directory_of(self);
+    PyObject *directory = directory_of(self);
     size_t size = content->as.bytes.size;
     dc_error error;
     dc_status status;
@@ -221,11 +223,13 @@ static int store_file(module_state *state, Disk *self, const dc_datum *content, 
     }
     status = dc_valuefile_name(out->name, &error);
     if (status == DC_OK) {
-        status = dc_valuefile_write(directory, out->name, content->as.bytes.data, size, &error);
+        status = dc_valuefile_write(PyBytes_AS_STRING(directory), out->name, content->as.bytes.data,
+                                    size, &error);
     }
     if (released != NULL) {
         PyEval_RestoreThread(released);
     }
+    Py_DECREF(directory);
     if (status != DC_OK) {
         convert_raise(state, status, &error);
         return -1;
@@ -277,7 +281,7 @@ done:
 /* Copy a file-like object into a value file. */
 static int store_stream(module_state *state, Disk *self, PyObject *reader, disk_value *out)
 {
-    const char *directory = directory_of(self);
+    PyObject *directory = directory_of(self);
     PyObject *block_size = NULL;
     dc_valuewriter writer = {.descriptor = -1};
     dc_error error;
@@ -291,8 +295,9 @@ static int store_stream(module_state *state, Disk *self, PyObject *reader, disk_
     dc_error_clear(&error);
     status = dc_valuefile_name(out->name, &error);
     if (status == DC_OK) {
-        status = dc_valuewriter_open(&writer, directory, out->name, &error);
+        status = dc_valuewriter_open(&writer, PyBytes_AS_STRING(directory), out->name, &error);
     }
+    Py_DECREF(directory);
     if (status != DC_OK) {
         convert_raise(state, status, &error);
         return -1;
@@ -435,13 +440,8 @@ static int take_stored(PyObject *stored, disk_value *out)
     }
     filename = PyTuple_GET_ITEM(stored, 2);
     if (filename != Py_None) {
-        columns->filename = PyUnicode_Check(filename) ? PyUnicode_AsUTF8(filename) : NULL;
+        columns->filename = convert_filename(filename, "the filename that Disk.store returned");
         if (columns->filename == NULL) {
-            if (!PyErr_Occurred()) {
-                PyErr_Format(PyExc_TypeError,
-                             "Disk.store: filename must be str or None, not '%.200s'",
-                             Py_TYPE(filename)->tp_name);
-            }
             return -1;
         }
         out->filename_owner = Py_NewRef(filename);
@@ -473,8 +473,8 @@ static int store_by_hook(module_state *state, PyObject *disk, PyObject *value, i
 
 #define HOOKS_OF_STORE (DISK_HOOK_filename | DISK_HOOK__write)
 
-int disk_store(module_state *state, PyObject *disk, PyObject *value, int read, PyObject *key,
-               disk_value *out)
+static int disk_store_held(module_state *state, PyObject *disk, PyObject *value, int read,
+                           PyObject *key, disk_value *out)
 {
     unsigned int hooks = disk_hooks(state, disk);
 
@@ -524,7 +524,7 @@ done:
     }
     if (status != DC_OK) {
         Py_CLEAR(content);
-        if (missing != NULL) {
+        if (missing != NULL && (status == DC_NOT_FOUND || status == DC_CORRUPT)) {
             *missing = 1;
         } else {
             convert_raise(state, status, &error);
@@ -547,10 +547,11 @@ static PyObject *open_file(module_state *state, Disk *self, const char *filename
     if (name == NULL || require_attribute(self->directory, "_directory") < 0) {
         goto done;
     }
-    if (size >= 0 && dc_valuefile_open(PyBytes_AS_STRING(self->directory_path), filename,
-                                       &descriptor, &actual, &error) == DC_OK) {
+    if (size >= 0 && missing != NULL &&
+        dc_valuefile_open(PyBytes_AS_STRING(self->directory_path), filename, &descriptor, &actual,
+                          &error) == DC_OK) {
         dc_valuefile_close(descriptor);
-        if (actual != size && missing != NULL) {
+        if (actual != size) {
             *missing = 1;
             goto done;
         }
@@ -560,7 +561,7 @@ static PyObject *open_file(module_state *state, Disk *self, const char *filename
         goto done;
     }
     file = PyObject_CallFunction(state->open, "Os", path, "rb");
-    if (file == NULL && missing != NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+    if (file == NULL && missing != NULL && PyErr_ExceptionMatches(PyExc_FileNotFoundError)) {
         PyErr_Clear();
         *missing = 1;
     }
@@ -574,7 +575,7 @@ done:
 static PyObject *fetch_native(module_state *state, Disk *self, const dc_columns *columns, int read,
                               int64_t size, int *missing)
 {
-    const char *directory;
+    PyObject *directory;
     PyObject *content;
     PyObject *value;
 
@@ -596,8 +597,11 @@ static PyObject *fetch_native(module_state *state, Disk *self, const dc_columns 
         return open_file(state, self, columns->filename, size, missing);
     }
     directory = directory_of(self);
-    content = directory != NULL ? read_file(state, directory, columns->filename, size, missing)
-                                : NULL;
+    if (directory == NULL) {
+        return NULL;
+    }
+    content = read_file(state, PyBytes_AS_STRING(directory), columns->filename, size, missing);
+    Py_DECREF(directory);
     if (content == NULL || columns->mode == DC_MODE_BINARY) {
         return content;
     }
@@ -629,15 +633,15 @@ static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_col
         Py_XDECREF(filename);
         Py_DECREF(value);
     }
-    if (result == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_FileNotFoundError)) {
         PyErr_Clear();
         *missing = 1;
     }
     return result;
 }
 
-PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
-                     int *missing)
+static PyObject *disk_fetch_held(module_state *state, PyObject *disk, const dc_columns *columns,
+                                 int read, int *missing)
 {
     unsigned int hooks = disk_hooks(state, disk);
     int64_t size;
@@ -692,14 +696,19 @@ static int remove_by_hook(module_state *state, PyObject *disk, const dc_namelist
 
 int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *names)
 {
-    const char *directory;
+    PyObject *directory;
     PyThreadState *released = NULL;
 
-    if (names->count == 0) {
+    if (names->count == 0 || disk == NULL) {
         return 0;
     }
     if (disk_hooks(state, disk) & DISK_HOOK_remove) {
-        return remove_by_hook(state, disk, names);
+        int result;
+
+        Py_INCREF(disk);
+        result = remove_by_hook(state, disk, names);
+        Py_DECREF(disk);
+        return result;
     }
     directory = directory_of((Disk *)disk);
     if (directory == NULL) {
@@ -710,12 +719,60 @@ int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *name
     }
     for (const char *name = dc_namelist_next(names, NULL); name != NULL;
          name = dc_namelist_next(names, name)) {
-        dc_valuefile_remove(directory, name);
+        dc_valuefile_remove(PyBytes_AS_STRING(directory), name);
     }
     if (released != NULL) {
         PyEval_RestoreThread(released);
     }
+    Py_DECREF(directory);
     return 0;
+}
+
+/* --- the functions of disk.h ------------------------------------------------------------------
+ *
+ * The caller's disk is an attribute that Python code, which these may run, can assign to: each holds
+ * it while it works. */
+
+int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out)
+{
+    int result;
+
+    Py_INCREF(disk);
+    result = disk_put_held(state, disk, key, out);
+    Py_DECREF(disk);
+    return result;
+}
+
+PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key)
+{
+    PyObject *result;
+
+    Py_INCREF(disk);
+    result = disk_get_held(state, disk, key);
+    Py_DECREF(disk);
+    return result;
+}
+
+int disk_store(module_state *state, PyObject *disk, PyObject *value, int read, PyObject *key,
+               disk_value *out)
+{
+    int result;
+
+    Py_INCREF(disk);
+    result = disk_store_held(state, disk, value, read, key, out);
+    Py_DECREF(disk);
+    return result;
+}
+
+PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
+                     int *missing)
+{
+    PyObject *result;
+
+    Py_INCREF(disk);
+    result = disk_fetch_held(state, disk, columns, read, missing);
+    Py_DECREF(disk);
+    return result;
 }
 
 /* --- the type --------------------------------------------------------------------------------- */
@@ -723,10 +780,11 @@ int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *name
 static PyObject *Disk_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
                           PyObject *Py_UNUSED(kwargs))
 {
-    Disk *self = (Disk *)type->tp_alloc(type, 0);
+    module_state *state = state_of_type(type);
+    Disk *self = state != NULL ? (Disk *)type->tp_alloc(type, 0) : NULL;
 
     if (self != NULL) {
-        self->state = state_of_type(type);
+        self->state = state;
     }
     return (PyObject *)self;
 }
@@ -996,7 +1054,7 @@ static PyObject *Disk_fetch(Disk *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (values[1] != Py_None) {
-        columns.filename = PyUnicode_AsUTF8(values[1]);
+        columns.filename = convert_filename(values[1], "filename");
         if (columns.filename == NULL) {
             return NULL;
         }
@@ -1060,22 +1118,20 @@ static PyObject *Disk_remove(Disk *self, PyObject *const *args, Py_ssize_t nargs
 {
     static const args_table table = {"remove", 1, 1, {"file_path"}};
     PyObject *file_path;
-    const char *directory;
+    PyObject *directory;
     const char *name;
 
     if (args_parse(&table, args, nargs, kwnames, &file_path) < 0) {
         return NULL;
     }
     directory = directory_of(self);
-    name = PyUnicode_Check(file_path) ? PyUnicode_AsUTF8(file_path) : NULL;
-    if (name == NULL && !PyErr_Occurred()) {
-        PyErr_Format(PyExc_TypeError, "file_path must be str, not '%.200s'",
-                     Py_TYPE(file_path)->tp_name);
-    }
+    name = convert_filename(file_path, "file_path");
     if (directory == NULL || name == NULL) {
+        Py_XDECREF(directory);
         return NULL;
     }
-    dc_valuefile_remove(directory, name);
+    dc_valuefile_remove(PyBytes_AS_STRING(directory), name);
+    Py_DECREF(directory);
     Py_RETURN_NONE;
 }
 

@@ -42,14 +42,15 @@ int disk_store(module_state *state, PyObject *disk, PyObject *value, int read, P
 void disk_value_clear(disk_value *value);
 
 /* The value; or NULL and *missing = 1 without an exception if its file is not there, or is not of the
- * size that the row says; or NULL with an exception. */
+ * size that the row says; or NULL with an exception, an OSError among them: a file that cannot be
+ * opened now (too many open ones, say) is not one that is gone. */
 PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
                      int *missing);
 
 /* Whether disk_fetch of this row runs no Python code, so that it may be called under a lock. */
 int disk_fetch_is_native(module_state *state, PyObject *disk, const dc_columns *columns);
 
-/* Remove the files, all of them whatever happens. -1 with the first exception that a hook raised. */
+/* Remove the files, all of them whatever happens (none if `disk` is NULL). -1 with the first exception that a hook raised. */
 int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *names);
 
 #endif

@@ -38,7 +38,10 @@ module_state *state_of_type(PyTypeObject *type)
             }
         }
     }
-    Py_UNREACHABLE(); /* every type that reaches here derives from one of ours */
+    /* A metaclass with an mro() of its own can hide the base. */
+    PyErr_Format(PyExc_TypeError, "'%.200s' does not show its base class of diskcache._core",
+                 type->tp_name);
+    return NULL;
 }
 
 /* --- functions -------------------------------------------------------------------------------- */

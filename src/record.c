@@ -107,8 +107,10 @@ int dc_namelist_add(dc_namelist *list, const char *name)
 
 void dc_namelist_rewind(dc_namelist *list, size_t used, size_t count)
 {
-    list->used = used;
-    list->count = count;
+    if (used <= list->used) { /* it may have been cleared meanwhile */
+        list->used = used;
+        list->count = count;
+    }
 }
 
 const char *dc_namelist_next(const dc_namelist *list, const char *name)

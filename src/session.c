@@ -38,9 +38,16 @@
 /* Only one visit in so many is timed, while visits are short: reading the clock costs 50 ns. */
 #define TIMED_VISITS 8
 
+/* A thread that waits for a fork, or a fork for a thread, may hold what the other waits for: neither
+ * waits for ever. */
+#define FORK_WAIT_SECONDS 0.1
+#define FORK_POLL_SECONDS 50e-6
+
 #define FIRST_DELAY  20e-6
 #define DELAY_GROWTH 1.5
 #define LAST_DELAY   1e-3
+
+static unsigned long generation; /* written only while the process has one thread */
 
 /* --- clocks and waiting ----------------------------------------------------------------------- */
 
@@ -95,6 +102,7 @@ static void sleep_seconds(double seconds)
 
 int session_wait_more(session_wait *wait)
 {
+    unsigned long before = generation;
     double left = wait->forever ? LAST_DELAY : wait->deadline - session_clock();
     double delay = wait->delay * jitter();
     PyThreadState *released;
@@ -106,12 +114,18 @@ int session_wait_more(session_wait *wait)
     sleep_seconds(delay < left ? delay : left);
     PyEval_RestoreThread(released);
     wait->delay = fmin(wait->delay * DELAY_GROWTH, LAST_DELAY);
-    return PyErr_CheckSignals() < 0 ? -1 : 1;
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    if (generation != before) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a signal handler forked while this operation waited: it is the parent's");
+        return -1;
+    }
+    return 1;
 }
 
 /* --- the fork gate ---------------------------------------------------------------------------- */
-
-static unsigned long generation; /* written only while the process has one thread */
 
 /* Guarded by the GIL. */
 static int connecting; /* threads that are opening or closing a connection */
@@ -145,9 +159,12 @@ static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
 
 static void before_fork(void)
 {
+    double deadline = session_clock() + FORK_WAIT_SECONDS;
+
     pthread_mutex_lock(&forking); /* threads that fork at the same time take turns */
     atomic_store(&gate_closed, 1);
-    while (atomic_load(&inside) > 0) {
+    /* Not for ever: a trace callback of the user's may be waiting for the GIL inside. */
+    while (atomic_load(&inside) > 0 && session_clock() < deadline) {
         sched_yield();
     }
 }
@@ -160,6 +177,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
+    atomic_store(&inside, 0);
     connecting = 0; /* only the forking thread goes on */
     fork_pending = 0;
     generation++;
@@ -176,10 +194,6 @@ static void gate_leave(void)
 }
 
 #endif
-
-#define FORK_POLL_SECONDS 50e-6
-/* A thread that waits for a fork may hold what the forking one waits for: it does not wait for ever. */
-#define FORK_WAIT_SECONDS 0.1
 
 static void sleep_without_gil(double seconds)
 {
@@ -240,7 +254,8 @@ session_visit session_enter(Session *session)
 {
     session_visit visit = {NULL, 0.0};
 
-    if (session->releases_gil || session->mean_seconds > SLOW_SECONDS) {
+    /* A foreign connection may be shared by threads, which only the GIL then keeps apart. */
+    if (!session->foreign && (session->releases_gil || session->mean_seconds > SLOW_SECONDS)) {
         visit.released = PyEval_SaveThread();
     }
     gate_enter();
@@ -496,6 +511,7 @@ static void pool_insert(SessionPool *pool, Session *session)
 {
     if (session->serial == 0) {
         session->serial = ++pool->serial;
+        session->epoch = pool->epoch;
     }
     session->next = pool->sessions;
     pool->sessions = session;
@@ -556,32 +572,43 @@ failed:
     return NULL;
 }
 
-static int is_idle(const Session *session)
+static int is_idle(const SessionPool *pool, const Session *session)
 {
+    return session->uses == 0 && !session->pinned && session->epoch == pool->epoch;
+}
+
+static int is_own(const SessionPool *pool, const Session *session)
+{
+    return session->pinned && session->thread == PyThread_get_thread_ident() &&
+           session->epoch == pool->epoch;
+}
+
+/* The rest is for closing: sessions of an earlier epoch go first. */
+static int is_closable(const SessionPool *pool, const Session *session)
+{
+    (void)pool;
     return session->uses == 0 && !session->pinned;
 }
 
-static int is_own(const Session *session)
+static int is_closable_or_own(const SessionPool *pool, const Session *session)
 {
-    return session->pinned && session->thread == PyThread_get_thread_ident();
+    (void)pool;
+    return session->uses == 0 &&
+           (!session->pinned || session->thread == PyThread_get_thread_ident());
 }
 
-static int is_idle_or_own(const Session *session)
+static int is_any(const SessionPool *pool, const Session *session)
 {
-    return session->uses == 0 && (!session->pinned || is_own(session));
-}
-
-static int is_any(const Session *session)
-{
+    (void)pool;
     (void)session;
     return 1;
 }
 
-static Session *find(SessionPool *pool, int (*chosen)(const Session *))
+static Session *find(SessionPool *pool, int (*chosen)(const SessionPool *, const Session *))
 {
     Session *session = pool->sessions;
 
-    while (session != NULL && !chosen(session)) {
+    while (session != NULL && !chosen(pool, session)) {
         session = session->next;
     }
     return session;
@@ -597,10 +624,17 @@ Session *session_pinned(SessionPool *pool)
     return pool->pinned > 0 ? find(pool, is_own) : NULL;
 }
 
+void session_discard(module_state *state, SessionPool *pool, Session *session)
+{
+    pool_remove(pool, session);
+    pool->pinned -= session->pinned;
+    session_free(state, session);
+}
+
 Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection)
 {
     Session *session;
-    Session *former = session_pinned(pool);
+    Session *former;
 
     for (session = pool->sessions; session != NULL; session = session->next) {
         if (session->connection == connection) {
@@ -611,10 +645,9 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
     if (session == NULL) {
         return NULL;
     }
-    if (former != NULL && former->foreign) {
-        pool_remove(pool, former);
-        pool->pinned--;
-        session_free(state, former);
+    former = session_pinned(pool);
+    if (former != NULL && former->foreign && former->uses == 0) {
+        session_discard(state, pool, former);
     }
     session->foreign = 1;
     session->db.forecast.exposed = 1;
@@ -632,6 +665,9 @@ void session_use(Session *session)
 void session_release(SessionPool *pool, Session *session)
 {
     session->uses--;
+    if (session->db.handle == NULL) {
+        return; /* abandoned in a forked child, and in no pool */
+    }
     if (pool->sessions != session) {
         pool_remove(pool, session);
         pool_insert(pool, session);
@@ -645,30 +681,21 @@ void session_pin(SessionPool *pool, Session *session)
     session->thread = PyThread_get_thread_ident();
 }
 
-void session_unpin(SessionPool *pool, Session *session)
-{
-    pool->pinned -= session->pinned;
-    session->pinned = 0;
-    dc_db_rollback(&session->db); /* what its thread began and left */
-    dc_db_busy_timeout(&session->db, 0.0);
-}
-
 /* Close the sessions that `chosen` picks. Closing calls Python, which may come back to this pool, so
  * the search starts afresh each time. */
-static void close_chosen(module_state *state, SessionPool *pool, int (*chosen)(const Session *))
+static void close_chosen(module_state *state, SessionPool *pool,
+                         int (*chosen)(const SessionPool *, const Session *))
 {
     Session *session;
 
     while ((session = find(pool, chosen)) != NULL) {
-        pool_remove(pool, session);
-        pool->pinned -= session->pinned;
-        session_free(state, session);
+        session_discard(state, pool, session);
     }
 }
 
 void session_close_idle(module_state *state, SessionPool *pool, int pinned_too)
 {
-    close_chosen(state, pool, pinned_too ? is_idle_or_own : is_idle);
+    close_chosen(state, pool, pinned_too ? is_closable_or_own : is_closable);
 }
 
 void session_close_all(module_state *state, SessionPool *pool)
@@ -695,8 +722,9 @@ void session_after_fork(module_state *state, SessionPool *pool)
         if (session->db.handle != NULL) {
             dc_db_detach_inherited(&session->db);
             session_free(state, session);
-        } else {
-            /* Abandoned: the Connection must never be closed, so its reference is leaked. */
+        } else if (session->uses == 0) {
+            /* Abandoned: the Connection must never be closed, so its reference is leaked. One that is
+             * in use (a signal handler forked while an operation waited) is leaked whole. */
             PyMem_Free(session);
         }
         session = next;

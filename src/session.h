@@ -32,9 +32,11 @@ typedef struct Session {
     dc_db db;
     PyObject *connection; /* strong; NULL if the handle was opened natively */
     unsigned long serial; /* its number in the pool, never used again */
+    unsigned long epoch;  /* of the pool when it was opened */
     int uses;             /* operations and transactions that are using it */
     int pinned;
     unsigned long thread; /* to which it is pinned */
+    int spoilt;           /* to be closed rather than used again */
     int foreign;      /* the connection was made by an overridden `_con`; closing is its affair */
     int releases_gil; /* may wait for the disk: not WAL, or synchronous is FULL or more */
     unsigned int visits;  /* times a thread was inside SQLite with it */
@@ -47,6 +49,7 @@ typedef struct SessionPool {
     int pinned;               /* how many of them are */
     unsigned long serial;     /* of the session opened last */
     unsigned long generation; /* of the process that filled it */
+    unsigned long epoch;      /* changes with the directory: sessions of another one are not used */
 } SessionPool;
 
 /* An idle session, or NULL (without an exception). */
@@ -65,7 +68,8 @@ void session_use(Session *session);
 void session_release(SessionPool *pool, Session *session);
 
 void session_pin(SessionPool *pool, Session *session);
-void session_unpin(SessionPool *pool, Session *session);
+/* Close one that is not in use. */
+void session_discard(module_state *state, SessionPool *pool, Session *session);
 
 /* Read again what decides about the GIL; after a pragma was set. */
 void session_examine(Session *session);

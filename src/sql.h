@@ -48,6 +48,7 @@
     X(UPDATE_EXPIRE_TIME, "UPDATE Cache SET expire_time = ?2 WHERE rowid = ?1")                    \
     X(UPDATE_ACCESS_TIME, "UPDATE Cache SET access_time = ?2 WHERE rowid = ?1")                    \
     X(UPDATE_ACCESS_COUNT, "UPDATE Cache SET access_count = access_count + 1 WHERE rowid = ?1")    \
+    X(NAMES_FILE, "SELECT 1 FROM Cache WHERE filename = ?1 LIMIT 1")                               \
     X(DELETE, "DELETE FROM Cache WHERE rowid = ?1")                                                \
     /* queues and ends */                                                                          \
     X(INTEGERS_FRONT, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_INTEGERS                   \

@@ -60,6 +60,7 @@ typedef void (*dc_destructor)(void *);
                                              void (*)(sqlite3_context *), void (*)(void *)))       \
     X(int,            db_config,            (sqlite3 *, int, ...))                                 \
     X(const char *,   errmsg,               (sqlite3 *))                                           \
+    X(const char *,   errstr,               (int))                                                 \
     X(int,            extended_errcode,     (sqlite3 *))                                           \
     X(int,            file_control,         (sqlite3 *, const char *, int, void *))                \
     X(int,            finalize,             (sqlite3_stmt *))                                      \
@@ -67,12 +68,14 @@ typedef void (*dc_destructor)(void *);
     X(dc_int64,     last_insert_rowid,    (sqlite3 *))                                           \
     X(const char *,   libversion,           (void))                                                \
     X(int,            libversion_number,    (void))                                                \
+    X(sqlite3_stmt *, next_stmt,            (sqlite3 *, sqlite3_stmt *))                           \
     X(int,            open_v2,              (const char *, sqlite3 **, int, const char *))         \
     X(int,            prepare_v3,           (sqlite3 *, const char *, int, unsigned int,           \
                                              sqlite3_stmt **, const char **))                      \
     X(int,            reset,                (sqlite3_stmt *))                                      \
     X(void,           result_int,           (sqlite3_context *, int))                              \
     X(int,            step,                 (sqlite3_stmt *))                                      \
+    X(int,            stmt_busy,            (sqlite3_stmt *))                                      \
     X(int,            threadsafe,           (void))                                                \
     X(int,            wal_autocheckpoint,   (sqlite3 *, int))                                      \
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
@@ -95,6 +98,7 @@ enum {
     DC_SQLITE_ERROR = 1,
     DC_SQLITE_BUSY = 5,
     DC_SQLITE_LOCKED = 6,
+    DC_SQLITE_MISUSE = 21,
     DC_SQLITE_ROW = 100,
     DC_SQLITE_DONE = 101,
     DC_SQLITE_INTEGER = 1,

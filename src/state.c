@@ -8,6 +8,7 @@
 unsigned int hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObject *type)
 {
     unsigned int changed = 0;
+    compat_exception current = compat_exception_take();
 
     for (int i = 0; i < base->count; i++) {
         PyObject *found = PyObject_GetAttr((PyObject *)type, base->names[i]);
@@ -20,6 +21,7 @@ unsigned int hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObjec
         }
         Py_XDECREF(found);
     }
+    compat_exception_put(current);
     cache->changed = changed;
     cache->version = compat_type_version(type);
     return changed;

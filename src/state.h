@@ -12,7 +12,7 @@
 /* clang-format off */
 #define STATE_NAMES(X)                                                                             \
     X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_local) X(_pin)             \
-    X(_row_insert) X(_row_update) X(_transact) X(_write) X(asyncio) X(check_same_thread) X(close)  \
+    X(_row_insert) X(_row_update) X(_transact) X(_transaction) X(_write) X(asyncio) X(check_same_thread) X(close)  \
     X(con) X(current_task) X(execute) X(fetch) X(fetchall) X(filename) X(get) X(incr)              \
     X(isolation_level) X(key) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode)  \
     X(store) X(time) X(timeout)
@@ -101,7 +101,7 @@ typedef struct module_state {
     } name;
 } module_state;
 
-/* The state of the module that defined `type` or a base of it (module.c). */
+/* The state of the module that defined `type` or a base of it (module.c); NULL with TypeError. */
 module_state *state_of_type(PyTypeObject *type);
 
 /* The mask of the hooks of `object` that are not the base class's. Costs two comparisons unless the

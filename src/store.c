@@ -452,6 +452,18 @@ dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_nam
     return status;
 }
 
+dc_status dc_store_names_file(dc_db *db, const char *filename)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, DC_SQL_NAMES_FILE);
+    dc_query_bind_text(&query, filename);
+    status = dc_query_step(&query);
+    dc_query_end(&query);
+    return status;
+}
+
 int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules)
 {
     size_t inline_size = datum_room(&columns->value);

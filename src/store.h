@@ -98,6 +98,9 @@ dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_nam
  * row, as far as those details tell. */
 int dc_row_same(const dc_row *left, const dc_row *right);
 
+/* Whether a row names this file: DC_OK, or DC_NOT_FOUND. Reads the whole table. */
+dc_status dc_store_names_file(dc_db *db, const char *filename);
+
 /* --- queues and ends --- */
 
 /* Fill the row, key included, at that side of the queue; DC_NOT_FOUND. */

@@ -21,7 +21,8 @@ typedef struct Transaction {
     int with_cursor;          /* __enter__ returns (execute, cleanup) */
     PyObject *filename;       /* strong, or NULL: of a new value file, removed on failure */
     int entered;              /* blocks under way */
-    unsigned long generation; /* of the process that entered the outermost one */
+    unsigned long serial;     /* of the transaction that the outermost one is in */
+    unsigned long generation; /* of the process that entered it */
 } Transaction;
 
 PyObject *transaction_new(Cache *cache, int retry, int with_cursor, PyObject *filename)
@@ -32,9 +33,7 @@ PyObject *transaction_new(Cache *cache, int retry, int with_cursor, PyObject *fi
     if (filename == Py_None) {
         filename = NULL;
     }
-    if (filename != NULL && !PyUnicode_Check(filename)) {
-        PyErr_Format(PyExc_TypeError, "filename must be str or None, not '%.200s'",
-                     Py_TYPE(filename)->tp_name);
+    if (filename != NULL && convert_filename(filename, "filename") == NULL) {
         return NULL;
     }
     self = (Transaction *)type->tp_alloc(type, 0);
@@ -69,13 +68,26 @@ static PyObject *make_cursor(Transaction *self, Session *session)
     return pair;
 }
 
+static int require_cache(Transaction *self)
+{
+    if (self->cache == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "a transaction is made by Cache.transact()");
+        return -1;
+    }
+    return 0;
+}
+
 static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused))
 {
     Operation operation = {.cache = NULL};
-    const char *filename = self->filename != NULL ? PyUnicode_AsUTF8(self->filename) : NULL;
+    const char *filename;
     PyObject *result = NULL;
 
-    if (cache_ready(self->cache) < 0 || (self->filename != NULL && filename == NULL)) {
+    if (require_cache(self) < 0) {
+        return NULL;
+    }
+    filename = self->filename != NULL ? PyUnicode_AsUTF8(self->filename) : NULL;
+    if (cache_ready_to_open(self->cache) < 0 || (self->filename != NULL && filename == NULL)) {
         return NULL;
     }
     if (operation_begin_write(&operation, self->cache, self->retry) < 0) {
@@ -86,9 +98,11 @@ static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused
     }
     if (self->entered == 0) {
         self->generation = session_generation();
+        self->serial = self->cache->transaction.serial;
     }
     cache_claim_for_task(self->cache);
-    if (operation_add_file(&operation, filename) == 0) {
+    if (operation_add_file(&operation, filename) == 0 &&
+        (operation.joined || cache_watch_thread(self->cache) == 0)) {
         result = self->with_cursor ? make_cursor(self, operation.session) : Py_NewRef(Py_None);
     }
     if (result == NULL) {
@@ -106,12 +120,15 @@ static PyObject *Transaction_exit(Transaction *self, PyObject *const *args, Py_s
     int other_task;
     int owner;
 
+    if (require_cache(self) < 0) {
+        return NULL;
+    }
     if (self->entered == 0) {
         PyErr_SetString(PyExc_RuntimeError, "the transaction has not been entered");
         return NULL;
     }
-    self->entered--;
     if (self->generation != session_generation()) {
+        self->entered--;
         if (failed) {
             Py_RETURN_FALSE;
         }
@@ -119,13 +136,22 @@ static PyObject *Transaction_exit(Transaction *self, PyObject *const *args, Py_s
                         "this transaction was begun before the process forked: it is the parent's");
         return NULL;
     }
-    owner = cache_owns_transaction(self->cache, &other_task);
+    /* A generator is resumed and closed by whichever thread or task happens to. The transaction is
+     * still this block's, as long as its thread is not just doing something inside. */
+    owner =
+        cache_owns_transaction(self->cache, &other_task) ||
+        (self->cache->transaction.depth == 1 && self->cache->transaction.serial == self->serial);
+    self->entered -= owner || self->cache->transaction.serial != self->serial;
+    if (!owner && failed) {
+        Py_RETURN_FALSE;
+    }
     if (!owner) {
         PyErr_SetString(PyExc_RuntimeError,
-                        "a transaction must be left by the thread and task that entered it");
+                        "this transaction is over, or another thread is at work in it");
         return NULL;
     }
     operation.session = self->cache->transaction.session;
+    operation.generation = session_generation();
     if (failed) {
         operation_rollback(&operation);
     } else if (operation_commit(&operation) < 0) {
@@ -145,15 +171,14 @@ static PyObject *Transaction_cleanup(Transaction *self, PyObject *filename)
     const char *name;
     int other_task;
 
+    if (require_cache(self) < 0) {
+        return NULL;
+    }
     if (filename == Py_None) {
         Py_RETURN_NONE;
     }
-    name = PyUnicode_Check(filename) ? PyUnicode_AsUTF8(filename) : NULL;
+    name = convert_filename(filename, "filename");
     if (name == NULL) {
-        if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_TypeError, "filename must be str or None, not '%.200s'",
-                         Py_TYPE(filename)->tp_name);
-        }
         return NULL;
     }
     if (!cache_owns_transaction(self->cache, &other_task)) {
