@@ -70,16 +70,18 @@ double cache_timeout(Cache *self)
 /* --- sessions --------------------------------------------------------------------------------- */
 
 #define DATABASE_NAME "cache.db"
-/* The original waits this long for a lock while it opens, whatever the timeout. */
-#define OPEN_WAIT_SECONDS 60.0
 
 static Session *open_session(Cache *self)
 {
     Session *session = NULL;
-    PyObject *path = PyObject_CallFunction(self->state->join, "Os", self->directory, DATABASE_NAME);
+    double timeout = cache_timeout(self);
+    PyObject *path = NULL;
 
+    if (timeout >= 0.0) {
+        path = PyObject_CallFunction(self->state->join, "Os", self->directory, DATABASE_NAME);
+    }
     if (path != NULL) {
-        session = session_open(self->state, &self->pool, path, OPEN_WAIT_SECONDS);
+        session = session_open(self->state, &self->pool, path, timeout);
         Py_DECREF(path);
     }
     return session;
@@ -268,6 +270,10 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
     for (;;) {
         Session *session = take_session(self);
 
+        if (session == NULL && retry && PyErr_ExceptionMatches(self->state->Timeout)) {
+            PyErr_Clear(); /* nor could the file be opened: go on trying that */
+            continue;
+        }
         if (session == NULL) {
             return NULL;
         }

@@ -560,6 +560,10 @@ Session *session_open(module_state *state, SessionPool *pool, PyObject *path, do
             break;
         }
     }
+    if (status == DC_BUSY) {
+        PyErr_SetNone(state->Timeout);
+        goto failed;
+    }
     if (status != DC_OK) {
         convert_raise(state, status, &session->db.error);
         goto failed;

@@ -56,8 +56,8 @@ typedef struct SessionPool {
 Session *session_idle(SessionPool *pool);
 /* The session pinned to this thread, or NULL. */
 Session *session_pinned(SessionPool *pool);
-/* Open a session on the file `path`, waiting up to `timeout` seconds for locks. NULL with an
- * exception. */
+/* Open a session on the file `path`, waiting up to `timeout` seconds for locks. NULL with Timeout or
+ * another exception. */
 Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout);
 /* The session, pinned to this thread, around a Connection that an overridden `_con` returned; NULL
  * with an exception. */
