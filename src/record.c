@@ -49,16 +49,10 @@ const char *dc_row_keep(dc_row *row, const char *data, size_t size)
     return copy;
 }
 
-static size_t room_of(const dc_datum *datum)
+void dc_row_keep_datum(dc_row *row, dc_datum *datum)
 {
-    return datum->type == DC_TEXT || datum->type == DC_BLOB ? datum->as.bytes.size + 1 : 0;
-}
-
-static void copy_datum(dc_row *copy, const dc_datum *from, dc_datum *to)
-{
-    *to = *from;
-    if (room_of(from) > 0) {
-        to->as.bytes.data = dc_row_keep(copy, from->as.bytes.data, from->as.bytes.size);
+    if (dc_datum_room(datum) > 0) {
+        datum->as.bytes.data = dc_row_keep(row, datum->as.bytes.data, datum->as.bytes.size);
     }
 }
 
@@ -68,17 +62,18 @@ int dc_row_copy(dc_row *copy, const dc_row *row)
     size_t name_size = columns->filename != NULL ? strlen(columns->filename) : 0;
 
     /* Not row->used: a row's bytes need not all lie in its own memory. */
-    if (!dc_row_reserve(copy, room_of(&row->key.datum) + room_of(&columns->tag) +
-                                  room_of(&columns->value) + name_size + 1)) {
+    if (!dc_row_reserve(copy, dc_datum_room(&row->key.datum) + dc_datum_room(&columns->tag) +
+                                  dc_datum_room(&columns->value) + name_size + 1)) {
         return 0;
     }
     copy->rowid = row->rowid;
     copy->store_time = row->store_time;
     copy->key.raw = row->key.raw;
     copy->columns = *columns;
-    copy_datum(copy, &row->key.datum, &copy->key.datum);
-    copy_datum(copy, &columns->tag, &copy->columns.tag);
-    copy_datum(copy, &columns->value, &copy->columns.value);
+    copy->key.datum = row->key.datum;
+    dc_row_keep_datum(copy, &copy->key.datum);
+    dc_row_keep_datum(copy, &copy->columns.tag);
+    dc_row_keep_datum(copy, &copy->columns.value);
     if (columns->filename != NULL) {
         copy->columns.filename = dc_row_keep(copy, columns->filename, name_size);
     }

@@ -75,6 +75,15 @@ int dc_row_reserve(dc_row *row, size_t size);
 /* Copy bytes into room reserved before, with a NUL behind them; returns the copy. */
 const char *dc_row_keep(dc_row *row, const char *data, size_t size);
 
+/* The room that a datum's bytes take, with the NUL behind them; 0 for numbers and NULL. */
+static inline size_t dc_datum_room(const dc_datum *datum)
+{
+    return datum->type == DC_TEXT || datum->type == DC_BLOB ? datum->as.bytes.size + 1 : 0;
+}
+
+/* Make the datum's bytes the row's own. */
+void dc_row_keep_datum(dc_row *row, dc_datum *datum);
+
 /* Make `copy`, which has been initialized, equal to `row`, bytes included; 0 if there is no memory. */
 int dc_row_copy(dc_row *copy, const dc_row *row);
 

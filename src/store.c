@@ -38,18 +38,6 @@ int dc_columns_expired(const dc_columns *columns, double now)
 
 /* --- reading rows ----------------------------------------------------------------------------- */
 
-static size_t datum_room(const dc_datum *datum)
-{
-    return datum->type == DC_TEXT || datum->type == DC_BLOB ? datum->as.bytes.size + 1 : 0;
-}
-
-static void keep_datum(dc_row *row, dc_datum *datum)
-{
-    if (datum->type == DC_TEXT || datum->type == DC_BLOB) {
-        datum->as.bytes.data = dc_row_keep(row, datum->as.bytes.data, datum->as.bytes.size);
-    }
-}
-
 static void set_expire_time(dc_columns *columns, const dc_datum *datum)
 {
     columns->has_expire_time = datum->type == DC_REAL || datum->type == DC_INTEGER;
@@ -91,14 +79,14 @@ static dc_status read_row(dc_query *query, unsigned int details, int with_key, d
     if (with_key) {
         key = dc_query_column(query, COLUMN_KEY);
     }
-    if (!dc_row_reserve(row, datum_room(&tag) + datum_room(&filename) + datum_room(&value) +
-                                 datum_room(&key))) {
+    if (!dc_row_reserve(row, dc_datum_room(&tag) + dc_datum_room(&filename) +
+                                 dc_datum_room(&value) + dc_datum_room(&key))) {
         return out_of_memory(query->db);
     }
-    keep_datum(row, &tag);
-    keep_datum(row, &filename);
-    keep_datum(row, &value);
-    keep_datum(row, &key);
+    dc_row_keep_datum(row, &tag);
+    dc_row_keep_datum(row, &filename);
+    dc_row_keep_datum(row, &value);
+    dc_row_keep_datum(row, &key);
     row->rowid = details & DC_DETAIL_IDENTITY ? dc_query_integer(query, COLUMN_ROWID) : 0;
     row->store_time = details & DC_DETAIL_IDENTITY ? dc_query_real(query, COLUMN_STORE_TIME) : 0.0;
     set_expire_time(&row->columns, &expire_time);
@@ -152,12 +140,12 @@ static dc_status get_value(dc_db *db, const dc_key *key, dc_row *row)
     if (value.type == DC_NULL) {
         filename = dc_query_column(&query, 3);
     }
-    if (!dc_row_reserve(row, datum_room(&value) + datum_room(&filename))) {
+    if (!dc_row_reserve(row, dc_datum_room(&value) + dc_datum_room(&filename))) {
         status = out_of_memory(db);
         goto done;
     }
-    keep_datum(row, &value);
-    keep_datum(row, &filename);
+    dc_row_keep_datum(row, &value);
+    dc_row_keep_datum(row, &filename);
     row->rowid = 0;
     row->store_time = 0.0;
     row->key.datum = null;
@@ -190,10 +178,10 @@ static dc_status keep_filename(dc_query *query, int column, dc_row *row)
 
     row->columns.filename = NULL;
     if (filename.type == DC_TEXT) {
-        if (!dc_row_reserve(row, datum_room(&filename))) {
+        if (!dc_row_reserve(row, dc_datum_room(&filename))) {
             return out_of_memory(query->db);
         }
-        keep_datum(row, &filename);
+        dc_row_keep_datum(row, &filename);
         row->columns.filename = filename.as.bytes.data;
     }
     return DC_OK;
@@ -282,10 +270,10 @@ static void forecast_draw(dc_db *db, int64_t bytes)
 static void forecast_write(dc_db *db, const dc_key *key, const dc_columns *columns)
 {
     dc_forecast *forecast = &db->forecast;
-    size_t size = datum_room(&columns->value) + datum_room(&columns->tag);
+    size_t size = dc_datum_room(&columns->value) + dc_datum_room(&columns->tag);
 
     if (key != NULL) {
-        size += 2 * datum_room(&key->datum); /* in the table and in its index */
+        size += 2 * dc_datum_room(&key->datum); /* in the table and in its index */
     }
     forecast_draw(db, columns->size + (int64_t)size);
     if (columns->has_expire_time && columns->expire_time < forecast->earliest_expiry) {
@@ -466,7 +454,7 @@ dc_status dc_store_names_file(dc_db *db, const char *filename)
 
 int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules)
 {
-    size_t inline_size = datum_room(&columns->value);
+    size_t inline_size = dc_datum_room(&columns->value);
     int64_t size = columns->size > 0 ? columns->size : (int64_t)inline_size - (inline_size > 0);
 
     return rules->policy != DC_POLICY_NONE && rules->cull_limit > 0 && size > rules->size_limit;
@@ -857,7 +845,7 @@ void dc_key_page_clear(dc_key_page *page)
 /* Copy a key into the page; its bytes are addressed by offset until the page is complete. */
 static int page_add(dc_key_page *page, int64_t rowid, dc_datum key, int raw, size_t *offset)
 {
-    size_t size = datum_room(&key);
+    size_t size = dc_datum_room(&key);
 
     if (page->capacity - page->used < size) {
         size_t capacity = 2 * page->capacity + size + 1024;
@@ -953,10 +941,10 @@ dc_status dc_store_setting(dc_db *db, const char *name, dc_row *row)
     if (status == DC_OK) {
         dc_datum value = dc_query_column(&query, 0);
 
-        if (!dc_row_reserve(row, datum_room(&value))) {
+        if (!dc_row_reserve(row, dc_datum_room(&value))) {
             status = out_of_memory(db);
         } else {
-            keep_datum(row, &value);
+            dc_row_keep_datum(row, &value);
             row->columns.value = value;
         }
     }
@@ -996,7 +984,7 @@ dc_status dc_store_set_setting(dc_db *db, dc_sql sql, const char *name, const dc
     dc_query_start(&query, db, sql);
     dc_query_bind_text(&query, name);
     dc_query_bind(&query, value);
-    forecast_draw(db, (int64_t)(strlen(name) + datum_room(value)));
+    forecast_draw(db, (int64_t)(strlen(name) + dc_datum_room(value)));
     return dc_query_run(&query);
 }
 
