@@ -72,6 +72,11 @@ static inline unsigned int cache_hooks(Cache *self)
     return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self);
 }
 
+/* Pages in the log from which it is copied into the database: SQLite's own default. */
+#define CHECKPOINT_PAGES 1000
+
+/* --- operation.c --- */
+
 /* An operation under way. Zero-initialize. */
 typedef struct Operation {
     Cache *cache;
@@ -107,14 +112,32 @@ int cache_owns_transaction(Cache *self, int *other_task);
 /* Make the running task the owner of the transaction just begun. */
 int cache_claim_for_task(Cache *self);
 
-/* Run `call` (an expression giving a dc_status in terms of `db`) in a session, waiting while it is
- * DC_BUSY: reads meet a lock only rarely (recovery, journals other than WAL). */
+/* What an operation asks of the engine, inside SQLite and without Python. */
 typedef dc_status (*operation_call)(dc_db *db, void *context);
+/* Run the call, waiting while it is DC_BUSY: reads meet a lock only rarely (recovery, journals other
+ * than WAL). DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
 dc_status operation_read(Operation *operation, operation_call call, void *context, int retry);
+/* Run the call once; any failure is for operation_fail. */
 dc_status operation_write(Operation *operation, operation_call call, void *context);
 
-/* Remove files now, with no transaction open. */
+/* Remove a file now; an exception that is set stays. */
 void cache_discard_file(Cache *self, const char *filename);
+
+/* AttributeError if an attribute was never assigned. */
+int cache_require(PyObject *value, const char *name);
+/* Drop what was inherited, if the process has forked. */
+void cache_notice_fork(Cache *self);
+double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
+
+/* A session that this thread may use now: pinned to it or idle, but never one that is in use, by
+ * another asyncio task of the thread or by an operation that a callback of the user's interrupts.
+ * Opened if there is none; NULL with an exception. session_use it, then give it to
+ * cache_return_session. */
+Session *cache_find_session(Cache *self);
+void cache_return_session(Cache *self, Session *session);
+void cache_clear_transaction(WriteTransaction *transaction);
+
+/* --- cache.c --- */
 
 /* The Connection of this thread's session, pinned to it: `_con`. New reference. */
 PyObject *cache_connection(Cache *self);
@@ -122,13 +145,13 @@ PyObject *cache_connection(Cache *self);
 /* Roll the open transaction back if this thread ends before; -1 with an exception. */
 int cache_watch_thread(Cache *self);
 
-double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
-
-/* transaction.c: cache.transact() and cache._transact(); `filename` is removed if it does not come
- * about. */
+/* --- transaction.c ---
+ *
+ * cache.transact() and cache._transact(); `filename` is removed if it does not come about. */
 PyObject *transaction_new(Cache *cache, int retry, int with_cursor, PyObject *filename);
 
-/* cache_iter.c */
+/* --- cache_iter.c --- */
+
 PyObject *iterator_new(Cache *cache, dc_order order);
 
 /* What the type is made of; the methods are declared in cache_methods.h. */

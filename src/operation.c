@@ -1,0 +1,626 @@
+/* operation.c: the life of an operation: its session, its lock, its end, and the checkpoint that may be
+ * due after it. cache.h has the pattern that all operations follow, and the invariants.
+ *
+ * Waiting for the write lock holds no session. The transaction that stands in the cache is taken out
+ * before COMMIT or ROLLBACK, because the GIL may be released there and the lock be another thread's
+ * before this one is back. Files go after that: those that the transaction made superfluous, or, if
+ * it was rolled back, those of its own that no row names.
+ */
+#include "cache.h"
+
+#include <string.h>
+
+#include "convert.h"
+
+/* If readers keep the log from being emptied, the next attempt comes after this many more. */
+#define CHECKPOINT_AGAIN_PAGES 250
+/* How long a checkpoint may wait for the write lock, where it must have it (db.h). */
+#define CHECKPOINT_WAIT_SECONDS 0.05
+
+/* --- readiness -------------------------------------------------------------------------------- */
+
+int cache_require(PyObject *value, const char *name)
+{
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "Cache has no attribute '%s': was __init__ called?",
+                     name);
+        return -1;
+    }
+    return 0;
+}
+
+/* The parent's open transaction is none of the child's: its files stay, its session is abandoned. */
+static void forget_parents_work(Cache *self)
+{
+    WriteTransaction *transaction = &self->transaction;
+
+    transaction->depth = 0;
+    transaction->session = NULL;
+    Py_CLEAR(transaction->task);
+    dc_namelist_clear(&transaction->added);
+    dc_namelist_clear(&transaction->removed);
+    session_after_fork(self->state, &self->pool);
+}
+
+void cache_notice_fork(Cache *self)
+{
+    if (self->pool.generation != session_generation()) {
+        forget_parents_work(self);
+    }
+}
+
+int cache_ready_to_open(Cache *self)
+{
+    cache_notice_fork(self);
+    return cache_require(self->directory, "_directory");
+}
+
+int cache_ready(Cache *self)
+{
+    return cache_ready_to_open(self) < 0 || cache_require(self->disk, "_disk") < 0 ? -1 : 0;
+}
+
+double cache_timeout(Cache *self)
+{
+    double seconds = 0.0;
+
+    if (cache_require(self->timeout, "_timeout") < 0 ||
+        convert_seconds(self->timeout, "timeout", &seconds) < 0) {
+        return -1.0;
+    }
+    return seconds > 0.0 ? seconds : 0.0;
+}
+
+/* --- sessions --------------------------------------------------------------------------------- */
+
+#define DATABASE_NAME "cache.db"
+
+static Session *open_session(Cache *self)
+{
+    Session *session = NULL;
+    double timeout = cache_timeout(self);
+    PyObject *path = NULL;
+
+    if (timeout >= 0.0) {
+        path = PyObject_CallFunction(self->state->join, "Os", self->directory, DATABASE_NAME);
+    }
+    if (path != NULL) {
+        session = session_open(self->state, &self->pool, path, timeout);
+        Py_DECREF(path);
+    }
+    return session;
+}
+
+Session *cache_find_session(Cache *self)
+{
+    Session *session = session_pinned(&self->pool);
+
+    if (session == NULL || session->uses > 0) {
+        session = session_idle(&self->pool);
+    }
+    return session != NULL ? session : open_session(self);
+}
+
+static Session *take_session(Cache *self)
+{
+    Session *session;
+
+    if (cache_hooks(self) & CACHE_HOOK__con) {
+        PyObject *connection = PyObject_GetAttr((PyObject *)self, self->state->name._con);
+
+        session = connection != NULL ? session_adopt(self->state, &self->pool, connection) : NULL;
+        Py_XDECREF(connection);
+    } else {
+        session = cache_find_session(self);
+    }
+    if (session != NULL) {
+        session_use(session);
+        if (session->pinned) {
+            dc_db_busy_timeout(&session->db, 0.0); /* waiting is ours while the operation lasts */
+        }
+    }
+    return session;
+}
+
+void cache_return_session(Cache *self, Session *session)
+{
+    if (session->pinned && session->db.handle != NULL) {
+        compat_exception current = compat_exception_take();
+
+        dc_db_busy_timeout(&session->db, cache_timeout(self)); /* a bad timeout waits for nothing */
+        PyErr_Clear();
+        compat_exception_put(current);
+    }
+    session_release(&self->pool, session);
+    if (session->uses == 0 && session->db.handle != NULL &&
+        (session->spoilt || (!session->pinned && session->epoch != self->pool.epoch))) {
+        session_discard(self->state, &self->pool, session);
+    }
+}
+
+/* --- who owns the transaction ----------------------------------------------------------------- */
+
+/* The running asyncio task, or NULL without an exception. New reference. */
+static PyObject *running_task(module_state *state)
+{
+    PyObject *asyncio = PyImport_GetModule(state->name.asyncio);
+    PyObject *loop = NULL;
+    PyObject *task = NULL;
+
+    if (asyncio != NULL) {
+        loop = PyObject_CallMethodNoArgs(asyncio, state->name._get_running_loop);
+    }
+    if (loop != NULL && loop != Py_None) {
+        task = PyObject_CallMethodOneArg(asyncio, state->name.current_task, loop);
+    }
+    if (task == Py_None) {
+        Py_CLEAR(task);
+    }
+    PyErr_Clear(); /* an asyncio that is only half imported has no task */
+    Py_XDECREF(loop);
+    Py_XDECREF(asyncio);
+    return task;
+}
+
+int cache_owns_transaction(Cache *self, int *other_task)
+{
+    WriteTransaction *transaction = &self->transaction;
+    PyObject *task;
+
+    *other_task = 0;
+    if (transaction->depth == 0 || transaction->thread != PyThread_get_thread_ident()) {
+        return 0;
+    }
+    if (transaction->task == NULL) {
+        return 1;
+    }
+    task = running_task(self->state);
+    *other_task = task != transaction->task;
+    Py_XDECREF(task);
+    return !*other_task;
+}
+
+int cache_claim_for_task(Cache *self)
+{
+    if (self->transaction.depth == 1) {
+        Py_XSETREF(self->transaction.task, running_task(self->state));
+    }
+    return 0;
+}
+
+/* --- reads ------------------------------------------------------------------------------------ */
+
+int operation_begin_read(Operation *operation, Cache *cache)
+{
+    int other_task;
+
+    operation->cache = cache;
+    operation->joined = cache_owns_transaction(cache, &other_task);
+    operation->session = operation->joined ? cache->transaction.session : take_session(cache);
+    return operation->session != NULL ? 0 : -1;
+}
+
+void operation_end_read(Operation *operation)
+{
+    if (!operation->joined) {
+        cache_return_session(operation->cache, operation->session);
+    }
+}
+
+static void raise_timeout(Cache *self)
+{
+    PyErr_SetNone(self->state->Timeout);
+}
+
+dc_status operation_read(Operation *operation, operation_call call, void *context, int retry)
+{
+    Session *session = operation->session;
+    session_wait wait = {.delay = 0.0};
+    dc_status status;
+    int again;
+
+    for (;;) {
+        session_visit visit = session_enter(session);
+
+        status = call(&session->db, context);
+        session_leave(session, visit);
+        if (status != DC_BUSY) {
+            break;
+        }
+        if (wait.delay == 0.0) {
+            double timeout = cache_timeout(operation->cache);
+
+            if (timeout < 0.0) {
+                return DC_CALLBACK;
+            }
+            session_wait_start(&wait, timeout, retry);
+        }
+        again = session_wait_more(&wait);
+        if (again <= 0) {
+            if (again == 0) {
+                raise_timeout(operation->cache);
+            }
+            return DC_CALLBACK;
+        }
+    }
+    if (status != DC_OK && status != DC_NOT_FOUND) {
+        convert_raise(operation->cache->state, status, &session->db.error);
+        return DC_CALLBACK;
+    }
+    return status;
+}
+
+/* --- writes ----------------------------------------------------------------------------------- */
+
+static dc_status begin_once(Session *session)
+{
+    session_visit visit = session_enter(session);
+    dc_status status = dc_db_begin(&session->db);
+
+    session_leave(session, visit);
+    return status;
+}
+
+/* Wait for the write lock; the session is not held meanwhile. NULL with an exception. */
+static Session *begin_waiting(Cache *self, double timeout, int retry)
+{
+    session_wait wait;
+    dc_status status;
+    int again;
+
+    session_wait_start(&wait, timeout, retry);
+    for (;;) {
+        Session *session = take_session(self);
+
+        if (session == NULL && retry && PyErr_ExceptionMatches(self->state->Timeout)) {
+            PyErr_Clear(); /* nor could the file be opened: go on trying that */
+            continue;
+        }
+        if (session == NULL) {
+            return NULL;
+        }
+        status = begin_once(session);
+        if (status == DC_OK && self->transaction.depth > 0) {
+            /* Only with an overridden `_con` that gives threads different files. */
+            dc_db_rollback(&session->db);
+            status = DC_BUSY;
+        }
+        if (status == DC_OK) {
+            return session;
+        }
+        if (status != DC_BUSY) {
+            convert_raise(self->state, status, &session->db.error);
+            cache_return_session(self, session);
+            return NULL;
+        }
+        cache_return_session(self, session);
+        again = session_wait_more(&wait);
+        if (again == 0) {
+            raise_timeout(self);
+        }
+        if (again <= 0) {
+            return NULL;
+        }
+    }
+}
+
+static int join_transaction(Operation *operation)
+{
+    WriteTransaction *transaction = &operation->cache->transaction;
+
+    operation->session = transaction->session;
+    if (!dc_db_in_transaction(&operation->session->db)) {
+        PyErr_SetString(operation->cache->state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                        "the transaction has been rolled back");
+        return -1;
+    }
+    transaction->depth++;
+    return 0;
+}
+
+int operation_begin_write(Operation *operation, Cache *cache, int retry)
+{
+    WriteTransaction *transaction = &cache->transaction;
+    double timeout;
+    int other_task;
+    int owner = cache_owns_transaction(cache, &other_task);
+
+    operation->cache = cache;
+    operation->generation = session_generation();
+    operation->joined = owner;
+    if (owner) {
+        return join_transaction(operation);
+    }
+    if (other_task) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "another asyncio task of this thread has a transaction open on this cache: "
+                        "waiting for it here would block both for ever");
+        return -1;
+    }
+    timeout = cache_timeout(cache);
+    if (timeout < 0.0) {
+        return -1;
+    }
+    operation->session = begin_waiting(cache, timeout, retry);
+    if (operation->session == NULL) {
+        return -1;
+    }
+    transaction->depth = 1;
+    transaction->thread = PyThread_get_thread_ident();
+    transaction->session = operation->session;
+    transaction->serial = ++cache->transaction_serial;
+    return 0;
+}
+
+int operation_add_file(Operation *operation, const char *filename)
+{
+    if (filename != NULL && !dc_namelist_add(&operation->cache->transaction.added, filename)) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+dc_status operation_write(Operation *operation, operation_call call, void *context)
+{
+    Session *session = operation->session;
+    /* Hooks run Python between the statements: the GIL stays then. */
+    int hooked = (cache_hooks(operation->cache) & CACHE_HOOK_WRITES) != 0;
+    session_visit visit;
+    dc_status status;
+
+    if (hooked) {
+        return call(&session->db, context);
+    }
+    visit = session_enter(session);
+    status = call(&session->db, context);
+    session_leave(session, visit);
+    return status;
+}
+
+/* Take the outermost transaction out of the cache, so that it is nobody's while it ends. */
+static WriteTransaction take_transaction(Cache *self)
+{
+    WriteTransaction taken = self->transaction;
+
+    memset(&self->transaction, 0, sizeof self->transaction);
+    return taken;
+}
+
+/* Whoever wrote through the Connection has done so by now, unless it is pinned. */
+static void end_exposure(Session *session)
+{
+    dc_forecast *forecast = &session->db.forecast;
+
+    if (forecast->exposed) {
+        forecast->known = 0;
+        /* A cursor not read to its end keeps a snapshot open: nobody else may get to see that. */
+        session->spoilt = !session->pinned && dc_db_has_open_statement(&session->db);
+    }
+    forecast->exposed = session->pinned;
+}
+
+void cache_clear_transaction(WriteTransaction *transaction)
+{
+    dc_namelist_clear(&transaction->added);
+    dc_namelist_clear(&transaction->removed);
+    Py_CLEAR(transaction->task);
+}
+
+/* COMMIT, waiting where a reader can be in the way. On failure everything is rolled back. */
+static dc_status commit_waiting(Cache *self, Session *session)
+{
+    session_wait wait = {.delay = 0.0};
+    dc_status status;
+    int again = 1;
+
+    for (;;) {
+        session_visit visit = session_enter(session);
+
+        status = dc_db_commit(&session->db);
+        session_leave(session, visit);
+        if (status != DC_BUSY) {
+            break;
+        }
+        if (wait.delay == 0.0) {
+            double timeout = cache_timeout(self);
+
+            session_wait_start(&wait, timeout, 0);
+        }
+        again = PyErr_Occurred() ? -1 : session_wait_more(&wait);
+        if (again <= 0) {
+            dc_db_rollback(&session->db);
+            if (again == 0) {
+                raise_timeout(self);
+            }
+            return DC_CALLBACK;
+        }
+    }
+    if (status != DC_OK) {
+        convert_raise(self->state, status, &session->db.error);
+    }
+    return status;
+}
+
+static void checkpoint_if_due(Cache *self, int wal_pages);
+
+/* Remove files while an exception may be set, which stays; what goes wrong is reported, not raised. */
+static void remove_files_quietly(Cache *self, const dc_namelist *names)
+{
+    compat_exception current = compat_exception_take();
+
+    if (disk_remove_all(self->state, self->disk, names) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    compat_exception_put(current);
+}
+
+/* Remove the files of rows that are not there after all. */
+static void discard_added(Cache *self, Session *session, const dc_namelist *added)
+{
+    dc_namelist gone = {.memory = NULL};
+
+    for (const char *name = dc_namelist_next(added, NULL); name != NULL;
+         name = dc_namelist_next(added, name)) {
+        /* A user may have ended the transaction with SQL of his own. What cannot be found out now is
+         * left to check(). */
+        if (dc_store_names_file(&session->db, name) == DC_NOT_FOUND) {
+            dc_namelist_add(&gone, name);
+        }
+    }
+    remove_files_quietly(self, &gone);
+    dc_namelist_clear(&gone);
+}
+
+/* Whether the process has forked since the operation began, in Python code that it ran. */
+static int is_parents(const Operation *operation)
+{
+    return operation->generation != session_generation();
+}
+
+int operation_commit(Operation *operation)
+{
+    Cache *self = operation->cache;
+    WriteTransaction transaction;
+    dc_status status;
+    int wal_pages;
+    int result = 0;
+
+    if (is_parents(operation)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this operation was begun before the process forked: it is the parent's");
+        return -1;
+    }
+    if (self->transaction.depth > 1) {
+        self->transaction.depth--;
+        return 0;
+    }
+    transaction = take_transaction(self);
+    status = commit_waiting(self, transaction.session);
+    wal_pages = transaction.session->db.wal_pages;
+    if (status != DC_OK) {
+        discard_added(self, transaction.session, &transaction.added);
+    }
+    end_exposure(transaction.session);
+    cache_return_session(self, transaction.session);
+    if (status == DC_OK) {
+        result = disk_remove_all(self->state, self->disk, &transaction.removed);
+        checkpoint_if_due(self, wal_pages);
+    } else {
+        result = -1;
+    }
+    cache_clear_transaction(&transaction);
+    return result;
+}
+
+void operation_rollback(Operation *operation)
+{
+    Cache *self = operation->cache;
+    WriteTransaction transaction;
+    session_visit visit;
+
+    if (is_parents(operation)) {
+        return;
+    }
+    if (self->transaction.depth > 1) {
+        self->transaction.depth--;
+        return;
+    }
+    transaction = take_transaction(self);
+    visit = session_enter(transaction.session);
+    dc_db_rollback(&transaction.session->db);
+    session_leave(transaction.session, visit);
+    discard_added(self, transaction.session, &transaction.added);
+    end_exposure(transaction.session);
+    cache_return_session(self, transaction.session);
+    cache_clear_transaction(&transaction);
+}
+
+int operation_fail(Operation *operation, dc_status status)
+{
+    dc_error error = operation->session->db.error;
+
+    /* First: raising can run a finalizer, which must not join a transaction that is given up. */
+    operation_rollback(operation);
+    convert_raise(operation->cache->state, status, &error);
+    return -1;
+}
+
+void cache_discard_file(Cache *self, const char *filename)
+{
+    dc_namelist one = {.memory = NULL};
+
+    if (dc_namelist_add(&one, filename)) {
+        remove_files_quietly(self, &one);
+    }
+    dc_namelist_clear(&one);
+}
+
+/* --- checkpoints ------------------------------------------------------------------------------ */
+
+/* Keep commits out, where this SQLite needs it: with the write lock on a second session. */
+static Session *guard_checkpoint(Cache *self)
+{
+    session_wait wait;
+    Session *guard = take_session(self);
+
+    if (guard == NULL) {
+        return NULL;
+    }
+    session_wait_start(&wait, CHECKPOINT_WAIT_SECONDS, 0);
+    while (begin_once(guard) != DC_OK) {
+        if (session_wait_more(&wait) <= 0) {
+            cache_return_session(self, guard);
+            return NULL;
+        }
+    }
+    return guard;
+}
+
+/* Copy the log into the database, outside of every transaction and without the GIL. It is only
+ * housekeeping: what goes wrong here is tried again after a later commit. A pinned or foreign session
+ * has the automatic checkpoint off as well, so this serves it too. */
+static void checkpoint_if_due(Cache *self, int wal_pages)
+{
+    compat_exception current;
+    Session *session = NULL;
+    Session *guard = NULL;
+    session_visit visit;
+    dc_status status;
+    int guarded = dc_sqlite_has_wal_reset_race();
+    int left = 0;
+
+    if (wal_pages < CHECKPOINT_PAGES) {
+        self->checkpoint_at = CHECKPOINT_PAGES;
+        return;
+    }
+    if (wal_pages < self->checkpoint_at || (cache_hooks(self) & CACHE_HOOK__con)) {
+        return;
+    }
+    current = compat_exception_take();
+    guard = guarded ? guard_checkpoint(self) : NULL;
+    /* The guard is in use, so this is another one even if the guard is pinned. */
+    session = session_idle(&self->pool);
+    if (session == NULL && (guard != NULL || !guarded)) {
+        session = open_session(self);
+    }
+    if (session != NULL && (guard != NULL || !guarded)) {
+        session_use(session);
+        visit = session_enter_slowly();
+        status = dc_db_checkpoint(&session->db, &left);
+        if (guard != NULL) {
+            dc_db_rollback(&guard->db);
+        }
+        session_leave_slowly(visit);
+        session_release(&self->pool, session);
+        if (status == DC_OK) {
+            self->checkpoint_at = wal_pages + CHECKPOINT_AGAIN_PAGES;
+        }
+    }
+    if (guard != NULL) {
+        dc_db_rollback(&guard->db);
+        cache_return_session(self, guard);
+    }
+    PyErr_Clear();
+    compat_exception_put(current);
+}
