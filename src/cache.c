@@ -318,6 +318,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     if (self != NULL) {
         self->state = state;
         self->pool.generation = session_generation();
+        cache_enlist(self);
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
         self->checkpoint_at = CHECKPOINT_PAGES;
@@ -380,6 +381,7 @@ static void Cache_dealloc(Cache *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    cache_delist(self);
     if (self->pool.sessions != NULL) { /* used again by a finalizer in the same cycle */
         compat_exception current = compat_exception_take();
 

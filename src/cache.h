@@ -60,6 +60,7 @@ typedef struct Cache {
     WriteTransaction transaction;
     unsigned long transaction_serial; /* of the transaction begun last */
     int checkpoint_at;                /* pages in the log */
+    struct Cache *next, *previous;    /* in the list of all caches of the process */
 } Cache;
 
 extern PyType_Spec cache_type_spec;
@@ -106,11 +107,11 @@ int operation_fail(Operation *operation, dc_status status);
 /* Say that a file has been written for a row of this transaction; call before the row is. */
 int operation_add_file(Operation *operation, const char *filename);
 
-/* Whether this thread and task own the open transaction: 1, 0, -1 with an exception. *other_task is
- * set if another task of this thread does. */
+/* Whether this thread and task own the open transaction. *other_task is set if another task of this
+ * thread does. */
 int cache_owns_transaction(Cache *self, int *other_task);
 /* Make the running task the owner of the transaction just begun. */
-int cache_claim_for_task(Cache *self);
+void cache_claim_for_task(Cache *self);
 
 /* What an operation asks of the engine, inside SQLite and without Python. */
 typedef dc_status (*operation_call)(dc_db *db, void *context);
@@ -120,13 +121,18 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
 /* Run the call once; any failure is for operation_fail. */
 dc_status operation_write(Operation *operation, operation_call call, void *context);
 
-/* Remove a file now; an exception that is set stays. */
+/* Remove a file now; an exception that is set stays. The second form leaves it to the parent if the
+ * process has forked since the operation began. */
 void cache_discard_file(Cache *self, const char *filename);
+void operation_discard_file(Operation *operation, const char *filename);
 
 /* AttributeError if an attribute was never assigned. */
 int cache_require(PyObject *value, const char *name);
 /* Drop what was inherited, if the process has forked. */
 void cache_notice_fork(Cache *self);
+/* Keep the list of all caches, which the first connection that a forked child opens goes through. */
+void cache_enlist(Cache *self);
+void cache_delist(Cache *self);
 double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
 
 /* A session that this thread may use now: pinned to it or idle, but never one that is in use, by

@@ -191,7 +191,7 @@ static dc_status write_item(dc_db *db, void *context)
 static int write_and_commit(Cache *self, writing *writing, int retry)
 {
     const char *filename = writing->item->stored.columns.filename;
-    Operation operation = {.cache = NULL};
+    Operation operation = {.cache = self, .generation = session_generation()};
     dc_status status;
     int result = -1;
 
@@ -209,7 +209,7 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
     result = status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status);
 done:
     if (filename != NULL && !writing->written) {
-        cache_discard_file(self, filename);
+        operation_discard_file(&operation, filename);
     }
     return result;
 }
@@ -469,7 +469,7 @@ static void raise_increment(PyObject *key, dc_status status)
 static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, PyObject *otherwise,
                            int retry)
 {
-    Operation operation = {.cache = NULL};
+    Operation operation = {.cache = self, .generation = session_generation()};
     disk_key put = {.owner = NULL};
     incrementing incrementing = {.key = &put.key, .delta = *delta};
     dc_row_hooks hooks = {.context = NULL};
@@ -514,7 +514,7 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
     }
 done:
     if (filename != NULL && !incrementing.created) {
-        cache_discard_file(self, filename);
+        operation_discard_file(&operation, filename);
     }
     Py_XDECREF(initial);
     item_clear(&item);

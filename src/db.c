@@ -68,6 +68,7 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
 
     memset(db, 0, sizeof *db);
     db->handle = handle;
+    sqlite.file_control(handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &db->file);
     sqlite.busy_timeout(handle, 0);
     sqlite.wal_hook(handle, note_wal_pages, db);
     /* Old directories have triggers with "double-quoted" strings; where SQLite is built to reject
@@ -130,14 +131,10 @@ void dc_db_detach(dc_db *db)
 
 void dc_db_abandon(dc_db *db)
 {
-    sqlite3_file *file = NULL;
+    sqlite3_file *file = db->file;
 
-    if (db->handle == NULL) {
-        return;
-    }
-    sqlite.wal_hook(db->handle, NULL, NULL);
-    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &file);
-    if (file != NULL && file->methods != NULL) {
+    /* No function of SQLite that takes the handle's mutex: whoever held it does not exist here. */
+    if (db->handle != NULL && file != NULL && file->methods != NULL) {
         const dc_io_methods *methods = file->methods;
 
         if (methods->version >= 2 && methods->shm_lock != NULL) {

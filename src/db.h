@@ -32,7 +32,8 @@ typedef struct dc_forecast {
 } dc_forecast;
 
 typedef struct dc_db {
-    sqlite3 *handle; /* NULL unless attached */
+    sqlite3 *handle;    /* NULL unless attached */
+    sqlite3_file *file; /* SQLite's, of the database; valid as long as the handle */
     int owns_handle;
     int is_utf8;       /* the database's text is UTF-8, as far as is known */
     int wal_pages;     /* pages in the log, as of this handle's last commit */

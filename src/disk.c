@@ -430,14 +430,7 @@ static int take_stored(PyObject *stored, disk_value *out)
                         "Disk.store must return a tuple (size, mode, filename, value)");
         return -1;
     }
-    columns->size = PyLong_AsLongLong(PyTuple_GET_ITEM(stored, 0));
-    if (columns->size == -1 && PyErr_Occurred()) {
-        return -1;
-    }
-    columns->mode = PyLong_AsLongLong(PyTuple_GET_ITEM(stored, 1));
-    if (columns->mode == -1 && PyErr_Occurred()) {
-        return -1;
-    }
+    /* First: whoever calls removes the file, whatever else is wrong. */
     filename = PyTuple_GET_ITEM(stored, 2);
     if (filename != Py_None) {
         columns->filename = convert_filename(filename, "the filename that Disk.store returned");
@@ -445,6 +438,14 @@ static int take_stored(PyObject *stored, disk_value *out)
             return -1;
         }
         out->filename_owner = Py_NewRef(filename);
+    }
+    columns->size = PyLong_AsLongLong(PyTuple_GET_ITEM(stored, 0));
+    if (columns->size == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    columns->mode = PyLong_AsLongLong(PyTuple_GET_ITEM(stored, 1));
+    if (columns->mode == -1 && PyErr_Occurred()) {
+        return -1;
     }
     return convert_to_datum(PyTuple_GET_ITEM(stored, 3), "value", &columns->value, &out->owner);
 }

@@ -49,6 +49,53 @@ void cache_notice_fork(Cache *self)
     }
 }
 
+/* SQLite keeps the locks of a process per file, and a forked child inherits its parent's as if they
+ * were its own: as long as one inherited connection to a file is left, a new one would believe to have
+ * locks that it has not. So before a child opens its first connection, every cache lets go of what it
+ * inherited, and not only the one that is used. The list belongs to the process; the GIL guards it. */
+static Cache *all_caches;
+static unsigned long noticed_generation;
+
+void cache_enlist(Cache *self)
+{
+    self->next = all_caches;
+    if (all_caches != NULL) {
+        all_caches->previous = self;
+    }
+    all_caches = self;
+}
+
+void cache_delist(Cache *self)
+{
+    if (self->previous != NULL) {
+        self->previous->next = self->next;
+    } else if (all_caches == self) {
+        all_caches = self->next;
+    }
+    if (self->next != NULL) {
+        self->next->previous = self->previous;
+    }
+    self->next = self->previous = NULL;
+}
+
+/* Closing runs Python, which may change the list: begin again each time. */
+static void notice_fork_everywhere(module_state *state)
+{
+    Cache *cache = noticed_generation != session_generation() ? all_caches : NULL;
+
+    noticed_generation = session_generation();
+    while (cache != NULL) {
+        if (cache->state == state && cache->pool.generation != session_generation()) {
+            Py_INCREF(cache);
+            cache_notice_fork(cache);
+            Py_DECREF(cache);
+            cache = all_caches;
+        } else {
+            cache = cache->next;
+        }
+    }
+}
+
 int cache_ready_to_open(Cache *self)
 {
     cache_notice_fork(self);
@@ -81,6 +128,7 @@ static Session *open_session(Cache *self)
     double timeout = cache_timeout(self);
     PyObject *path = NULL;
 
+    notice_fork_everywhere(self->state);
     if (timeout >= 0.0) {
         path = PyObject_CallFunction(self->state->join, "Os", self->directory, DATABASE_NAME);
     }
@@ -180,12 +228,11 @@ int cache_owns_transaction(Cache *self, int *other_task)
     return !*other_task;
 }
 
-int cache_claim_for_task(Cache *self)
+void cache_claim_for_task(Cache *self)
 {
     if (self->transaction.depth == 1) {
         Py_XSETREF(self->transaction.task, running_task(self->state));
     }
-    return 0;
 }
 
 /* --- reads ------------------------------------------------------------------------------------ */
@@ -544,6 +591,13 @@ int operation_fail(Operation *operation, dc_status status)
     operation_rollback(operation);
     convert_raise(operation->cache->state, status, &error);
     return -1;
+}
+
+void operation_discard_file(Operation *operation, const char *filename)
+{
+    if (!is_parents(operation)) {
+        cache_discard_file(operation->cache, filename);
+    }
 }
 
 void cache_discard_file(Cache *self, const char *filename)

@@ -308,14 +308,12 @@ static sqlite3 *handle_of(module_state *state, PyObject *connection)
 {
     PyObject *cursor;
 
-    connecting_enter();
     noted_handle = NULL;
     cursor = PyObject_CallMethod(connection, "execute", "s", "SELECT " HANDLE_FUNCTION "()");
     if (cursor != NULL) {
         Py_XDECREF(PyObject_CallMethodNoArgs(cursor, state->name.fetchall));
         Py_DECREF(cursor);
     }
-    connecting_leave();
     if (cursor == NULL) {
         if (PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_OperationalError])) {
             PyErr_Clear(); /* no such function */
@@ -420,9 +418,7 @@ static PyObject *open_connection(module_state *state, PyObject *path)
     if (keywords != NULL && zero != NULL) {
         PyObject *arguments[] = {path, zero, Py_None, Py_False};
 
-        connecting_enter();
         connection = PyObject_Vectorcall(state->connect, arguments, 1, keywords);
-        connecting_leave();
     }
     Py_XDECREF(zero);
     Py_XDECREF(keywords);
@@ -431,11 +427,8 @@ static PyObject *open_connection(module_state *state, PyObject *path)
 
 static void close_connection(module_state *state, PyObject *connection)
 {
-    PyObject *result;
+    PyObject *result = PyObject_CallMethodNoArgs(connection, state->name.close);
 
-    connecting_enter();
-    result = PyObject_CallMethodNoArgs(connection, state->name.close);
-    connecting_leave();
     if (result == NULL) {
         PyErr_WriteUnraisable(connection);
     }
@@ -487,12 +480,13 @@ failed:
     return NULL;
 }
 
-/* Close a session that is in no pool. Exceptions are reported as unraisable; the caller's stays. */
-static void session_free(module_state *state, Session *session)
+/* Close what a session holds. Exceptions are reported as unraisable; the caller's stays. */
+static void close_session(module_state *state, Session *session)
 {
     compat_exception current = compat_exception_take();
     PyObject *connection = session->connection;
 
+    session->connection = NULL;
     if (connection != NULL && !session->foreign) {
         dc_db_rollback(&session->db);
     }
@@ -501,7 +495,6 @@ static void session_free(module_state *state, Session *session)
         close_connection(state, connection);
     }
     Py_XDECREF(connection);
-    PyMem_Free(session);
     compat_exception_put(current);
 }
 
@@ -529,51 +522,63 @@ static void pool_remove(SessionPool *pool, Session *session)
     }
 }
 
+void session_discard(module_state *state, SessionPool *pool, Session *session)
+{
+    if (session->db.handle == NULL || session->closing) {
+        return; /* abandoned in a forked child, or already on its way */
+    }
+    /* It stays in the pool, in use, until it is closed: a child forked meanwhile must know of it. */
+    session->closing = 1;
+    session->uses++;
+    connecting_enter();
+    close_session(state, session);
+    pool_remove(pool, session);
+    pool->pinned -= session->pinned;
+    connecting_leave();
+    PyMem_Free(session);
+}
+
 Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout)
 {
     Session *session = NULL;
-    PyObject *connection = open_connection(state, path);
+    PyObject *connection;
     session_wait wait;
     session_visit visit;
     dc_status status;
-    int again;
+    int again = 1;
 
+    /* A child forked from here on must find the connection in the pool. */
+    connecting_enter();
+    connection = open_connection(state, path);
     if (connection != NULL) {
         session = session_around(state, connection, path);
     }
+    if (session != NULL) {
+        session->uses = 1;
+        pool_insert(pool, session);
+    }
+    connecting_leave();
     if (session == NULL) {
         return NULL;
     }
     session_wait_start(&wait, timeout, 0);
-    for (;;) {
+    do {
         visit = session_enter_slowly();
         status = set_stored_pragmas(&session->db);
         session_leave_slowly(visit);
-        if (status != DC_BUSY) {
-            break;
-        }
-        again = session_wait_more(&wait);
-        if (again < 0) {
-            goto failed;
-        }
-        if (again == 0) {
-            break;
-        }
-    }
-    if (status == DC_BUSY) {
+    } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
+    if (status == DC_BUSY && again == 0) {
         PyErr_SetNone(state->Timeout);
-        goto failed;
-    }
-    if (status != DC_OK) {
+    } else if (status != DC_OK && again > 0) {
         convert_raise(state, status, &session->db.error);
-        goto failed;
+    }
+    session->uses = 0;
+    if (status != DC_OK) {
+        session_discard(state, pool, session);
+        return NULL;
     }
     session_examine(session);
-    pool_insert(pool, session);
     return session;
-failed:
-    session_free(state, session);
-    return NULL;
 }
 
 static int is_idle(const SessionPool *pool, const Session *session)
@@ -604,8 +609,7 @@ static int is_closable_or_own(const SessionPool *pool, const Session *session)
 static int is_any(const SessionPool *pool, const Session *session)
 {
     (void)pool;
-    (void)session;
-    return 1;
+    return !session->closing;
 }
 
 static Session *find(SessionPool *pool, int (*chosen)(const SessionPool *, const Session *))
@@ -628,13 +632,6 @@ Session *session_pinned(SessionPool *pool)
     return pool->pinned > 0 ? find(pool, is_own) : NULL;
 }
 
-void session_discard(module_state *state, SessionPool *pool, Session *session)
-{
-    pool_remove(pool, session);
-    pool->pinned -= session->pinned;
-    session_free(state, session);
-}
-
 Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection)
 {
     Session *session;
@@ -645,7 +642,14 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
             return session;
         }
     }
+    connecting_enter();
     session = session_around(state, Py_NewRef(connection), NULL);
+    if (session != NULL) {
+        session->foreign = 1;
+        session->uses = 1;
+        pool_insert(pool, session);
+    }
+    connecting_leave();
     if (session == NULL) {
         return NULL;
     }
@@ -653,11 +657,10 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
     if (former != NULL && former->foreign && former->uses == 0) {
         session_discard(state, pool, former);
     }
-    session->foreign = 1;
     session->db.forecast.exposed = 1;
     session_examine(session);
     session_pin(pool, session);
-    pool_insert(pool, session);
+    session->uses = 0;
     return session;
 }
 
@@ -725,7 +728,8 @@ void session_after_fork(module_state *state, SessionPool *pool)
 
         if (session->db.handle != NULL) {
             dc_db_detach_inherited(&session->db);
-            session_free(state, session);
+            close_session(state, session);
+            PyMem_Free(session);
         } else if (session->uses == 0) {
             /* Abandoned: the Connection must never be closed, so its reference is leaked. One that is
              * in use (a signal handler forked while an operation waited) is leaked whole. */

@@ -37,6 +37,7 @@ typedef struct Session {
     int pinned;
     unsigned long thread; /* to which it is pinned */
     int spoilt;           /* to be closed rather than used again */
+    int closing;          /* being closed */
     int foreign;      /* the connection was made by an overridden `_con`; closing is its affair */
     int releases_gil; /* may wait for the disk: not WAL, or synchronous is FULL or more */
     unsigned int visits;  /* times a thread was inside SQLite with it */

@@ -1,0 +1,1156 @@
+"""Hostile surroundings: no descriptors left, dying threads, meddling hooks, forks at bad moments.
+
+None of it may crash or hang the interpreter, mix up transactions, or lose what was stored. A
+test that could do so if it failed runs its scenario in a process of its own (`alone`), so that
+a crash is the failure of that test and a hang ends with the patience of the interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from consistency import value_files
+from interpreter import PATIENCE, Child, Interpreter
+
+import diskcache
+
+LARGE = b'x' * 100_000
+
+needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='this platform cannot fork')
+
+
+def in_thread(function: Callable[[], object]) -> object:
+    """Run `function` in a thread that has ended on return; return its result or raise its error."""
+    outcome: list[tuple[bool, object]] = []
+
+    def run() -> None:
+        try:
+            outcome.append((True, function()))
+        except BaseException as error:
+            outcome.append((False, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), 'the thread hangs'
+    ((succeeded, result),) = outcome
+    if not succeeded:
+        raise result
+    return result
+
+
+# Value files that cannot be opened
+
+
+@pytest.mark.parametrize(
+    ('method', 'arguments'),
+    [
+        ('pop', (500_000_000_000_000,)),
+        ('pull', ()),
+        ('peek', ()),
+        ('peekitem', ()),
+    ],
+)
+def test_an_item_is_kept_when_no_descriptor_is_left_to_open_its_file(
+    alone: Interpreter, directory: str, method: str, arguments: tuple
+) -> None:
+    pytest.importorskip('resource')
+
+    def scenario(directory: str, method: str, arguments: tuple) -> None:
+        import resource
+
+        cache = diskcache.Cache(directory)
+        assert cache.push(bytes(100_000)) == 500_000_000_000_000
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        try:
+            getattr(cache, method)(*arguments)
+        except OSError as error:
+            raised = error
+        else:
+            raised = None
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert isinstance(raised, OSError), raised
+        assert cache.get(500_000_000_000_000) == bytes(100_000)
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory, method=method, arguments=arguments)
+
+
+def test_get_is_a_miss_when_no_descriptor_is_left_to_open_the_file(
+    alone: Interpreter, directory: str
+) -> None:
+    pytest.importorskip('resource')
+
+    def scenario(directory: str) -> None:
+        import resource
+
+        cache = diskcache.Cache(directory)
+        cache['key'] = bytes(100_000)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        try:
+            missed = cache.get('key', 'default')
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert missed == 'default'
+        assert cache['key'] == bytes(100_000)
+
+    alone.run(scenario, directory=directory)
+
+
+@pytest.mark.parametrize('method', ['pull', 'peek', 'peekitem'])
+def test_an_item_whose_file_is_missing_is_dropped(
+    cache: diskcache.Cache, assert_intact: Callable, method: str
+) -> None:
+    cache.push(LARGE)
+    (name,) = value_files(cache.directory)
+    cache.push('next')
+    Path(cache.directory, name).unlink()
+    arguments = {'last': False} if method == 'peekitem' else {}
+    assert getattr(cache, method)(**arguments) == (500_000_000_000_001, 'next')
+    assert len(cache) == (0 if method == 'pull' else 1)
+    assert_intact(cache)
+
+
+def test_pop_of_an_item_whose_file_is_missing_is_a_miss_and_drops_it(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    cache['key'] = LARGE
+    (name,) = value_files(cache.directory)
+    Path(cache.directory, name).unlink()
+    assert cache.pop('key', 'default') == 'default'
+    assert len(cache) == 0
+    assert_intact(cache)
+
+
+# Writes that fail inside a transaction
+
+
+def test_a_write_that_a_hook_fails_keeps_the_old_file_when_the_transaction_commits(
+    directory: str, assert_intact: Callable
+) -> None:
+    class Failing(diskcache.Cache):
+        failing = False
+
+        def _row_update(self, *args: object) -> None:
+            if self.failing:
+                raise ZeroDivisionError
+            super()._row_update(*args)
+
+    with Failing(directory) as cache:
+        cache['key'] = LARGE
+        cache.failing = True
+        with cache.transact():
+            with pytest.raises(ZeroDivisionError):
+                cache['key'] = LARGE + b'new'
+            cache['other'] = 1
+        assert cache['key'] == LARGE
+        assert cache['other'] == 1
+        assert_intact(cache)
+
+
+@pytest.mark.skipif(
+    not hasattr(sqlite3.Connection, 'setlimit'), reason='sqlite3 has limits from Python 3.11'
+)
+def test_a_write_that_sqlite_fails_keeps_the_old_file_when_the_transaction_commits(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    cache['key'] = LARGE
+    with cache.transact():
+        cache._con.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 5_000)
+        with pytest.raises(sqlite3.DataError):
+            cache.set('key', b'new', tag='t' * 20_000)
+        cache['other'] = 1
+    assert cache['key'] == LARGE
+    assert cache['other'] == 1
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        pytest.param(lambda row: (*row[:3], [1]), id='a list as value'),
+        pytest.param(lambda row: ('large', *row[1:]), id='a text as size'),
+        pytest.param(lambda row: (row[0], 'm', *row[2:]), id='a text as mode'),
+    ],
+)
+def test_a_store_hook_that_returns_a_bad_row_leaves_no_file(
+    directory: str, assert_intact: Callable, spoil: Callable[[tuple], tuple]
+) -> None:
+    class Spoiling(diskcache.Disk):
+        def store(self, *args: object, **kwargs: object) -> tuple:
+            return spoil(super().store(*args, **kwargs))
+
+    with diskcache.Cache(directory, disk=Spoiling) as cache:
+        with pytest.raises((TypeError, ValueError)):
+            cache['key'] = LARGE
+        assert 'key' not in cache
+        assert value_files(directory) == set()
+        assert_intact(cache)
+
+
+# Threads that end, and generators that are closed, with a transaction open
+
+
+def transact_and_suspend(cache: diskcache.Cache) -> Iterator[None]:
+    """Write in a transaction and stop before its end."""
+    with cache.transact():
+        cache['lost'] = LARGE
+        yield
+
+
+def leave_suspended(cache: diskcache.Cache) -> object:
+    """Open a transaction in a generator and return the generator."""
+    generator = transact_and_suspend(cache)
+    next(generator)
+    return generator
+
+
+def leave_entered(cache: diskcache.Cache) -> object:
+    """Open a transaction with a bare `__enter__` and return its context manager."""
+    transaction = cache.transact()
+    transaction.__enter__()
+    cache['lost'] = LARGE
+    return transaction
+
+
+@pytest.mark.parametrize('leave_open', [leave_suspended, leave_entered])
+def test_a_transaction_ends_undone_with_its_thread(
+    cache: diskcache.Cache, assert_intact: Callable, leave_open: Callable
+) -> None:
+    kept = in_thread(lambda: leave_open(cache))
+    assert_intact(cache)
+    assert 'lost' not in cache
+    del kept
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize('leave_open', [leave_suspended, leave_entered])
+def test_the_next_thread_does_not_join_the_transaction_of_one_that_has_ended(
+    cache: diskcache.Cache, other: Interpreter, assert_intact: Callable, leave_open: Callable
+) -> None:
+    kept = []
+    for turn in range(5):  # Some of the later threads get the identity of an earlier one.
+        kept.append(in_thread(lambda: leave_open(cache)))
+        in_thread(lambda turn=turn: cache.set(turn, 'next'))
+        script = 'Cache(directory).get(turn)'
+        assert other.run(script, directory=cache.directory, turn=turn) == 'next'
+    assert list(cache) == [0, 1, 2, 3, 4]
+    kept.clear()
+    assert_intact(cache)
+
+
+def test_closing_a_generator_in_another_thread_undoes_its_transaction(
+    cache: diskcache.Cache, other: Interpreter, assert_intact: Callable
+) -> None:
+    generator = leave_suspended(cache)
+    in_thread(generator.close)
+    assert cache._txn_id is None
+    assert_intact(cache)
+    cache['kept'] = 1
+    assert other.run('list(Cache(directory))', directory=cache.directory) == ['kept']
+    assert_intact(cache)
+
+
+def test_closing_an_asynchronous_generator_in_another_task_undoes_its_transaction(
+    cache: diskcache.Cache, other: Interpreter, assert_intact: Callable
+) -> None:
+    async def transact_and_suspend() -> AsyncIterator[None]:
+        with cache.transact():
+            cache['lost'] = LARGE
+            yield
+
+    async def start() -> AsyncIterator[None]:
+        generator = transact_and_suspend()
+        await generator.__anext__()
+        return generator
+
+    async def main() -> None:
+        generator = await asyncio.create_task(start())
+        await asyncio.create_task(generator.aclose())
+        assert_intact(cache)
+        cache['kept in the loop'] = 1
+
+    asyncio.run(main())
+    cache['kept'] = 1
+    listed = other.run('list(Cache(directory))', directory=cache.directory)
+    assert listed == ['kept in the loop', 'kept']
+    assert_intact(cache)
+
+
+# What is done to the connections of others
+
+
+def test_a_pragma_of_a_thread_that_has_ended_reaches_no_other(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    def forbid_writing() -> None:
+        cache._con.execute('PRAGMA query_only=1')
+        with pytest.raises(sqlite3.OperationalError):
+            cache['key'] = 1
+
+    in_thread(forbid_writing)
+    cache['main'] = 1
+    in_thread(lambda: cache.set('next', 1))
+    assert list(cache) == ['main', 'next']
+    assert_intact(cache)
+
+
+def test_an_unfinished_cursor_of_a_thread_that_has_ended_makes_no_other_see_old_values(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    for number in range(10):
+        cache[number] = 'old'
+
+    def leave_unfinished() -> sqlite3.Cursor:
+        cursor = cache._con.execute('SELECT key FROM Cache')
+        cursor.fetchone()
+        return cursor
+
+    kept = in_thread(leave_unfinished)
+    with diskcache.Cache(cache.directory) as another:
+        another[1] = 'new'
+    assert cache[1] == 'new'
+    assert in_thread(lambda: cache[1]) == 'new'
+    assert_intact(cache)
+    del kept
+
+
+def test_an_unfinished_cursor_of_a_private_transaction_makes_later_reads_see_no_old_values(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    for number in range(10):
+        cache[number] = 'old'
+    with cache._transact() as (sql, _cleanup):
+        cursor = sql('SELECT key FROM Cache')
+        cursor.fetchone()
+    with diskcache.Cache(cache.directory) as another:
+        another[1] = 'new'
+    assert cache[1] == 'new'
+    cache[2] = 'newer'
+    assert cache[2] == 'newer'
+    assert_intact(cache)
+    del cursor
+
+
+def test_a_commit_through_the_connection_is_an_error_of_the_block_and_keeps_the_file(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    with pytest.raises(sqlite3.OperationalError), cache.transact():
+        cache['key'] = LARGE
+        cache._con.execute('COMMIT')
+    assert cache['key'] == LARGE
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize(
+    'spoil_timeout',
+    [
+        pytest.param(lambda cache: setattr(cache, '_timeout', -1), id='negative'),
+        pytest.param(
+            lambda cache: setattr(cache, '_timeout', Fraction(1)),
+            id='fraction',
+        ),
+    ],
+)
+def test_an_odd_timeout_does_not_hide_the_error_of_sqlite(
+    cache: diskcache.Cache, spoil_timeout: Callable[[diskcache.Cache], None]
+) -> None:
+    cache._con.execute('DROP TABLE Cache')
+    spoil_timeout(cache)
+    for operation in (lambda: cache.get('key'), lambda: cache.set('key', 1)):
+        with pytest.raises(sqlite3.OperationalError, match='no such table'):
+            operation()
+
+
+def test_a_negative_timeout_of_the_constructor_does_not_hide_the_error_of_sqlite(
+    directory: str,
+) -> None:
+    with diskcache.Cache(directory, timeout=-1) as cache:
+        cache['key'] = 1
+        cache._con.execute('DROP TABLE Cache')
+        for operation in (lambda: cache.get('key'), lambda: cache.set('key', 1)):
+            with pytest.raises(sqlite3.OperationalError, match='no such table'):
+                operation()
+
+
+@pytest.mark.parametrize('kind', ['trace callback', 'progress handler'])
+def test_a_callback_of_the_connection_that_uses_the_cache_mixes_up_no_answers(
+    alone: Interpreter, directory: str, kind: str
+) -> None:
+    def scenario(directory: str, kind: str) -> None:
+        cache = diskcache.Cache(directory)
+        for number in range(100):
+            cache[f'key{number}'] = number
+        inner = []
+        busy = False
+
+        def call_back(*_: object) -> int:
+            nonlocal busy
+            if not busy:
+                busy = True
+                try:
+                    inner.append(cache.get('key5'))
+                finally:
+                    busy = False
+            return 0
+
+        if kind == 'trace callback':
+            cache._con.set_trace_callback(call_back)
+        else:
+            cache._con.set_progress_handler(call_back, 1)
+        outer = [cache.get(f'key{number}') for number in range(100)]
+        cache._con.set_trace_callback(None)
+        cache._con.set_progress_handler(None, 0)
+        assert outer == list(range(100)), outer
+        assert set(inner) == {5}, inner
+
+    alone.run(scenario, directory=directory, kind=kind)
+
+
+# Connections of a subclass's own
+
+
+def test_tasks_do_not_mix_transactions_when_the_connection_is_a_new_one_each_time(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        import asyncio
+
+        class Fresh(diskcache.Cache):
+            @property
+            def _con(self) -> sqlite3.Connection:
+                path = os.path.join(self.directory, 'cache.db')
+                return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+        cache = Fresh(directory)
+        written, read = asyncio.Event(), asyncio.Event()
+
+        async def write() -> None:
+            with cache.transact():
+                cache['key'] = 1
+                written.set()
+                await read.wait()
+                cache['key'] = 2
+
+        async def look() -> None:
+            await written.wait()
+            for _ in range(3):
+                cache.get('key')
+            read.set()
+
+        async def main() -> None:
+            await asyncio.gather(write(), look())
+
+        asyncio.run(main())
+        assert cache['key'] == 2
+        assert Fresh(directory).get('key') == 2
+
+    alone.run(scenario, directory=directory)
+
+
+def test_threads_that_share_one_connection_get_the_right_values(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        class Shared(diskcache.Cache):
+            @property
+            def _con(self) -> sqlite3.Connection:
+                if 'shared' not in self.__dict__:
+                    path = os.path.join(self.directory, 'cache.db')
+                    self.__dict__['shared'] = sqlite3.connect(
+                        path, isolation_level=None, check_same_thread=False
+                    )
+                return self.__dict__['shared']
+
+        cache = Shared(directory, sqlite_journal_mode='delete')
+        for number in range(100):
+            cache[number] = str(number) * 1_000
+        wrong = []
+
+        def read(start: int) -> None:
+            for turn in range(500):
+                number = (turn * 7 + start) % 100
+                try:
+                    value = cache.get(number)
+                except Exception as error:
+                    value = repr(error)
+                if value != str(number) * 1_000:
+                    wrong.append((number, value))
+
+        sys.setswitchinterval(1e-5)
+        threads = [threading.Thread(target=read, args=(start,), daemon=True) for start in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(40)
+        assert not any(thread.is_alive() for thread in threads)
+        assert wrong == []
+
+    alone.run(scenario, directory=directory)
+
+
+def test_threads_with_different_files_do_not_mix_transactions(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        import shutil
+
+        class Separate(diskcache.Cache):
+            @property
+            def _con(self) -> sqlite3.Connection:
+                con = getattr(self._local, 'own', None)
+                if con is None:
+                    path = os.path.join(self.directory, f'{threading.current_thread().name}.db')
+                    con = self._local.own = sqlite3.connect(
+                        path, isolation_level=None, check_same_thread=False
+                    )
+                return con
+
+        diskcache.Cache(directory, sqlite_journal_mode='delete').close()
+        names = [threading.current_thread().name, 'first', 'second', 'third']
+        for name in names:
+            shutil.copy(f'{directory}/cache.db', f'{directory}/{name}.db')
+        cache = Separate(directory, timeout=5)
+        errors = []
+
+        def write() -> None:
+            name = threading.current_thread().name
+            try:
+                for number in range(100):
+                    cache.set(f'{name} {number}', number)
+            except diskcache.Timeout:
+                errors.append(name)
+
+        def run(names: list[str]) -> None:
+            threads = [threading.Thread(target=write, name=name, daemon=True) for name in names]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            assert not any(thread.is_alive() for thread in threads)
+
+        sys.setswitchinterval(1e-5)
+        run(names[1:])
+        assert errors == [], errors
+        cache._timeout = 0.1
+        with cache.transact():
+            cache['main'] = 1
+            run(names[1:2])  # May time out, or write into its own file.
+            cache['main too'] = 2
+        for name in names:
+            con = sqlite3.connect(f'{directory}/{name}.db')
+            keys = {key for (key,) in con.execute('SELECT key FROM Cache')}
+            con.close()
+            if name == names[0]:
+                assert keys == {'main', 'main too'}, (name, keys)
+            else:
+                assert keys == {f'{name} {number}' for number in range(100)}, (name, keys)
+
+    alone.run(scenario, directory=directory)
+
+
+# Initializing again, Transaction and objects made without __init__
+
+
+def test_a_cache_in_a_transaction_cannot_be_initialized_again(
+    cache: diskcache.Cache, tmp_path: Path, assert_intact: Callable
+) -> None:
+    with pytest.raises(RuntimeError), cache.transact():
+        cache['key'] = LARGE
+        cache.__init__(str(tmp_path / 'elsewhere'))
+    assert cache.directory == str(tmp_path / 'cache')
+    assert 'key' not in cache
+    cache['key'] = LARGE
+    with diskcache.Cache(str(tmp_path / 'cache')) as another:
+        assert another['key'] == LARGE
+    assert_intact(cache)
+
+
+def test_a_cache_cannot_be_initialized_again_while_another_thread_is_in_a_transaction(
+    cache: diskcache.Cache, tmp_path: Path, assert_intact: Callable
+) -> None:
+    with cache.transact():
+        cache['key'] = LARGE
+        with pytest.raises(RuntimeError):
+            in_thread(lambda: cache.__init__(str(tmp_path / 'elsewhere')))
+    assert cache['key'] == LARGE
+    assert_intact(cache)
+
+
+def test_a_cache_initialized_again_elsewhere_has_its_rows_and_files_there(
+    cache: diskcache.Cache, tmp_path: Path, assert_intact: Callable
+) -> None:
+    before, elsewhere = cache.directory, str(tmp_path / 'elsewhere')
+    cache['before'] = LARGE
+    cache.__init__(elsewhere)
+    cache['after'] = LARGE
+    assert cache.directory == elsewhere
+    assert list(cache) == ['after']
+    assert cache['after'] == LARGE
+    assert len(value_files(elsewhere)) == len(value_files(before)) == 1
+    assert in_thread(lambda: list(cache)) == ['after']
+    assert_intact(cache)
+    with diskcache.Cache(before) as another:
+        assert list(another) == ['before']
+        assert_intact(another)
+
+
+@pytest.mark.parametrize('use', ['transaction.__enter__()', 'transaction._cleanup("name")'])
+def test_a_transaction_made_by_hand_cannot_be_used(alone: Interpreter, use: str) -> None:
+    script = f"""
+    import diskcache.core
+    transaction = diskcache.core.Transaction()
+    try:
+        {use}
+    except RuntimeError as error:
+        outcome = 'RuntimeError'
+    outcome
+    """
+    assert alone.run(script) == 'RuntimeError'
+
+
+@pytest.mark.parametrize('name', ['Cache', 'Disk', 'JSONDisk'])
+def test_no_method_of_an_object_that_was_not_initialized_crashes(
+    alone: Interpreter, tmp_path: Path, name: str
+) -> None:
+    def scenario(name: str, working_directory: str) -> None:
+        os.chdir(working_directory)  # Some methods make the directory 'a'.
+        kind = getattr(diskcache, name)
+        candidates = ((), (1,), ('a',), (b'a',), (1, 2), ('a', 1), (1, 2, 3), (2, 'x', None, True))
+        for method in dir(kind):
+            if method in ('__class__', '__init_subclass__', '__new__', '__subclasshook__'):
+                continue
+            if method == '__init__':  # Would make the object a usable one.
+                continue
+            for arguments in candidates:
+                uninitialized = kind.__new__(kind)
+                try:
+                    getattr(uninitialized, method)(*arguments)
+                except Exception:
+                    pass
+
+    alone.run(scenario, name=name, working_directory=str(tmp_path))
+
+
+# Iteration and queues
+
+
+def test_a_prefix_may_contain_nul(cache: diskcache.Cache, assert_intact: Callable) -> None:
+    keys = [cache.push(number, prefix='a\0b') for number in range(2)]
+    assert keys == ['a\0b-500000000000000', 'a\0b-500000000000001']
+    cache.push('other', prefix='a')
+    cache.push('another', prefix='a\0c')
+    assert cache.peek(prefix='a\0b') == (keys[0], 0)
+    assert cache.pull(prefix='a\0b', side='back') == (keys[1], 1)
+    assert cache.pull(prefix='a\0b') == (keys[0], 0)
+    assert cache.pull(prefix='a\0b') == (None, None)
+    assert cache.pull(prefix='a')[1] == 'other'
+    assert cache.pull(prefix='a\0c')[1] == 'another'
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize('direction', [iter, reversed, diskcache.Cache.iterkeys])
+def test_iteration_goes_on_after_an_interruption(
+    cache: diskcache.Cache, direction: Callable[[diskcache.Cache], Iterator]
+) -> None:
+    for number in range(300):
+        cache[f'key{number}'] = number
+    expected = list(direction(cache))
+    con = cache._con
+    interruptions = 0
+    for moment in range(1, 400, 13):
+        calls = 0
+
+        def interrupt(moment: int = moment) -> bool:
+            nonlocal calls
+            calls += 1
+            return calls == moment
+
+        iterator = direction(cache)
+        con.set_progress_handler(interrupt, 10)
+        seen = []
+        while True:
+            try:
+                seen.append(next(iterator))
+            except StopIteration:
+                break
+            except sqlite3.OperationalError:
+                interruptions += 1
+        con.set_progress_handler(None, 0)
+        assert seen == expected
+    assert interruptions > 0
+
+
+def test_threads_that_share_an_iterator_get_each_key_at_most_once(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory, sqlite_journal_mode='delete')
+        keys = {f'key{number}' + 'x' * 300 for number in range(1_000)}
+        with cache.transact():
+            for key in keys:
+                cache[key] = 1
+        sys.setswitchinterval(1e-5)
+
+        def consume(iterator: object, seen: list, errors: list) -> None:
+            while True:
+                try:
+                    seen.append(next(iterator))
+                except StopIteration:
+                    return
+                except ValueError:
+                    pass  # Another thread is in the iterator.
+                except BaseException as error:
+                    errors.append(repr(error))
+                    return
+
+        for _ in range(15):
+            arguments = iter(cache), [], []
+            threads = [
+                threading.Thread(target=consume, args=arguments, daemon=True) for _ in range(4)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            assert not any(thread.is_alive() for thread in threads)
+            _, seen, errors = arguments
+            assert errors == [], errors
+            assert len(seen) == len(set(seen))
+            assert set(seen) == keys
+
+    alone.run(scenario, directory=directory)
+
+
+# Disks that change while they are in use
+
+
+def test_the_disk_may_be_replaced_while_a_key_or_value_is_pickled(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory)
+
+        class Replacing:
+            def __init__(self, pickled: object) -> None:
+                self.pickled = pickled
+
+            def __reduce__(self) -> tuple:
+                cache._disk = diskcache.Disk(cache.directory, 0, 5)
+                return type(self.pickled), (self.pickled,)
+
+        for _ in range(20):
+            assert cache.get(Replacing(1)) is None or cache.get(Replacing(1)) == 2
+            assert cache.set(Replacing(1), 2)
+            assert cache.set('key', Replacing(bytes(100_000)))
+            assert cache['key'] == bytes(100_000)
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory)
+
+
+@pytest.mark.parametrize('operation', ['get', 'set', 'commit', 'rollback'])
+def test_the_disk_cannot_be_deleted(alone: Interpreter, directory: str, operation: str) -> None:
+    def scenario(directory: str, operation: str) -> None:
+        cache = diskcache.Cache(directory)
+        cache['key'] = bytes(100_000)
+
+        class Deleting:
+            def __reduce__(self) -> tuple:
+                del cache._disk
+                return int, ()
+
+        try:
+            if operation == 'get':
+                cache.get(Deleting())
+            elif operation == 'set':
+                cache.set(Deleting(), 1)
+            elif operation == 'commit':
+                with cache.transact():
+                    cache['key'] = 1
+                    try:
+                        del cache._disk
+                    finally:
+                        cache['committed'] = 1
+            else:
+                with cache.transact():
+                    cache['key'] = b'new' * 100_000
+                    del cache._disk
+        except AttributeError:
+            pass
+        else:
+            raise AssertionError('the disk was deleted')
+        assert cache['key'] == bytes(100_000)
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory, operation=operation)
+
+
+def test_a_disk_may_replace_itself_while_it_removes_files(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        class Replacing(diskcache.Disk):
+            def remove(self, name: str) -> None:
+                cache._disk = diskcache.Disk(cache.directory, 0, 5)
+                super().remove(name)
+
+        cache = diskcache.Cache(directory, disk=Replacing)
+        with cache.transact():
+            for number in range(5):
+                cache[number] = bytes(100_000)
+        assert cache.clear() == 5
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory)
+
+
+def test_the_directory_of_the_disk_may_be_assigned_while_large_values_are_written(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory)
+        stop = threading.Event()
+
+        def assign() -> None:
+            while not stop.is_set():
+                cache._disk._directory = ''.join([directory[:-1], directory[-1]])
+
+        sys.setswitchinterval(1e-5)
+        thread = threading.Thread(target=assign, daemon=True)
+        thread.start()
+        try:
+            for _ in range(60):
+                assert cache.set('key', bytes(1_000_000))
+                assert cache.get('key') == bytes(1_000_000)
+        finally:
+            stop.set()
+            thread.join(30)
+        assert not thread.is_alive()
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory)
+
+
+# Forks at bad moments
+
+
+@needs_fork
+def test_a_fork_while_another_thread_is_in_a_trace_callback_does_not_deadlock(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory)
+        cache['key'] = 1
+        inside, leave = threading.Event(), threading.Event()
+
+        def trace(_statement: str) -> None:
+            inside.set()
+            leave.wait(30)
+
+        def read() -> None:
+            cache._con.set_trace_callback(trace)
+            cache.get('key')
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        assert inside.wait(30)
+        child = Child(lambda: diskcache.Cache(directory).get('key'))
+        assert child.result() == 1
+        leave.set()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert cache.set('key', 2)
+
+    alone.run(scenario, directory=directory)
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    'size',
+    [
+        pytest.param(10, id='in the row'),
+        pytest.param(100_000, id='in a file'),
+    ],
+)
+def test_a_fork_in_a_hook_leaves_the_write_to_the_parent(
+    alone: Interpreter, directory: str, size: int
+) -> None:
+    def scenario(directory: str, size: int) -> None:
+        class Forking(diskcache.Cache):
+            pid = None
+
+            def _row_insert(self, *args: object) -> None:
+                super()._row_insert(*args)
+                self.pid = os.fork()
+                if self.pid == 0:
+                    signal.alarm(30)  # A child that hangs ends.
+                else:
+                    self.status = os.waitpid(self.pid, 0)[1]
+
+        cache = Forking(directory, timeout=0.5)
+        try:
+            cache['key'] = bytes(size)
+        except RuntimeError:
+            code = 42
+        except BaseException:
+            code = 1
+        else:
+            code = 0
+        if cache.pid == 0:
+            os._exit(code)
+        assert os.WEXITSTATUS(cache.status) == 42, cache.status
+        assert code == 0
+        assert cache['key'] == bytes(size)
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory, size=size)
+
+
+@needs_fork
+def test_a_fork_while_threads_open_and_close_caches_hangs_nobody(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory)
+        cache['before'] = bytes(50_000)
+        stop = threading.Event()
+        errors = []
+
+        def hammer(number: int) -> None:
+            turn = 0
+            try:
+                while not stop.is_set():
+                    cache.set((number, turn % 10), turn, retry=True)
+                    with diskcache.Cache(f'{directory} of thread {number}') as another:
+                        another.set(turn % 10, turn)
+                    turn += 1
+            except BaseException as error:
+                errors.append(repr(error))
+
+        def work(child: int) -> int:
+            cache.incr('children', retry=True)
+            with diskcache.Cache(f'{directory} of child {child}') as another:
+                another['copy'] = cache['before']
+                return len(another['copy'])
+
+        threads = [
+            threading.Thread(target=hammer, args=(number,), daemon=True) for number in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        sizes = {Child(work, child).result() for child in range(30)}
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in threads)
+        assert errors == [], errors
+        assert sizes == {50_000}
+        assert cache['children'] == 30
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory)
+
+
+@needs_fork
+def test_no_write_of_a_child_is_lost_while_threads_of_the_parent_close_the_cache(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory)
+        stop = threading.Event()
+
+        def hammer(number: int) -> None:
+            while not stop.is_set():
+                cache.set(('thread', number), number, retry=True)
+                cache.close()
+
+        threads = [
+            threading.Thread(target=hammer, args=(number,), daemon=True) for number in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for _ in range(60):
+            Child(lambda: cache.incr('children', retry=True)).result()
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in threads)
+        assert cache['children'] == 60
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory)
+
+
+@needs_fork
+def test_what_a_child_writes_with_a_cache_of_its_own_outlasts_that_of_the_parent(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory)
+        cache['parent'] = 1
+        told, tell = os.pipe()
+        reported, report = os.pipe()
+
+        def work() -> bool:
+            with diskcache.Cache(directory) as own:
+                own['child'] = 1
+                os.write(report, b'.')
+                os.read(told, 1)
+                return own.set('child too', 2)
+
+        child = Child(work)
+        os.read(reported, 1)
+        cache.close()
+        cache['parent too'] = 2
+        os.write(tell, b'.')
+        assert child.result()
+        assert set(cache) == {'parent', 'child', 'parent too', 'child too'}, list(cache)
+
+    alone.run(scenario, directory=directory)
+
+
+# Finalizers and references
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='only Linux lists descriptors')
+def test_a_finalizer_in_a_cycle_with_the_cache_leaks_no_descriptor(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        import gc
+
+        class Holder:
+            def __init__(self, cache: diskcache.Cache) -> None:
+                self.cache, cache.holder, self.itself = cache, self, self
+
+            def __del__(self) -> None:
+                finalized.append(self.cache.get('key'))
+
+        finalized: list = []
+        gc.collect()
+        before = len(os.listdir('/proc/self/fd'))
+        for _ in range(20):
+            cache = diskcache.Cache(directory)
+            cache['key'] = 1
+            Holder(cache)
+            del cache
+            gc.collect()
+        assert finalized == [1] * 20
+        assert len(os.listdir('/proc/self/fd')) == before
+
+    alone.run(scenario, directory=directory)
+
+
+def test_a_finalizer_that_runs_while_an_operation_fails_does_not_join_its_transaction(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        import gc
+
+        class Finalized:
+            def __init__(self, key: tuple) -> None:
+                self.key, self.itself = key, self
+
+            def __del__(self) -> None:
+                try:
+                    returned[self.key] = cache.set(self.key, 1)
+                except BaseException as error:
+                    returned[self.key] = repr(error)
+
+        cache = diskcache.Cache(directory)
+        cache['text'] = 'text'
+        returned: dict = {}
+        keys = [(threshold, turn) for threshold in (1, 2, 3, 5, 8, 12, 700) for turn in range(60)]
+        for key in keys:
+            Finalized(key)
+            gc.set_threshold(key[0])
+            try:
+                cache.incr('text')
+            except TypeError:
+                pass
+            finally:
+                gc.set_threshold(700, 10, 10)
+        gc.collect()
+        assert returned == dict.fromkeys(keys, True), returned
+        assert all(key in cache for key in keys)
+        assert cache['text'] == 'text'
+
+    alone.run(scenario, directory=directory)
+
+
+class SurrogateKeys(diskcache.Disk):
+    """A Disk whose keys no database takes."""
+
+    text = 'ab' * 50 + '\ud800'
+
+    def put(self, _key: object) -> tuple[str, bool]:
+        """Return a text that cannot be encoded."""
+        return self.text, True
+
+
+@pytest.mark.parametrize(
+    'operation',
+    [
+        lambda cache, text: cache.get(text),
+        lambda cache, text: cache.set('key', text),
+        lambda cache, text: cache.set('key', 1, tag=text),
+        lambda cache, text: cache.evict(text),
+        lambda cache, text: cache.push(1, prefix=text),
+        lambda cache, text: cache._disk.fetch(1, None, text, False),
+        lambda cache, text: cache._row_insert('key', True, 0.0, (None, text, 0, 1, None, 'value')),
+        lambda cache, text: cache._update_setting('name', text),
+    ],
+    ids=['get', 'value', 'tag', 'evict', 'prefix', 'fetch', 'row', 'setting'],
+)
+def test_a_text_that_cannot_be_encoded_is_not_leaked(
+    cache: diskcache.Cache, operation: Callable[[diskcache.Cache, str], object]
+) -> None:
+    text = SurrogateKeys.text
+    before = sys.getrefcount(text)
+    for _ in range(100):
+        try:
+            operation(cache, text)
+        except (UnicodeEncodeError, OSError):
+            pass
+    after = sys.getrefcount(text)
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    'operation',
+    [
+        lambda cache: cache.get(1),
+        lambda cache: cache.set(1, 1),
+        lambda cache: cache._disk.hash(1),
+    ],
+    ids=['get', 'set', 'hash'],
+)
+def test_a_key_of_a_hook_that_cannot_be_encoded_is_not_leaked(
+    directory: str, operation: Callable[[diskcache.Cache], object]
+) -> None:
+    with diskcache.Cache(directory, disk=SurrogateKeys) as cache:
+        before = sys.getrefcount(SurrogateKeys.text)
+        for _ in range(100):
+            try:
+                operation(cache)
+            except UnicodeEncodeError:
+                pass
+        after = sys.getrefcount(SurrogateKeys.text)  # The assertion itself would hold one more.
+        assert after == before
