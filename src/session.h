@@ -17,9 +17,11 @@
  * instead, and a handler that os.fork() runs before it forks waits until there are none
  * (session_before_fork).
  *
- * Fork. The child's first use of a pool notices the new generation: idle sessions are closed without
- * a checkpoint, all others are abandoned (dc_db_abandon) and never freed, since closing them would
- * roll the parent's work back in memory that both share.
+ * Fork. A session stands in its pool from before its connection can be seen by a fork until after it is
+ * closed, so a child knows of every connection that it has inherited. Before it opens its first one,
+ * all pools of the process notice the new generation (operation.c): idle sessions are closed without
+ * a checkpoint, all others are abandoned (dc_db_abandon) and their connections never closed, since
+ * that would roll the parent's work back in memory that both share.
  */
 #ifndef DC_SESSION_H
 #define DC_SESSION_H
