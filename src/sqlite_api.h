@@ -44,7 +44,6 @@ typedef void (*dc_destructor)(void *);
     X(int,            bind_text64,          (sqlite3_stmt *, int, const char *, dc_uint64,       \
                                              dc_destructor, unsigned char))                        \
     X(int,            busy_timeout,         (sqlite3 *, int))                                      \
-    X(int,            changes,              (sqlite3 *))                                           \
     X(int,            close_v2,             (sqlite3 *))                                           \
     X(const void *,   column_blob,          (sqlite3_stmt *, int))                                 \
     X(int,            column_bytes,         (sqlite3_stmt *, int))                                 \
@@ -77,7 +76,6 @@ typedef void (*dc_destructor)(void *);
     X(int,            step,                 (sqlite3_stmt *))                                      \
     X(int,            stmt_busy,            (sqlite3_stmt *))                                      \
     X(int,            threadsafe,           (void))                                                \
-    X(int,            wal_autocheckpoint,   (sqlite3 *, int))                                      \
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
     X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
                                              int), void *))
