@@ -27,7 +27,7 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
 from . import _core
@@ -74,6 +74,17 @@ class Constant(tuple[str]):
 
     def __repr__(self) -> str:
         return str(self[0])
+
+
+class StoredKey(tuple[Any, bool]):
+    """A key as it stands in the database: (database key, raw).
+
+    Methods of :class:`Cache` take it for a key and leave the :class:`Disk` out: it names the row
+    itself. A :class:`Deque` needs that, because its keys are numbers that its cache has made, which
+    a Disk of another kind, such as :class:`JSONDisk`, would convert to something else.
+    """
+
+    __slots__ = ()
 
 
 DBNAME = 'cache.db'
@@ -355,6 +366,48 @@ def _bound_arguments(
     return named
 
 
+def _memoizer(
+    name: str | None,
+    typed: bool,
+    ignore: Iterable[int | str],
+    signature: bool,
+    recall: Callable[..., Any],
+    cache_key: Callable[[tuple[Any, ...]], Any] | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return the decorator of every `memoize`; for its parameters see :meth:`Cache.memoize`.
+
+    :param recall: `recall(key, func, args, kwargs)` returns the stored result, or calls `func`
+    :param cache_key: makes the key in the cache of what :func:`args_to_key` returns
+    :raises TypeError: if the decorator is used without parentheses
+    """
+    if callable(name):
+        raise TypeError('name cannot be callable: write @cache.memoize(), with parentheses')
+    skipped = frozenset(ignore)
+
+    def decorator(func: Callable[P, R]) -> Callable[P, R]:
+        base = (full_name(func) if name is None else name,)
+        parameters = inspect.signature(func) if signature else None
+
+        def __cache_key__(*args: P.args, **kwargs: P.kwargs) -> Any:
+            """Return the cache key for these arguments."""
+            if parameters is None:
+                key = args_to_key(base, args, kwargs, typed, skipped)
+            else:
+                named = _bound_arguments(parameters, args, kwargs, skipped)
+                key = args_to_key(base, (), named, typed, ())
+            return key if cache_key is None else cache_key(key)
+
+        @ft.wraps(func)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            key = wrapper.__cache_key__(*args, **kwargs)  # type: ignore[attr-defined]
+            return cast(R, recall(key, func, args, kwargs))
+
+        wrapper.__cache_key__ = __cache_key__  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorator
+
+
 class Transaction(cl.ContextDecorator, _core.Transaction):
     """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
 
@@ -416,6 +469,9 @@ class Cache(_core.Cache):
     statistics: int
     tag_index: int
 
+    #: Settings that are neither given nor stored.
+    _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS
+
     def __init__(
         self,
         directory: str | os.PathLike[str] | None = None,
@@ -456,7 +512,7 @@ class Cache(_core.Cache):
         _core.Cache.close(self)  # if __init__ is run again
 
         stored, schema, self._page_size = self._inspect()
-        current = {**DEFAULT_SETTINGS, **stored, **settings}
+        current = {**self._default_settings, **stored, **settings}
         for name in METADATA:
             current.pop(name, None)
         self._disk = disk(
@@ -571,35 +627,18 @@ class Cache(_core.Cache):
         :return: decorator
         :raises TypeError: if the decorator is used without parentheses
         """
-        if callable(name):
-            raise TypeError('name cannot be callable: write @cache.memoize(), with parentheses')
-        skipped = frozenset(ignore)
 
-        def decorator(func: Callable[P, R]) -> Callable[P, R]:
-            base = (full_name(func) if name is None else name,)
-            parameters = inspect.signature(func) if signature else None
+        def recall(
+            key: tuple[Any, ...], func: Callable[..., R], args: Any, kwargs: dict[str, Any]
+        ) -> R:
+            result = self.get(key, default=ENOVAL, retry=True)
+            if result is ENOVAL:
+                result = func(*args, **kwargs)
+                if expire is None or expire > 0:
+                    self.set(key, result, expire, tag=tag, retry=True)
+            return cast(R, result)
 
-            def cache_key(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:
-                """Return the cache key for these arguments."""
-                if parameters is None:
-                    return args_to_key(base, args, kwargs, typed, skipped)
-                named = _bound_arguments(parameters, args, kwargs, skipped)
-                return args_to_key(base, (), named, typed, ())
-
-            @ft.wraps(func)
-            def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-                key = wrapper.__cache_key__(*args, **kwargs)  # type: ignore[attr-defined]
-                result = self.get(key, default=ENOVAL, retry=True)
-                if result is ENOVAL:
-                    result = func(*args, **kwargs)
-                    if expire is None or expire > 0:
-                        self.set(key, result, expire, tag=tag, retry=True)
-                return cast(R, result)
-
-            wrapper.__cache_key__ = cache_key  # type: ignore[attr-defined]
-            return wrapper
-
-        return decorator
+        return _memoizer(name, typed, ignore, signature, recall)
 
     def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
         """Check the database and the value files against each other.
@@ -821,4 +860,11 @@ if hasattr(os, 'register_at_fork'):  # not on Windows
         after_in_parent=_core._after_fork,
         after_in_child=_core._after_fork,
     )
-_core._register(disk=Disk, cache=Cache, transaction=Transaction, enoval=ENOVAL, unknown=UNKNOWN)
+_core._register(
+    disk=Disk,
+    cache=Cache,
+    transaction=Transaction,
+    stored_key=StoredKey,
+    enoval=ENOVAL,
+    unknown=UNKNOWN,
+)

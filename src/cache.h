@@ -158,7 +158,7 @@ PyObject *transaction_new(Cache *cache, int retry, int with_cursor, PyObject *fi
 
 /* --- cache_iter.c --- */
 
-PyObject *iterator_new(Cache *cache, dc_order order);
+PyObject *iterator_new(Cache *cache, dc_order order, int stored);
 
 /* What the type is made of; the methods are declared in cache_methods.h. */
 extern PyMethodDef cache_methods[];

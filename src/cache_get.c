@@ -273,3 +273,153 @@ int cache_contains(Cache *self, PyObject *key)
     disk_key_clear(&put);
     return result;
 }
+
+/* --- many keys ---------------------------------------------------------------------------------- */
+
+typedef struct lookup {
+    disk_key put;
+    dc_row row;
+    int there;
+} lookup;
+
+typedef struct lookups {
+    lookup *each;
+    Py_ssize_t count;
+    unsigned int details;
+    int joined; /* a transaction is open already */
+} lookups;
+
+static dc_status read_many(dc_db *db, void *context)
+{
+    lookups *lookups = context;
+    int own = !lookups->joined && !dc_db_in_transaction(db);
+    dc_status status = own ? dc_db_begin_read(db) : DC_OK;
+
+    for (Py_ssize_t i = 0; i < lookups->count && status == DC_OK; i++) {
+        lookup *lookup = &lookups->each[i];
+
+        status = dc_store_get(db, &lookup->put.key, lookups->details, &lookup->row);
+        lookup->there = status == DC_OK;
+        if (status == DC_NOT_FOUND) {
+            status = DC_OK;
+        }
+    }
+    if (own) {
+        dc_db_end_read(db);
+    }
+    return status;
+}
+
+/* The value of a row read, ENOVAL if there is none. */
+static PyObject *value_of_lookup(Cache *self, PyObject *key, const lookup *lookup, int retry)
+{
+    const get_options options = {.retry = retry};
+    const dc_columns *columns = &lookup->row.columns;
+    PyObject *value = NULL;
+    int alive = lookup->there ? is_alive(self, SELECT_KEY, columns) : 0;
+    int missing;
+
+    if (alive > 0) {
+        value = disk_fetch(self->state, self->disk, columns, 0, &missing);
+        if (value == NULL && missing) { /* just rewritten, perhaps: by itself, then */
+            return get_value(self, key, self->state->enoval, &options);
+        }
+        if (value == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+            PyErr_Clear();
+            alive = 0;
+        }
+    }
+    if (alive < 0 || PyErr_Occurred() ||
+        note_lookup(self, alive, alive ? lookup->row.rowid : 0, retry) < 0) {
+        Py_XDECREF(value);
+        return NULL;
+    }
+    return value != NULL ? value : Py_NewRef(self->state->enoval);
+}
+
+static int put_keys(Cache *self, PyObject *keys, lookups *lookups)
+{
+    for (Py_ssize_t i = 0; i < lookups->count; i++) {
+        if (disk_put(self->state, self->disk, PyTuple_GET_ITEM(keys, i), &lookups->each[i].put) <
+            0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A list of the values of keys in a tuple. */
+static PyObject *get_values(Cache *self, PyObject *keys, lookups *lookups, int retry)
+{
+    Operation operation = {.cache = NULL};
+    PyObject *values = PyList_New(lookups->count);
+    dc_status status = DC_CALLBACK;
+
+    if (values != NULL && put_keys(self, keys, lookups) == 0 &&
+        operation_begin_read(&operation, self) == 0) {
+        lookups->joined = operation.joined;
+        status = operation_read(&operation, read_many, lookups, retry);
+        operation_end_read(&operation);
+    }
+    for (Py_ssize_t i = 0; i < lookups->count && status == DC_OK; i++) {
+        PyObject *value =
+            value_of_lookup(self, PyTuple_GET_ITEM(keys, i), &lookups->each[i], retry);
+
+        if (value == NULL) {
+            status = DC_CALLBACK;
+        } else {
+            PyList_SET_ITEM(values, i, value);
+        }
+    }
+    if (status != DC_OK) {
+        Py_CLEAR(values);
+    }
+    return values;
+}
+
+METHOD_DOC(get_many,
+"_get_many($self, /, keys, retry=False)\n--\n\n"
+"Look keys up, all in one read transaction: the values are of one moment, and one lock is taken.\n"
+"\n"
+":param keys: iterable of keys\n"
+":param bool retry: wait for a lock as long as it takes\n"
+":return: list of the values in the order of the keys, with ENOVAL for what is absent or has expired\n"
+":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n");
+
+PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"_get_many", 1, 2, {"keys", "retry"}};
+    lookups lookups = {.each = NULL};
+    PyObject *values[2];
+    PyObject *keys = NULL;
+    PyObject *result = NULL;
+    int retry;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    retry = args_flag(values[1], 0);
+    keys = retry >= 0 ? PySequence_Tuple(values[0]) : NULL;
+    if (keys == NULL || cache_ready(self) < 0) {
+        goto done;
+    }
+    lookups.each = PyMem_Calloc((size_t)PyTuple_GET_SIZE(keys) + 1, sizeof *lookups.each);
+    if (lookups.each == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    lookups.count = PyTuple_GET_SIZE(keys);
+    lookups.details = notes_access(self) ? DC_DETAIL_IDENTITY : 0;
+    for (Py_ssize_t i = 0; i < lookups.count; i++) {
+        dc_row_init(&lookups.each[i].row);
+    }
+    result = get_values(self, keys, &lookups, retry);
+done:
+    for (Py_ssize_t i = 0; i < lookups.count; i++) {
+        dc_row_clear(&lookups.each[i].row);
+        disk_key_clear(&lookups.each[i].put);
+    }
+    PyMem_Free(lookups.each);
+    Py_XDECREF(keys);
+    return result;
+}

@@ -14,6 +14,7 @@ typedef struct KeyIterator {
     PyObject_HEAD
     Cache *cache; /* strong; NULL when exhausted */
     dc_order order;
+    int stored;        /* hand out stored keys */
     int64_t low, high; /* rowids between which the rest is */
     int started;
     int loading;       /* a page is being read, perhaps with the GIL released */
@@ -27,7 +28,7 @@ static dc_status read_maximum(dc_db *db, void *context)
     return dc_store_max_rowid(db, context);
 }
 
-PyObject *iterator_new(Cache *cache, dc_order order)
+PyObject *iterator_new(Cache *cache, dc_order order, int stored)
 {
     PyTypeObject *type = cache->state->iterator_type;
     Operation operation = {.cache = NULL};
@@ -52,6 +53,7 @@ PyObject *iterator_new(Cache *cache, dc_order order)
     if (self != NULL) {
         self->cache = (Cache *)Py_NewRef(cache);
         self->order = order;
+        self->stored = stored;
         self->low = 0;
         self->high = maximum + (maximum < INT64_MAX);
     }
@@ -133,7 +135,10 @@ static PyObject *KeyIterator_next(KeyIterator *self)
         if (self->page.count == 0) {
             Py_CLEAR(self->cache);
         } else if (cache_ready(cache) == 0) {
-            key = disk_get(cache->state, cache->disk, &self->page.keys[self->position++]);
+            const dc_key *next = &self->page.keys[self->position++];
+
+            key = self->stored ? disk_stored_key(cache->state, next)
+                               : disk_get(cache->state, cache->disk, next);
         }
     }
     Py_DECREF(cache);

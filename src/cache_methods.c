@@ -125,17 +125,36 @@ PyObject *Cache_iterkeys(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
         return NULL;
     }
     reverse = args_flag(value, 0);
-    return reverse < 0 ? NULL : iterator_new(self, reverse ? DC_BY_KEY_DOWN : DC_BY_KEY);
+    return reverse < 0 ? NULL : iterator_new(self, reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, 0);
+}
+
+METHOD_DOC(stored_keys,
+"_stored_keys($self, /, reverse=False)\n--\n\n"
+"The same as iterkeys, but yield StoredKey objects, which are keys without the Disk.\n"
+"\n"
+":param bool reverse: from the last to the first\n");
+
+PyObject *Cache_stored_keys(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"_stored_keys", 0, 1, {"reverse"}};
+    PyObject *value;
+    int reverse;
+
+    if (args_parse(&table, args, nargs, kwnames, &value) < 0) {
+        return NULL;
+    }
+    reverse = args_flag(value, 0);
+    return reverse < 0 ? NULL : iterator_new(self, reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, 1);
 }
 
 PyObject *cache_iterate(Cache *self)
 {
-    return iterator_new(self, DC_BY_ROWID);
+    return iterator_new(self, DC_BY_ROWID, 0);
 }
 
 static PyObject *Cache_reversed(Cache *self, PyObject *Py_UNUSED(unused))
 {
-    return iterator_new(self, DC_BY_ROWID_DOWN);
+    return iterator_new(self, DC_BY_ROWID_DOWN, 0);
 }
 
 static PyObject *Cache_enter(Cache *self, PyObject *Py_UNUSED(unused))

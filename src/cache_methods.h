@@ -17,11 +17,12 @@
 /* Methods with keywords: the name in Python, and NAME. */
 /* clang-format off */
 #define CACHE_METHODS(X)                                                                           \
-    X(get, get) X(read, read)                                                                      \
+    X(get, get) X(_get_many, get_many) X(read, read)                                               \
     X(set, set) X(add, add) X(push, push) X(touch, touch) X(incr, incr) X(decr, decr)              \
     X(delete, delete) X(pop, pop) X(pull, pull) X(peek, peek) X(peekitem, peekitem)                \
     X(clear, clear) X(evict, evict) X(expire, expire) X(cull, cull)                                \
-    X(iterkeys, iterkeys) X(transact, transact) X(_transact, transact_step)                        \
+    X(iterkeys, iterkeys) X(_stored_keys, stored_keys) X(_peek_nth, peek_nth)                      \
+    X(transact, transact) X(_transact, transact_step)                                              \
     X(_row_insert, row_insert) X(_row_update, row_update) X(_cull, cull_step)
 /* clang-format on */
 

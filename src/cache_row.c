@@ -67,6 +67,8 @@ dc_status find_row(dc_db *db, void *context)
         return dc_store_queue_end(db, &selection->queue, selection->side, &found->row);
     case SELECT_END:
         return dc_store_end(db, selection->last, &found->row);
+    case SELECT_NTH:
+        return dc_store_nth(db, selection->side, selection->before, &found->row);
     default:
         return dc_store_get(db, selection->key, selection->details, &found->row);
     }

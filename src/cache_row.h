@@ -23,15 +23,16 @@ PyObject *or_none(PyObject *object);
 
 /* --- which row --- */
 
-typedef enum { SELECT_KEY, SELECT_QUEUE, SELECT_END } selection_kind;
+typedef enum { SELECT_KEY, SELECT_QUEUE, SELECT_END, SELECT_NTH } selection_kind;
 
 typedef struct selection {
     selection_kind kind;
     const dc_key *key;    /* SELECT_KEY */
     unsigned int details; /* SELECT_KEY: enum dc_detail */
     dc_queue queue;       /* SELECT_QUEUE */
-    dc_side side;
-    int last; /* SELECT_END */
+    dc_side side;         /* SELECT_QUEUE, SELECT_NTH */
+    int last;             /* SELECT_END */
+    int64_t before;       /* SELECT_NTH: rows between the side and the one */
 } selection;
 
 /* A selection and the row that it yields: the context of an engine call. Set the selection and

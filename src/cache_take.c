@@ -409,3 +409,42 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     dc_row_clear(&found.row);
     return result;
 }
+
+METHOD_DOC(peek_nth,
+"_peek_nth($self, /, index)\n--\n\n"
+"Look at one item by its place in the order of the keys.\n"
+"\n"
+"Items on that place that have expired are dropped.\n"
+"\n"
+":param int index: 0 is the first, -1 the last\n"
+":return: the value\n"
+":raises IndexError: if there is no such place\n"
+":raises Timeout: if a lock cannot be had within the cache's timeout\n");
+
+PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"_peek_nth", 1, 1, {"index"}};
+    PyObject *index;
+    selection selection = {.kind = SELECT_NTH, .side = DC_FRONT};
+    found found;
+    PyObject *value = NULL;
+
+    if (args_parse(&table, args, nargs, kwnames, &index) < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    selection.before = PyLong_AsLongLong(index);
+    if (selection.before == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (selection.before < 0) {
+        selection.side = DC_BACK;
+        selection.before = -(selection.before + 1);
+    }
+    found.selection = &selection;
+    dc_row_init(&found.row);
+    if (peek_value(self, &found, 1, &value) == 0) {
+        PyErr_SetString(PyExc_IndexError, "index out of range");
+    }
+    dc_row_clear(&found.row);
+    return value;
+}

@@ -165,6 +165,27 @@ dc_status dc_db_begin(dc_db *db)
     return dc_query_run(&query);
 }
 
+dc_status dc_db_begin_read(dc_db *db)
+{
+    dc_query query;
+
+    dc_query_start(&query, db, DC_SQL_BEGIN_READ);
+    return dc_query_run(&query);
+}
+
+void dc_db_end_read(dc_db *db)
+{
+    dc_error error = db->error; /* of a read in between */
+    dc_query query;
+
+    dc_query_start(&query, db, DC_SQL_COMMIT);
+    if (dc_query_run(&query) != DC_OK) { /* after a failure SQLite may have ended it by itself */
+        dc_query_start(&query, db, DC_SQL_ROLLBACK);
+        dc_query_run(&query);
+    }
+    db->error = error;
+}
+
 dc_status dc_db_commit(dc_db *db)
 {
     unsigned int version = dc_db_data_version(db);

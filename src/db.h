@@ -63,6 +63,10 @@ dc_status dc_db_begin(dc_db *db);
  * again or roll back. On any other failure it has been rolled back. */
 dc_status dc_db_commit(dc_db *db);
 void dc_db_rollback(dc_db *db);
+/* Between these two, reads see one and the same state of the database. Nothing may be written, and
+ * no transaction be open before. */
+dc_status dc_db_begin_read(dc_db *db);
+void dc_db_end_read(dc_db *db);
 /* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
 int dc_db_in_transaction(const dc_db *db);
 

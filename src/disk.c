@@ -133,16 +133,24 @@ static int put_native(module_state *state, Disk *self, PyObject *key, disk_key *
     return 0;
 }
 
+static inline int is_stored_key(module_state *state, PyObject *key)
+{
+    return Py_TYPE(key) == state->stored_key_type;
+}
+
 static int disk_put_held(module_state *state, PyObject *disk, PyObject *key, disk_key *out)
 {
     PyObject *pair;
     int raw;
     int result = -1;
 
-    if (!(disk_hooks(state, disk) & DISK_HOOK_put)) {
+    if (is_stored_key(state, key)) {
+        pair = Py_NewRef(key);
+    } else if (!(disk_hooks(state, disk) & DISK_HOOK_put)) {
         return put_native(state, (Disk *)disk, key, out);
+    } else {
+        pair = PyObject_CallMethodOneArg(disk, state->name.put, key);
     }
-    pair = PyObject_CallMethodOneArg(disk, state->name.put, key);
     if (pair == NULL) {
         return -1;
     }
@@ -194,6 +202,23 @@ static PyObject *disk_get_held(module_state *state, PyObject *disk, const dc_key
                                         key->raw ? Py_True : Py_False, NULL);
     Py_DECREF(database_key);
     return object;
+}
+
+PyObject *disk_stored_key(module_state *state, const dc_key *key)
+{
+    PyObject *database_key = convert_from_datum(&key->datum);
+    PyObject *pair = NULL;
+    PyObject *stored = NULL;
+
+    if (database_key != NULL) {
+        pair = PyTuple_Pack(2, database_key, key->raw ? Py_True : Py_False);
+    }
+    if (pair != NULL) {
+        stored = PyObject_CallOneArg((PyObject *)state->stored_key_type, pair);
+    }
+    Py_XDECREF(pair);
+    Py_XDECREF(database_key);
+    return stored;
 }
 
 /* --- storing values --------------------------------------------------------------------------- */
@@ -760,6 +785,9 @@ int disk_store(module_state *state, PyObject *disk, PyObject *value, int read, P
     int result;
 
     Py_INCREF(disk);
+    if (key != NULL && is_stored_key(state, key) && PyTuple_GET_SIZE(key) == 2) {
+        key = PyTuple_GET_ITEM(key, 0); /* hooks see the key itself */
+    }
     result = disk_store_held(state, disk, value, read, key, out);
     Py_DECREF(disk);
     return result;

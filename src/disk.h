@@ -32,9 +32,12 @@ typedef struct disk_value {
 /* Bits of enum disk_hook that are overridden; all of them for an object that is no Disk. */
 unsigned int disk_hooks(module_state *state, PyObject *disk);
 
+/* A stored key (core.py's StoredKey) is a database key already, and taken as it is. */
 int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out);
 void disk_key_clear(disk_key *key);
 PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key);
+/* A new stored key: no method of a Disk is called. */
+PyObject *disk_stored_key(module_state *state, const dc_key *key);
 
 /* `key` may be NULL (as UNKNOWN). */
 int disk_store(module_state *state, PyObject *disk, PyObject *value, int read, PyObject *key,

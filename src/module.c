@@ -75,7 +75,7 @@ static int set_hook_bases(module_state *state, PyObject *disk, PyObject *cache)
 }
 
 PyDoc_STRVAR(core_register_doc,
-"_register($module, /, disk, cache, transaction, enoval, unknown)\n--\n\n"
+"_register($module, /, disk, cache, transaction, stored_key, enoval, unknown)\n--\n\n"
 "Tell the module the public classes and constants, which core.py defines.\n"
 "\n"
 "Methods of `disk` and `cache` as they are now count as their own: replaced ones are called.\n");
@@ -84,11 +84,15 @@ static PyObject *core_register(PyObject *module, PyObject *const *args, Py_ssize
                                PyObject *kwnames)
 {
     static const args_table table = {
-        "_register", 5, 5, {"disk", "cache", "transaction", "enoval", "unknown"}};
+        "_register", 6, 6, {"disk", "cache", "transaction", "stored_key", "enoval", "unknown"}};
     module_state *state = state_of(module);
-    PyObject *values[5];
+    PyObject *values[6];
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    if (!PyType_Check(values[3]) || !PyType_IsSubtype((PyTypeObject *)values[3], &PyTuple_Type)) {
+        PyErr_SetString(PyExc_TypeError, "stored_key must be a subclass of tuple");
         return NULL;
     }
     if (!PyType_Check(values[2]) ||
@@ -100,8 +104,9 @@ static PyObject *core_register(PyObject *module, PyObject *const *args, Py_ssize
         return NULL;
     }
     Py_XSETREF(state->transaction_class, (PyTypeObject *)Py_NewRef(values[2]));
-    Py_XSETREF(state->enoval, Py_NewRef(values[3]));
-    Py_XSETREF(state->unknown, Py_NewRef(values[4]));
+    Py_XSETREF(state->stored_key_type, (PyTypeObject *)Py_NewRef(values[3]));
+    Py_XSETREF(state->enoval, Py_NewRef(values[4]));
+    Py_XSETREF(state->unknown, Py_NewRef(values[5]));
     Py_RETURN_NONE;
 }
 
@@ -305,7 +310,7 @@ static int core_exec(PyObject *module)
 /* clang-format off */
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
-    X(transaction_class) X(Timeout) X(connect) X(time_module) X(dumps) X(loads) X(optimize)        \
+    X(transaction_class) X(stored_key_type) X(Timeout) X(connect) X(time_module) X(dumps) X(loads) X(optimize)        \
     X(open) X(join) X(getpid) X(unknown) X(enoval)
 /* clang-format on */
 

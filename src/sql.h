@@ -25,6 +25,7 @@
 #define DC_SQL_STATEMENTS(X)                                                                       \
     /* transactions */                                                                             \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
+    X(BEGIN_READ, "BEGIN DEFERRED")                                                                \
     X(COMMIT, "COMMIT")                                                                            \
     X(ROLLBACK, "ROLLBACK")                                                                        \
     /* one key */                                                                                  \
@@ -60,6 +61,10 @@
         "ORDER BY key DESC LIMIT 1")                                                               \
     X(FIRST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache ORDER BY rowid LIMIT 1")              \
     X(LAST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache ORDER BY rowid DESC LIMIT 1")          \
+    X(NTH_LOWEST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache"                                 \
+        " ORDER BY key, raw LIMIT 1 OFFSET ?1")                                                    \
+    X(NTH_HIGHEST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache"                                \
+        " ORDER BY key DESC, raw DESC LIMIT 1 OFFSET ?1")                                          \
     /* iteration */                                                                                \
     X(MAX_ROWID, "SELECT MAX(rowid) FROM Cache")                                                   \
     X(KEYS_FORWARD, "SELECT rowid, key, raw FROM Cache"                                            \

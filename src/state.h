@@ -90,6 +90,7 @@ typedef struct module_state {
     PyObject *getpid;                /* of os */
     PyObject *unknown, *enoval;      /* the constants of core.py, registered by it */
     PyTypeObject *transaction_class; /* what transact() makes: core.py's subclass */
+    PyTypeObject *stored_key_type;   /* of tuples that disk_put takes as (database key, raw) */
 
     hook_base disk_hooks;
     hook_base cache_hooks;

@@ -727,6 +727,15 @@ dc_status dc_store_end(dc_db *db, int last, dc_row *row)
     return read_one_row(&query, DC_DETAIL_ALL, 1, row);
 }
 
+dc_status dc_store_nth(dc_db *db, dc_side side, int64_t before, dc_row *row)
+{
+    dc_query query;
+
+    dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_NTH_LOWEST : DC_SQL_NTH_HIGHEST);
+    dc_query_bind_integer(&query, before);
+    return read_one_row(&query, DC_DETAIL_ALL, 1, row);
+}
+
 /* --- many rows -------------------------------------------------------------------------------- */
 
 /* Delete the row that `sql` names (with its ?1 and, unless DC_NULL, ?2); DC_NOT_FOUND if none. */

@@ -115,6 +115,9 @@ dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_r
                             dc_error *error);
 /* Fill the row, key included, that was inserted first (or last); DC_NOT_FOUND. */
 dc_status dc_store_end(dc_db *db, int last, dc_row *row);
+/* Fill the row, key included, that has `before` others before it in the order of the keys, seen from
+ * that side; DC_NOT_FOUND. */
+dc_status dc_store_nth(dc_db *db, dc_side side, int64_t before, dc_row *row);
 
 /* --- many rows --- */
 

@@ -17,6 +17,7 @@ typedef struct statement_shape {
 
 static const statement_shape shapes[] = {
     {DC_SQL_BEGIN, 0, 0},
+    {DC_SQL_BEGIN_READ, 0, 0},
     {DC_SQL_COMMIT, 0, 0},
     {DC_SQL_ROLLBACK, 0, 0},
     {DC_SQL_GET, 2, 8},
@@ -38,6 +39,8 @@ static const statement_shape shapes[] = {
     {DC_SQL_TEXT_BACK, 3, 10},
     {DC_SQL_FIRST, 0, 10},
     {DC_SQL_LAST, 0, 10},
+    {DC_SQL_NTH_LOWEST, 1, 10},
+    {DC_SQL_NTH_HIGHEST, 1, 10},
     {DC_SQL_MAX_ROWID, 0, 1},
     {DC_SQL_KEYS_FORWARD, 3, 3},
     {DC_SQL_KEYS_BACKWARD, 3, 3},
@@ -156,6 +159,8 @@ static void statements_use_the_index_made_for_them(void)
         {DC_SQL_INTEGERS_BACK, "Cache_key_raw"},
         {DC_SQL_TEXT_FRONT, "Cache_key_raw"},
         {DC_SQL_TEXT_BACK, "Cache_key_raw"},
+        {DC_SQL_NTH_LOWEST, "Cache_key_raw"},
+        {DC_SQL_NTH_HIGHEST, "Cache_key_raw"},
         {DC_SQL_KEYS_LOWEST, "Cache_key_raw"},
         {DC_SQL_KEYS_ABOVE, "Cache_key_raw"},
         {DC_SQL_KEYS_HIGHEST, "Cache_key_raw"},

@@ -1081,6 +1081,29 @@ static void the_first_and_the_last_are_by_insertion(void)
     close_store();
 }
 
+static void a_row_is_found_by_its_place_among_the_keys(void)
+{
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    CHECK_INT(DC_NOT_FOUND, dc_store_nth(&db, DC_FRONT, 0, &row));
+    set(text("z"), inline_value(integer(1)));
+    set(integer(7), inline_value(integer(2)));
+    set(integer(5), inline_value(integer(3)));
+    CHECK_INT(DC_OK, dc_store_nth(&db, DC_FRONT, 1, &row));
+    CHECK(is_integer(7, row.key.datum));
+    CHECK(is_integer(2, row.columns.value));
+    CHECK_INT(DC_OK, dc_store_nth(&db, DC_BACK, 0, &row));
+    CHECK(is_text("z", row.key.datum));
+    CHECK_INT(DC_OK, dc_store_nth(&db, DC_BACK, 2, &row));
+    CHECK(is_integer(5, row.key.datum));
+    CHECK_INT(DC_NOT_FOUND, dc_store_nth(&db, DC_FRONT, 3, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_store_nth(&db, DC_BACK, 3, &row));
+    dc_row_clear(&row);
+    close_store();
+}
+
 /* ---- Cull ----------------------------------------------------------------------------------- */
 
 /* Rows 0 to count - 1 of 4000 bytes each, stored and accessed one second after the other. */
@@ -2000,6 +2023,7 @@ static dc_status do_everything(void)
     DO(dc_store_set(&db, &file_key, &number, NOW, 0, &roomy, &removed, &written))
     DO(dc_store_set(&db, &key, &number, NOW + 1, 0, &tight, &removed, &written))
     DO(dc_store_end(&db, 1, &row))
+    DO(dc_store_nth(&db, DC_BACK, 0, &row))
     DO(dc_store_max_rowid(&db, &count))
     DO(dc_store_count_lookup(&db, 1))
     DO(dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done))
@@ -2294,6 +2318,7 @@ int main(int argc, char **argv)
         CHECK_TEST(an_end_comes_with_all_that_its_row_holds),
         CHECK_TEST(an_item_too_large_is_not_pushed),
         CHECK_TEST(the_first_and_the_last_are_by_insertion),
+        CHECK_TEST(a_row_is_found_by_its_place_among_the_keys),
         CHECK_TEST(the_expired_go_first_and_whatever_the_volume),
         CHECK_TEST(the_limit_of_rows_is_honoured),
         CHECK_TEST(culling_stops_below_the_limit_of_size),

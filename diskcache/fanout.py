@@ -1,0 +1,546 @@
+"""FanoutCache: one cache spread over several, so that writers of different keys do not wait.
+
+SQLite has one writer at a time for each database. A FanoutCache is a number of Cache directories,
+the shards; the hash of a key says which shard is its own. Each method here finds the shard and
+lets it do the work, and turns a :exc:`Timeout` into an answer, because for a web site a value that
+could not be stored in time is a value not stored, and no error.
+"""
+
+from __future__ import annotations
+
+import contextlib as cl
+import itertools as it
+import operator
+import os
+import os.path as op
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, ParamSpec, TypeVar
+
+from .core import DEFAULT_SETTINGS, ENOVAL, Cache, Disk, Timeout
+from .persistent import Deque, Index
+
+__all__ = ['FanoutCache']
+
+P = ParamSpec('P')
+T = TypeVar('T')
+
+#: What of a shard is also an attribute of the FanoutCache, beside the settings.
+_SHARD_ATTRIBUTES = frozenset({'disk', 'timeout'})
+
+
+class _Shard(Cache):
+    """A Cache whose share of the default size_limit is that of one of several."""
+
+    def __init__(
+        self,
+        directory: str,
+        timeout: float = 60,
+        disk: type[Disk] = Disk,
+        *,
+        shards: int = 1,
+        **settings: Any,
+    ) -> None:
+        share = DEFAULT_SETTINGS['size_limit'] / shards
+        self._default_settings = {**DEFAULT_SETTINGS, 'size_limit': share}
+        super().__init__(directory, timeout, disk, **settings)
+
+
+def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
+    """Return what get and pop give for a key that is not there."""
+    nothing = (None,) * (bool(expire_time) + bool(tag))
+    return (default, *nothing) if nothing else default
+
+
+def _patiently(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call an operation that cannot be told to retry until it has got its lock."""
+    while True:
+        try:
+            return operation(*args, **kwargs)
+        except Timeout:  # after a wait of the shard's timeout, so this does not spin
+            pass
+
+
+class FanoutCache:
+    """Disk-backed cache in shards: a :class:`Cache` for many writers.
+
+    >>> cache = FanoutCache(shards=4)
+    >>> cache.set('key', 'value')
+    True
+    >>> cache['key']
+    'value'
+    >>> cache.close()
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        shards: int = 8,
+        timeout: float = 0.010,
+        disk: type[Disk] = Disk,
+        **settings: Any,
+    ) -> None:
+        """Open a cache, making its directory if there is none.
+
+        :param directory: path; ``~`` and environment variables are expanded. None: a new temporary
+            directory
+        :param shards: number of shards. It is part of what is on disk: open a directory always with
+            the number that it was made with
+        :param timeout: seconds to wait for a shard's lock
+        :param disk: subclass of :class:`Disk`, also for the named parts
+        :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
+            that of the whole and divided among the shards. If it is not given the stored one holds
+        :raises ValueError: if `shards` is not positive, and for what :class:`Cache` raises it
+        :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
+        :raises OSError: if the directory cannot be made
+        :raises Timeout: if another process keeps a shard locked for a minute
+        """
+        try:
+            count = operator.index(shards)
+        except TypeError:
+            kind = type(shards).__name__
+            raise TypeError(f'shards must be an int, not {kind!r}') from None
+        if count < 1:
+            raise ValueError(f'shards must be at least 1, not {count}')
+        size_limit = settings.get('size_limit')
+        if size_limit is not None:
+            if not isinstance(size_limit, int | float):
+                kind = type(size_limit).__name__
+                raise TypeError(f'size_limit must be a number of bytes, not {kind!r}')
+            settings['size_limit'] = size_limit / count
+        if directory is None:
+            directory = tempfile.mkdtemp(prefix='diskcache-')
+        path = op.expandvars(op.expanduser(os.fsdecode(directory)))
+
+        self._count = count
+        self._directory = path
+        self._disk = disk
+        self._shards: tuple[Cache, ...] = tuple(
+            _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
+            for number in range(count)
+        )
+        self._hash = self._shards[0].disk.hash
+        self._caches: dict[str, Cache] = {}
+        self._deques: dict[str, Deque] = {}
+        self._indexes: dict[str, Index] = {}
+
+    @property
+    def directory(self) -> str:
+        """Directory of the cache."""
+        return self._directory
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a setting, the timeout or the disk, which are those of the first shard."""
+        if name in DEFAULT_SETTINGS or name in _SHARD_ATTRIBUTES:
+            return getattr(self._shards[0], name)
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
+    def _shard(self, key: Any) -> Cache:
+        """Return the shard that a key belongs to."""
+        return self._shards[self._hash(key) % self._count]
+
+    def _by_shard(self, keys: Iterable[Any]) -> dict[Cache, list[Any]]:
+        """Sort keys by the shards that they belong to, in the order of the shards."""
+        sorted_keys: list[list[Any]] = [[] for _ in self._shards]
+        for key in keys:
+            sorted_keys[self._hash(key) % self._count].append(key)
+        return {shard: own for shard, own in zip(self._shards, sorted_keys, strict=True) if own}
+
+    @cl.contextmanager
+    def transact(self, retry: bool = True) -> Iterator[None]:
+        """Lock all shards for a block of operations.
+
+        Nobody else can write meanwhile, and nobody sees a part of what is written in a shard. Every
+        shard commits at the end of the block, one after the other; an exception rolls all back.
+        Transactions nest. Keep them short.
+
+        :param retry: wait for the locks as long as it takes
+        :return: context manager
+        :raises Timeout: if `retry` is false and a lock cannot be had within the timeout
+        """
+        with cl.ExitStack() as stack:
+            for shard in self._shards:  # always in this order, so that two cannot wait crosswise
+                stack.enter_context(shard.transact(retry))
+            yield
+
+    def set(
+        self,
+        key: Any,
+        value: Any,
+        expire: float | None = None,
+        read: bool = False,
+        tag: Any = None,
+        retry: bool = False,
+    ) -> bool:
+        """Store a value.
+
+        :param key: any picklable object
+        :param value: any picklable object, or a file if `read` is true
+        :param expire: seconds until it expires (None: never)
+        :param read: `value` is a file opened for reading in binary mode
+        :param tag: int, float, str or bytes to find the item by, see :meth:`evict`
+        :param retry: wait for the lock as long as it takes
+        :return: whether it was stored: not if the lock could not be had within the timeout, or if
+            it is larger than a shard may be
+        :raises TypeError: and whatever else pickling, or a wrong argument, raises
+        """
+        try:
+            return self._shard(key).set(key, value, expire, read, tag, retry)
+        except Timeout:
+            return False
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Store a value, waiting for the lock as long as it takes."""
+        self._shard(key)[key] = value
+
+    def touch(self, key: Any, expire: float | None = None, retry: bool = False) -> bool:
+        """Set when an item expires.
+
+        :param key: key of the item
+        :param expire: seconds from now (None: never)
+        :param retry: wait for the lock as long as it takes
+        :return: whether the key was found, and the lock had within the timeout
+        """
+        try:
+            return self._shard(key).touch(key, expire, retry)
+        except Timeout:
+            return False
+
+    def add(
+        self,
+        key: Any,
+        value: Any,
+        expire: float | None = None,
+        read: bool = False,
+        tag: Any = None,
+        retry: bool = False,
+    ) -> bool:
+        """Store a value if the key has none. Of several who try at once, one succeeds.
+
+        The parameters are those of :meth:`set`.
+
+        :return: whether it was stored
+        :raises TypeError: and whatever else pickling, or a wrong argument, raises
+        """
+        try:
+            return self._shard(key).add(key, value, expire, read, tag, retry)
+        except Timeout:
+            return False
+
+    def incr(
+        self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
+    ) -> Any:
+        """Add to a number, atomically.
+
+        :param key: key of the item
+        :param delta: what to add
+        :param default: value of a missing key before (None: a missing key is an error)
+        :param retry: wait for the lock as long as it takes
+        :return: the new value; None if the lock could not be had within the timeout
+        :raises KeyError: if the key is missing and `default` is None
+        :raises TypeError: if the value is no number
+        :raises OverflowError: if the result does not fit 64 bits
+        """
+        try:
+            return self._shard(key).incr(key, delta, default, retry)
+        except Timeout:
+            return None
+
+    def decr(
+        self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
+    ) -> Any:
+        """Subtract from a number, atomically. It may become negative.
+
+        Parameters, result and errors are those of :meth:`incr`.
+        """
+        try:
+            return self._shard(key).decr(key, delta, default, retry)
+        except Timeout:
+            return None
+
+    def get(
+        self,
+        key: Any,
+        default: Any = None,
+        read: bool = False,
+        expire_time: bool = False,
+        tag: bool = False,
+        retry: bool = False,
+    ) -> Any:
+        """Return a value.
+
+        :param key: key of the item
+        :param default: what to return if it is missing, or the lock not had within the timeout
+        :param read: return a file opened for reading, if the value is in one
+        :param expire_time: also return when it expires, in seconds since the epoch, or None
+        :param tag: also return the tag, or None
+        :param retry: wait for the lock as long as it takes
+        :return: the value, or a tuple (value[, expire_time][, tag])
+        """
+        try:
+            return self._shard(key).get(key, default, read, expire_time, tag, retry)
+        except Timeout:
+            return _absent(default, expire_time, tag)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a value, waiting for the lock as long as it takes; KeyError if it is missing."""
+        return self._shard(key)[key]
+
+    def read(self, key: Any) -> BinaryIO:
+        """Return a value as a file opened for reading, waiting for the lock as long as it takes.
+
+        :param key: key of the item
+        :return: file in binary mode; close it
+        :raises KeyError: if the key is missing
+        """
+        return self._shard(key).read(key, retry=True)  # type: ignore[no-any-return]
+
+    def __contains__(self, key: Any) -> bool:
+        """Tell whether there is an item with this key that has not expired."""
+        return key in self._shard(key)
+
+    def pop(
+        self,
+        key: Any,
+        default: Any = None,
+        expire_time: bool = False,
+        tag: bool = False,
+        retry: bool = False,
+    ) -> Any:
+        """Remove an item and return its value, atomically.
+
+        The parameters and the result are those of :meth:`get`.
+        """
+        try:
+            return self._shard(key).pop(key, default, expire_time, tag, retry)
+        except Timeout:
+            return _absent(default, expire_time, tag)
+
+    def delete(self, key: Any, retry: bool = False) -> bool:
+        """Remove an item.
+
+        :param key: key of the item
+        :param retry: wait for the lock as long as it takes
+        :return: whether it was there and is removed: not if the lock could not be had in time
+        """
+        try:
+            return self._shard(key).delete(key, retry)
+        except Timeout:
+            return False
+
+    def __delitem__(self, key: Any) -> None:
+        """Remove an item, waiting for the lock as long as it takes; KeyError if it is missing."""
+        del self._shard(key)[key]
+
+    def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
+        """Check the databases and the value files of all shards, see :meth:`Cache.check`.
+
+        :param fix: whether to mend what is found
+        :param retry: wait for the locks as long as it takes
+        :return: the problems found, as recorded warnings
+        :raises Timeout: if a lock cannot be had within the timeout and `retry` is false: an
+            unchecked shard must not look like a good one
+        """
+        return [problem for shard in self._shards for problem in shard.check(fix, retry)]
+
+    def expire(self, retry: bool = False) -> int:
+        """Remove the items that have expired.
+
+        :param retry: wait for the locks as long as it takes
+        :return: number of items removed; a shard whose lock is not to be had in time keeps the rest
+        """
+        return self._remove('expire', (time.time(),), retry)
+
+    def create_tag_index(self) -> None:
+        """Create an index on tags, which makes :meth:`evict` fast; it stays until dropped."""
+        for shard in self._shards:
+            _patiently(shard.create_tag_index)
+
+    def drop_tag_index(self) -> None:
+        """Drop the index on tags."""
+        for shard in self._shards:
+            _patiently(shard.drop_tag_index)
+
+    def evict(self, tag: Any, retry: bool = False) -> int:
+        """Remove the items with a tag.
+
+        :param tag: the tag
+        :param retry: wait for the locks as long as it takes
+        :return: number of items removed; a shard whose lock is not to be had in time keeps the rest
+        """
+        return self._remove('evict', (tag,), retry)
+
+    def cull(self, retry: bool = False) -> int:
+        """Remove items, as the eviction policy says, until no shard is over its size limit.
+
+        :param retry: wait for the locks as long as it takes
+        :return: number of items removed; a shard whose lock is not to be had in time keeps the rest
+        """
+        return self._remove('cull', (), retry)
+
+    def clear(self, retry: bool = False) -> int:
+        """Remove all items.
+
+        :param retry: wait for the locks as long as it takes
+        :return: number of items removed; a shard whose lock is not to be had in time keeps the rest
+        """
+        return self._remove('clear', (), retry)
+
+    def _remove(self, name: str, args: tuple[Any, ...] = (), retry: bool = False) -> int:
+        """Call a method that removes items on each shard; return how many were removed."""
+        total = 0
+        for shard in self._shards:
+            try:
+                total += getattr(shard, name)(*args, retry=retry)
+            except Timeout as timeout:
+                total += timeout.args[0]
+        return total
+
+    def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
+        """Return how often lookups found their key, and how often not.
+
+        :param enable: whether to count from now on
+        :param reset: whether to set the counts to zero
+        :return: (hits, misses)
+        """
+        hits = misses = 0
+        for shard in self._shards:
+            with shard.transact(retry=True):
+                shard_hits, shard_misses = shard.stats(enable, reset)
+            hits += shard_hits
+            misses += shard_misses
+        return hits, misses
+
+    def volume(self) -> int:
+        """Return how many bytes the shards take on disk."""
+        return sum(shard.volume() for shard in self._shards)
+
+    def close(self) -> None:
+        """Close all connections, those of the named parts too; the next operation opens again."""
+        for cache in (
+            *self._shards,
+            *self._caches.values(),
+            *(deque.cache for deque in self._deques.values()),
+            *(index.cache for index in self._indexes.values()),
+        ):
+            cache.close()
+        self._caches.clear()
+        self._deques.clear()
+        self._indexes.clear()
+
+    def __enter__(self) -> FanoutCache:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def __getstate__(self) -> tuple[str, int, float, type[Disk]]:
+        return self._directory, self._count, self.timeout, type(self.disk)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the keys, shard after shard, expired ones included."""
+        return it.chain.from_iterable(self._shards)
+
+    def __reversed__(self) -> Iterator[Any]:
+        """Iterate over the keys in the opposite order."""
+        return it.chain.from_iterable(map(reversed, reversed(self._shards)))
+
+    def __len__(self) -> int:
+        """Return the number of items, expired ones included."""
+        return sum(map(len, self._shards))
+
+    def reset(self, key: str, value: Any = ENOVAL) -> Any:
+        """Load a setting again, or change it, in every shard; see :meth:`Cache.reset`.
+
+        Each shard gets the value as it is: a `size_limit` is that of one shard here.
+
+        :param key: name of the setting
+        :param value: new value; without it the stored one is loaded
+        :return: the value
+        :raises ValueError: if there is no such setting, or the value is impossible
+        :raises TypeError: if the key is the name of a method, or the value of the wrong type
+        """
+        return [_patiently(shard.reset, key, value) for shard in self._shards][-1]
+
+    def _get_many(self, keys: Iterable[Any], retry: bool = False) -> dict[Any, Any]:
+        """Return the values of those keys that there are, each shard's read at one moment.
+
+        :param keys: hashable keys
+        :param retry: wait for the locks as long as it takes
+        :return: key to value
+        """
+        found: dict[Any, Any] = {}
+        for shard, own in self._by_shard(keys).items():
+            try:
+                values = shard._get_many(own, retry)
+            except Timeout:
+                continue
+            pairs = zip(own, values, strict=True)
+            found.update((key, value) for key, value in pairs if value is not ENOVAL)
+        return found
+
+    def _part(self, kind: str, name: str, timeout: float, disk: Any, settings: Any) -> Cache:
+        """Open the Cache of a named part, below the directory `kind`."""
+        if not isinstance(name, str):
+            raise TypeError(f'name must be a str, not {type(name).__name__!r}')
+        parts = name.split('/')
+        if op.pardir in parts:
+            raise ValueError(f'name {name!r} leads out of the directory of the cache')
+        return Cache(op.join(self._directory, kind, *parts), timeout, disk, **settings)
+
+    def cache(
+        self, name: str, timeout: float = 60, disk: type[Disk] | None = None, **settings: Any
+    ) -> Cache:
+        """Return the Cache of a name, which is in a directory below this one.
+
+        The same object is returned for a name until :meth:`close`: only the first call's arguments
+        count.
+
+        :param name: its name; ``/`` makes sub-directories
+        :param timeout: seconds to wait for a lock
+        :param disk: subclass of :class:`Disk` (None: that of this cache)
+        :param settings: any of :data:`DEFAULT_SETTINGS`
+        :return: the Cache
+        :raises ValueError: if the name leads out of the directory; and what :class:`Cache` raises
+        """
+        if name in self._caches:
+            return self._caches[name]
+        cache = self._part('cache', name, timeout, self._disk if disk is None else disk, settings)
+        return self._caches.setdefault(name, cache)
+
+    def deque(self, name: str, maxlen: float | None = None) -> Deque:
+        """Return the Deque of a name, which is in a directory below this one.
+
+        The same object is returned for a name until :meth:`close`: only the first call's arguments
+        count.
+
+        :param name: its name; ``/`` makes sub-directories
+        :param maxlen: the most items it may have (None: no limit)
+        :return: the Deque
+        :raises ValueError: if the name leads out of the directory, or `maxlen` is negative
+        """
+        if name in self._deques:
+            return self._deques[name]
+        cache = self._part('deque', name, 60, self._disk, {'eviction_policy': 'none'})
+        return self._deques.setdefault(name, Deque.fromcache(cache, maxlen=maxlen))
+
+    def index(self, name: str) -> Index:
+        """Return the Index of a name, which is in a directory below this one.
+
+        The same object is returned for a name until :meth:`close`.
+
+        :param name: its name; ``/`` makes sub-directories
+        :return: the Index
+        :raises ValueError: if the name leads out of the directory
+        """
+        if name in self._indexes:
+            return self._indexes[name]
+        cache = self._part('index', name, 60, self._disk, {'eviction_policy': 'none'})
+        return self._indexes.setdefault(name, Index.fromcache(cache))
+
+    memoize = Cache.memoize
