@@ -4,13 +4,17 @@
 #   make test PYTHON=python3.12 VENV=build/venv-3.12    another interpreter, beside the first
 #   make test PYTEST_ARGS='-k transact -x'              some of the tests
 #   make demo DEMO_ARGS='--limit 200'                   a shorter demo
+#   make django-demo PORT=9000 CACHE_DIR=/var/tmp/site  another port, caches that stay
 
 PYTHON   ?= python3
 VENV     ?= .venv
 ORIGINAL ?= .original
+DJANGO_SOURCE ?= .django-source
 
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
+PORT        ?= 8000
+CACHE_DIR   ?=
 
 VENV_PYTHON := $(VENV)/bin/python
 PIP := $(VENV_PYTHON) -m pip --quiet --disable-pip-version-check
@@ -29,12 +33,14 @@ SCRIPTS := $(wildcard benchmarks/bench_*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build demo test engine-test lint bench dist clean distclean
+.PHONY: help venv build django-source demo django-demo test engine-test lint bench dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
+	@echo 'make django-demo  a Django site in four processes, on port 8000 (PORT=, CACHE_DIR=)'
 	@echo 'make test         build, then run all tests, those of the C engine included'
 	@echo 'make build        only build and install into $(VENV) (editable)'
+	@echo 'make django-source  only fetch the tests of Django that make test runs'
 	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
 	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
 	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION)'
@@ -84,6 +90,24 @@ $(ORIGINAL_STAMP): | $(VENV)/.ready
 	@echo '== $(ORIGINAL): diskcache $(ORIGINAL_VERSION), to compare with'
 	@$(PIP) install --no-deps --upgrade --target $(ORIGINAL) diskcache==$(ORIGINAL_VERSION)
 
+# The tests of the Django that is installed, which are in its source distribution only; nothing is
+# built of it. The directory gets its final name when it is complete.
+django-source: $(VENV)/.built
+	@set -e; \
+	version=$$($(VENV_PYTHON) -c 'import django; print(django.__version__)'); \
+	target=$(DJANGO_SOURCE)/$$version; \
+	if [ ! -d "$$target" ]; then \
+	    echo "== $$target: the tests of Django $$version"; \
+	    rm -rf "$$target.part"; \
+	    mkdir -p "$$target.part"; \
+	    $(PIP) download --no-deps --no-build-isolation --no-binary Django \
+	        --dest "$$target.part" "Django==$$version"; \
+	    tar -xzf "$$target.part"/*.tar.gz -C "$$target.part" --strip-components=1 \
+	        --wildcards '*/tests'; \
+	    rm "$$target.part"/*.tar.gz; \
+	    mv "$$target.part" "$$target"; \
+	fi
+
 venv: $(VENV)/.ready
 build: $(VENV)/.built
 
@@ -92,9 +116,16 @@ build: $(VENV)/.built
 demo: $(VENV)/.built
 	@$(VENV_PYTHON) examples/stdlib_ast.py $(DEMO_ARGS)
 
-test: $(VENV)/.built $(ORIGINAL_STAMP) engine-test
+# exec, so that a signal to make reaches gunicorn, which ends its workers and removes the caches.
+django-demo: $(VENV)/.built
+	@PORT='$(PORT)' CACHE_DIR='$(CACHE_DIR)' exec $(VENV_PYTHON) -m gunicorn \
+	    --config examples/django_site/server.py
+
+test: $(VENV)/.built $(ORIGINAL_STAMP) django-source engine-test
 	@echo '== the Python tests'
-	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
+	    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) \
+	    $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 engine-test:
 	@echo '== the tests of the C engine'
@@ -137,4 +168,4 @@ clean:
 	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.dev
 
 distclean: clean
-	rm -rf .venv .original .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .original .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache

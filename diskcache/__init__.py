@@ -7,6 +7,9 @@
 'value'
 """
 
+from importlib.util import find_spec as _find_spec
+from typing import TYPE_CHECKING
+
 from .core import (
     DEFAULT_SETTINGS,
     ENOVAL,
@@ -19,21 +22,56 @@ from .core import (
     Timeout,
     UnknownFileWarning,
 )
+from .fanout import FanoutCache
+from .persistent import Deque, Index
+from .recipes import (
+    Averager,
+    BoundedSemaphore,
+    Lock,
+    RLock,
+    barrier,
+    memoize_stampede,
+    throttle,
+)
+
+if TYPE_CHECKING:
+    from .djangocache import DjangoCache
 
 __all__ = [
     'DEFAULT_SETTINGS',
     'ENOVAL',
     'EVICTION_POLICY',
     'UNKNOWN',
+    'Averager',
+    'BoundedSemaphore',
     'Cache',
+    'Deque',
     'Disk',
     'EmptyDirWarning',
+    'FanoutCache',
+    'Index',
     'JSONDisk',
+    'Lock',
+    'RLock',
     'Timeout',
     'UnknownFileWarning',
+    'barrier',
+    'memoize_stampede',
+    'throttle',
 ]
+if _find_spec('django') is not None:
+    __all__ += ['DjangoCache']
 
 __title__ = 'diskcache'
 __version__ = '5.7.0'
 __build__ = 0x050700
 __license__ = 'Apache-2.0'
+
+
+def __getattr__(name: str) -> object:
+    """Import DjangoCache when it is asked for: Django takes longer than all the rest."""
+    if name == 'DjangoCache' and name in __all__:
+        from .djangocache import DjangoCache
+
+        return DjangoCache
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

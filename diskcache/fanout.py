@@ -27,6 +27,9 @@ __all__ = ['FanoutCache']
 P = ParamSpec('P')
 T = TypeVar('T')
 
+#: Seconds between two attempts at what cannot be told to retry.
+_PAUSE = 0.001
+
 #: What of a shard is also an attribute of the FanoutCache, beside the settings.
 _SHARD_ATTRIBUTES = frozenset({'disk', 'timeout'})
 
@@ -59,8 +62,8 @@ def _patiently(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     while True:
         try:
             return operation(*args, **kwargs)
-        except Timeout:  # after a wait of the shard's timeout, so this does not spin
-            pass
+        except Timeout:
+            time.sleep(_PAUSE)  # the shard's own timeout may be 0
 
 
 class FanoutCache:
@@ -299,7 +302,7 @@ class FanoutCache:
 
     def __contains__(self, key: Any) -> bool:
         """Tell whether there is an item with this key that has not expired."""
-        return key in self._shard(key)
+        return _patiently(self._shard(key).__contains__, key)
 
     def pop(
         self,

@@ -138,9 +138,9 @@ def _checked_maxlen(maxlen: float | None) -> float:
 class Deque(_OnCache, Sequence[Any]):
     """Persistent sequence with the interface of :class:`collections.deque`.
 
-    Every operation is one transaction: all processes see it as a whole or not at all. Iterating
-    is not: it gives the items as they are when they are come to, and leaves out what has been
-    removed until then.
+    Every change but :meth:`clear` is one transaction: all processes see it as a whole or not at
+    all. Iterating is none: it gives the items as they are when they are come to, and leaves out what
+    has been removed until then.
 
     >>> deque = Deque('abc', maxlen=4)
     >>> deque.appendleft('z')

@@ -1,0 +1,647 @@
+"""DjangoCache: a FanoutCache as a cache backend of Django.
+
+    CACHES = {
+        'default': {
+            'BACKEND': 'diskcache.DjangoCache',
+            'LOCATION': '/var/cache/site',
+            'TIMEOUT': 300,             # seconds, None: for ever
+            'SHARDS': 8,                # as many as writers at a time, see FanoutCache
+            'DATABASE_TIMEOUT': 0.010,  # seconds to wait for a shard's lock
+            'OPTIONS': {'size_limit': 2**30},
+        }
+    }
+
+Django makes a DjangoCache for each thread, and under ASGI one for each request. Opening the shards
+takes milliseconds (7 ms for eight), a `get` microseconds. So all those of a process that are
+configured alike share one FanoutCache, which is safe for threads, knows about forks and stays open
+from one request to the next (8 µs to find it).
+
+The asynchronous methods (`aget` ...) run the synchronous ones in the thread that Django keeps for
+what may not change its thread, all of them. A read takes microseconds and could nearly always run
+in the event loop at once. But a write may have to wait for a lock, which the loop that it would
+stop may be about to give back; a read of a large value, or from a slow disk, would stop everybody
+else too; and pickling is code of the values: to store a QuerySet runs its query, on the database
+connection of that thread. What takes many keys goes to the thread once, not once for each key.
+"""
+
+from __future__ import annotations
+
+import contextlib as cl
+import functools as ft
+import hashlib
+import io
+import os
+import os.path as op
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, BinaryIO, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from .core import DBNAME, ENOVAL, Cache, Timeout, _memoizer
+from .fanout import FanoutCache
+from .persistent import Deque, Index
+
+__all__ = ['DjangoCache']
+
+P = ParamSpec('P')
+R = TypeVar('R')
+
+#: What BaseCache reads of OPTIONS; they limit other backends, here size_limit does.
+_OPTIONS_OF_DJANGO = frozenset({'MAX_ENTRIES', 'CULL_FREQUENCY'})
+
+
+class _Opened(NamedTuple):
+    """A FanoutCache that is open, and the file that its first shard is in."""
+
+    cache: FanoutCache
+    identity: tuple[int, int]
+
+    @classmethod
+    def open(cls, directory: Any, shards: int, timeout: float, options: Any) -> _Opened:
+        cache = FanoutCache(directory, shards, timeout, **options)
+        return cls(cache, cls._identify(cache))
+
+    @staticmethod
+    def _identify(cache: FanoutCache) -> tuple[int, int]:
+        status = os.stat(op.join(cache._shards[0].directory, DBNAME))
+        return status.st_dev, status.st_ino
+
+    def is_in_place(self) -> bool:
+        """Whether the directory is still the one that was opened.
+
+        Some flush a cache by removing its directory, and the files that a process has open live on.
+        """
+        try:
+            return self._identify(self.cache) == self.identity
+        except FileNotFoundError:
+            return False
+
+
+#: What is open in this process, by how it was opened. Without a lock, which a fork might inherit
+#: locked: two threads that open the same at once use two FanoutCaches until they close.
+_opened: dict[tuple[Any, ...], _Opened] = {}
+
+
+def _share(directory: Any, shards: int, timeout: float, options: dict[str, Any]) -> FanoutCache:
+    """Return the FanoutCache that is opened like this, opening it if it is not."""
+    # Not the options themselves, which need not be hashable for FanoutCache to refuse them.
+    key = (directory, shards, timeout, options.get('disk'), repr(sorted(options.items())))
+    opened = _opened.get(key)
+    if opened is None or not opened.is_in_place():
+        opened = _opened[key] = _Opened.open(directory, shards, timeout, options)
+    return opened.cache
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    """Keep nothing open for caches that a test had configured."""
+    if setting == 'CACHES':
+        _opened.clear()
+
+
+setting_changed.connect(_forget)
+
+
+def _async(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """Return the asynchronous twin of a method, for why it is like this see above.
+
+    It has the method's parameters and calls what a subclass makes of the method.
+    """
+    name = method.__name__
+
+    async def twin(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = sync_to_async(getattr(self, name), thread_sensitive=True)
+        return await call(*args, **kwargs)  # type: ignore[no-any-return]
+
+    ft.update_wrapper(twin, method)
+    twin.__name__ = f'a{name}'
+    twin.__qualname__ = f'DjangoCache.a{name}'
+    twin.__doc__ = f'Do what :meth:`{name}` does, without blocking the event loop.'
+    return twin
+
+
+class DjangoCache(BaseCache):
+    """Cache backend for Django: a :class:`FanoutCache` behind Django's interface.
+
+    Keys are `KEY_PREFIX:VERSION:key`, or what KEY_FUNCTION makes. Where Django's interface has no
+    word for a locked database, the methods wait for the lock as long as it takes; those with a
+    parameter `retry` can do otherwise. :exc:`Timeout` is never raised.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], params: Mapping[str, Any]) -> None:
+        """Open the cache, as Django does for a `BACKEND` of this name.
+
+        :param directory: LOCATION; ``~`` and environment variables are expanded
+        :param params: the other settings: what Django documents for every backend, and SHARDS
+            (number of shards, 8), DATABASE_TIMEOUT (seconds to wait for a lock, 0.010) and OPTIONS:
+            any of :data:`DEFAULT_SETTINGS`, and `disk`, a subclass of :class:`Disk` or the path to
+            import it from. MAX_ENTRIES and CULL_FREQUENCY are accepted and make no difference
+        :raises ValueError: if a setting has an impossible value
+        :raises TypeError: if a setting is of the wrong type
+        :raises ImportError: if `disk` cannot be imported
+        :raises OSError: if the directory cannot be made
+        :raises Timeout: if another process keeps a shard locked for a minute
+        :raises sqlite3.Error: if a database cannot be opened
+        """
+        super().__init__(params)
+        options = {
+            name: value
+            for name, value in params.get('OPTIONS', {}).items()
+            if name not in _OPTIONS_OF_DJANGO
+        }
+        if isinstance(options.get('disk'), str):
+            options['disk'] = import_string(options['disk'])
+        if directory is not None:  # A process may go elsewhere between two requests.
+            directory = op.abspath(op.expandvars(op.expanduser(os.fsdecode(directory))))
+        shards = params.get('SHARDS', 8)
+        timeout = params.get('DATABASE_TIMEOUT', 0.010)
+        self._open = ft.partial(_share, directory, shards, timeout, options)
+        self._cache = self._open()
+
+    @ft.cached_property
+    def _cache(self) -> FanoutCache:
+        """The FanoutCache, until :meth:`close`; then once more that of the same settings."""
+        return self._open()
+
+    @property
+    def directory(self) -> str:
+        """Directory of the cache."""
+        return self._cache.directory
+
+    def cache(self, name: str) -> Cache:
+        """Return the :class:`Cache` of a name, which is in a directory below this one.
+
+        It has none of Django's prefixes and versions.
+
+        :param name: its name; ``/`` makes sub-directories
+        :return: the Cache
+        :raises ValueError: if the name leads out of the directory
+        """
+        return self._cache.cache(name)
+
+    def deque(self, name: str, maxlen: float | None = None) -> Deque:
+        """Return the :class:`Deque` of a name, which is in a directory below this one.
+
+        :param name: its name; ``/`` makes sub-directories
+        :param maxlen: the most items it may have (None: no limit)
+        :return: the Deque
+        :raises ValueError: if the name leads out of the directory, or `maxlen` is negative
+        """
+        return self._cache.deque(name, maxlen=maxlen)
+
+    def index(self, name: str) -> Index:
+        """Return the :class:`Index` of a name, which is in a directory below this one.
+
+        :param name: its name; ``/`` makes sub-directories
+        :return: the Index
+        :raises ValueError: if the name leads out of the directory
+        """
+        return self._cache.index(name)
+
+    def validate_key(self, key: Any) -> None:
+        """Warn of a key that memcached would refuse, as Django's own backends do.
+
+        :param key: what :meth:`make_key` returned. A KEY_FUNCTION may return other things than str,
+            which this cache takes and to which memcached's rules do not apply
+        """
+        if isinstance(key, str):
+            super().validate_key(key)
+
+    def add(
+        self,
+        key: str,
+        value: Any,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        read: bool = False,
+        tag: Any = None,
+        retry: bool = True,
+    ) -> bool:
+        """Store a value if the key has none. Of several who try at once, one succeeds.
+
+        The parameters are those of :meth:`set`.
+
+        :return: whether it was stored
+        :raises TypeError: and whatever else pickling, or a wrong argument, raises
+        """
+        key = self.make_and_validate_key(key, version)
+        return self._cache.add(key, value, self.get_backend_timeout(timeout), read, tag, retry)
+
+    def get(
+        self,
+        key: str,
+        default: Any = None,
+        version: int | None = None,
+        read: bool = False,
+        expire_time: bool = False,
+        tag: bool = False,
+        retry: bool = False,
+    ) -> Any:
+        """Return a value.
+
+        :param key: key of the item
+        :param default: what to return if it is missing, or the lock not had within DATABASE_TIMEOUT
+        :param version: its version (None: VERSION)
+        :param read: return a file opened for reading, if the value is in one
+        :param expire_time: also return when it expires, in seconds since the epoch, or None
+        :param tag: also return the tag, or None
+        :param retry: wait for the lock as long as it takes
+        :return: the value, or a tuple (value[, expire_time][, tag])
+        """
+        key = self.make_and_validate_key(key, version)
+        return self._cache.get(key, default, read, expire_time, tag, retry)
+
+    def read(self, key: str, version: int | None = None) -> BinaryIO:
+        """Return a value as a file opened for reading.
+
+        The attribute `name` of the file is its path, which X-Sendfile and its like want.
+
+        :param key: key of the item, stored with ``read=True``
+        :param version: its version (None: VERSION)
+        :return: file in binary mode; close it
+        :raises KeyError: if the key is missing
+        """
+        return self._cache.read(self.make_and_validate_key(key, version))
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        read: bool = False,
+        tag: Any = None,
+        retry: bool = True,
+    ) -> bool:
+        """Store a value.
+
+        :param key: any str
+        :param value: any picklable object, or a file if `read` is true
+        :param timeout: seconds until it expires (not given: TIMEOUT, None: never, 0 or less: at
+            once)
+        :param version: its version (None: VERSION)
+        :param read: `value` is a file opened for reading in binary mode
+        :param tag: int, float, str or bytes to find the item by, see :meth:`evict`
+        :param retry: wait for the lock as long as it takes
+        :return: whether it was stored: not if `retry` is false and the lock could not be had within
+            DATABASE_TIMEOUT, or if it is larger than a shard may be
+        :raises TypeError: and whatever else pickling, or a wrong argument, raises
+        """
+        key = self.make_and_validate_key(key, version)
+        return self._cache.set(key, value, self.get_backend_timeout(timeout), read, tag, retry)
+
+    def touch(
+        self,
+        key: str,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        retry: bool = True,
+    ) -> bool:
+        """Set when an item expires.
+
+        :param key: key of the item
+        :param timeout: seconds from now (not given: TIMEOUT, None: never, 0 or less: at once)
+        :param version: its version (None: VERSION)
+        :param retry: wait for the lock as long as it takes
+        :return: whether the key was found, and the lock had within DATABASE_TIMEOUT
+        """
+        key = self.make_and_validate_key(key, version)
+        return self._cache.touch(key, self.get_backend_timeout(timeout), retry)
+
+    def pop(
+        self,
+        key: str,
+        default: Any = None,
+        version: int | None = None,
+        expire_time: bool = False,
+        tag: bool = False,
+        retry: bool = True,
+    ) -> Any:
+        """Remove an item and return its value, atomically.
+
+        The parameters and the result are those of :meth:`get`.
+        """
+        key = self.make_and_validate_key(key, version)
+        return self._cache.pop(key, default, expire_time, tag, retry)
+
+    def delete(self, key: str, version: int | None = None, retry: bool = True) -> bool:
+        """Remove an item.
+
+        :param key: key of the item
+        :param version: its version (None: VERSION)
+        :param retry: wait for the lock as long as it takes
+        :return: whether it was there and is removed
+        """
+        return self._cache.delete(self.make_and_validate_key(key, version), retry)
+
+    def incr(
+        self,
+        key: str,
+        delta: float = 1,
+        version: int | None = None,
+        default: float | None = None,
+        retry: bool = True,
+    ) -> Any:
+        """Add to a number, atomically. When it expires stays as it was.
+
+        :param key: key of the item
+        :param delta: what to add
+        :param version: its version (None: VERSION)
+        :param default: value of a missing key before, which then never expires (None: a missing key
+            is an error)
+        :param retry: wait for the lock as long as it takes
+        :return: the new value; None if `retry` is false and the lock could not be had in time
+        :raises ValueError: if the key is missing and `default` is None
+        :raises TypeError: if the value is no number
+        :raises OverflowError: if the result does not fit 64 bits
+        """
+        stored = self.make_and_validate_key(key, version)
+        try:
+            return self._cache.incr(stored, delta, default, retry)
+        except KeyError:
+            raise ValueError(f'Key {key!r} not found') from None
+
+    def decr(
+        self,
+        key: str,
+        delta: float = 1,
+        version: int | None = None,
+        default: float | None = None,
+        retry: bool = True,
+    ) -> Any:
+        """Subtract from a number, atomically. It may become negative.
+
+        Parameters, result and errors are those of :meth:`incr`.
+        """
+        return self.incr(key, -delta, version, default, retry)
+
+    def has_key(self, key: str, version: int | None = None) -> bool:
+        """Tell whether there is an item with this key that has not expired.
+
+        :param key: key of the item
+        :param version: its version (None: VERSION)
+        """
+        return self.make_and_validate_key(key, version) in self._cache
+
+    def get_many(
+        self, keys: Iterable[str], version: int | None = None, retry: bool = False
+    ) -> dict[str, Any]:
+        """Return the values of keys, those of a shard read at one moment.
+
+        :param keys: keys of the items
+        :param version: their version (None: VERSION)
+        :param retry: wait for the locks as long as it takes; without it, the items are missing of
+            which the lock is not to be had within DATABASE_TIMEOUT
+        :return: the values by their keys, without the keys that are missing
+        """
+        names = {key: self.make_and_validate_key(key, version) for key in keys}
+        found = self._cache._get_many(names.values(), retry)
+        return {key: found[name] for key, name in names.items() if name in found}
+
+    def set_many(
+        self,
+        data: Mapping[str, Any],
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        tag: Any = None,
+        retry: bool = True,
+    ) -> list[str]:
+        """Store values, those of a shard in one transaction.
+
+        :param data: the values by their keys
+        :param timeout: seconds until they expire (not given: TIMEOUT, None: never, 0 or less: at
+            once)
+        :param version: their version (None: VERSION)
+        :param tag: int, float, str or bytes to find the items by, see :meth:`evict`
+        :param retry: wait for the locks as long as it takes
+        :return: the keys that were not stored, for the reasons that :meth:`set` has
+        :raises TypeError: and whatever else pickling, or a wrong argument, raises; no value is
+            stored of the shard where it happens and of those that come after it
+        """
+        names = {self.make_and_validate_key(key, version): key for key in data}
+        expire = self.get_backend_timeout(timeout)
+        failed: list[str] = []
+        for shard, keys in self._cache._by_shard(names).items():
+            try:
+                with shard.transact(retry):
+                    for key in keys:
+                        if not shard.set(key, data[names[key]], expire, tag=tag):
+                            failed.append(names[key])
+            except Timeout:  # The lock was not to be had: none of them was tried.
+                failed += (names[key] for key in keys)
+        return failed
+
+    def delete_many(
+        self, keys: Iterable[str], version: int | None = None, retry: bool = True
+    ) -> None:
+        """Remove items, those of a shard in one transaction.
+
+        :param keys: keys of the items; missing ones are ignored
+        :param version: their version (None: VERSION)
+        :param retry: wait for the locks as long as it takes; without it, the items stay of which
+            the lock is not to be had within DATABASE_TIMEOUT
+        """
+        names = [self.make_and_validate_key(key, version) for key in keys]
+        for shard, own in self._cache._by_shard(names).items():
+            try:
+                with shard.transact(retry):
+                    for key in own:
+                        shard.delete(key)
+            except Timeout:
+                pass
+
+    def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
+        """Give an item another version. Its value, tag and the time when it expires stay.
+
+        Nobody else can write to the cache meanwhile.
+
+        :param key: key of the item
+        :param delta: what to add to its version
+        :param version: its version (None: VERSION)
+        :return: the new version
+        :raises ValueError: if the key is missing
+        """
+        if version is None:
+            version = self.version
+        old = self.make_and_validate_key(key, version)
+        new = self.make_and_validate_key(key, version + delta)
+        with self._cache.transact():
+            if not self._copy(old, new):
+                raise ValueError(f'Key {key!r} not found')
+            if new != old:
+                self._cache.delete(old)
+        return version + delta
+
+    def _copy(self, source: Any, target: Any) -> bool:
+        """Store the item of one key in the cache under another; return whether there is one.
+
+        A file is copied as a file. What else a Disk gives for ``read=True`` is not always the
+        value, so that is asked for once more.
+        """
+        value, expire_time, tag = self._cache.get(source, ENOVAL, True, True, True)
+        in_file = isinstance(value, io.BufferedReader)
+        if not in_file:
+            value, expire_time, tag = self._cache.get(source, ENOVAL, False, True, True)
+        if value is ENOVAL:
+            return False
+        expire = None if expire_time is None else expire_time - time.time()
+        with value if in_file else cl.nullcontext():
+            self._cache.set(target, value, expire, in_file, tag)
+        return True
+
+    def decr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
+        """Give an item an earlier version; see :meth:`incr_version`."""
+        return self.incr_version(key, -delta, version)
+
+    def expire(self) -> int:
+        """Remove the items that have expired.
+
+        :return: number of items removed
+        """
+        return self._cache.expire(retry=True)
+
+    def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
+        """Return how often lookups found their key, and how often not.
+
+        :param enable: whether to count from now on
+        :param reset: whether to set the counts to zero
+        :return: (hits, misses)
+        """
+        return self._cache.stats(enable, reset)
+
+    def create_tag_index(self) -> None:
+        """Create an index on tags, which makes :meth:`evict` fast; it stays until dropped.
+
+        The setting `tag_index` in OPTIONS does the same.
+        """
+        self._cache.create_tag_index()
+
+    def drop_tag_index(self) -> None:
+        """Drop the index on tags."""
+        self._cache.drop_tag_index()
+
+    def evict(self, tag: Any) -> int:
+        """Remove the items with a tag, whatever their version and prefix.
+
+        :param tag: the tag
+        :return: number of items removed
+        """
+        return self._cache.evict(tag, retry=True)
+
+    def cull(self) -> int:
+        """Remove items, as the eviction policy says, until no shard is over its size limit.
+
+        :return: number of items removed
+        """
+        return self._cache.cull(retry=True)
+
+    def clear(self) -> int:
+        """Remove all items, whatever their version and prefix.
+
+        :return: number of items removed
+        """
+        return self._cache.clear(retry=True)
+
+    def close(self, **kwargs: Any) -> None:
+        """End a request: what the next one can use stays open.
+
+        Django calls this after each request, without arguments, as a program would. To close the
+        connections then would cost the next request more than all that it asks of the cache: the
+        last one to close a database also writes back its log. So it only makes sure that a
+        directory that was replaced since is opened anew. Connections are few, are not inherited by
+        a fork, and are closed when the process ends.
+
+        :param kwargs: ``connections=True`` does close them, for all threads: those in use when they
+            are given back. The next operation opens them again. Anything else, such as what a
+            signal sends, is ignored
+        """
+        if kwargs.get('connections'):
+            self._cache.close()
+        self.__dict__.pop('_cache', None)
+
+    def get_backend_timeout(self, timeout: float | None = DEFAULT_TIMEOUT) -> float | None:
+        """Return a timeout as a FanoutCache wants it.
+
+        :param timeout: seconds until an item expires (not given: TIMEOUT, None: never)
+        :return: seconds, or None; negative for 0, so that an item has expired even if the clock is
+            then set back a little
+        """
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        return -1 if timeout == 0 else timeout
+
+    def memoize(
+        self,
+        name: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        typed: bool = False,
+        tag: Any = None,
+        ignore: Iterable[int | str] = (),
+        *,
+        signature: bool = False,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function so that its results are kept in the cache.
+
+        The wrapper has an attribute ``__cache_key__``: a function that returns the key for given
+        arguments, as :meth:`get` and the other methods take it. It is the function's name and a
+        hash of the arguments as the Disk stores them.
+
+        :param name: what keys begin with (None: the function's full name)
+        :param timeout: seconds until a result expires (not given: TIMEOUT, None: never, 0 or less:
+            nothing is stored)
+        :param version: version of the results (None: VERSION)
+        :param typed: whether arguments of different types are different
+        :param tag: for the stored results
+        :param ignore: positions and names of arguments that do not count
+        :param signature: make keys from the function's signature, see :meth:`Cache.memoize`
+        :return: decorator
+        :raises TypeError: if the decorator is used without parentheses
+        """
+
+        def cache_key(arguments: tuple[Any, ...]) -> str:
+            stored, _ = self._cache.disk.put(arguments)
+            data = stored if isinstance(stored, bytes | memoryview) else repr(stored).encode()
+            return f'{arguments[0]}:{hashlib.sha256(data).hexdigest()}'
+
+        def recall(key: str, func: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> Any:
+            result = self.get(key, ENOVAL, version, retry=True)
+            if result is ENOVAL:
+                result = func(*args, **kwargs)
+                expire = self.get_backend_timeout(timeout)
+                if expire is None or expire > 0:
+                    self.set(key, result, timeout, version, tag=tag, retry=True)
+            return result
+
+        return _memoizer(name, typed, ignore, signature, recall, cache_key)
+
+    # get_or_set stays as it is in Django: it calls a default that is a function, and aget_or_set
+    # calls it in the event loop, where it may expect to be.
+    aadd = _async(add)
+    aget = _async(get)
+    aread = _async(read)
+    aset = _async(set)
+    atouch = _async(touch)
+    apop = _async(pop)
+    adelete = _async(delete)
+    aincr = _async(incr)
+    adecr = _async(decr)
+    ahas_key = _async(has_key)
+    aget_many = _async(get_many)
+    aset_many = _async(set_many)
+    adelete_many = _async(delete_many)
+    aincr_version = _async(incr_version)
+    adecr_version = _async(decr_version)
+    aexpire = _async(expire)
+    astats = _async(stats)
+    acreate_tag_index = _async(create_tag_index)
+    adrop_tag_index = _async(drop_tag_index)
+    aevict = _async(evict)
+    acull = _async(cull)
+    aclear = _async(clear)
+    aclose = _async(close)  # type: ignore[arg-type] # **kwargs could have a `self`

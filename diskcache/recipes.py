@@ -1,0 +1,628 @@
+"""Recipes: locks, averages and limits that threads and processes share through a cache.
+
+The state of a recipe is one item of the cache. It has the original's form, so that programs with
+either library can share a key:
+
+====================  ==============================================================
+Averager              (total, count)
+Lock                  its owner; the lock is held while the key is there
+RLock                 (owner, count); a count of 0 is a free lock
+BoundedSemaphore      how many places are free
+throttle              (time, calls that were left then)
+barrier               what its lock stores, at the function's name
+memoize_stampede      (result, seconds that the call took)
+====================  ==============================================================
+
+**Changes.** Each change reads the state and writes the new one in a transaction. An item of a
+FanoutCache has its transaction on its own shard: one on the FanoutCache would lock all shards.
+
+**Waiting.** A cache cannot wake anybody up, so who waits must look again and again. It looks by
+reading, which hinders no one, and begins a transaction only when the state read lets it hope. The
+pauses in between grow with the time waited so far (see `_pauses`).
+
+**Eviction.** A lock that the cache evicts is a free lock, an evicted average begins anew. Where
+that matters, set the eviction policy 'none', and keep recipes in a cache that nobody clears.
+"""
+
+from __future__ import annotations
+
+import functools as ft
+import math
+import numbers
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, TypeVar
+
+from .core import ENOVAL, Cache, _memoizer, full_name
+from .fanout import FanoutCache
+
+__all__ = [
+    'Averager',
+    'BoundedSemaphore',
+    'Lock',
+    'RLock',
+    'barrier',
+    'memoize_stampede',
+    'throttle',
+]
+
+P = ParamSpec('P')
+R = TypeVar('R')
+A = TypeVar('A', bound='_Acquirable')
+
+#: Seconds of the first pause between two looks at a lock.
+_FIRST_PAUSE = 0.0005
+
+#: Each pause is longer by this factor. A pause is then at most a fifth of the time waited so far:
+#: (1.25 - 1) / 1.25. So a lock that is held briefly is taken over soon after it is free.
+_PAUSE_GROWTH = 1.25
+
+#: Seconds of the longest pause. Twenty to forty looks a second, of microseconds each, are no load
+#: even with hundreds of waiters, and nobody notices that a lock held for so long is taken over a
+#: twentieth of a second late.
+_LONGEST_PAUSE = 0.05
+
+#: Seconds that a throttled call does not wait for. Near 1.7e9 a float of seconds has steps of
+#: 0.24 µs, so a shorter pause may never be seen to pass.
+_SHORTEST_DELAY = 1e-6
+
+#: For pauses: the system's source has no state that a fork could copy, or a user's seed could set,
+#: to make processes look in step.
+_jitter = random.SystemRandom()
+
+
+def _positive(name: str, value: Any, *, or_zero: bool = False) -> float:
+    """Return an argument that must be a positive, finite number.
+
+    :raises TypeError: if it is no real number
+    :raises ValueError: if it is not positive, not finite, or not a number (NaN)
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f'{name} must be a number, not {type(value).__name__!r}')
+    number = float(value)
+    if not (0 < number < math.inf or (or_zero and number == 0)):
+        wanted = 'positive or 0' if or_zero else 'positive'
+        raise ValueError(f'{name} must be {wanted} and finite, not {value!r}')
+    return number
+
+
+def _home(cache: Cache | FanoutCache, key: Any) -> Cache:
+    """Return the Cache that keeps the item: of a FanoutCache the key's shard."""
+    return cache._shard(key) if isinstance(cache, FanoutCache) else cache
+
+
+def _delete_own(cache: Cache, key: Any, value: str) -> bool:
+    """Delete an item if its value is `value`; return whether it was."""
+    with cache.transact(retry=True):
+        return bool(cache.get(key, retry=True) == value and cache.delete(key, retry=True))
+
+
+def _pauses(timeout: float | None) -> Iterator[None]:
+    """Yield once for each try: at once, then after pauses that grow, until the time is over.
+
+    The last try is made when the time is over, not a pause before.
+
+    :param timeout: seconds (None: no end)
+    """
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    longest = _FIRST_PAUSE
+    while True:
+        yield
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, longest * _jitter.uniform(0.5, 1)))
+        longest = min(longest * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+class _Thread(threading.local):
+    """The calling thread, by a name that no other thread of any process ever has.
+
+    Ids do not do: those of processes and threads are used again, and containers that share a
+    directory may have the same. They are in the name for people who look into the cache.
+    """
+
+    def __init__(self) -> None:  # called in each thread, when it first asks
+        self.name = f'{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(8)}'
+
+
+_thread = _Thread()
+
+
+def _rename_threads() -> None:
+    """Give the threads of a forked child names of their own: what the parent holds, it does not."""
+    global _thread
+    _thread = _Thread()
+
+
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(after_in_child=_rename_threads)
+
+
+class Averager:
+    """A running average, of all that threads and processes add to it.
+
+    >>> from diskcache import Averager, Cache
+    >>> cache = Cache()
+    >>> latency = Averager(cache, 'latency')
+    >>> latency.add(0.25)
+    >>> latency.add(0.75)
+    >>> latency.get()
+    0.5
+    >>> latency.pop()
+    0.5
+    >>> latency.get() is None
+    True
+    """
+
+    def __init__(
+        self,
+        cache: Cache | FanoutCache,
+        key: Any,
+        expire: float | None = None,
+        tag: Any = None,
+    ) -> None:
+        """Set where the average is kept.
+
+        :param cache: the cache
+        :param key: key of the average
+        :param expire: seconds after the last :meth:`add` until the average is forgotten (None:
+            never)
+        :param tag: for the item
+        """
+        self._cache = cache
+        self._key = key
+        self._expire = expire
+        self._tag = tag
+
+    def add(self, value: float) -> None:
+        """Add a value to the average.
+
+        :param value: number
+        :raises TypeError: if it is not a number; the average stays as it was
+        """
+        cache = _home(self._cache, self._key)
+        with cache.transact(retry=True):
+            total, count = cache.get(self._key, default=(0.0, 0), retry=True)
+            state = total + value, count + 1
+            cache.set(self._key, state, self._expire, tag=self._tag, retry=True)
+
+    def get(self) -> float | None:
+        """Return the average, or None if nothing has been added."""
+        return self._mean(self._cache.get(self._key, default=(0.0, 0), retry=True))
+
+    def pop(self) -> float | None:
+        """Return the average, or None if nothing has been added, and begin anew."""
+        return self._mean(self._cache.pop(self._key, default=(0.0, 0), retry=True))
+
+    @staticmethod
+    def _mean(state: tuple[float, int]) -> float | None:
+        total, count = state
+        return total / count if count else None
+
+
+class _Acquirable:
+    """What locks and semaphores have in common: to acquire is to find a state and change it.
+
+    A subclass says what state there is while the key is not there, and what acquiring makes of a
+    state.
+    """
+
+    #: The state while there is none in the cache.
+    _initial: Any
+
+    def __init__(
+        self,
+        cache: Cache | FanoutCache,
+        key: Any,
+        expire: float | None = None,
+        tag: Any = None,
+    ) -> None:
+        """Set where the state is kept.
+
+        :param cache: the cache
+        :param key: key of the state
+        :param expire: seconds until what was acquired is free again by itself, even if its process
+            has been killed (None: never). Choose more than the work can take
+        :param tag: for the item
+        """
+        self._cache = cache
+        self._key = key
+        self._expire = expire
+        self._tag = tag
+
+    def _claim(self, state: Any) -> Any:
+        """Return what `state` becomes when this thread acquires, or None if it cannot."""
+        raise NotImplementedError
+
+    def _load(self, cache: Cache) -> Any:
+        return cache.get(self._key, default=self._initial, retry=True)
+
+    def _save(self, cache: Cache, state: Any) -> bool:
+        return cache.set(self._key, state, self._expire, tag=self._tag, retry=True)
+
+    def acquire(self, timeout: float | None = None) -> bool:
+        """Acquire; if that is not possible now, wait until it is.
+
+        Do not call this inside a transaction of the same cache: whoever holds what is waited for
+        could not release it.
+
+        :param timeout: seconds to wait (None: for ever; 0: try once). Time for which the database
+            itself is locked, by another's transaction, may come on top
+        :return: True, or False if the time is over
+        :raises ValueError: if `timeout` is negative or NaN
+        :raises TypeError: if `timeout` is not a number
+        """
+        if timeout is not None and timeout != math.inf:
+            _positive('timeout', timeout, or_zero=True)
+        cache = _home(self._cache, self._key)
+        return any(self._try(cache) for _ in _pauses(timeout))
+
+    def _try(self, cache: Cache) -> bool:
+        """Acquire if that is possible now; only if it seems so is a transaction begun."""
+        if self._claim(self._load(cache)) is None:
+            return False
+        with cache.transact(retry=True):
+            state = self._claim(self._load(cache))
+            return state is not None and self._save(cache, state)
+
+    def release(self) -> Any:
+        """Give back what was acquired."""
+        raise NotImplementedError
+
+    def __enter__(self: A) -> A:
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+
+class Lock(_Acquirable):
+    """A lock among threads and processes. The owner is the thread that acquired it.
+
+    >>> from diskcache import Cache, Lock
+    >>> cache = Cache()
+    >>> lock = Lock(cache, 'report', expire=60)
+    >>> with lock:
+    ...     lock.locked()
+    True
+    >>> lock.acquire(timeout=5)
+    True
+    >>> lock.release()
+    True
+    >>> lock.release()
+    False
+    """
+
+    _initial = ENOVAL
+
+    def _claim(self, state: Any) -> str | None:
+        return _thread.name if state is ENOVAL else None
+
+    def release(self) -> bool:
+        """Free the lock, if this thread holds it.
+
+        Otherwise nothing happens: the lock may have expired, and another may hold it by now.
+
+        :return: whether the lock was this thread's and is free now
+        """
+        return _delete_own(_home(self._cache, self._key), self._key, _thread.name)
+
+    def locked(self) -> bool:
+        """Return whether anybody holds the lock."""
+        return self._key in self._cache
+
+
+class RLock(_Acquirable):
+    """A lock among threads and processes that its owner can acquire again.
+
+    It is free when it has been released as often as it was acquired. The owner is a thread.
+
+    >>> from diskcache import Cache, RLock
+    >>> cache = Cache()
+    >>> lock = RLock(cache, 'user-123')
+    >>> with lock:
+    ...     with lock:
+    ...         print('acquired twice')
+    acquired twice
+    >>> lock.release()
+    Traceback (most recent call last):
+        ...
+    AssertionError: cannot release un-acquired lock
+    """
+
+    _initial = (None, 0)
+
+    def _claim(self, state: Any) -> tuple[str, int] | None:
+        owner, count = state
+        return (_thread.name, count + 1) if count == 0 or owner == _thread.name else None
+
+    def release(self) -> None:
+        """Take one :meth:`acquire` back.
+
+        :raises AssertionError: if this thread does not hold the lock: it never acquired it, or
+            the lock has expired
+        """
+        cache = _home(self._cache, self._key)
+        with cache.transact(retry=True):
+            owner, count = self._load(cache)
+            if count < 1 or owner != _thread.name:
+                raise AssertionError('cannot release un-acquired lock')
+            self._save(cache, (owner, count - 1))
+
+
+class BoundedSemaphore(_Acquirable):
+    """A number of places among threads and processes. It does not know who takes which.
+
+    >>> from diskcache import BoundedSemaphore, Cache
+    >>> cache = Cache()
+    >>> connections = BoundedSemaphore(cache, 'connections', value=2)
+    >>> connections.acquire(), connections.acquire(), connections.acquire(timeout=0)
+    (True, True, False)
+    >>> connections.release()
+    >>> connections.release()
+    >>> connections.release()
+    Traceback (most recent call last):
+        ...
+    AssertionError: cannot release un-acquired semaphore
+    """
+
+    def __init__(
+        self,
+        cache: Cache | FanoutCache,
+        key: Any,
+        value: int = 1,
+        expire: float | None = None,
+        tag: Any = None,
+    ) -> None:
+        """Set where the state is kept, and the number of places.
+
+        :param cache: the cache
+        :param key: key of the state
+        :param value: number of places; the same for all who use the key
+        :param expire: seconds without an acquire or a release until all places are free again
+            (None: never)
+        :param tag: for the item
+        :raises TypeError: if `value` is not an int
+        :raises ValueError: if `value` is not positive
+        """
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f'value must be an int, not {type(value).__name__!r}')
+        if value < 1:
+            raise ValueError(f'value must be positive, not {value}')
+        super().__init__(cache, key, expire, tag)
+        self._value = value
+
+    @property
+    def _initial(self) -> int:
+        return self._value
+
+    def _claim(self, state: Any) -> int | None:
+        return state - 1 if state > 0 else None
+
+    def release(self) -> None:
+        """Give a place back.
+
+        :raises AssertionError: if all places are free already: there was no :meth:`acquire`, or
+            it has expired
+        """
+        cache = _home(self._cache, self._key)
+        with cache.transact(retry=True):
+            free = self._load(cache)
+            if free >= self._value:
+                raise AssertionError('cannot release un-acquired semaphore')
+            self._save(cache, free + 1)
+
+
+def throttle(
+    cache: Cache | FanoutCache,
+    count: float,
+    seconds: float,
+    name: str | None = None,
+    expire: float | None = None,
+    tag: Any = None,
+    time_func: Callable[[], float] = time.time,
+    sleep_func: Callable[[float], Any] = time.sleep,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that threads and processes together do not call it too often.
+
+    A call too many sleeps until there is room for it. The algorithm is the token bucket: there is
+    room for `count` calls at first, each call takes one, and they come back evenly, `count` in
+    `seconds`, up to `count`. So after a quiet time `count` calls can come at once. Decorating
+    a function fills the bucket.
+
+    >>> from diskcache import Cache, throttle
+    >>> cache = Cache()
+    >>> @throttle(cache, count=2, seconds=0.1)
+    ... def ask(number):
+    ...     return number * number
+    >>> [ask(number) for number in range(4)]  # the last two wait for 0.05 seconds each
+    [0, 1, 4, 9]
+
+    :param cache: the cache
+    :param count: number of calls
+    :param seconds: time in which so many calls are let through
+    :param name: key of the state (None: the function's full name)
+    :param expire: seconds without a call until the state is forgotten, and the bucket full again
+        (None: never)
+    :param tag: for the item
+    :param time_func: returns the time in seconds, the same for all who share the state. It may go
+        backwards: the time in between is taken to be none
+    :param sleep_func: called with the seconds to wait; then the bucket is looked at again
+    :return: decorator
+    :raises TypeError: if `count` or `seconds` is not a number
+    :raises ValueError: if `count` or `seconds` is not positive and finite
+    """
+    rate = _positive('count', count) / _positive('seconds', seconds)
+    capacity = max(count, 1)  # or a rate such as half a call a second would let nobody through
+
+    def decorator(func: Callable[P, R]) -> Callable[P, R]:
+        key = full_name(func) if name is None else name
+        home = _home(cache, key)
+        save = ft.partial(home.set, key, expire=expire, tag=tag, retry=True)
+
+        def take() -> float:
+            """Take a call from the bucket, or return for how many seconds to wait."""
+            with home.transact(retry=True):
+                now = time_func()
+                last, tally = home.get(key, default=(now, count), retry=True)
+                tally = min(capacity, tally + max(0.0, now - last) * rate)
+                delay = (1 - tally) / rate
+                if delay < _SHORTEST_DELAY:
+                    save((now, tally - 1))
+                    return 0.0
+                if now < last:  # or nothing would come back until the clock is past `last` again
+                    save((now, tally))
+                return float(delay)
+
+        @ft.wraps(func)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            while delay := take():
+                sleep_func(delay)
+            return func(*args, **kwargs)
+
+        save((time_func(), count))
+        return wrapper
+
+    return decorator
+
+
+def barrier(
+    cache: Cache | FanoutCache,
+    lock_factory: Callable[..., AbstractContextManager[Any]],
+    name: str | None = None,
+    expire: float | None = None,
+    tag: Any = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that each call of it holds a lock.
+
+    >>> from diskcache import Cache, Lock, barrier
+    >>> cache = Cache()
+    >>> @barrier(cache, Lock, expire=60)
+    ... def rebuild():
+    ...     print('nobody else is rebuilding')
+    >>> rebuild()
+    nobody else is rebuilding
+
+    :param cache: the cache
+    :param lock_factory: :class:`Lock`, :class:`RLock` (for a function that calls itself),
+        :class:`BoundedSemaphore`, or whatever is called as they are and gives a context manager
+    :param name: key of the lock (None: the function's full name)
+    :param expire: of the lock, in seconds
+    :param tag: of the lock
+    :return: decorator
+    """
+
+    def decorator(func: Callable[P, R]) -> Callable[P, R]:
+        key = full_name(func) if name is None else name
+        lock = lock_factory(cache, key, expire=expire, tag=tag)
+
+        @ft.wraps(func)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            with lock:
+                return func(*args, **kwargs)
+
+        return wrapper
+
+    return decorator
+
+
+def memoize_stampede(
+    cache: Cache | FanoutCache,
+    expire: float,
+    name: str | None = None,
+    typed: bool = False,
+    tag: Any = None,
+    beta: float = 1,
+    ignore: Iterable[int | str] = (),
+    *,
+    signature: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that its results are kept, and renewed before they expire.
+
+    When a result that many ask for expires, all of them compute it at once: a stampede. Here
+    each call that finds a result decides by chance, the more probably the closer the expiry is and
+    the longer the computation took, to renew it early. One thread in the background does so;
+    meanwhile everybody gets the stored result.
+
+    The decision is the one that A. Vattani, F. Chierichetti and K. Lowenstein show to be the best
+    possible in "Optimal Probabilistic Cache Stampede Prevention", Proceedings of the VLDB
+    Endowment 8(8), 2015: renew when an exponentially distributed random number, times `beta`, times
+    the seconds that the computation took, is not less than the seconds left.
+
+    If the function raises in the background, :func:`threading.excepthook` gets the exception, and
+    the stored result stays until it expires. The wrapper has an attribute ``__cache_key__``: a
+    function that returns the key for given arguments.
+
+    >>> from diskcache import Cache, memoize_stampede
+    >>> cache = Cache()
+    >>> @memoize_stampede(cache, expire=60)
+    ... def square(number):
+    ...     print('computing')
+    ...     return number * number
+    >>> square(3)
+    computing
+    9
+    >>> square(3)
+    9
+
+    :param cache: the cache
+    :param expire: seconds until a result expires
+    :param name: what keys begin with (None: the function's full name)
+    :param typed: whether arguments of different types are different
+    :param tag: for the stored results
+    :param beta: more than 1 renews earlier, less than 1 later, 0 never
+    :param ignore: positions and names of arguments that do not count
+    :param signature: make keys from the function's signature, as :meth:`Cache.memoize` can
+    :return: decorator
+    :raises TypeError: if `expire` or `beta` is not a number
+    :raises ValueError: if `expire` is not positive and finite, or `beta` negative or not finite
+    """
+    _positive('expire', expire)
+    _positive('beta', beta, or_zero=True)
+
+    def compute(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        start = time.perf_counter()
+        result = func(*args, **kwargs)
+        taken = time.perf_counter() - start
+        cache.set(key, (result, taken), expire, tag=tag, retry=True)
+        return result
+
+    def renew(taken: float, key: Any, *call: Any) -> None:
+        """Compute again in a thread, unless one is at it."""
+        marker = (*key, ENOVAL)
+        home = _home(cache, marker)
+        token = secrets.token_hex(8)
+        # The marker of a killed process does not stay much longer than the computation would take.
+        if not home.add(marker, token, expire=2 * taken + 1, retry=True):
+            return
+
+        def run() -> None:
+            try:
+                compute(key, *call)
+            finally:
+                _delete_own(home, marker, token)
+
+        try:
+            threading.Thread(target=run, name=f'renew {key[0]}', daemon=True).start()
+        except RuntimeError:  # no more threads, or the interpreter ends: the stored result will do
+            _delete_own(home, marker, token)
+
+    def recall(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        pair, expire_time = cache.get(key, default=ENOVAL, expire_time=True, retry=True)
+        if pair is ENOVAL:
+            return compute(key, func, args, kwargs)
+        result, taken = pair
+        if expire_time is not None:  # None: somebody else has stored it, to stay
+            left = expire_time - time.time()
+            if taken * beta * random.expovariate(1) >= left:
+                renew(taken, key, func, args, kwargs)
+        return result
+
+    return _memoizer(name, typed, ignore, signature, recall)
