@@ -828,6 +828,314 @@ def test_the_answers_are_those_of_the_original(
     assert ours == theirs
 
 
+FANOUT_SCENARIOS = {
+    'values': """
+        fanout.set('a', 1, 60, False, 'tag', False), fanout.set('a', 2), fanout.get('a')
+        fanout.set(key='b', value=2, expire=60, read=False, tag='tag', retry=True)
+        fanout.get('b', None, False, True, True, False)
+        fanout.get(key='b', default=None, read=False, expire_time=True, tag=True, retry=True)
+        fanout.get('missing'), fanout.get('missing', 5), fanout.get('missing', 5, tag=True)
+        fanout['c'] = ['value']
+        fanout['c'], 'c' in fanout, 'missing' in fanout
+        fanout['missing']
+        del fanout['c']
+        del fanout['c']
+        fanout.add('a', 3), fanout.add('d', 4, 60, False, 'tag', True), fanout.get('d', tag=True)
+        fanout.touch('d'), fanout.touch('missing', 5), fanout.get('d', expire_time=True)
+        fanout.delete('d'), fanout.delete('d', retry=True)
+        fanout.pop('b', expire_time=True, tag=True), fanout.pop('b', 'default'), fanout.pop('b')
+        fanout.pop('b', None, True, True, True)
+        clock.tick(61)
+        fanout.get('a'), len(fanout), list(fanout)
+    """,
+    'counting': """
+        fanout.incr('a'), fanout.incr('a', 5), fanout.decr('a', 2), fanout.incr('b', default=10)
+        fanout.decr('c', 1, 100, True), fanout.incr('d', 1.5, 0.25)
+        fanout.incr('missing', default=None)
+        fanout.decr('missing', 1, None)
+    """,
+    'files': """
+        fanout.set('large', io.BytesIO(b'x' * 100_000), read=True)
+        len(fanout['large'])
+        fanout.set('small', io.BytesIO(b'contents'), read=True)
+        fanout.read('small'), fanout.get('small', read=True), fanout.get('missing', read=True)
+        fanout.read('missing')
+    """,
+    'order of the keys': """
+        for key in ['a', 'b', b'a', 1, 2, 3, 4, 1.5, None, True, (1, 'a'), 2 ** 70]:
+            fanout[key] = key
+        list(fanout)
+        list(reversed(fanout))
+        len(fanout)
+        [fanout[key] for key in fanout]
+        next(iter(fanout)), next(reversed(fanout))
+    """,
+    'removing': """
+        for number in range(60):
+            fanout.set(number, number, expire=number + 1, tag=['a', 'b', None][number % 3])
+        fanout.evict('a'), fanout.evict(tag='a', retry=True), len(fanout)
+        clock.tick(30)
+        fanout.expire(), fanout.expire(retry=True), len(fanout)
+        fanout.cull(), fanout.cull(True), len(fanout)
+        fanout.clear(), fanout.clear(retry=True), len(fanout), list(fanout)
+    """,
+    'settings': """
+        fanout.reset('cull_limit', 5), fanout.reset('cull_limit'), fanout.cull_limit
+        fanout.size_limit, fanout.timeout, type(fanout.disk).__name__, fanout.statistics
+        fanout.tag_index, fanout.create_tag_index(), fanout.tag_index, fanout.drop_tag_index()
+        fanout.tag_index, fanout.directory, fanout.__getstate__()
+        fanout.reset('size_limit', 10_000_000), fanout.size_limit
+    """,
+    'stats, volume and check': """
+        fanout.stats(), fanout.get('a'), fanout.set('a', 1), fanout.get('a'), fanout['a']
+        fanout.stats(False, True), fanout.get('a'), fanout.stats(enable=True, reset=False)
+        fanout.check(), fanout.check(fix=True, retry=True)
+        fanout.volume() > 0
+    """,
+    'transactions': """
+        with fanout.transact():
+            fanout['a'] = 1
+            with fanout.transact(retry=True):
+                fanout['b'] = 2
+        sorted(fanout)
+        with fanout.transact():
+            fanout['a'] = fanout['c'] = 5
+            del fanout['b']
+            raise ValueError
+        sorted(fanout), fanout['a']
+        with fanout.transact() as nothing:
+            assert nothing is None
+    """,
+    'named parts': """
+        fanout.cache('a') is fanout.cache('a'), fanout.cache('a/b').directory
+        fanout.deque('a/b').directory, fanout.deque('a') is fanout.deque('a')
+        fanout.index('a/b').directory, fanout.index('a') is fanout.index('a')
+        fanout.cache('a').timeout, fanout.cache('c', 5, size_limit=123_456).size_limit
+        fanout.cache('c').timeout, fanout.cache('c').eviction_policy
+        fanout.deque('m', maxlen=2).extend('abc'), list(fanout.deque('m')), fanout.deque('m').maxlen
+        fanout.deque('m').cache.eviction_policy, fanout.index('a').cache.eviction_policy
+        fanout.deque('m').cache.timeout, fanout.deque('m'), fanout.index('a')
+        fanout.index('a').update(b=1), list(fanout.index('a').items()), len(fanout)
+    """,
+    'memoize': """
+        calls = []
+        @fanout.memoize('name', True, 10, 'tag', {'ignored'})
+        def function(number, ignored=None):
+            calls.append(number)
+            return number
+        function(1), function(1), function(1.0), function(1, ignored=5), calls
+        fanout.get(function.__cache_key__(1), expire_time=True, tag=True)
+        clock.tick(11)
+        function(1), calls
+        fanout.memoize(len)
+    """,
+    'closing and copies': """
+        with fanout as same:
+            assert same is fanout
+        fanout.set('a', 1), fanout.close(), fanout.close(), fanout['a']
+        copy = pickle.loads(pickle.dumps(fanout))
+        copy.directory, copy.timeout, type(copy.disk).__name__, copy['a'], copy.close()
+    """,
+    'wrong arguments': """
+        fanout.set()
+        fanout.set('key')
+        fanout.get('key', colour='red')
+        fanout.read('key', False)
+        fanout.expire(5, 6)
+        fanout.evict()
+        fanout.transact(5, 6)
+        fanout.volume(1)
+        len(fanout)
+    """,
+}
+
+DEQUE_SCENARIOS = {
+    'both ends': """
+        deque.append('a'), deque.append(['b']), deque.appendleft('c'), list(deque), len(deque)
+        deque.peek(), deque.peekleft(), deque.pop(), deque.popleft(), list(deque)
+        deque.extend('xyz'), deque.extendleft('123'), list(deque), list(reversed(deque))
+        deque.clear(), list(deque), len(deque)
+        deque.pop()
+        deque.popleft()
+        deque.peek()
+        deque.peekleft()
+    """,
+    'items': """
+        deque += 'abcde'
+        [deque[index] for index in range(-5, 5)]
+        deque[1], deque[-1] = 'B', ['E']
+        list(deque)
+        deque[5]
+        deque[-6]
+        deque[5] = 1
+        del deque[-6]
+        del deque[0], deque[-1], deque[1]
+        list(deque)
+        'd' in deque, 'x' in deque, deque.count('d'), deque.count(5), deque.index('d')
+        deque.index('x')
+        deque.remove('x')
+        deque.extend('dad'), deque.remove('d'), list(deque), deque.remove('d'), list(deque)
+    """,
+    'turning': """
+        deque.rotate(), deque.reverse(), list(deque)
+        deque.extend(range(7))
+        deque.rotate(), list(deque)
+        deque.rotate(3), list(deque)
+        deque.rotate(-2), list(deque)
+        deque.rotate(steps=700), deque.rotate(-701), deque.rotate(0), list(deque)
+        deque.reverse(), list(deque)
+        deque.rotate('a')
+        deque.rotate(1.5)
+        deque.append('last'), deque.appendleft('first'), list(deque)
+    """,
+    'the most items': """
+        deque.maxlen, deque.extend(range(9))
+        deque.maxlen = 5
+        deque.maxlen, list(deque), deque.append(9), list(deque), deque.appendleft(0), list(deque)
+        deque.extend('abc'), list(deque), deque.extendleft('xy'), list(deque)
+        short = diskcache.Deque('abcdef', directory + '/short', maxlen=2)
+        list(short), short.maxlen
+        same = diskcache.Deque(directory=directory + '/short', maxlen=3)
+        list(same), same.extend('123'), list(same), list(short)
+        none = diskcache.Deque('abc', directory + '/none', maxlen=0)
+        list(none), none.append(1), list(none)
+    """,
+    'comparisons': """
+        deque.extend([1, 2, 3])
+        deque == [1, 2, 3], deque != [1, 2, 3], deque == (1, 2, 3), deque == [1, 2], deque != [1]
+        deque < [1, 2, 4], deque <= [1, 2, 3], deque > [1, 2], deque >= [2], deque < [], [1] < deque
+        deque == 5, deque != 5, deque == None, deque == {1, 2, 3}
+        same = diskcache.Deque([1, 2, 3], directory + '/same')
+        deque == same, deque != same, deque < same, deque <= same
+        deque < 5
+        deque > None
+        hash(deque)
+    """,
+    'transactions, copies, pickles': """
+        with deque.transact():
+            deque.extend('abc')
+            deque.popleft()
+        list(deque)
+        with deque.transact():
+            deque.clear()
+            raise ValueError
+        list(deque), deque, deque.directory, deque.cache.eviction_policy, deque.__getstate__()
+        copy = deque.copy()
+        copy.append('d'), list(deque), copy.directory, type(copy).__name__, copy.maxlen
+        copy = pickle.loads(pickle.dumps(deque))
+        list(copy), copy.maxlen, copy.directory
+        cache = Cache(directory + '/cache')
+        from_cache = diskcache.Deque.fromcache(cache, iterable='abc', maxlen=2)
+        from_cache.cache is cache, list(from_cache), from_cache.maxlen, cache.eviction_policy
+        diskcache.Deque('abc', directory + '/abc') == 'abc', copy != 'abc'
+    """,
+}
+
+INDEX_SCENARIOS = {
+    'items': """
+        index['a'], index['b'], index[1, 2] = 1, ['b'], 'x' * 50_000
+        index['a'], index['b'], len(index[1, 2]), len(index), 'a' in index, 'x' in index
+        index['missing']
+        index.get('a'), index.get('missing'), index.get('missing', 5)
+        list(index), list(reversed(index))
+        index['a'] = 'new'
+        list(index)
+        del index['b']
+        del index['b']
+        index.setdefault('a', 5), index.setdefault('c', [5]), index.setdefault('d'), list(index)
+        index.pop('c'), index.pop('c', 'default'), index.pop('c', None), index.pop('d')
+        index.pop('c')
+        index.peekitem(), index.peekitem(last=False), index.popitem(), index.popitem(last=False)
+        index.popitem()
+        index.peekitem()
+        index.clear(), len(index)
+    """,
+    'construction and update': """
+        len(diskcache.Index(directory + '/new')), index.update({'a': 1}, b=2)
+        index.update([('c', 3), ('a', 4)]), list(index.items()), index.update(x=1, y=2), len(index)
+        dict(diskcache.Index(directory + '/pairs', [('a', 1), ('b', 2)], c=3))
+        dict(diskcache.Index(directory + '/named', a=1))
+        again = diskcache.Index(directory, {'z': 26})
+        list(again), list(index) == list(again), again.directory
+        diskcache.Index(directory, directory, directory)
+        diskcache.Index(directory + '/number', 5)
+        cache = Cache(directory + '/cache')
+        from_cache = diskcache.Index.fromcache(cache, {'a': 1}, b=2)
+        from_cache.cache is cache, dict(from_cache), from_cache, cache.eviction_policy
+        index.cache.eviction_policy, index
+    """,
+    'views': """
+        index.update(zip('cab', range(3)))
+        list(index.keys()), list(index.values()), list(index.items()), len(index.keys())
+        'a' in index.keys(), 2 in index.values(), ('a', 1) in index.items()
+        ('a', 2) in index.items(), 5 in index.values(), 'x' in index.keys()
+        sorted(index.keys() & {'a', 'x'}), sorted(index.keys() | {'x'})
+        sorted(index.keys() - {'a'}), sorted(index.items() ^ {('a', 1), ('x', 5)})
+        index.keys() == {'a', 'b', 'c'}, index.items() == {('c', 0), ('a', 1), ('b', 2)}
+        from collections.abc import ItemsView, KeysView, ValuesView
+        isinstance(index.keys(), KeysView), isinstance(index.values(), ValuesView)
+        isinstance(index.items(), ItemsView), isinstance(index.keys() - {'a'}, set)
+    """,
+    'comparisons': """
+        import collections
+        index.update([('a', 1), ('b', 2)])
+        index == {'b': 2, 'a': 1}, index == collections.OrderedDict([('a', 1), ('b', 2)])
+        index == collections.OrderedDict([('b', 2), ('a', 1)]), index != {'a': 1}, index == {'a': 1}
+        index == diskcache.Index(directory + '/ba', [('b', 2), ('a', 1)])
+        index == diskcache.Index(directory + '/ab', a=1, b=2)
+        index != {'a': 1, 'b': 3}, index == {'a': 1, 'c': 2}
+        hash(index)
+    """,
+    'queues': """
+        index.push('a'), index.push(['b'], side='front'), index.push('c', prefix='queue')
+        index.push('d', 'queue', 'front'), index.pull(), index.pull(side='back'), index.pull()
+        index.pull('queue'), index.pull(prefix='queue', default='default', side='back')
+        index.pull('queue', 'default'), len(index)
+    """,
+    'transactions, memoize, pickles': """
+        with index.transact():
+            index['a'] = 1
+            with index.transact():
+                index['b'] = 2
+        list(index)
+        with index.transact():
+            index.clear()
+            raise ValueError
+        list(index), index.__getstate__()
+        calls = []
+        @index.memoize('name', typed=True, ignore={'ignored'})
+        def function(number, ignored=None):
+            calls.append(number)
+            return number
+        function(1), function(1), function(1.0), function(1, ignored=5), calls
+        index[function.__cache_key__(1)], len(index)
+        index.memoize(len)
+        copy = pickle.loads(pickle.dumps(index))
+        dict(copy) == dict(index), copy.directory
+    """,
+}
+
+LAYERS = {
+    f'{name} {title}': f'{name} = {make}\n{textwrap.dedent(script)}'
+    for name, make, scenarios in (
+        ('fanout', 'diskcache.FanoutCache(directory, 3)', FANOUT_SCENARIOS),
+        ('deque', 'diskcache.Deque(directory=directory)', DEQUE_SCENARIOS),
+        ('index', 'diskcache.Index(directory)', INDEX_SCENARIOS),
+    )
+    for title, script in scenarios.items()
+}
+
+
+@pytest.mark.parametrize('script', LAYERS.values(), ids=LAYERS.keys())
+def test_the_answers_of_the_layers_are_those_of_the_original(
+    script: str, tmp_path: Path, other: Interpreter, original: Interpreter
+) -> None:
+    ours = other.transcript(script, directory=str(tmp_path / 'ours'))
+    theirs = original.transcript(script, directory=str(tmp_path / 'original'))
+    assert len(ours) > 1
+    assert ours == theirs
+
+
 def eviction_script(policy: str, accesses: str) -> str:
     """Return a script that fills a cache, accesses items, and tells which one goes first."""
     return f"""

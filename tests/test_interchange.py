@@ -6,6 +6,7 @@ in one directory at the same time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -413,3 +414,544 @@ def test_both_can_open_a_new_directory_at_the_same_time(
         directory = str(tmp_path / str(turn))
         at_once(crew, 'Cache(directory).set(number, number, retry=True)', directory=directory)
         assert crew[0].run('sorted(Cache(directory))', directory=directory) == [0, 1, 2, 3]
+
+
+# ---- FanoutCache, its named parts, Deque and Index
+
+FANOUT_WRITE = """
+time.time = lambda: 1_700_000_000.5
+options = dict(disk=JSONDisk) if json_disk else {}
+with diskcache.FanoutCache(directory, 3, size_limit=10**9 + 1, tag_index=1, **options) as fanout:
+    for key in keys:
+        try:
+            fanout.set(key, 'value', expire=1e9, tag='tag')
+        except TypeError:
+            assert json_disk
+    for number, value in enumerate(values):
+        try:
+            fanout[number] = value
+        except TypeError:
+            assert json_disk
+    fanout.set('file', io.BytesIO(b'contents' * 10_000), read=True)
+    fanout.add('added', 1), fanout.add('added', 2), fanout.touch('added', 1e6)
+    fanout.set('deleted', 'x' * 50_000), fanout.delete('deleted'), fanout.pop(0)
+    if not json_disk:
+        fanout.incr('counted', 5), fanout.decr('counted')
+        with fanout.transact():
+            fanout['a'] = fanout['b'] = 1
+    fanout.reset('cull_limit', 5)
+    fanout.cache('part', size_limit=12_345_678)['key'] = ['value']
+    fanout.cache('nested/part')['key'] = 'x' * 50_000
+    index = fanout.index('part')
+    index.update({'a': 1, 'b': ['x' * 50_000]}), index.setdefault('c', 3), index.pop('a')
+    index['last'] = 'value'
+    index.popitem()
+    if not json_disk:  # Which the original cannot combine with queues.
+        deque = fanout.deque('nested/part')
+        deque.extend(['a', ['b'], 'x' * 50_000, 4, 5]), deque.appendleft('first')
+        deque.popleft(), deque.pop(), deque.extendleft('yz')
+        index.push('pushed'), index.push(['pushed'], prefix='queue', side='front')
+"""
+
+FANOUT_READ = """
+answers = []
+def ask(function, *args, **kwargs):
+    try:
+        answer = function(*args, **kwargs)
+        answers.append(repr(answer.read() if hasattr(answer, 'read') else answer))
+    except (TypeError, KeyError) as error:
+        answers.append(repr(error))
+options = dict(disk=JSONDisk) if json_disk else {}
+with diskcache.FanoutCache(directory, 3, **options) as fanout:
+    for key in [*keys, *range(len(values)), 'added', 'counted', 'a', 'b', 'deleted']:
+        ask(fanout.get, key, expire_time=True, tag=True)
+    ask(fanout.read, 'file'), ask(list, fanout), ask(list, reversed(fanout)), ask(len, fanout)
+    ask(getattr, fanout, 'cull_limit'), ask(fanout.check), ask(fanout.stats)
+    ask(fanout.cache('part').get, 'key'), ask(fanout.cache('nested/part').get, 'key')
+    ask(list, fanout.index('part').items())
+    if not json_disk:
+        ask(list, fanout.deque('nested/part')), ask(list, reversed(fanout.deque('nested/part')))
+        ask(fanout.index('part').pull), ask(fanout.index('part').pull, 'queue')
+        ask(fanout.evict, 'tag')
+answers
+"""
+
+# The rows and the settings of every database below the directory.
+ALL_ROWS = """
+databases = {}
+for path, _, files in os.walk(directory):
+    if 'cache.db' in files:
+        connection = sqlite3.connect(path + '/cache.db')
+        databases[os.path.relpath(path, directory)] = connection.execute(
+            'SELECT rowid, key, typeof(key), raw, store_time, expire_time, access_time,'
+            ' access_count, tag, typeof(tag), size, mode, filename IS NULL, value, typeof(value)'
+            ' FROM Cache ORDER BY rowid'
+        ).fetchall() + connection.execute(
+            'SELECT key, value, typeof(value) FROM Settings ORDER BY key').fetchall()
+        connection.close()
+databases
+"""
+
+both_disks = pytest.mark.parametrize('json_disk', [False, True], ids=['Disk', 'JSONDisk'])
+
+
+@both_disks
+def test_a_fanout_cache_of_one_is_read_by_the_other_as_by_itself(
+    pair: tuple[Interpreter, Interpreter], tmp_path: Path, json_disk: bool
+) -> None:
+    writer, reader = pair
+    answers = []
+    for number, interpreter in enumerate((writer, reader)):
+        names = {'directory': str(tmp_path / str(number)), 'json_disk': json_disk, **DATA}
+        writer.run(FANOUT_WRITE, **names)
+        answers.append(interpreter.run(FANOUT_READ, **names))
+    assert answers[1] == answers[0]
+    assert '[]' in answers[1]  # check() finds nothing.
+
+
+@both_disks
+def test_rows_and_settings_of_all_shards_and_parts_are_the_same(
+    other: Interpreter, original: Interpreter, tmp_path: Path, json_disk: bool
+) -> None:
+    found = []
+    for interpreter, name in ((other, 'ours'), (original, 'original')):
+        directory = str(tmp_path / name)
+        interpreter.run(FANOUT_WRITE, directory=directory, json_disk=json_disk, **DATA)
+        found.append(original.run(ALL_ROWS, directory=directory))
+    ours, theirs = found
+    assert len(ours) == (6 if json_disk else 7)
+    assert ours.keys() == theirs.keys()
+    for database, rows in theirs.items():
+        assert ours[database] == rows, database
+
+
+@pytest.mark.parametrize('shards', [1, 2, 7, 8, 64])
+@both_disks
+def test_a_key_belongs_to_the_same_shard(
+    other: Interpreter, original: Interpreter, tmp_path: Path, shards: int, json_disk: bool
+) -> None:
+    script = """
+    disk = (JSONDisk if json_disk else Disk)(directory)
+    shards = []
+    for key in keys:
+        try:
+            shards.append(disk.hash(key) % count)
+        except TypeError:
+            shards.append(None)
+    shards
+    """
+    more = [1, 1.0, -1, -1.0, 0.0, -0.0, 2**32 - 1, 2**32, -(2**32), 2**53 + 1, 'ä' * 9999]
+    names = {'directory': str(tmp_path), 'keys': KEYS + more, 'count': shards}
+    ours = other.run(script, json_disk=json_disk, **names)
+    assert ours == original.run(script, json_disk=json_disk, **names)
+
+
+def test_a_new_size_limit_of_one_is_kept_by_ours_and_seen_by_the_original(
+    other: Interpreter, original: Interpreter, directory: str
+) -> None:
+    original.run(
+        'diskcache.FanoutCache(directory, 4, size_limit=8_000_000).close()', directory=directory
+    )
+    script = 'diskcache.FanoutCache(directory, 4).size_limit'
+    assert other.run(script, directory=directory) == 2_000_000
+    script = "Cache(directory + '/000').size_limit"
+    assert original.run(script, directory=directory) == 2_000_000
+
+
+# What is done to a Deque of 'a' to 'g' and a large value, by this package.
+DEQUE_CHANGES = {
+    'rotate': 'deque.rotate()',
+    'rotate by many': 'deque.rotate(3), deque.rotate(-100), deque.rotate(17)',
+    'reverse': 'deque.reverse()',
+    'reverse and rotate': 'deque.reverse(), deque.rotate(2), deque.reverse(), deque.rotate(-1)',
+    'insert': "deque.insert(3, 'new'), deque.insert(0, ['first']), deque.insert(99, 'last')",
+    'insert before the end': "deque.insert(-1, 'new'), deque.insert(-99, 'first')",
+    'setting an item': "deque[2], deque[-1] = 'x' * 60_000, ['new']",
+    'deleting items': 'del deque[2], deque[0], deque[-1]',
+    'remove': "deque.remove('d'), deque.remove('a')",
+    'appending at both ends': "deque.append(1), deque.appendleft(2), deque.extendleft('xyz')",
+    'multiplying': 'deque *= 3',
+    'adding itself': 'deque.extend(deque), deque.extendleft(deque)',
+    'clear': "deque.clear(), deque.append('only')",
+    'everything taken': '[deque.popleft() for _ in range(8)]',
+    'a shorter maximum': 'deque.maxlen = 3',
+}
+
+
+@pytest.mark.parametrize('change', DEQUE_CHANGES.values(), ids=DEQUE_CHANGES.keys())
+def test_the_original_goes_on_with_a_deque_that_was_changed_here(
+    other: Interpreter, original: Interpreter, directory: str, change: str
+) -> None:
+    script = f"""
+    deque = diskcache.Deque([*'abcdefg', 'x' * 50_000], directory)
+    {change}
+    list(deque)
+    """
+    model = deque(other.run(script, directory=directory))
+    script = """
+    deque = diskcache.Deque(directory=directory)
+    contents = list(deque), list(reversed(deque)), len(deque), deque.cache.check()
+    for number in range(3):
+        deque.append(['back', number])
+        deque.appendleft(['front', number])
+    taken = [deque.popleft() for _ in range(4)] + [deque.pop() for _ in range(2)]
+    contents, taken, list(deque)
+    """
+    contents, taken, rest = original.run(script, directory=directory)
+    assert contents == (list(model), list(reversed(model)), len(model), [])
+    for number in range(3):
+        model.append(['back', number])
+        model.appendleft(['front', number])
+    assert taken == [model.popleft() for _ in range(4)] + [model.pop() for _ in range(2)]
+    assert rest == list(model)
+    assert other.run('list(diskcache.Deque(directory=directory))', directory=directory) == rest
+
+
+@pytest.mark.parametrize('change', ['deque.rotate(2)', 'deque.reverse()', 'deque.rotate(-3)'])
+def test_a_deque_that_the_original_has_changed_is_changed_here(
+    other: Interpreter, original: Interpreter, directory: str, change: str
+) -> None:
+    script = f"deque = diskcache.Deque('abcdefg', directory)\n{change}\nlist(deque)"
+    before = deque(original.run(script, directory=directory))
+    script = f'deque = diskcache.Deque(directory=directory)\n{change}\nlist(deque)'
+    after = other.run(script, directory=directory)
+    eval(change.replace('deque', 'before'), {'before': before})
+    assert after == list(before)
+    script = 'list(diskcache.Deque(directory=directory))'
+    assert original.run(script, directory=directory) == after
+
+
+def test_an_index_keeps_its_order_in_both(
+    pair: tuple[Interpreter, Interpreter], directory: str
+) -> None:
+    first, second = pair
+    first.run("diskcache.Index(directory, zip('dbca', range(4)))", directory=directory)
+    script = """
+    index = diskcache.Index(directory)
+    index['b'], index['e'] = 'new', [1]
+    del index['c']
+    list(index.items()), list(reversed(index)), index.peekitem(), index == dict(index)
+    """
+    items = [('d', 0), ('b', 'new'), ('a', 3), ('e', [1])]
+    answer = second.run(script, directory=directory)
+    assert answer == (items, list('eabd'), ('e', [1]), True)
+    script = 'index = diskcache.Index(directory)\nlist(index.items()), index.popitem(last=False)'
+    assert first.run(script, directory=directory) == (items, ('d', 0))
+
+
+def test_the_original_has_the_order_after_move_to_end(
+    other: Interpreter, original: Interpreter, directory: str
+) -> None:
+    script = """
+    index = diskcache.Index(directory, {'a': 1, 'b': 'x' * 50_000, 'c': [3]})
+    index.move_to_end('a'), index.move_to_end('b'), index.move_to_end('b', last=False)
+    list(index)
+    """
+    assert other.run(script, directory=directory) == ['b', 'c', 'a']
+    script = """
+    index = diskcache.Index(directory)
+    index['new'] = 4
+    list(index), len(index['b']), index.cache.check(), index.popitem(last=False)[0]
+    """
+    answer = original.run(script, directory=directory)
+    assert answer == (['b', 'c', 'a', 'new'], 50_000, [], 'b')
+
+
+MEMOIZED = """
+calls = []
+def function(*args, **kwargs):
+    calls.append((args, kwargs))
+    return [args, kwargs]
+results = []
+for options in ({}, {'typed': True}, {'name': 'own'}, {'ignore': {1, 'a'}}, {'ignore': ('a',)}):
+    memoized = owner.memoize(**options)(function)
+    results += [memoized(), memoized(1), memoized(1.0), memoized(1, 'x'), memoized(a=1, b=2)]
+    results += [memoized(None, c=[3]), memoized(('x' * 300,), b='a'), memoized('x' * 50_000)]
+len(calls), results
+"""
+
+MEMOIZERS = {
+    'Cache': 'owner = Cache(directory)',
+    'FanoutCache': 'owner = diskcache.FanoutCache(directory, 4)',
+    'Index': 'owner = diskcache.Index(directory)',
+}
+
+
+@pytest.mark.parametrize('owner', MEMOIZERS.values(), ids=MEMOIZERS.keys())
+def test_a_result_memoized_by_one_is_found_by_the_other(
+    pair: tuple[Interpreter, Interpreter], directory: str, owner: str
+) -> None:
+    first, second = pair
+    calls, results = first.run(f'{owner}\n{MEMOIZED}', directory=directory)
+    assert calls > 20
+    assert second.run(f'{owner}\n{MEMOIZED}', directory=directory) == (0, results)
+
+
+PICKLED: dict[str, tuple[str, str, object]] = {
+    'FanoutCache': (
+        "it = diskcache.FanoutCache(directory, 3, 0.5, JSONDisk)\nit['key'] = ['value']",
+        "it['key'], it.timeout, type(it.disk).__name__, len(os.listdir(directory))",
+        (['value'], 0.5, 'JSONDisk', 3),
+    ),
+    'Deque': (
+        'it = diskcache.Deque([1, [2], 3, 4], directory, maxlen=3)',
+        'list(it), it.maxlen, it.append(5), list(it)',
+        ([[2], 3, 4], 3, None, [3, 4, 5]),
+    ),
+    'Deque without a maximum': (
+        'it = diskcache.Deque([1, [2], 3, 4], directory)',
+        "list(it), it.maxlen == float('inf')",
+        ([1, [2], 3, 4], True),
+    ),
+    'Deque.fromcache': (
+        'it = diskcache.Deque.fromcache(Cache(directory), [1, [2], 3], maxlen=3)',
+        'list(it), it.maxlen, it.directory == directory',
+        ([1, [2], 3], 3, True),
+    ),
+    'Index': (
+        "it = diskcache.Index(directory, {'b': 1, 'a': [2]})",
+        'list(it.items()), it.directory == directory',
+        ([('b', 1), ('a', [2])], True),
+    ),
+    'Index.fromcache': (
+        "it = diskcache.Index.fromcache(Cache(directory), {'b': 1, 'a': [2]})",
+        'list(it.items()), it.directory == directory',
+        ([('b', 1), ('a', [2])], True),
+    ),
+    'parts of a FanoutCache': (
+        'fanout = diskcache.FanoutCache(directory, 2)\n'
+        "it = fanout.cache('a'), fanout.deque('b/c', maxlen=5), fanout.index('d')\n"
+        "it[0]['key'] = 'value'\nit[1].extend('xyz')\nit[2]['key'] = 5",
+        "it[0]['key'], list(it[1]), it[1].maxlen, dict(it[2])",
+        ('value', ['x', 'y', 'z'], 5, {'key': 5}),
+    ),
+}
+
+
+@pytest.mark.parametrize(('make', 'use', 'answer'), PICKLED.values(), ids=PICKLED.keys())
+# Protocols 0 and 1 make objects with object.__new__, which native types refuse.
+@pytest.mark.parametrize('protocol', [2, 4, 5])
+def test_a_pickle_made_by_one_loads_in_the_other(
+    pair: tuple[Interpreter, Interpreter],
+    directory: str,
+    make: str,
+    use: str,
+    answer: object,
+    protocol: int,
+) -> None:
+    first, second = pair
+    script = f'{make}\npickle.dumps(it, protocol)'
+    pickled = first.run(script, directory=directory, protocol=protocol)
+    script = f'it = pickle.loads(pickled)\n{use}'
+    assert second.run(script, pickled=pickled, directory=directory) == answer
+
+
+def test_what_a_pickled_index_of_ours_keeps_it_keeps_in_the_original_too(
+    other: Interpreter, original: Interpreter, directory: str
+) -> None:
+    script = """
+    cache = Cache(directory, 7, JSONDisk, eviction_policy='least-recently-used')
+    pickle.dumps(diskcache.Index.fromcache(cache, {'a': [1]}))
+    """
+    pickled = other.run(script, directory=directory)
+    script = """
+    it = pickle.loads(pickled)
+    it['a'], type(it.cache.disk).__name__, it.cache.timeout, it.cache.eviction_policy
+    """
+    for interpreter in (other, original):
+        found = interpreter.run(script, pickled=pickled)
+        assert found == ([1], 'JSONDisk', 7, 'least-recently-used')
+
+
+def test_what_a_pickled_deque_of_ours_keeps_it_keeps_in_the_original_too(
+    other: Interpreter, original: Interpreter, directory: str
+) -> None:
+    script = """
+    cache = Cache(directory, 7, eviction_policy='least-recently-used')
+    pickle.dumps(diskcache.Deque.fromcache(cache, ['a', [1]], maxlen=2))
+    """
+    pickled = other.run(script, directory=directory)
+    script = """
+    it = pickle.loads(pickled)
+    list(it), it.maxlen, it.cache.timeout, it.cache.eviction_policy
+    """
+    for interpreter in (other, original):
+        found = interpreter.run(script, pickled=pickled)
+        assert found == (['a', [1]], 2, 7, 'least-recently-used')
+
+
+def test_no_write_to_a_fanout_cache_is_lost_when_both_are_at_work(
+    crew: list[Interpreter], directory: str
+) -> None:
+    script = """
+    with diskcache.FanoutCache(directory, 4) as fanout:
+        for turn in range(60):
+            fanout.incr('count', retry=True)
+            fanout.set((number, turn), 'x' * 40_000 if turn % 10 == 0 else turn, retry=True)
+            if turn % 10 == 0:
+                with fanout.transact():
+                    fanout['a'] = fanout.get('a', 0, retry=True) + 1
+                    fanout['b'] = fanout.get('b', 0, retry=True) + 1
+    """
+    at_once(crew, script, directory=directory)
+    script = """
+    fanout = diskcache.FanoutCache(directory, 4)
+    fanout['count'], fanout['a'], fanout['b'], len(fanout), fanout.check()
+    """
+    for interpreter in crew[1:3]:
+        assert interpreter.run(script, directory=directory) == (240, 24, 24, 243, [])
+
+
+def test_each_item_of_a_deque_is_taken_once_when_both_are_at_work(
+    crew: list[Interpreter], directory: str
+) -> None:
+    script = """
+    deque, taken = diskcache.Deque(directory=directory), []
+    for turn in range(60):
+        item = (number, turn) if turn % 10 else (number, turn, 'x' * 40_000)
+        [deque.append, deque.appendleft][turn % 2](item)
+        if number < 2 and turn % 7 == 0:  # Those with this package.
+            deque.rotate(turn - 30), deque.reverse()
+        if turn % 3:
+            taken.append([deque.pop, deque.popleft][turn % 2]()[:2])
+    taken
+    """
+    taken = [item for each in at_once(crew, script, directory=directory) for item in each]
+    script = """
+    deque = diskcache.Deque(directory=directory)
+    [item[:2] for item in deque], deque.cache.check()
+    """
+    rest, problems = crew[0].run(script, directory=directory)
+    assert crew[3].run(script, directory=directory) == (rest, problems)
+    assert problems == []
+    assert sorted(taken + rest) == [(number, turn) for number in range(4) for turn in range(60)]
+
+
+def test_nothing_of_an_index_is_lost_when_both_are_at_work(
+    crew: list[Interpreter], directory: str
+) -> None:
+    script = """
+    index, popped = diskcache.Index(directory), []
+    first = [index.setdefault(('first', turn), number) for turn in range(20)]
+    for turn in range(60):
+        index[number, turn] = 'x' * 40_000 if turn % 10 == 0 else turn
+        with index.transact():
+            index['sum'] = index.get('sum', 0) + 1
+        index.push((number, turn), prefix='queue')
+        popped.append(index.pull('queue')[1])
+        if turn % 4 == 0:
+            index.pop((number, turn))
+    first, popped
+    """
+    answers = at_once(crew, script, directory=directory)
+    assert all(first == answers[0][0] for first, _ in answers)
+    popped = sorted(item for _, each in answers for item in each)
+    assert popped == [(number, turn) for number in range(4) for turn in range(60)]
+    script = """
+    index = diskcache.Index(directory)
+    index['sum'], len(index), len(list(index.items())), index.cache.check()
+    """
+    size = 20 + 1 + 4 * 45
+    for interpreter in (crew[0], crew[3]):
+        assert interpreter.run(script, directory=directory) == (240, size, size, [])
+
+
+# ---- DjangoCache
+
+DJANGO_PREPARE = """
+import django.conf
+from diskcache import DjangoCache
+if not django.conf.settings.configured:
+    django.conf.settings.configure()
+"""
+
+DJANGO_CACHE = """
+cache = DjangoCache(directory, {
+    'SHARDS': 3, 'TIMEOUT': 500, 'KEY_PREFIX': 'site', 'VERSION': 2, 'DATABASE_TIMEOUT': 0.5,
+    'OPTIONS': {'size_limit': 10**9, 'cull_limit': 5, 'tag_index': 1}})
+"""
+
+DJANGO_WRITE = """
+time.time = lambda: 1_700_000_000.5
+cache.set('text', 'value'), cache.set('object', {'a': [1, None]}, timeout=None, tag='tag')
+cache.set('versioned', 1, version=7), cache.set('short', 'x', timeout=10)
+cache.set('large', b'x' * 50_000), cache.set('file', io.BytesIO(b'contents'), read=True)
+cache.set('\\u20ac ' * 5, 'key with spaces')
+cache.add('text', 'not added'), cache.add('added', 'value', timeout=100, tag='tag')
+cache.set('count', 5), cache.incr('count', 3), cache.decr('count'), cache.touch('text', 1000)
+cache.set_many({f'many {number}': number for number in range(10)}, timeout=50)
+cache.get_or_set('made', lambda: [1, 2], 60), cache.set('gone', 1), cache.delete('gone')
+cache.set('popped', 1), cache.pop('popped')
+cache.cache('part')['key'] = 1
+cache.deque('part').extend('abc')
+cache.index('part')['key'] = 2
+"""
+
+DJANGO_READ = """
+time.time = lambda: 1_700_000_005.5
+keys = ['text', 'object', 'short', 'large', 'added', 'count', 'made', 'gone', '\\u20ac ' * 5]
+answers = [cache.get(key, 'default', expire_time=True, tag=True) for key in keys]
+answers.append([cache.get('versioned'), cache.get('versioned', version=7), 'text' in cache])
+with cache.read('file') as reader:
+    answers.append(reader.read())
+answers.append(cache.get_many([f'many {number}' for number in range(12)]))
+answers.append([cache.cache('part')['key'], list(cache.deque('part')), cache.index('part')['key']])
+answers.append([cache.incr('count'), cache.evict('tag'), cache.has_key('object')])
+answers
+"""
+
+
+def django_script(*parts: str) -> str:
+    """Return a script in which `cache` is a DjangoCache; skip the test if there is no Django."""
+    pytest.importorskip('django')
+    return '\n'.join((DJANGO_PREPARE, DJANGO_CACHE, *parts))
+
+
+def test_what_one_django_cache_writes_the_other_reads_as_the_writer_itself(
+    pair: tuple[Interpreter, Interpreter], tmp_path: Path
+) -> None:
+    writer, reader = pair
+    answers = []
+    for number, interpreter in enumerate((writer, reader)):
+        directory = str(tmp_path / str(number))
+        writer.run(django_script(DJANGO_WRITE), directory=directory)
+        answers.append(interpreter.run(django_script(DJANGO_READ), directory=directory))
+    assert answers[1] == answers[0]
+    assert answers[1][0] == ('value', 1_700_001_000.5, None)
+
+
+def test_rows_and_settings_of_django_caches_are_the_same(
+    other: Interpreter, original: Interpreter, tmp_path: Path
+) -> None:
+    found = []
+    for interpreter, name in ((other, 'ours'), (original, 'original')):
+        directory = str(tmp_path / name)
+        interpreter.run(django_script(DJANGO_WRITE), directory=directory)
+        found.append(original.run(ALL_ROWS, directory=directory))
+    ours, theirs = found
+    assert ours.keys() == theirs.keys()
+    for database, rows in theirs.items():
+        assert ours[database] == rows, database
+
+
+def test_no_increment_is_lost_when_both_serve_one_django_site(
+    crew: list[Interpreter], directory: str
+) -> None:
+    for interpreter in crew:  # Before the work: the original cannot open while others write.
+        interpreter.run(django_script('diskcache.site = cache'), directory=directory)
+    script = """
+    cache = diskcache.site
+    cache.add('count', 0)
+    for turn in range(60):
+        cache.incr('count')
+        cache.set(f'{number} {turn}', 'x' * 40_000 if turn % 10 == 0 else turn)
+    """
+    at_once(crew, script)
+    script = """
+    cache = diskcache.site
+    cache.get('count'), [cache.get(f'{n} {turn}') for n in range(4) for turn in range(60)]
+    """
+    for interpreter in (crew[0], crew[3]):
+        count, values = interpreter.run(script)
+        assert count == 240
+        assert None not in values

@@ -1,93 +1,226 @@
-"""The names of diskcache.core and the parameters of each are those of api_core.txt.
+"""The names of the package and the parameters of each are those of api.txt.
 
-That file is a list of the original's interface: classes, and below them, indented, what is in
-them; module functions are not indented.
+That file is a list of the original's interface. Its first line is the list of the public names;
+`## module` begins the names of a module: classes, and below them, indented, what is in them;
+functions of the module are not indented.
 """
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import inspect
+import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from conftest import PACKAGE
 
+import diskcache
 from diskcache import core
 
-API = Path(__file__).with_name('api_core.txt')
-# Parameters that the original does not have, by keyword only.
-ADDED = {('Cache', 'memoize'): ['signature']}
+API = Path(__file__).with_name('api.txt')
+PUBLIC, *LINES = API.read_text().splitlines()
+DJANGO = importlib.util.find_spec('django') is not None
+
+# What this package has beside the original's interface: parameters, which come last, ...
+ADDED_PARAMETERS = {
+    'Cache.memoize': ', *, signature=False',
+    'FanoutCache.memoize': ', *, signature=False',
+    'Index.memoize': ', *, signature=False',
+    'DjangoCache.memoize': ', *, signature=False',
+    'memoize_stampede': ', *, signature=False',
+    'Lock.acquire': ', timeout=None',
+    'RLock.acquire': ', timeout=None',
+    'BoundedSemaphore.acquire': ', timeout=None',
+}
+# ... and public names.
+ADDED_NAMES = {
+    # Attributes of instances in the original.
+    'Cache': {'cull_limit', 'eviction_policy', 'size_limit', 'statistics'},
+    'Disk': {'min_file_size', 'pickle_protocol'},
+    'Deque': {'insert'},
+    'Index': {'copy', 'fromkeys', 'move_to_end'},
+}
+# The slots of classes in C have no parameter names.
 SLOTS = {'__getitem__', '__setitem__', '__contains__', '__len__', '__iter__', '__repr__'}
 
-
-def listed(kind: str) -> Iterator[tuple[str | None, str, str]]:
-    """Yield (class, name, parameters) of each entry of `kind`: class, property or callable."""
-    owner = None
-    for line in API.read_text().splitlines():
-        if line.startswith('class '):
-            owner, base = re.match(r'class (\w+)\((\w+)\)', line).groups()
-            if kind == 'class':
-                yield None, owner, base
-        elif found := re.match(r'(    )?(?:staticmethod )?(\w+)(\(.*\))$', line):
-            if kind == 'callable':
-                yield owner if found[1] else None, found[2], found[3]
-        elif (found := re.match(r'    property (\w+)', line)) and kind == 'property':
-            yield owner, found[1], ''
+ENTRY = re.compile(
+    r'(?P<indent> *)(?:(?P<kind>class|property|staticmethod|classmethod) )?(?P<name>\w+)'
+    r'(?P<rest>\(.*\)| = None|)$'
+)
 
 
-def entries(kind: str, public: bool = False) -> pytest.MarkDecorator:
-    """Return the parametrization over the entries of `kind`, or only over the public ones."""
-    found = [entry for entry in listed(kind) if not (public and entry[1].startswith('_'))]
-    assert found, f'{API} lists no {kind}'
+class Entry(NamedTuple):
+    """A name of the interface."""
+
+    module: str
+    owner: str | None  # The class that it is in.
+    kind: str  # 'class', 'property', 'none' or the kind of function.
+    name: str
+    rest: str  # Parameters, or bases.
+
+    @property
+    def path(self) -> str:
+        """Its name within the module."""
+        return f'{self.owner}.{self.name}' if self.owner else self.name
+
+    def find(self) -> object:
+        """Return what the package has by that name; skip the test if that needs Django."""
+        found: object = import_module(self.module)
+        for name in self.path.split('.'):
+            found = getattr(found, name)
+        return found
+
+
+def import_module(name: str) -> object:
+    """Return the module called `name`; skip the test if that needs Django."""
+    if name == 'diskcache.djangocache':
+        pytest.importorskip('django')
+    return importlib.import_module(name)
+
+
+def listed() -> Iterator[Entry]:
+    """Yield what api.txt lists."""
+    module, owner = '', None
+    for line in filter(None, LINES):
+        if line.startswith('## '):
+            module, owner = line[3:], None
+            continue
+        found = ENTRY.match(line)
+        assert found, f'{API} has a line of an unknown form: {line}'
+        if not found['indent']:
+            owner = None
+        kind = 'none' if found['rest'] == ' = None' else found['kind'] or 'function'
+        yield Entry(module, owner, kind, found['name'], found['rest'])
+        if kind == 'class':
+            owner = found['name']
+
+
+ENTRIES = list(listed())
+FUNCTIONS = ('function', 'staticmethod', 'classmethod')
+
+
+def entries(*kinds: str, public: bool = False) -> pytest.MarkDecorator:
+    """Return the parametrization over the entries of `kinds`, or only over the public ones."""
+    found = [
+        entry
+        for entry in ENTRIES
+        if entry.kind in kinds and not (public and entry.name.startswith('_'))
+    ]
+    assert found, f'{API} lists no {kinds}'
     return pytest.mark.parametrize(
-        ('owner', 'name', 'rest'),
-        found,
-        ids=['.'.join(filter(None, (owner, name))) for owner, name, _ in found],
+        'entry', found, ids=[f'{entry.module[10:]}.{entry.path}' for entry in found]
     )
 
 
-def find(owner: str | None, name: str) -> object:
-    """Return what is called `name` in the class or the module."""
-    return getattr(getattr(core, owner) if owner else core, name)
+def test_the_list_is_read_whole() -> None:
+    counts = {kind: sum(entry.kind == kind for entry in ENTRIES) for kind in ('class', 'none')}
+    assert counts == {'class': 15, 'none': 2}
+    assert len(ENTRIES) == sum(bool(line) and not line.startswith('## ') for line in LINES)
+
+
+def test_the_package_has_exactly_the_public_names() -> None:
+    expected = ast.literal_eval(PUBLIC)
+    if not DJANGO:
+        expected.remove('DjangoCache')
+    assert sorted(diskcache.__all__) == expected
+    assert [name for name in expected if not hasattr(diskcache, name)] == []
+
+
+def test_star_import_gives_the_public_names() -> None:
+    namespace: dict[str, object] = {}
+    exec('from diskcache import *', namespace)
+    assert set(namespace) - {'__builtins__'} == set(diskcache.__all__)
+
+
+def test_a_public_name_is_the_one_of_its_module() -> None:
+    for entry in ENTRIES:
+        if entry.owner is None and entry.name in diskcache.__all__:
+            assert getattr(diskcache, entry.name) is entry.find()
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match='misspelt'):
+        diskcache.misspelt
+
+
+def test_importing_the_package_does_not_import_django() -> None:
+    script = "import sys, diskcache; assert 'django' not in sys.modules"
+    environment = {**os.environ, 'PYTHONPATH': str(PACKAGE)}
+    subprocess.run([sys.executable, '-c', script], env=environment, check=True)
 
 
 @entries('class')
-def test_classes_have_their_names_and_bases(owner: None, name: str, rest: str) -> None:
-    found = getattr(core, name)
+def test_classes_have_their_names_and_bases(entry: Entry) -> None:
+    found = entry.find()
     assert inspect.isclass(found)
-    assert rest in [base.__name__ for base in found.__mro__[1:]]
-    assert (found.__module__, found.__qualname__) == ('diskcache.core', name)
+    assert entry.rest.strip('()') in [base.__name__ for base in found.__mro__[1:]]
+    assert (found.__module__, found.__qualname__) == (entry.module, entry.name)
+
+
+@entries('class')
+def test_classes_have_no_public_names_but_those_listed(entry: Entry) -> None:
+    found = entry.find()
+    assert inspect.isclass(found)
+    own = [base for base in found.__mro__ if base.__module__.startswith('diskcache.')]
+    inherited = {name for base in set(found.__mro__) - set(own) for name in vars(base)}
+    names = {name for base in own for name in vars(base) if not name.startswith('_')}
+    classes = {base.__name__ for base in own}
+    expected = {each.name for each in ENTRIES if each.owner in classes}
+    expected = expected.union(*(ADDED_NAMES.get(name, set()) for name in classes))
+    if entry.name == 'DjangoCache':  # Each has an asynchronous twin, as in Django's own class.
+        expected |= {f'a{name}' for name in expected | inherited}
+    assert names - expected - inherited == set()
 
 
 @entries('property')
-def test_properties_are_properties(owner: str, name: str, rest: str) -> None:
-    assert isinstance(inspect.getattr_static(getattr(core, owner), name), property)
+def test_properties_are_properties(entry: Entry) -> None:
+    owner = getattr(import_module(entry.module), str(entry.owner))
+    assert isinstance(inspect.getattr_static(owner, entry.name), property)
 
 
-@entries('callable')
-def test_parameters_and_defaults_are_those_listed(owner: str | None, name: str, rest: str) -> None:
-    namespace = dict(vars(core))
-    exec(f'def expected{rest}: pass', namespace)
-    expected = inspect.signature(namespace['expected'])
-    found = inspect.signature(find(owner, name))
-    names = list(expected.parameters)
-    if name in SLOTS:
-        assert len(found.parameters) == len(names)
+@entries('none')
+def test_what_is_none_is_none(entry: Entry) -> None:
+    assert entry.find() is None
+
+
+@entries('staticmethod', 'classmethod')
+def test_class_and_static_methods_are_such(entry: Entry) -> None:
+    owner = getattr(import_module(entry.module), str(entry.owner))
+    assert type(inspect.getattr_static(owner, entry.name)).__name__ == entry.kind
+
+
+@entries(*FUNCTIONS)
+def test_parameters_and_defaults_are_those_listed(entry: Entry) -> None:
+    found = inspect.signature(entry.find())
+    # The names that the defaults in the list refer to.
+    namespace = {**vars(core), 'time': time, **vars(import_module(entry.module))}
+    parameters = entry.rest[:-1] + ADDED_PARAMETERS.get(entry.path, '')
+    exec(f'def expected{parameters}): pass', namespace)
+    expected = list(inspect.signature(namespace['expected']).parameters.values())
+    if entry.kind == 'classmethod':
+        del expected[0]  # Which is bound.
+    if entry.module == 'diskcache.core' and entry.name in SLOTS:
+        assert len(found.parameters) == len(expected)
         return
-    added = ADDED.get((owner, name), [])
-    assert list(found.parameters) == names + added
-    for addition in added:
-        assert found.parameters[addition].kind is inspect.Parameter.KEYWORD_ONLY
-    for parameter in expected.parameters.values():
+    assert list(found.parameters) == [parameter.name for parameter in expected]
+    for parameter in expected:
         if parameter.name != 'self':  # Which is positional only in C.
             assert found.parameters[parameter.name].kind is parameter.kind
         assert repr(found.parameters[parameter.name].default) == repr(parameter.default)
 
 
-@entries('callable', public=True)
-def test_everything_public_is_documented(owner: str | None, name: str, rest: str) -> None:
-    assert inspect.getdoc(find(owner, name))
+@entries(*FUNCTIONS, 'property', 'class', public=True)
+def test_everything_public_is_documented(entry: Entry) -> None:
+    assert inspect.getdoc(entry.find())
 
 
 def test_parameters_are_accepted_by_name(directory: str) -> None:
