@@ -1,0 +1,78 @@
+"""Django, set up once for this process, and what of Django's own tests is bound to our backend.
+
+Importing this needs Django and configures it. The tests of Django come from its source distribution
+(`make django-source`): `SOURCE` is the directory with those of the installed version.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import django
+from django.conf import settings
+from django.test import override_settings
+
+BACKEND = 'diskcache.DjangoCache'
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = (
+    Path(os.environ.get('DISKCACHE_DJANGO_SOURCE', ROOT / '.django-source'))
+    / django.__version__
+    / 'tests'
+)
+#: Where the bound tests keep their caches; whoever runs them removes it.
+CACHES_DIRECTORY = Path(tempfile.gettempdir(), f'diskcache-django-{os.getpid()}')
+
+APPS_WITH_TESTS = ['cache', 'sessions_tests', 'template_tests']
+HAS_SOURCE = SOURCE.exists()
+
+if HAS_SOURCE:
+    sys.path.append(str(SOURCE))  # At the end: its modules have names like `signals`.
+
+settings.configure(
+    # As in the settings with which Django runs these tests.
+    DATABASES={
+        'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'},
+        'other': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'},
+    },
+    DEFAULT_AUTO_FIELD='django.db.models.AutoField',
+    INSTALLED_APPS=[
+        'django.contrib.contenttypes',
+        'django.contrib.auth',
+        'django.contrib.sites',
+        'django.contrib.sessions',
+        *(APPS_WITH_TESTS if HAS_SOURCE else ()),
+    ],
+    LANGUAGE_CODE='en',
+    MIGRATION_MODULES=dict.fromkeys(('auth', 'contenttypes', 'sessions', 'sites')),
+    ROOT_URLCONF='urls',
+    SECRET_KEY='not a secret',
+    SITE_ID=1,
+    TEMPLATES=[
+        {
+            'BACKEND': 'django.template.backends.django.DjangoTemplates',
+            'DIRS': [str(SOURCE / 'templates')],
+        }
+    ],
+    USE_TZ=False,
+)
+django.setup()
+
+
+def location(name: str) -> str:
+    """Return the directory of the cache called `name` of the bound tests."""
+    return str(CACHES_DIRECTORY / name)
+
+
+def bind(django_tests: type[Any]) -> type[Any]:
+    """Return the class of Django's tests `django_tests` with our backend for all its caches."""
+    own = getattr(django_tests, '_overridden_settings', None) or {}
+    caches = {
+        alias: {**params, 'BACKEND': BACKEND, 'LOCATION': location(alias)}
+        for alias, params in own.get('CACHES', {'default': {}}).items()
+    }
+    bound = type(django_tests.__name__, (django_tests,), {'__module__': __name__})
+    return override_settings(CACHES=caches)(bound)
