@@ -139,8 +139,8 @@ class Deque(_OnCache, Sequence[Any]):
     """Persistent sequence with the interface of :class:`collections.deque`.
 
     Every change but :meth:`clear` is one transaction: all processes see it as a whole or not at
-    all. Iterating is none: it gives the items as they are when they are come to, and leaves out what
-    has been removed until then.
+    all. Iterating is none: it gives the items as they are when they are come to, and leaves out
+    what has been removed until then.
 
     >>> deque = Deque('abc', maxlen=4)
     >>> deque.appendleft('z')
