@@ -37,6 +37,9 @@ R = TypeVar('R')
 D = TypeVar('D', bound='Deque')
 I = TypeVar('I', bound='Index')  # noqa: E741
 
+#: Seconds that a Cache waits for a lock unless it is told otherwise.
+_CACHE_TIMEOUT = 60
+
 #: The keys that push() makes without a prefix: integers of 15 digits, from the middle of them.
 _INTEGER = "raw = 1 AND typeof(key) = 'integer'"
 _QUEUE = f'{_INTEGER} AND key BETWEEN 100000000000000 AND 999999999999999'
@@ -78,6 +81,7 @@ class _OnCache:
         return (
             type(self._cache) is Cache
             and type(self._cache.disk) is Disk
+            and self._cache.timeout == _CACHE_TIMEOUT
             and self._cache.eviction_policy == 'none'
         )
 
@@ -473,20 +477,23 @@ class Deque(_OnCache, Sequence[Any]):
         :param value: what to look for
         :raises ValueError: if there is no such item
         """
-        changed = True
-        while changed:
-            changed = False
-            for key in self._cache._stored_keys():
+        if self._remove(value):
+            return
+        with self._cache.transact(retry=True):  # somebody may have turned the deque meanwhile
+            if not self._remove(value):
+                raise ValueError('deque.remove(value): value not in deque')
+
+    def _remove(self, value: Any) -> bool:
+        """Remove the first item found that is equal to a value; return whether there was one."""
+        for key in self._cache._stored_keys():
+            item = self._cache.get(key, default=ENOVAL, retry=True)
+            if item is ENOVAL or not (item is value or item == value):
+                continue
+            with self._cache.transact(retry=True):  # it may be another item's key by now
                 item = self._cache.get(key, default=ENOVAL, retry=True)
-                if item is ENOVAL or not (item is value or item == value):
-                    continue
-                with self._cache.transact(retry=True):  # somebody may have turned the deque
-                    item = self._cache.get(key, default=ENOVAL, retry=True)
-                    if item is not ENOVAL and (item is value or item == value):
-                        self._cache.delete(key, retry=True)
-                        return
-                changed = True
-        raise ValueError('deque.remove(value): value not in deque')
+                if item is not ENOVAL and (item is value or item == value):
+                    return self._cache.delete(key, retry=True)
+        return False
 
     def reverse(self) -> None:
         """Reverse the order of the items. Only keys are renumbered."""
@@ -631,7 +638,8 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         :return: the index
         """
         self = cls()
-        self._update((key, value) for key in iterable)
+        for key in iterable:
+            self[key] = value
         return self
 
     def __getitem__(self, key: Any) -> Any:
@@ -662,8 +670,10 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         value = self._cache.get(key, default=ENOVAL, retry=True)
         if value is ENOVAL:
             with self._cache.transact(retry=True):
-                self._cache.add(key, default, retry=True)
-                value = self._cache.get(key, default=default, retry=True)
+                value = self._cache.get(key, default=ENOVAL, retry=True)
+                if value is ENOVAL:
+                    self._cache.set(key, default, retry=True)
+                    value = self._cache.get(key, default=default, retry=True)
         return value
 
     def peekitem(self, last: bool = True) -> tuple[Any, Any]:
