@@ -59,7 +59,18 @@ __all__ = [
     'memoize_stampede',
     'throttle',
 ]
-if _find_spec('django') is not None:
+
+
+def _has_django() -> bool:
+    """Tell whether Django is installed, without importing it."""
+    try:
+        spec = _find_spec('django')
+    except ValueError:  # a stand-in that somebody has put into sys.modules
+        return False
+    return spec is not None and spec.origin is not None  # not just a directory of that name
+
+
+if _has_django():
     __all__ += ['DjangoCache']
 
 __title__ = 'diskcache'

@@ -20,6 +20,7 @@ import os.path as op
 import pickle
 import pickletools
 import re
+import shutil
 import sqlite3
 import struct
 import tempfile
@@ -408,6 +409,22 @@ def _memoizer(
     return decorator
 
 
+@cl.contextmanager
+def _temporary_unless_given(
+    directory: str | os.PathLike[str] | None,
+) -> Generator[str | os.PathLike[str], None, None]:
+    """Give the directory, or a new temporary one, which goes again if the block fails."""
+    if directory is not None:
+        yield directory
+        return
+    made = tempfile.mkdtemp(prefix='diskcache-')
+    try:
+        yield made
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
 class Transaction(cl.ContextDecorator, _core.Transaction):
     """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
 
@@ -500,11 +517,11 @@ class Cache(_core.Cache):
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
         _Settings.check(type(self), settings)
-        if directory is None:
-            directory = tempfile.mkdtemp(prefix='diskcache-')
-        path = op.expandvars(op.expanduser(os.fsdecode(directory)))
-        self._make_directory(path)
+        with _temporary_unless_given(directory) as given:
+            self._open(op.expandvars(op.expanduser(os.fsdecode(given))), timeout, disk, settings)
 
+    def _open(self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]) -> None:
+        self._make_directory(path)
         self._directory = path
         self._timeout = _OPEN_TIMEOUT
         self._local = threading.local()

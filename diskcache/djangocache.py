@@ -399,9 +399,11 @@ class DjangoCache(BaseCache):
             which the lock is not to be had within DATABASE_TIMEOUT
         :return: the values by their keys, without the keys that are missing
         """
-        names = {key: self.make_and_validate_key(key, version) for key in keys}
-        found = self._cache._get_many(names.values(), retry)
-        return {key: found[name] for key, name in names.items() if name in found}
+        asked = list(dict.fromkeys(keys))
+        names = [self.make_and_validate_key(key, version) for key in asked]
+        values = self._cache._get_many(names, retry)
+        pairs = zip(asked, values, strict=True)
+        return {key: value for key, value in pairs if value is not ENOVAL}
 
     def set_many(
         self,
@@ -423,17 +425,19 @@ class DjangoCache(BaseCache):
         :raises TypeError: and whatever else pickling, or a wrong argument, raises; no value is
             stored of the shard where it happens and of those that come after it
         """
-        names = {self.make_and_validate_key(key, version): key for key in data}
+        keys = list(data)
+        names = [self.make_and_validate_key(key, version) for key in keys]
         expire = self.get_backend_timeout(timeout)
         failed: list[str] = []
-        for shard, keys in self._cache._by_shard(names).items():
+        for shard, positions in self._cache._by_shard(names).items():
             try:
                 with shard.transact(retry):
-                    for key in keys:
-                        if not shard.set(key, data[names[key]], expire, tag=tag):
-                            failed.append(names[key])
+                    for position in positions:
+                        key = keys[position]
+                        if not shard.set(names[position], data[key], expire, tag=tag):
+                            failed.append(key)
             except Timeout:  # The lock was not to be had: none of them was tried.
-                failed += (names[key] for key in keys)
+                failed += (keys[position] for position in positions)
         return failed
 
     def delete_many(
@@ -447,13 +451,10 @@ class DjangoCache(BaseCache):
             the lock is not to be had within DATABASE_TIMEOUT
         """
         names = [self.make_and_validate_key(key, version) for key in keys]
-        for shard, own in self._cache._by_shard(names).items():
-            try:
-                with shard.transact(retry):
-                    for key in own:
-                        shard.delete(key)
-            except Timeout:
-                pass
+        for shard, positions in self._cache._by_shard(names).items():
+            with cl.suppress(Timeout), shard.transact(retry):
+                for position in positions:
+                    shard.delete(names[position])
 
     def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """Give an item another version. Its value, tag and the time when it expires stay.

@@ -13,14 +13,13 @@ import itertools as it
 import operator
 import os
 import os.path as op
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
-from .core import DEFAULT_SETTINGS, ENOVAL, Cache, Disk, Timeout
-from .persistent import Deque, Index
+from .core import DEFAULT_SETTINGS, ENOVAL, Cache, Disk, Timeout, _temporary_unless_given
+from .persistent import Deque, Index, _checked_maxlen
 
 __all__ = ['FanoutCache']
 
@@ -50,6 +49,10 @@ class _Shard(Cache):
         self._default_settings = {**DEFAULT_SETTINGS, 'size_limit': share}
         super().__init__(directory, timeout, disk, **settings)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a Cache: by now the limit is stored."""
+        return Cache, self.__getstate__()
+
 
 def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
     """Return what get and pop give for a key that is not there."""
@@ -64,6 +67,18 @@ def _patiently(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
             return operation(*args, **kwargs)
         except Timeout:
             time.sleep(_PAUSE)  # the shard's own timeout may be 0
+
+
+def _patient_keys(shard: Cache, reverse: bool = False) -> Generator[Any, None, None]:
+    """Yield the keys of a shard, waiting for its lock where reading needs one."""
+    start: Callable[[Cache], Iterator[Any]] = reversed if reverse else iter
+    keys = _patiently(start, shard)
+    while True:
+        try:
+            yield from keys
+            return
+        except Timeout:  # the iterator is where it was
+            time.sleep(_PAUSE)
 
 
 class FanoutCache:
@@ -113,17 +128,15 @@ class FanoutCache:
                 kind = type(size_limit).__name__
                 raise TypeError(f'size_limit must be a number of bytes, not {kind!r}')
             settings['size_limit'] = size_limit / count
-        if directory is None:
-            directory = tempfile.mkdtemp(prefix='diskcache-')
-        path = op.expandvars(op.expanduser(os.fsdecode(directory)))
-
+        with _temporary_unless_given(directory) as given:
+            path = op.expandvars(op.expanduser(os.fsdecode(given)))
+            self._shards: tuple[Cache, ...] = tuple(
+                _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
+                for number in range(count)
+            )
         self._count = count
         self._directory = path
         self._disk = disk
-        self._shards: tuple[Cache, ...] = tuple(
-            _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
-            for number in range(count)
-        )
         self._hash = self._shards[0].disk.hash
         self._caches: dict[str, Cache] = {}
         self._deques: dict[str, Deque] = {}
@@ -144,12 +157,12 @@ class FanoutCache:
         """Return the shard that a key belongs to."""
         return self._shards[self._hash(key) % self._count]
 
-    def _by_shard(self, keys: Iterable[Any]) -> dict[Cache, list[Any]]:
-        """Sort keys by the shards that they belong to, in the order of the shards."""
-        sorted_keys: list[list[Any]] = [[] for _ in self._shards]
-        for key in keys:
-            sorted_keys[self._hash(key) % self._count].append(key)
-        return {shard: own for shard, own in zip(self._shards, sorted_keys, strict=True) if own}
+    def _by_shard(self, keys: Sequence[Any]) -> dict[Cache, list[int]]:
+        """Return for each shard that has some of the keys their positions."""
+        positions: dict[Cache, list[int]] = {}
+        for position, key in enumerate(keys):
+            positions.setdefault(self._shard(key), []).append(position)
+        return positions
 
     @cl.contextmanager
     def transact(self, retry: bool = True) -> Iterator[None]:
@@ -418,15 +431,15 @@ class FanoutCache:
 
     def volume(self) -> int:
         """Return how many bytes the shards take on disk."""
-        return sum(shard.volume() for shard in self._shards)
+        return sum(_patiently(shard.volume) for shard in self._shards)
 
     def close(self) -> None:
         """Close all connections, those of the named parts too; the next operation opens again."""
         for cache in (
             *self._shards,
-            *self._caches.values(),
-            *(deque.cache for deque in self._deques.values()),
-            *(index.cache for index in self._indexes.values()),
+            *list(self._caches.values()),  # lists, as other threads may add to them
+            *(deque.cache for deque in list(self._deques.values())),
+            *(index.cache for index in list(self._indexes.values())),
         ):
             cache.close()
         self._caches.clear()
@@ -447,15 +460,17 @@ class FanoutCache:
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the keys, shard after shard, expired ones included."""
-        return it.chain.from_iterable(self._shards)
+        return it.chain.from_iterable(map(_patient_keys, self._shards))
 
     def __reversed__(self) -> Iterator[Any]:
         """Iterate over the keys in the opposite order."""
-        return it.chain.from_iterable(map(reversed, reversed(self._shards)))
+        return it.chain.from_iterable(
+            _patient_keys(shard, reverse=True) for shard in reversed(self._shards)
+        )
 
     def __len__(self) -> int:
         """Return the number of items, expired ones included."""
-        return sum(map(len, self._shards))
+        return sum(_patiently(len, shard) for shard in self._shards)
 
     def reset(self, key: str, value: Any = ENOVAL) -> Any:
         """Load a setting again, or change it, in every shard; see :meth:`Cache.reset`.
@@ -470,22 +485,20 @@ class FanoutCache:
         """
         return [_patiently(shard.reset, key, value) for shard in self._shards][-1]
 
-    def _get_many(self, keys: Iterable[Any], retry: bool = False) -> dict[Any, Any]:
-        """Return the values of those keys that there are, each shard's read at one moment.
+    def _get_many(self, keys: Sequence[Any], retry: bool = False) -> list[Any]:
+        """Return the values of keys, ENOVAL for what is missing; each shard's are of one moment.
 
-        :param keys: hashable keys
+        :param keys: the keys
         :param retry: wait for the locks as long as it takes
-        :return: key to value
+        :return: values in the order of the keys
         """
-        found: dict[Any, Any] = {}
-        for shard, own in self._by_shard(keys).items():
-            try:
-                values = shard._get_many(own, retry)
-            except Timeout:
-                continue
-            pairs = zip(own, values, strict=True)
-            found.update((key, value) for key, value in pairs if value is not ENOVAL)
-        return found
+        values: list[Any] = [ENOVAL] * len(keys)
+        for shard, positions in self._by_shard(keys).items():
+            with cl.suppress(Timeout):
+                found = shard._get_many([keys[position] for position in positions], retry)
+                for position, value in zip(positions, found, strict=True):
+                    values[position] = value
+        return values
 
     def _part(self, kind: str, name: str, timeout: float, disk: Any, settings: Any) -> Cache:
         """Open the Cache of a named part, below the directory `kind`."""
@@ -494,6 +507,8 @@ class FanoutCache:
         parts = name.split('/')
         if op.pardir in parts:
             raise ValueError(f'name {name!r} leads out of the directory of the cache')
+        if op.expandvars(name) != name:
+            raise ValueError(f'name {name!r} has an environment variable in it')
         return Cache(op.join(self._directory, kind, *parts), timeout, disk, **settings)
 
     def cache(
@@ -509,7 +524,8 @@ class FanoutCache:
         :param disk: subclass of :class:`Disk` (None: that of this cache)
         :param settings: any of :data:`DEFAULT_SETTINGS`
         :return: the Cache
-        :raises ValueError: if the name leads out of the directory; and what :class:`Cache` raises
+        :raises ValueError: if the name leads out of the directory, or has an environment variable
+            in it; and what :class:`Cache` raises
         """
         if name in self._caches:
             return self._caches[name]
@@ -527,6 +543,7 @@ class FanoutCache:
         :return: the Deque
         :raises ValueError: if the name leads out of the directory, or `maxlen` is negative
         """
+        _checked_maxlen(maxlen)
         if name in self._deques:
             return self._deques[name]
         cache = self._part('deque', name, 60, self._disk, {'eviction_policy': 'none'})

@@ -14,6 +14,7 @@ import functools as ft
 import itertools as it
 import operator
 import os
+import sys
 from collections.abc import (
     Callable,
     ItemsView,
@@ -85,6 +86,10 @@ class _OnCache:
             and self._cache.eviction_policy == 'none'
         )
 
+    def _new_cache(self) -> Cache:
+        """Open a cache with the same Disk in a new temporary directory."""
+        return Cache(disk=type(self._cache.disk), eviction_policy='none')
+
     def _reduce(self, base: type, *arguments: Any) -> tuple[Any, ...]:
         """Pickle by the directory, as the original does, or else with the cache: it reads both.
 
@@ -137,6 +142,12 @@ def _checked_maxlen(maxlen: float | None) -> float:
     if limit < 0:
         raise ValueError(f'maxlen must not be negative: {limit}')
     return limit
+
+
+def _require_kept(result: object) -> None:
+    """Raise ValueError for what set and push return of a value that the cache refused."""
+    if result is None or result is False:
+        raise ValueError('the value is larger than size_limit and would not be kept')
 
 
 class Deque(_OnCache, Sequence[Any]):
@@ -245,14 +256,21 @@ class Deque(_OnCache, Sequence[Any]):
 
         :meth:`peek` and :meth:`peekleft` are faster for the two ends.
         """
-        try:
-            return self._cache._peek_nth(operator.index(index))
-        except (IndexError, OverflowError):
-            raise IndexError('deque index out of range') from None
+        value = self._cache._peek_nth(operator.index(index))
+        if value is ENOVAL:
+            raise IndexError('deque index out of range')
+        return value
 
     def __setitem__(self, index: int, value: Any) -> None:
-        """Replace the item at an index; IndexError if there is none."""
-        self._index(index, ft.partial(self._cache.set, value=value, retry=True))
+        """Replace the item at an index; IndexError if there is none.
+
+        ValueError if the value is larger than the cache may be, and is not kept; the former stays.
+        """
+
+        def replace(key: StoredKey) -> None:
+            _require_kept(self._cache.set(key, value, retry=True))
+
+        self._index(index, replace)
 
     def __delitem__(self, index: int) -> None:
         """Remove the item at an index; IndexError if there is none."""
@@ -272,15 +290,21 @@ class Deque(_OnCache, Sequence[Any]):
         """Return a new deque, in a new temporary directory, with the items of both."""
         if not isinstance(other, Deque):
             return NotImplemented
-        return type(self)(it.chain(self, other), maxlen=self._maxlen)
+        return self._like(it.chain(self, other))
 
     def __mul__(self: D, count: int) -> D:
         """Return a new deque, in a new temporary directory, with the items `count` times."""
         if not hasattr(count, '__index__'):
             return NotImplemented
-        return type(self)(list(self) * operator.index(count), maxlen=self._maxlen)
+        return self._like(list(self) * operator.index(count))
 
     __rmul__ = __mul__
+
+    def _like(self: D, iterable: Iterable[Any]) -> D:
+        """Return a deque with other items in a new temporary directory."""
+        if self._has_plain_cache():
+            return type(self)(iterable, maxlen=self._maxlen)
+        return type(self).fromcache(self._new_cache(), iterable, self._maxlen)
 
     def __iadd__(self: D, iterable: Iterable[Any]) -> D:
         """Append the items of an iterable; see :meth:`extend`."""
@@ -329,16 +353,17 @@ class Deque(_OnCache, Sequence[Any]):
 
     def _push(self, value: Any, side: str, other_side: str) -> None:
         if self._maxlen == float('inf'):
-            self._cache.push(value, side=side, retry=True)
+            _require_kept(self._cache.push(value, side=side, retry=True))
             return
         with self._cache.transact(retry=True):
-            self._cache.push(value, side=side, retry=True)
+            _require_kept(self._cache.push(value, side=side, retry=True))
             self._shrink(other_side)
 
     def append(self, value: Any) -> None:
         """Add an item at the back; one goes from the front if there are more than maxlen then.
 
         :param value: any picklable object
+        :raises ValueError: if it is larger than an evicting cache may be, and so is not kept
         """
         self._push(value, 'back', 'front')
 
@@ -348,6 +373,7 @@ class Deque(_OnCache, Sequence[Any]):
         """Add an item at the front; one goes from the back if there are more than maxlen then.
 
         :param value: any picklable object
+        :raises ValueError: if it is larger than an evicting cache may be, and so is not kept
         """
         self._push(value, 'front', 'back')
 
@@ -370,6 +396,8 @@ class Deque(_OnCache, Sequence[Any]):
             deque.__setstate__(*state)
         return cast(D, deque)
 
+    __copy__ = copy
+
     def count(self, value: Any) -> int:
         """Return how many items are equal to a value."""
         return sum(1 for item in self if item is value or item == value)
@@ -391,13 +419,13 @@ class Deque(_OnCache, Sequence[Any]):
 
     def _extend_side(self, iterable: Iterable[Any], side: str, other_side: str) -> None:
         """Take the items of an iterable, which may be this deque, then store them all at once."""
-        limit = None if self._maxlen == float('inf') else int(self._maxlen)
+        limit = int(self._maxlen) if self._maxlen <= sys.maxsize else None
         values = collections.deque(iterable, limit)
         if not values:
             return
         with self._cache.transact(retry=True):
             for value in values:
-                self._cache.push(value, side=side, retry=True)
+                _require_kept(self._cache.push(value, side=side, retry=True))
             self._shrink(other_side)
 
     def extend(self, iterable: Iterable[Any]) -> None:
@@ -549,12 +577,17 @@ class _Keys(KeysView[Any]):
 
 def _present_items(index: Index, keys: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """Yield the items of some keys, without those that another process has removed meanwhile."""
+    overridden = type(index).__getitem__ is not Index.__getitem__
     for key in keys:
-        try:
-            value = index[key]
-        except KeyError:
+        if overridden:
+            try:
+                yield key, index[key]
+            except KeyError:
+                pass
             continue
-        yield key, value
+        value = index._cache.get(key, default=ENOVAL, retry=True)
+        if value is not ENOVAL:
+            yield key, value
 
 
 class _Items(ItemsView[Any, Any]):
@@ -613,7 +646,17 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         self._cache = Cache(directory, eviction_policy='none')
         self._update(*args, **kwargs)
 
-    _update = MutableMapping.update
+    def update(self, other: Any = (), /, **kwds: Any) -> None:
+        """Set items, as dict.update does.
+
+        :param other: mapping, or iterable of pairs
+        :param kwds: further items
+        :raises TypeError: if `other` is neither
+        """
+        # The items of an index, and not its keys and then their values: one may vanish in between.
+        super().update(other.items() if isinstance(other, Index) else other, **kwds)
+
+    _update = update
 
     @classmethod
     def fromcache(cls: type[I], cache: Cache, *args: Any, **kwargs: Any) -> I:
@@ -766,7 +809,13 @@ class Index(_OnCache, MutableMapping[Any, Any]):
 
         Unlike :meth:`Deque.copy`, it is independent of this one, as a copy of a dict is.
         """
-        return type(self)(self)
+        return self._like(self)
+
+    def _like(self: I, items: Mapping[Any, Any]) -> I:
+        """Return an index with other items in a new temporary directory."""
+        if self._has_plain_cache():
+            return type(self)(items)
+        return type(self).fromcache(self._new_cache(), items)
 
     def __or__(self: I, other: Mapping[Any, Any]) -> I:
         """Return an index in a new temporary directory with the items of both."""
@@ -779,7 +828,7 @@ class Index(_OnCache, MutableMapping[Any, Any]):
     def __ror__(self: I, other: Mapping[Any, Any]) -> I:
         if not isinstance(other, Mapping):
             return NotImplemented
-        result = type(self)(other)
+        result = self._like(other)
         result._update(self)
         return result
 

@@ -5,7 +5,7 @@ either library can share a key:
 
 ====================  ==============================================================
 Averager              (total, count)
-Lock                  its owner; the lock is held while the key is there
+Lock                  a name for its owner; the lock is held while the key is there
 RLock                 (owner, count); a count of 0 is a free lock
 BoundedSemaphore      how many places are free
 throttle              (time, calls that were left then)
@@ -29,6 +29,7 @@ from __future__ import annotations
 import functools as ft
 import math
 import numbers
+import operator
 import os
 import random
 import secrets
@@ -96,10 +97,11 @@ def _home(cache: Cache | FanoutCache, key: Any) -> Cache:
     return cache._shard(key) if isinstance(cache, FanoutCache) else cache
 
 
-def _delete_own(cache: Cache, key: Any, value: str) -> bool:
-    """Delete an item if its value is `value`; return whether it was."""
+def _delete_if(cache: Cache, key: Any, wanted: Callable[[Any], bool]) -> bool:
+    """Delete an item if its value is a wanted one; return whether it was."""
     with cache.transact(retry=True):
-        return bool(cache.get(key, retry=True) == value and cache.delete(key, retry=True))
+        value = cache.get(key, default=ENOVAL, retry=True)
+        return value is not ENOVAL and wanted(value) and cache.delete(key, retry=True)
 
 
 def _pauses(timeout: float | None) -> Iterator[None]:
@@ -120,28 +122,37 @@ def _pauses(timeout: float | None) -> Iterator[None]:
         longest = min(longest * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
-class _Thread(threading.local):
-    """The calling thread, by a name that no other thread of any process ever has.
+def _unique_name() -> str:
+    """Return a name for an owner that no other owner, of any process, ever has.
 
     Ids do not do: those of processes and threads are used again, and containers that share a
     directory may have the same. They are in the name for people who look into the cache.
     """
+    return f'{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(8)}'
+
+
+class _Thread(threading.local):
+    """The calling thread."""
 
     def __init__(self) -> None:  # called in each thread, when it first asks
-        self.name = f'{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(8)}'
+        self.name = _unique_name()
 
 
 _thread = _Thread()
 
+#: The calling process.
+_process = _unique_name()
 
-def _rename_threads() -> None:
-    """Give the threads of a forked child names of their own: what the parent holds, it does not."""
-    global _thread
+
+def _rename() -> None:
+    """Give a forked child and its threads names of their own: it holds nothing of its parent's."""
+    global _process, _thread
+    _process = _unique_name()
     _thread = _Thread()
 
 
 if hasattr(os, 'register_at_fork'):  # not on Windows
-    os.register_at_fork(after_in_child=_rename_threads)
+    os.register_at_fork(after_in_child=_rename)
 
 
 class Averager:
@@ -244,7 +255,9 @@ class _Acquirable:
         return cache.get(self._key, default=self._initial, retry=True)
 
     def _save(self, cache: Cache, state: Any) -> bool:
-        return cache.set(self._key, state, self._expire, tag=self._tag, retry=True)
+        if not cache.set(self._key, state, self._expire, tag=self._tag, retry=True):
+            raise RuntimeError('the size_limit of the cache is too small to keep any lock')
+        return True
 
     def acquire(self, timeout: float | None = None) -> bool:
         """Acquire; if that is not possible now, wait until it is.
@@ -284,7 +297,13 @@ class _Acquirable:
 
 
 class Lock(_Acquirable):
-    """A lock among threads and processes. The owner is the thread that acquired it.
+    """A lock among threads and processes.
+
+    Each acquire of the lock has a name of its own, which the object keeps: only that one is
+    released, and never another's that came after it had expired. Like a :class:`threading.Lock`,
+    it may be released by another thread than the one that acquired it, through the same object; or
+    by another process that the object has been pickled to. An object that has not acquired the lock
+    itself releases what its thread has acquired through another one.
 
     >>> from diskcache import Cache, Lock
     >>> cache = Cache()
@@ -302,17 +321,57 @@ class Lock(_Acquirable):
 
     _initial = ENOVAL
 
+    def __init__(
+        self,
+        cache: Cache | FanoutCache,
+        key: Any,
+        expire: float | None = None,
+        tag: Any = None,
+    ) -> None:
+        """Set where the state is kept; see :class:`RLock` for the parameters."""
+        super().__init__(cache, key, expire, tag)
+        self._process = _process
+        #: What this object has acquired: names, by the threads that did, the latest last.
+        self._held: dict[str, str] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._process = _process  # the lock was handed over, and not just copied by a fork
+        self._held = dict(state.get('_held', ()))
+
     def _claim(self, state: Any) -> str | None:
-        return _thread.name if state is ENOVAL else None
+        return f'{_thread.name}-{secrets.token_hex(4)}' if state is ENOVAL else None
+
+    def _save(self, cache: Cache, state: Any) -> bool:
+        kept = super()._save(cache, state)
+        self._forget_parents()
+        self._held.pop(_thread.name, None)
+        self._held[_thread.name] = state
+        return kept
+
+    def _forget_parents(self) -> None:
+        """In a forked child: what the object held is the parent's."""
+        if self._process != _process:
+            self._process = _process
+            self._held = {}
 
     def release(self) -> bool:
-        """Free the lock, if this thread holds it.
+        """Free the lock, if it is held through this object or by this thread.
 
-        Otherwise nothing happens: the lock may have expired, and another may hold it by now.
+        Otherwise nothing happens: it has expired, and another may hold it by now.
 
-        :return: whether the lock was this thread's and is free now
+        :return: whether the lock was so held, and is free now
         """
-        return _delete_own(_home(self._cache, self._key), self._key, _thread.name)
+        self._forget_parents()
+        name = self._held.pop(_thread.name, None)
+        if name is None and self._held:  # another thread has acquired it for this one
+            _, name = self._held.popitem()
+        wanted = self._is_by_this_thread if name is None else ft.partial(operator.eq, name)
+        return _delete_if(_home(self._cache, self._key), self._key, wanted)
+
+    @staticmethod
+    def _is_by_this_thread(owner: Any) -> bool:
+        return isinstance(owner, str) and owner.startswith(_thread.name)
 
     def locked(self) -> bool:
         """Return whether anybody holds the lock."""
@@ -607,12 +666,12 @@ def memoize_stampede(
             try:
                 compute(key, *call)
             finally:
-                _delete_own(home, marker, token)
+                _delete_if(home, marker, ft.partial(operator.eq, token))
 
         try:
             threading.Thread(target=run, name=f'renew {key[0]}', daemon=True).start()
         except RuntimeError:  # no more threads, or the interpreter ends: the stored result will do
-            _delete_own(home, marker, token)
+            _delete_if(home, marker, ft.partial(operator.eq, token))
 
     def recall(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         pair, expire_time = cache.get(key, default=ENOVAL, expire_time=True, retry=True)

@@ -417,14 +417,14 @@ METHOD_DOC(peek_nth,
 "Items on that place that have expired are dropped.\n"
 "\n"
 ":param int index: 0 is the first, -1 the last\n"
-":return: the value\n"
-":raises IndexError: if there is no such place\n"
+":return: the value, or ENOVAL if there is no such place\n"
 ":raises Timeout: if a lock cannot be had within the cache's timeout\n");
 
 PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"_peek_nth", 1, 1, {"index"}};
     PyObject *index;
+    int overflow = 0;
     selection selection = {.kind = SELECT_NTH, .side = DC_FRONT};
     found found;
     PyObject *value = NULL;
@@ -432,7 +432,10 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     if (args_parse(&table, args, nargs, kwnames, &index) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
-    selection.before = PyLong_AsLongLong(index);
+    selection.before = PyLong_AsLongLongAndOverflow(index, &overflow);
+    if (overflow) {
+        return Py_NewRef(self->state->enoval);
+    }
     if (selection.before == -1 && PyErr_Occurred()) {
         return NULL;
     }
@@ -443,7 +446,7 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     found.selection = &selection;
     dc_row_init(&found.row);
     if (peek_value(self, &found, 1, &value) == 0) {
-        PyErr_SetString(PyExc_IndexError, "index out of range");
+        value = Py_NewRef(self->state->enoval);
     }
     dc_row_clear(&found.row);
     return value;

@@ -21,6 +21,7 @@ typedef struct Transaction {
     int with_cursor;          /* __enter__ returns (execute, cleanup) */
     PyObject *filename;       /* strong, or NULL: of a new value file, removed on failure */
     int entered;              /* blocks under way */
+    int outermost;            /* the first of them began the transaction */
     unsigned long serial;     /* of the transaction that the outermost one is in */
     unsigned long generation; /* of the process that entered it */
 } Transaction;
@@ -99,6 +100,7 @@ static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused
     if (self->entered == 0) {
         self->generation = session_generation();
         self->serial = self->cache->transaction.serial;
+        self->outermost = !operation.joined;
     }
     cache_claim_for_task(self->cache);
     if (operation_add_file(&operation, filename) == 0 &&
@@ -191,6 +193,27 @@ static PyObject *Transaction_cleanup(Transaction *self, PyObject *filename)
     Py_RETURN_NONE;
 }
 
+/* Dropped inside its block: a signal handler has raised between __enter__ and the block, say. What it
+ * has begun ends as if the block had raised, unless something is at work in it just now. */
+static void Transaction_finalize(Transaction *self)
+{
+    Operation operation = {.cache = self->cache, .generation = self->generation};
+    compat_exception current;
+
+    if (self->cache == NULL || self->generation != session_generation()) {
+        return;
+    }
+    current = compat_exception_take();
+    while (self->entered > 0 && self->cache->transaction.depth > 0 &&
+           self->cache->transaction.serial == self->serial &&
+           (!self->outermost || self->cache->transaction.depth == self->entered)) {
+        operation.session = self->cache->transaction.session;
+        self->entered--;
+        operation_rollback(&operation);
+    }
+    compat_exception_put(current);
+}
+
 static int Transaction_traverse(Transaction *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
@@ -208,6 +231,9 @@ static void Transaction_dealloc(Transaction *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+        return;
+    }
     PyObject_GC_UnTrack(self);
     Transaction_clear(self);
     Py_CLEAR(self->filename);
@@ -227,6 +253,7 @@ static PyMethodDef Transaction_methods[] = {
 static PyType_Slot Transaction_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("The native part of what Cache.transact() returns.")},
     {Py_tp_dealloc, Transaction_dealloc},
+    {Py_tp_finalize, Transaction_finalize},
     {Py_tp_traverse, Transaction_traverse},
     {Py_tp_clear, Transaction_clear},
     {Py_tp_methods, Transaction_methods},

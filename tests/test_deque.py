@@ -6,6 +6,7 @@ import copy
 import math
 import operator
 import pickle
+import shutil
 import tempfile
 import threading
 import time
@@ -337,6 +338,26 @@ def test_nothing_is_stored_if_one_value_cannot_be(
     letters = Deque('abc', directory)
     with pytest.raises((pickle.PicklingError, AttributeError)):
         extend(letters, [LARGE, 1, lambda: 0, LARGE])
+    assert list(letters) == list('abc')
+    assert_intact(letters.cache)
+
+
+KEEPING = {
+    'append': lambda items: items.append(LARGE),
+    'appendleft': lambda items: items.appendleft(LARGE),
+    'extend': lambda items: items.extend(['d', LARGE]),
+    'insert': lambda items: items.insert(1, LARGE),
+    'set': lambda items: operator.setitem(items, 1, LARGE),
+}
+
+
+@pytest.mark.parametrize('keep', KEEPING.values(), ids=KEEPING)
+def test_a_value_that_the_cache_does_not_keep_is_an_error(
+    directory: str, keep: Callable, assert_intact: Callable
+) -> None:
+    letters = Deque.fromcache(Cache(directory, size_limit=60_000), 'abc')
+    with pytest.raises(ValueError):
+        keep(letters)
     assert list(letters) == list('abc')
     assert_intact(letters.cache)
 
@@ -983,22 +1004,38 @@ def test_remove_finds_an_item_that_another_process_moves(
     assert list(letters) == ['a'] * 200
 
 
-def test_a_full_deque_is_never_longer_while_processes_append(
+def test_rotations_of_several_processes_add_up(directory: str, alone: Interpreter) -> None:
+    letters = Deque('abcde', directory)
+    script = """
+    letters = diskcache.Deque(directory=directory)
+    for _ in range(1001):
+        letters.rotate(1)
+    """
+    expected = deque('abcde')
+    expected.rotate(1001)
+    alone.start(script, directory=directory)
+    while not alone.has_answered():
+        letters.rotate(2)
+        expected.rotate(2)
+    alone.result()
+    assert list(letters) == list(expected)
+
+
+def test_no_other_process_sees_a_deque_longer_than_its_limit(
     directory: str, alone: Interpreter
 ) -> None:
+    limited = Deque('abcde', directory, maxlen=5)
     script = """
-    limited = diskcache.Deque(directory=directory, maxlen=5)
-    for turn in range(100):
-        (limited.append if turn % 2 else limited.appendleft)(turn)
+    limited = diskcache.Deque(directory=directory)
+    {len(limited) for _ in range(5000)}
     """
     alone.start(script, directory=directory)
-    limited = Deque(directory=directory, maxlen=5)
     while not alone.has_answered():
-        limited.extend('ab')
-        limited.extendleft('cd')
-        with limited.transact():
-            assert len(limited) == len(list(limited)) <= 5
-    alone.result()
+        limited.append('x')
+        limited.appendleft('y')
+        limited.extend('uv')
+        limited.extendleft('zw')
+    assert alone.result() == {5}
 
 
 # The original
@@ -1214,3 +1251,66 @@ TestModel.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+# On a cache that evicts.
+
+
+def test_a_value_that_the_cache_would_not_keep_is_an_error_and_changes_nothing(
+    directory: str,
+) -> None:
+    cache = Cache(directory, size_limit=100_000)
+    items = Deque.fromcache(cache, [1, 2, 3])
+    huge = b'x' * 200_000
+    for change in (
+        lambda: items.append(huge),
+        lambda: items.appendleft(huge),
+        lambda: items.extend([4, huge]),
+        lambda: items.insert(1, huge),
+        lambda: operator.setitem(items, 0, huge),
+    ):
+        with pytest.raises(ValueError, match='size_limit'):
+            change()
+        assert list(items) == [1, 2, 3]
+    items.maxlen = 3
+    with pytest.raises(ValueError, match='size_limit'):
+        items.append(huge)
+    assert list(items) == [1, 2, 3]
+    cache.close()
+
+
+@pytest.mark.parametrize('maxlen', [2**62, 2**64, 1e300])
+def test_a_maxlen_may_be_larger_than_any_memory(directory: str, maxlen: float) -> None:
+    items = Deque('abc', directory, maxlen)
+    items.extend('def')
+    assert list(items) == list('abcdef')
+    items.cache.close()
+
+
+def test_an_error_of_unpickling_is_not_taken_for_a_bad_index(directory: str) -> None:
+    items = Deque([RaisesIndexError()], directory)
+    with pytest.raises(IndexError, match='from unpickling'):
+        items[-1]
+    items.cache.close()
+
+
+class RaisesIndexError:
+    """Cannot be unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return raise_index_error, ()
+
+
+def raise_index_error() -> None:
+    """Fail in a way that a container might take for its own."""
+    raise IndexError('from unpickling')
+
+
+def test_a_new_deque_has_the_disk_of_the_old_one(directory: str) -> None:
+    items = Deque.fromcache(Cache(directory, disk=JSONDisk), 'ab')
+    for new in (items + items, items * 2):
+        assert list(new) == list('abab')
+        assert type(new.cache.disk) is JSONDisk
+        new.cache.close()
+        shutil.rmtree(new.directory)
+    items.cache.close()

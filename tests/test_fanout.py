@@ -8,7 +8,9 @@ import os
 import pickle
 import shutil
 import sqlite3
+import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PACKAGE
 from consistency import stored_filenames, value_files
 from interpreter import Clock, Interpreter
 
@@ -1224,3 +1227,100 @@ def test_the_lock_of_a_killed_process_is_free(alone: Interpreter, fanout: Fanout
     alone.kill()
     assert fanout.set('key', 2)
     assert_sound(fanout)
+
+
+# Waiting where reading needs a lock, names, and what is left behind.
+
+
+@pytest.mark.parametrize(
+    ('read', 'expected'),
+    [(len, 20), (list, 20), (lambda cache: list(reversed(cache)), 20), (FanoutCache.volume, 1)],
+    ids=['len', 'iter', 'reversed', 'volume'],
+)
+def test_reading_waits_for_a_lock_where_there_is_no_write_ahead_log(
+    directory: str, read: Callable[[FanoutCache], Any], expected: int
+) -> None:
+    with FanoutCache(directory, 2, sqlite_journal_mode='delete') as cache:
+        for number in range(20):
+            cache[number] = number
+        cache.close()
+        con = sqlite3.connect(f'{directory}/000/cache.db', isolation_level=None)
+        con.execute('BEGIN EXCLUSIVE')
+        with closing(con), ThreadPoolExecutor(1) as pool:
+            found = pool.submit(read, cache)
+            with pytest.raises(NotDone):
+                found.result(timeout=0.1)
+            con.execute('ROLLBACK')
+            result = found.result(timeout=30)
+        assert (len(result) if isinstance(result, list) else result) >= expected
+
+
+def test_a_name_is_not_expanded(
+    fanout: FanoutCache, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('UP', '../../../elsewhere')
+    for part in (fanout.cache, fanout.deque, fanout.index):
+        with pytest.raises(ValueError, match='environment'):
+            part('$UP')
+    assert fanout.cache('$nothing').directory.endswith('$nothing')
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'disk': dict},
+        {'timeout': 'x'},
+        {'get': 1},
+        {'eviction_policy': 'zz'},
+        {'size_limit': float('nan')},
+        {'shards': 0},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize('kind', [Cache, FanoutCache])
+def test_what_cannot_be_opened_leaves_no_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, wrong: dict[str, Any]
+) -> None:
+    if kind is Cache and 'shards' in wrong:
+        pytest.skip('a Cache has no shards')
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    with pytest.raises((TypeError, ValueError)):
+        kind(**wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_deque_that_cannot_be_made_leaves_no_directory(
+    fanout: FanoutCache, directory: str
+) -> None:
+    with pytest.raises(ValueError, match='maxlen'):
+        fanout.deque('name', maxlen=-1)
+    assert not os.path.exists(f'{directory}/deque')
+
+
+def test_a_shard_is_pickled_as_a_cache(fanout: FanoutCache) -> None:
+    fanout['key'] = 1
+    shard = pickle.loads(pickle.dumps(fanout._shard('key')))
+    assert type(shard) is Cache
+    assert shard['key'] == 1
+    assert shard.size_limit == fanout.size_limit
+    shard.close()
+
+
+@pytest.mark.parametrize('stand_in', ['module', 'directory'])
+def test_what_only_looks_like_django_is_no_hindrance(tmp_path: Path, stand_in: str) -> None:
+    (tmp_path / 'django').mkdir()
+    prepare = 'sys.modules["django"] = types.ModuleType("django")' if stand_in == 'module' else ''
+    script = (
+        f'import sys, types; sys.path[:] = [sys.argv[1], sys.argv[2]] + [path for path in sys.path '
+        f'if "site-packages" not in path]; {prepare}\n'
+        'from diskcache import *; import diskcache\n'
+        'print(Cache.__name__, "DjangoCache" in diskcache.__all__)\n'
+        'print(hasattr(diskcache, "DjangoCache"))'
+    )
+    output = subprocess.run(
+        [sys.executable, '-c', script, str(tmp_path), str(PACKAGE)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.split() == ['Cache', 'False', 'False']

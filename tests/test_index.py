@@ -7,6 +7,7 @@ import math
 import operator
 import os
 import pickle
+import shutil
 import tempfile
 import threading
 import time
@@ -765,7 +766,7 @@ def test_processes_pop_each_item_once(
         while True:
             popped.append(index.popitem(last=False)[0])
     except KeyError:
-        pass
+        assert len(index) == 0
     popped
     """
     with start_interpreter() as second:
@@ -775,6 +776,21 @@ def test_processes_pop_each_item_once(
     assert sorted(taken[0] + taken[1]) == list(range(300))
     assert all(keys == sorted(keys) for keys in taken)
     assert len(index) == 0
+
+
+def test_processes_that_move_keys_lose_none(letters: Index, alone: Interpreter) -> None:
+    def move(directory: str) -> None:
+        index = diskcache.Index(directory)
+        for turn in range(1500):
+            index.move_to_end('abc'[turn % 3], last=turn % 2 == 0)
+
+    alone.start(move, directory=letters.directory)
+    while not alone.has_answered():
+        for key in 'cde':
+            letters.move_to_end(key)
+            letters.move_to_end(key, last=False)
+    alone.result()
+    assert sorted(letters.items()) == list(zip('abcde', range(5), strict=True))
 
 
 def test_threads_pop_each_item_once(directory: str) -> None:
@@ -989,3 +1005,60 @@ TestModel.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+# Items that come and go while they are copied.
+
+
+@pytest.mark.parametrize(
+    'make',
+    [Index.copy, Index, lambda items: {} | items, lambda items: items | {}],
+    ids=['copy', 'Index', '__ror__', '__or__'],
+)
+def test_a_copy_is_made_while_items_are_deleted(
+    letters: Index, alone: Interpreter, make: Callable[[Index], Index]
+) -> None:
+    letters.update({number: number for number in range(30)})
+    script = """
+    items = diskcache.Index(directory)
+    while True:
+        for number in range(30):
+            items.pop(number, None)
+            items[number] = number
+    """
+    alone.start(script, directory=letters.directory)
+    for _ in range(10):
+        new = make(letters)
+        assert set('abcde') <= set(new)
+        new.cache.close()
+        shutil.rmtree(new.directory)
+    alone.kill()
+
+
+def test_a_copy_has_the_disk_of_the_original(directory: str) -> None:
+    items = Index.fromcache(Cache(directory, disk=JSONDisk), {'a': [1]})
+    new = items.copy()
+    assert dict(new) == {'a': [1]}
+    assert type(new.cache.disk) is JSONDisk
+    new.cache.close()
+    shutil.rmtree(new.directory)
+    items.cache.close()
+
+
+class RaisesKeyError:
+    """Cannot be unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return raise_key_error, ()
+
+
+def raise_key_error() -> None:
+    """Fail in a way that a container might take for its own."""
+    raise KeyError('from unpickling')
+
+
+def test_an_error_of_unpickling_is_not_taken_for_a_missing_key(letters: Index) -> None:
+    letters['z'] = RaisesKeyError()
+    for view in (letters.items(), letters.values()):
+        with pytest.raises(KeyError, match='from unpickling'):
+            list(view)

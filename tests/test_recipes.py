@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import doctest
 import functools as ft
 import itertools
@@ -352,11 +353,40 @@ class TestLock:
         assert lock.release() is True
         assert lock.release() is False
 
-    def test_is_not_freed_by_another_thread(self, store: object) -> None:
+    def test_is_freed_by_another_thread_through_the_same_object_only(self, store: object) -> None:
         lock = Lock(store, 'key')
         lock.acquire()
-        assert in_thread(lock.release) is False
+        assert in_thread(Lock(store, 'key').release) is False
         assert lock.locked()
+        assert in_thread(lock.release) is True
+        assert not lock.locked()
+        assert lock.release() is False
+
+    def test_is_freed_by_a_process_that_it_was_handed_to(
+        self, cache: diskcache.Cache, other: Interpreter
+    ) -> None:
+        lock = Lock(cache, 'key')
+        lock.acquire()
+        assert other.run('pickle.loads(pickled).release()', pickled=pickle.dumps(lock)) is True
+        assert not lock.locked()
+
+    def test_tasks_acquire_and_release_it_in_whichever_thread_there_is(self, store: object) -> None:
+        lock = Lock(store, 'key', expire=60)
+        holders = []
+
+        async def hold() -> bool:
+            assert await asyncio.to_thread(lock.acquire, 40)
+            holders.append(1)
+            assert len(holders) == 1
+            await asyncio.sleep(0.005)
+            holders.pop()
+            return await asyncio.to_thread(lock.release)
+
+        async def main() -> list[bool]:
+            return await asyncio.gather(*(hold() for _ in range(6)))
+
+        assert asyncio.run(main()) == [True] * 6
+        assert not lock.locked()
 
     def test_is_not_freed_by_another_process(
         self, cache: diskcache.Cache, other: Interpreter
@@ -386,8 +416,8 @@ class TestLock:
         assert lock.locked()
 
     def test_is_not_freed_by_a_later_thread_of_the_same_id(self, store: object) -> None:
+        in_thread(Lock(store, 'key').acquire)
         lock = Lock(store, 'key')
-        in_thread(lock.acquire)
         # Linux gives the id of a thread that has ended to the next one.
         assert [in_thread(lock.release) for _ in range(20)] == [False] * 20
 
