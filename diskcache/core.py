@@ -7,6 +7,7 @@ constants, and the names under which programs have always found them.
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib as cl
 import copyreg
@@ -29,10 +30,10 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core
-from ._core import Timeout
+from ._core import Timeout, args_to_key
 
 __all__ = [
     'DEFAULT_SETTINGS',
@@ -314,34 +315,6 @@ class JSONDisk(Disk):
         return data if read else self._decompress(data)
 
 
-def args_to_key(
-    base: tuple[Any, ...],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    typed: bool,
-    ignore: Iterable[int | str],
-) -> tuple[Any, ...]:
-    """Make the cache key of a function call.
-
-    The same as the original's for the same call, so that stored results are found again.
-
-    :param base: what the key begins with
-    :param args: positional arguments
-    :param kwargs: keyword arguments
-    :param typed: whether arguments of different types are different
-    :param ignore: positions and names of arguments that do not count
-    :return: `base`, the positional arguments, None, the keyword arguments in the order of their
-        names, and then, if `typed`, the types of both
-    """
-    skipped = frozenset(ignore)
-    positional = tuple(arg for index, arg in enumerate(args) if index not in skipped)
-    named = sorted(item for item in kwargs.items() if item[0] not in skipped)
-    key = (*base, *positional, None, *(part for item in named for part in item))
-    if typed:
-        key += tuple(map(type, positional)) + tuple(type(value) for _, value in named)
-    return key
-
-
 def _bound_arguments(
     signature: inspect.Signature,
     args: tuple[Any, ...],
@@ -367,17 +340,30 @@ def _bound_arguments(
     return named
 
 
+class _Store(Protocol):
+    """What :meth:`Cache.memoize` needs, so that it can be FanoutCache's too."""
+
+    def get(self, key: Any, default: Any = ..., *, retry: bool = ...) -> Any: ...
+
+    def set(
+        self, key: Any, value: Any, expire: float | None = ..., *, tag: Any = ..., retry: bool = ...
+    ) -> Any: ...
+
+
 def _memoizer(
     name: str | None,
     typed: bool,
     ignore: Iterable[int | str],
     signature: bool,
-    recall: Callable[..., Any],
+    cache_if: Callable[[Any], object] | None,
+    lookup: Callable[..., Any],
+    store: Callable[[Any, Any, float], Any],
     cache_key: Callable[[tuple[Any, ...]], Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return the decorator of every `memoize`; for its parameters see :meth:`Cache.memoize`.
 
-    :param recall: `recall(key, func, args, kwargs)` returns the stored result, or calls `func`
+    :param lookup: `lookup(key, func, args, kwargs)` returns the stored result, or ENOVAL
+    :param store: `store(key, result, seconds)` stores what took so long to compute
     :param cache_key: makes the key in the cache of what :func:`args_to_key` returns
     :raises TypeError: if the decorator is used without parentheses
     """
@@ -385,28 +371,65 @@ def _memoizer(
         raise TypeError('name cannot be callable: write @cache.memoize(), with parentheses')
     skipped = frozenset(ignore)
 
+    def keep(key: Any, result: Any, start: float) -> None:
+        seconds = time.perf_counter() - start
+        if cache_if is None or cache_if(result):
+            store(key, result, seconds)
+
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
         base = (full_name(func) if name is None else name,)
-        parameters = inspect.signature(func) if signature else None
+        __cache_key__ = _key_maker(func, base, typed, skipped, signature, cache_key)
 
-        def __cache_key__(*args: P.args, **kwargs: P.kwargs) -> Any:
-            """Return the cache key for these arguments."""
-            if parameters is None:
-                key = args_to_key(base, args, kwargs, typed, skipped)
-            else:
-                named = _bound_arguments(parameters, args, kwargs, skipped)
-                key = args_to_key(base, (), named, typed, ())
-            return key if cache_key is None else cache_key(key)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            key = itself.__cache_key__(*args, **kwargs)
+            result = lookup(key, func, args, kwargs)
+            if result is ENOVAL:
+                start = time.perf_counter()
+                result = func(*args, **kwargs)
+                keep(key, result, start)
+            return result
 
-        @ft.wraps(func)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            key = wrapper.__cache_key__(*args, **kwargs)  # type: ignore[attr-defined]
-            return cast(R, recall(key, func, args, kwargs))
+        async def coroutine_wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            key = itself.__cache_key__(*args, **kwargs)
+            result = lookup(key, func, args, kwargs)
+            if result is ENOVAL:
+                start = time.perf_counter()
+                result = await func(*args, **kwargs)  # type: ignore[misc]
+                keep(key, result, start)
+            return result
 
-        wrapper.__cache_key__ = __cache_key__  # type: ignore[attr-defined]
-        return wrapper
+        is_coroutine = inspect.iscoroutinefunction(func)
+        itself: Any = ft.wraps(func)(coroutine_wrapper if is_coroutine else wrapper)
+        itself.__cache_key__ = __cache_key__
+        return cast(Callable[P, R], itself)
 
     return decorator
+
+
+def _key_maker(
+    func: Callable[..., Any],
+    base: tuple[Any, ...],
+    typed: bool,
+    ignore: frozenset[Any],
+    signature: bool,
+    cache_key: Callable[[tuple[Any, ...]], Any] | None,
+) -> Callable[..., Any]:
+    """Return the function that makes the cache key of a call, for `__cache_key__`."""
+    from_call = _core.CacheKey(base, typed, ignore)
+    if not signature and cache_key is None:
+        return from_call
+    parameters = inspect.signature(func) if signature else None
+
+    def __cache_key__(*args: Any, **kwargs: Any) -> Any:
+        """Return the cache key for these arguments."""
+        if parameters is None:
+            key = from_call(*args, **kwargs)
+        else:
+            named = _bound_arguments(parameters, args, kwargs, ignore)
+            key = args_to_key(base, (), named, typed, ())
+        return key if cache_key is None else cache_key(key)
+
+    return __cache_key__
 
 
 @cl.contextmanager
@@ -462,7 +485,7 @@ class _Settings:
         import difflib
 
         close = difflib.get_close_matches(
-            name, [*cls.known, 'directory', 'disk', 'timeout'], 1, 0.8
+            name, [*cls.known, 'directory', 'disk', 'memory_limit', 'timeout'], 1, 0.8
         )
         if close:
             warnings.warn(
@@ -503,7 +526,8 @@ class Cache(_core.Cache):
         :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
         :param disk: subclass of :class:`Disk`
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
-            for everyone who opens it
+            for everyone who opens it. And `memory_limit`, which is not stored: bytes that this
+            object may keep in memory of what it has read (8 MiB; 0: nothing)
         :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -516,7 +540,10 @@ class Cache(_core.Cache):
             raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
+        memory_limit = settings.pop('memory_limit', None)
         _Settings.check(type(self), settings)
+        if memory_limit is not None:
+            self.memory_limit = memory_limit
         with _temporary_unless_given(directory) as given:
             self._open(op.expandvars(op.expanduser(os.fsdecode(given))), timeout, disk, settings)
 
@@ -618,7 +645,7 @@ class Cache(_core.Cache):
         return execute
 
     def memoize(
-        self,
+        self: _Store,
         name: str | None = None,
         typed: bool = False,
         expire: float | None = None,
@@ -626,8 +653,12 @@ class Cache(_core.Cache):
         ignore: Iterable[int | str] = (),
         *,
         signature: bool = False,
+        cache_if: Callable[[Any], object] | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate a function so that its results are kept in the cache.
+
+        Of a coroutine function, what it returns when awaited is kept; the wrapper is one too. The
+        cache itself is asked without awaiting: that takes microseconds at most.
 
         The wrapper has an attribute ``__cache_key__``: a function that returns the key for given
         arguments.
@@ -641,21 +672,20 @@ class Cache(_core.Cache):
             position, by keyword or by a default, then share a result, and others never do. Without
             it keys are the original's, for which ``f(1)`` and ``f(x=1)`` differ, and
             ``f(1, x=None)`` and ``f(1, None, 'x')`` do not.
+        :param cache_if: called with each new result; it is stored only if this returns something
+            true (None: always)
         :return: decorator
         :raises TypeError: if the decorator is used without parentheses
         """
 
-        def recall(
-            key: tuple[Any, ...], func: Callable[..., R], args: Any, kwargs: dict[str, Any]
-        ) -> R:
-            result = self.get(key, default=ENOVAL, retry=True)
-            if result is ENOVAL:
-                result = func(*args, **kwargs)
-                if expire is None or expire > 0:
-                    self.set(key, result, expire, tag=tag, retry=True)
-            return cast(R, result)
+        def lookup(key: Any, func: Any, args: Any, kwargs: Any) -> Any:
+            return self.get(key, default=ENOVAL, retry=True)
 
-        return _memoizer(name, typed, ignore, signature, recall)
+        def store(key: Any, result: Any, seconds: float) -> None:
+            if expire is None or expire > 0:
+                self.set(key, result, expire, tag=tag, retry=True)
+
+        return _memoizer(name, typed, ignore, signature, cache_if, lookup, store)
 
     def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
         """Check the database and the value files against each other.
@@ -871,6 +901,7 @@ class Cache(_core.Cache):
 _VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
 _TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
 
+atexit.register(_core._flush_notes)
 if hasattr(os, 'register_at_fork'):  # not on Windows
     os.register_at_fork(
         before=_core._before_fork,

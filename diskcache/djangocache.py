@@ -586,6 +586,7 @@ class DjangoCache(BaseCache):
         ignore: Iterable[int | str] = (),
         *,
         signature: bool = False,
+        cache_if: Callable[[Any], object] | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate a function so that its results are kept in the cache.
 
@@ -601,6 +602,8 @@ class DjangoCache(BaseCache):
         :param tag: for the stored results
         :param ignore: positions and names of arguments that do not count
         :param signature: make keys from the function's signature, see :meth:`Cache.memoize`
+        :param cache_if: called with each new result; it is stored only if this returns something
+            true (None: always)
         :return: decorator
         :raises TypeError: if the decorator is used without parentheses
         """
@@ -610,16 +613,15 @@ class DjangoCache(BaseCache):
             data = stored if isinstance(stored, bytes | memoryview) else repr(stored).encode()
             return f'{arguments[0]}:{hashlib.sha256(data).hexdigest()}'
 
-        def recall(key: str, func: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> Any:
-            result = self.get(key, ENOVAL, version, retry=True)
-            if result is ENOVAL:
-                result = func(*args, **kwargs)
-                expire = self.get_backend_timeout(timeout)
-                if expire is None or expire > 0:
-                    self.set(key, result, timeout, version, tag=tag, retry=True)
-            return result
+        def lookup(key: str, func: Any, args: Any, kwargs: Any) -> Any:
+            return self.get(key, ENOVAL, version, retry=True)
 
-        return _memoizer(name, typed, ignore, signature, recall, cache_key)
+        def store(key: str, result: Any, seconds: float) -> None:
+            expire = self.get_backend_timeout(timeout)
+            if expire is None or expire > 0:
+                self.set(key, result, timeout, version, tag=tag, retry=True)
+
+        return _memoizer(name, typed, ignore, signature, cache_if, lookup, store, cache_key)
 
     # get_or_set stays as it is in Django: it calls a default that is a function, and aget_or_set
     # calls it in the event loop, where it may expect to be.

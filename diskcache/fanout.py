@@ -8,6 +8,7 @@ could not be stored in time is a value not stored, and no error.
 
 from __future__ import annotations
 
+import collections
 import contextlib as cl
 import itertools as it
 import operator
@@ -31,6 +32,9 @@ _PAUSE = 0.001
 
 #: What of a shard is also an attribute of the FanoutCache, beside the settings.
 _SHARD_ATTRIBUTES = frozenset({'disk', 'timeout'})
+
+#: Bytes that all shards together may keep in memory, unless they are told otherwise.
+_MEMORY_LIMIT = 2**23
 
 
 class _Shard(Cache):
@@ -109,7 +113,8 @@ class FanoutCache:
         :param timeout: seconds to wait for a shard's lock
         :param disk: subclass of :class:`Disk`, also for the named parts
         :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
-            that of the whole and divided among the shards. If it is not given the stored one holds
+            that of the whole and divided among the shards. If it is not given the stored one
+            holds. `memory_limit`, also in bytes, is divided likewise, and not stored
         :raises ValueError: if `shards` is not positive, and for what :class:`Cache` raises it
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -128,13 +133,15 @@ class FanoutCache:
                 kind = type(size_limit).__name__
                 raise TypeError(f'size_limit must be a number of bytes, not {kind!r}')
             settings['size_limit'] = size_limit / count
+        memory_limit = settings.pop('memory_limit', _MEMORY_LIMIT)
+        self._count = count
         with _temporary_unless_given(directory) as given:
             path = op.expandvars(op.expanduser(os.fsdecode(given)))
             self._shards: tuple[Cache, ...] = tuple(
                 _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
                 for number in range(count)
             )
-        self._count = count
+            self.memory_limit = memory_limit
         self._directory = path
         self._disk = disk
         self._hash = self._shards[0].disk.hash
@@ -146,6 +153,29 @@ class FanoutCache:
     def directory(self) -> str:
         """Directory of the cache."""
         return self._directory
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes that this object may keep in memory of what it has read; 0: nothing.
+
+        Each shard has an equal part of it.
+        """
+        return sum(shard.memory_limit for shard in self._shards)
+
+    @memory_limit.setter
+    def memory_limit(self, limit: int) -> None:
+        for shard in self._shards:
+            shard.memory_limit = limit // self._count
+
+    def memory_stats(self) -> dict[str, int]:
+        """Return what the memory of this object has been good for; see :meth:`Cache.memory_stats`.
+
+        :return: dict of hits, misses, bytes and invalidations, sums over the shards
+        """
+        total: collections.Counter[str] = collections.Counter()
+        for shard in self._shards:
+            total.update(shard.memory_stats())
+        return dict(total)
 
     def __getattr__(self, name: str) -> Any:
         """Return a setting, the timeout or the disk, which are those of the first shard."""

@@ -902,6 +902,7 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         ignore: Iterable[int | str] = (),
         *,
         signature: bool = False,
+        cache_if: Callable[[Any], object] | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate a function so that its results are kept in the index; :meth:`Cache.memoize`.
 
@@ -909,10 +910,14 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         :param typed: whether arguments of different types are different
         :param ignore: positions and names of arguments that do not count
         :param signature: make keys from the function's signature
+        :param cache_if: called with each new result; it is stored only if this returns something
+            true (None: always)
         :return: decorator
         :raises TypeError: if the decorator is used without parentheses
         """
-        return self._cache.memoize(name, typed, ignore=ignore, signature=signature)
+        return self._cache.memoize(
+            name, typed, ignore=ignore, signature=signature, cache_if=cache_if
+        )
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.directory!r})'

@@ -27,6 +27,7 @@ that matters, set the eviction policy 'none', and keep recipes in a cache that n
 from __future__ import annotations
 
 import functools as ft
+import inspect
 import math
 import numbers
 import operator
@@ -35,7 +36,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
@@ -153,6 +154,19 @@ def _rename() -> None:
 
 if hasattr(os, 'register_at_fork'):  # not on Windows
     os.register_at_fork(after_in_child=_rename)
+
+
+#: Tasks that renew results: the event loop itself does not keep them alive.
+_tasks: set[Any] = set()
+
+
+def _start_task(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine in the running event loop, beside whatever it is doing."""
+    import asyncio  # which takes longer to import than this package; here it has been
+
+    task = asyncio.get_running_loop().create_task(coroutine)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 class Averager:
@@ -602,6 +616,7 @@ def memoize_stampede(
     ignore: Iterable[int | str] = (),
     *,
     signature: bool = False,
+    cache_if: Callable[[Any], object] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function so that its results are kept, and renewed before they expire.
 
@@ -616,7 +631,8 @@ def memoize_stampede(
     the seconds that the computation took, is not less than the seconds left.
 
     If the function raises in the background, :func:`threading.excepthook` gets the exception, and
-    the stored result stays until it expires. The wrapper has an attribute ``__cache_key__``: a
+    the stored result stays until it expires. A coroutine function is renewed by a task of the same
+    event loop. The wrapper has an attribute ``__cache_key__``: a
     function that returns the key for given arguments.
 
     >>> from diskcache import Cache, memoize_stampede
@@ -639,6 +655,8 @@ def memoize_stampede(
     :param beta: more than 1 renews earlier, less than 1 later, 0 never
     :param ignore: positions and names of arguments that do not count
     :param signature: make keys from the function's signature, as :meth:`Cache.memoize` can
+    :param cache_if: called with each new result; it is stored only if this returns something true
+        (None: always)
     :return: decorator
     :raises TypeError: if `expire` or `beta` is not a number
     :raises ValueError: if `expire` is not positive and finite, or `beta` negative or not finite
@@ -646,37 +664,49 @@ def memoize_stampede(
     _positive('expire', expire)
     _positive('beta', beta, or_zero=True)
 
-    def compute(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-        start = time.perf_counter()
-        result = func(*args, **kwargs)
-        taken = time.perf_counter() - start
-        cache.set(key, (result, taken), expire, tag=tag, retry=True)
-        return result
+    def store(key: Any, result: Any, seconds: float) -> None:
+        cache.set(key, (result, seconds), expire, tag=tag, retry=True)
 
-    def renew(taken: float, key: Any, *call: Any) -> None:
-        """Compute again in a thread, unless one is at it."""
+    def keep(key: Any, result: Any, start: float) -> None:
+        if cache_if is None or cache_if(result):
+            store(key, result, time.perf_counter() - start)
+
+    def renew(taken: float, key: Any, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        """Compute again in the background, unless somebody is at it."""
         marker = (*key, ENOVAL)
         home = _home(cache, marker)
         token = secrets.token_hex(8)
+        mine = ft.partial(operator.eq, token)
         # The marker of a killed process does not stay much longer than the computation would take.
         if not home.add(marker, token, expire=2 * taken + 1, retry=True):
             return
 
         def run() -> None:
+            start = time.perf_counter()
             try:
-                compute(key, *call)
+                keep(key, func(*args, **kwargs), start)
             finally:
-                _delete_if(home, marker, ft.partial(operator.eq, token))
+                _delete_if(home, marker, mine)
+
+        async def run_coroutine() -> None:
+            start = time.perf_counter()
+            try:
+                keep(key, await func(*args, **kwargs), start)
+            finally:
+                _delete_if(home, marker, mine)
 
         try:
-            threading.Thread(target=run, name=f'renew {key[0]}', daemon=True).start()
+            if inspect.iscoroutinefunction(func):
+                _start_task(run_coroutine())
+            else:
+                threading.Thread(target=run, name=f'renew {key[0]}', daemon=True).start()
         except RuntimeError:  # no more threads, or the interpreter ends: the stored result will do
-            _delete_if(home, marker, ft.partial(operator.eq, token))
+            _delete_if(home, marker, mine)
 
-    def recall(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    def lookup(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         pair, expire_time = cache.get(key, default=ENOVAL, expire_time=True, retry=True)
         if pair is ENOVAL:
-            return compute(key, func, args, kwargs)
+            return ENOVAL
         result, taken = pair
         if expire_time is not None:  # None: somebody else has stored it, to stay
             left = expire_time - time.time()
@@ -684,4 +714,4 @@ def memoize_stampede(
                 renew(taken, key, func, args, kwargs)
         return result
 
-    return _memoizer(name, typed, ignore, signature, recall)
+    return _memoizer(name, typed, ignore, signature, cache_if, lookup, store)

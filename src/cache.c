@@ -114,6 +114,15 @@ static int publish_connection(Cache *self, Session *session)
     return result;
 }
 
+void cache_expose(Cache *self, Session *session)
+{
+    session->db.forecast.exposed = 1;
+    session_withdraw_header(session);
+    if (self->transaction.session == session) {
+        self->transaction.changes.header = NULL;
+    }
+}
+
 PyObject *cache_connection(Cache *self)
 {
     Session *session;
@@ -126,13 +135,16 @@ PyObject *cache_connection(Cache *self)
         cache_require(self->local, "_local") < 0) {
         return NULL;
     }
+    if (cache_flush_notes(self, NOTES_CLOSE_SECONDS) < 0) {
+        return NULL;
+    }
     owner = cache_owns_transaction(self, &other_task);
     session = owner ? self->transaction.session : cache_find_session(self);
     if (session == NULL) {
         return NULL;
     }
     session_use(session);
-    session->db.forecast.exposed = 1;
+    cache_expose(self, session);
     if (session->connection == NULL) {
         PyErr_SetString(
             PyExc_RuntimeError,
@@ -169,6 +181,8 @@ OBJECT_ATTRIBUTE(page_size, "_page_size")
 static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
 {
     self->pool.epoch++;
+    hot_empty(&self->hot);
+    self->hot.header = NULL;
     return Cache_set_directory(self, value, closure);
 }
 
@@ -178,6 +192,7 @@ static int Cache_assign_disk(Cache *self, PyObject *value, void *closure)
         PyErr_SetString(PyExc_AttributeError, "_disk cannot be deleted");
         return -1;
     }
+    hot_empty(&self->hot); /* which has what the former disk made of it */
     return Cache_set_disk(self, value, closure);
 }
 
@@ -279,6 +294,30 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
     return 0;
 }
 
+static PyObject *Cache_get_memory_limit(Cache *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSize_t(self->hot.limit);
+}
+
+static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    int64_t limit;
+
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "memory_limit cannot be deleted");
+        return -1;
+    }
+    if (set_number(value, "memory_limit", &limit) < 0) {
+        return -1;
+    }
+    if (limit < 0) {
+        PyErr_Format(PyExc_ValueError, "memory_limit must not be negative, not %R", value);
+        return -1;
+    }
+    hot_set_limit(&self->hot, (size_t)limit);
+    return 0;
+}
+
 /* clang-format off */
 #define SETTING_ATTRIBUTE(name, setting, doc)                                                      \
     {name, (getter)Cache_get_setting, (setter)Cache_set_setting, PyDoc_STR(doc),                   \
@@ -296,6 +335,8 @@ static PyGetSetDef Cache_getset[] = {
      PyDoc_STR("the Disk that converts keys and values"), NULL},
     {"_page_size", (getter)Cache_get_page_size, (setter)Cache_set_page_size,
      PyDoc_STR("bytes in a page of the database"), NULL},
+    {"memory_limit", (getter)Cache_get_memory_limit, (setter)Cache_set_memory_limit,
+     PyDoc_STR("bytes that this object may keep in memory of what it has read; 0: nothing"), NULL},
     {"_txn_id", (getter)Cache_get_txn_id, (setter)Cache_set_txn_id,
      PyDoc_STR("identifier of the thread that has a transaction open, or None"), NULL},
     SETTING_ATTRIBUTE("eviction_policy", SETTING_EVICTION_POLICY,
@@ -322,6 +363,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
         self->checkpoint_at = CHECKPOINT_PAGES;
+        self->hot.limit = HOT_DEFAULT_LIMIT;
     }
     return (PyObject *)self;
 }
@@ -369,7 +411,11 @@ static void Cache_finalize(Cache *self)
     if (self->transaction.depth > 0 && self->disk != NULL) {
         roll_back_for_ended_thread(self);
     }
+    if (cache_flush_notes(self, 0.0) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
     session_close_all(self->state, &self->pool);
+    hot_clear(&self->hot);
     compat_exception_put(current);
 }
 
@@ -392,6 +438,8 @@ static void Cache_dealloc(Cache *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     Cache_clear_references(self);
+    hot_clear(&self->hot);
+    dc_notes_clear(&self->notes);
     cache_clear_transaction(&self->transaction);
     type->tp_free(self);
     Py_DECREF(type);

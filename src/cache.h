@@ -20,6 +20,8 @@
 #include "state.h" /* first: it includes Python.h */
 
 #include "disk.h"
+#include "hottier.h"
+#include "notes.h"
 #include "session.h"
 #include "store.h"
 
@@ -31,6 +33,8 @@ typedef struct WriteTransaction {
     unsigned long serial; /* its number in the cache */
     dc_namelist added;
     dc_namelist removed;
+    HotChanges changes;
+    dc_notes notes; /* written in it, and noted again if it is rolled back */
 } WriteTransaction;
 
 /* Settings that C looks at; each an attribute of the Cache. */
@@ -58,6 +62,10 @@ typedef struct Cache {
     hook_cache hooks;
     SessionPool pool;
     WriteTransaction transaction;
+    HotTier hot;
+    dc_notes notes;
+    unsigned long flushed; /* by which call of cache_flush_all_notes */
+    double noted_since;    /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
     int checkpoint_at;                /* pages in the log */
     struct Cache *next, *previous;    /* in the list of all caches of the process */
@@ -83,6 +91,7 @@ typedef struct Operation {
     Cache *cache;
     Session *session;
     int joined;               /* inside a transaction open already: the session stays with it */
+    int tells_keys;           /* says with operation_changes which keys it writes */
     unsigned long generation; /* of the process that began it */
 } Operation;
 
@@ -113,6 +122,10 @@ int cache_owns_transaction(Cache *self, int *other_task);
 /* Make the running task the owner of the transaction just begun. */
 void cache_claim_for_task(Cache *self);
 
+/* Say which key a write with `tells_keys` writes; without it all that is in the hot tier is dropped. */
+void operation_changes(Operation *operation, const disk_key *put);
+void operation_changes_row(Operation *operation, const dc_key *key);
+
 /* What an operation asks of the engine, inside SQLite and without Python. */
 typedef dc_status (*operation_call)(dc_db *db, void *context);
 /* Run the call, waiting while it is DC_BUSY: reads meet a lock only rarely (recovery, journals other
@@ -120,6 +133,16 @@ typedef dc_status (*operation_call)(dc_db *db, void *context);
 dc_status operation_read(Operation *operation, operation_call call, void *context, int retry);
 /* Run the call once; any failure is for operation_fail. */
 dc_status operation_write(Operation *operation, operation_call call, void *context);
+
+/* Count a lookup and note the access, where settings ask for it, for the next transaction to write. */
+int cache_note_lookup(Cache *self, int hit, int64_t rowid);
+/* Write what is noted, waiting for the lock so many seconds, or the cache's timeout if that is less.
+ * What cannot be written stays noted. -1 with an exception only if one came out of a signal handler. */
+int cache_flush_notes(Cache *self, double seconds);
+/* Seconds for which closing waits to write what is noted. */
+#define NOTES_CLOSE_SECONDS 1.0
+/* The same for all caches of the process, without waiting. */
+void cache_flush_all_notes(void);
 
 /* Remove a file now; an exception that is set stays. The second form leaves it to the parent if the
  * process has forked since the operation began. */
@@ -144,6 +167,9 @@ void cache_return_session(Cache *self, Session *session);
 void cache_clear_transaction(WriteTransaction *transaction);
 
 /* --- cache.c --- */
+
+/* A user gets hold of the session's Connection: nothing that we know of the database holds any more. */
+void cache_expose(Cache *self, Session *session);
 
 /* The Connection of this thread's session, pinned to it: `_con`. New reference. */
 PyObject *cache_connection(Cache *self);

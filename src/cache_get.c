@@ -1,7 +1,8 @@
 /* cache_get.c: looking keys up: get, read, [], in.
  *
- * A lookup takes no lock, and writes nothing unless the policy or the statistics ask for it. It reads
- * the clock only if the row has an expiry.
+ * A lookup takes no lock and writes nothing: what policy or statistics want to know is noted for the
+ * next transaction. It reads the clock only if the row has an expiry. It is answered by the hot tier
+ * (hottier.h) if possible, else by SQLite, and then remembered there.
  */
 #include "cache_methods.h"
 #include "cache_row.h"
@@ -11,64 +12,83 @@
 #include "args.h"
 #include "convert.h"
 
-typedef struct lookup_note {
-    int hit;
-    int64_t rowid;
-    double now;
-    int statistics;
-    dc_policy policy;
-} lookup_note;
-
-static dc_status write_note(dc_db *db, void *context)
-{
-    const lookup_note *note = context;
-    dc_status status = DC_OK;
-
-    if (note->statistics) {
-        status = dc_store_count_lookup(db, note->hit);
-    }
-    if (status == DC_OK && note->hit) {
-        status = dc_store_note_access(db, note->policy, note->rowid, note->now);
-    }
-    return status;
-}
-
 static int notes_access(Cache *self)
 {
     return dc_policies[self->rules.policy].note_access != DC_NO_SQL;
 }
 
-/* Count the lookup and note the access, where settings ask for it. A lock that cannot be had is no
- * reason to withhold the value: then this lookup is not noted. */
-static int note_lookup(Cache *self, int hit, int64_t rowid, int retry)
+/* --- through the hot tier ----------------------------------------------------------------------- */
+
+/* Whether lookups by this thread may be answered from memory: not inside its own transaction, nor while
+ * it has a Connection in hands and may be in a transaction there. */
+static int may_be_hot(Cache *self)
 {
-    lookup_note note = {hit, rowid, 0.0, self->statistics, self->rules.policy};
-    Operation operation = {.cache = NULL};
+    return self->hot.limit > 0 && self->pool.pinned == 0 &&
+           (self->transaction.depth == 0 ||
+            self->transaction.thread != PyThread_get_thread_ident());
+}
+
+/* A key that needs neither pickling nor a hook. */
+static int is_plain_key(Cache *self, PyObject *key, hot_key *hot)
+{
+    return hot_key_of_object(key, hot) && !(disk_hooks(self->state, self->disk) & DISK_HOOK_put);
+}
+
+/* A row being read, and the header of the wal-index around it. */
+typedef struct stamped {
+    operation_call call;
+    void *context;
+    dc_wal_header header;
+    dc_stamp stamp;
+    int stable; /* the row is that of the stamp */
+    unsigned long attachment;
+} stamped;
+
+static dc_status call_stamped(dc_db *db, void *context)
+{
+    stamped *stamped = context;
     dc_status status;
 
-    if (!self->statistics && !(hit && notes_access(self))) {
-        return 0;
+    stamped->stable = stamped->header != NULL && !dc_db_in_transaction(db) &&
+                      dc_stamp_read(stamped->header, &stamped->stamp);
+    status = stamped->call(db, stamped->context);
+    stamped->stable = stamped->stable && dc_stamp_holds(stamped->header, &stamped->stamp);
+    return status;
+}
+
+/* Read without a lock; DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
+static dc_status read_stamped(Cache *self, stamped *stamped, int retry)
+{
+    Operation operation = {.cache = NULL};
+    Session *session;
+    dc_status status;
+
+    if (operation_begin_read(&operation, self) < 0) {
+        return DC_CALLBACK;
     }
-    if (convert_now(self->state, &note.now) < 0) {
-        return -1;
+    session = operation.session;
+    stamped->header = may_be_hot(self) && !operation.joined ? session_header(session) : NULL;
+    status = operation_read(&operation, call_stamped, stamped, retry);
+    if (stamped->header != session->header) {
+        stamped->stable = 0; /* taken back meanwhile */
+    } else if (stamped->stable && self->hot.header == NULL) {
+        hot_attach(&self->hot, session->header);
+        session->lent = &self->hot.header;
     }
-    if (operation_begin_write(&operation, self, retry) < 0) {
-        if (PyErr_ExceptionMatches(self->state->Timeout) ||
-            PyErr_ExceptionMatches(PyExc_RuntimeError)) {
-            PyErr_Clear();
-            return 0;
-        }
-        return -1;
-    }
-    status = operation_write(&operation, write_note, &note);
-    return status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status);
+    stamped->attachment = self->hot.attachment;
+    operation_end_read(&operation);
+    return status;
 }
 
 /* Find the value of a key and fill found->row: 1, 0 if there is none, -1 with an exception. A value
  * file that is missing means that another process has just rewritten the value: the row is read again,
  * until it stays the same. */
-static int find_value(Cache *self, found *found, int read, int retry, PyObject **value)
+static int find_value(Cache *self, found *found, const hot_key *hot, int read, int retry,
+                      PyObject **value)
 {
+    stamped stamped = {.call = find_row, .context = found};
+    int known = HOT_VALUE | (found->selection->details & DC_DETAIL_TAG ? HOT_TAG : 0) |
+                (found->selection->details & DC_DETAIL_IDENTITY ? HOT_IDENTITY : 0);
     dc_row previous;
     int again = 0;
     int alive;
@@ -78,7 +98,7 @@ static int find_value(Cache *self, found *found, int read, int retry, PyObject *
 
     dc_row_init(&previous);
     for (;;) {
-        status = read_found(self, found, retry);
+        status = read_stamped(self, &stamped, retry);
         if (status != DC_OK) {
             result = status == DC_NOT_FOUND ? 0 : -1;
             break;
@@ -93,6 +113,7 @@ static int find_value(Cache *self, found *found, int read, int retry, PyObject *
             result = 1;
             break;
         }
+        stamped.stable = 0;
         if (!missing) {
             if (PyErr_ExceptionMatches(PyExc_OSError)) { /* a miss, as the original has it */
                 PyErr_Clear();
@@ -110,6 +131,12 @@ static int find_value(Cache *self, found *found, int read, int retry, PyObject *
             break;
         }
     }
+    if (hot != NULL && stamped.stable && result >= 0) {
+        int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
+
+        hot_remember(&self->hot, hot, stamped.attachment, &stamped.stamp,
+                     status == DC_OK ? &found->row : NULL, known, hooked ? NULL : *value);
+    }
     dc_row_clear(&previous);
     return result;
 }
@@ -118,34 +145,169 @@ typedef struct get_options {
     int read, expire_time, tag, retry;
 } get_options;
 
+/* What get() returns for a key that is not there; a default of NULL makes that a KeyError. */
+static PyObject *absent(PyObject *key, PyObject *otherwise, const get_options *options)
+{
+    if (otherwise == NULL) {
+        raise_key_error(key);
+        return NULL;
+    }
+    return with_details(Py_NewRef(otherwise), NULL, options->expire_time, options->tag);
+}
+
+/* A copy of what an entry says: Python code may run while it is used, and drop the entry. */
+typedef struct remembered {
+    dc_columns columns; /* their bytes belong to the objects below */
+    PyObject *value, *column, *filename, *tag;
+    PyObject *column_owner, *tag_owner;
+} remembered;
+
+static int remembered_take(remembered *copy, const HotEntry *entry)
+{
+    memset(copy, 0, sizeof *copy);
+    copy->columns.has_expire_time = entry->has_expire_time;
+    copy->columns.expire_time = entry->expire_time;
+    copy->columns.mode = entry->mode;
+    copy->columns.size = entry->size;
+    copy->value = Py_XNewRef(entry->value);
+    copy->column = Py_XNewRef(entry->column);
+    copy->filename = Py_XNewRef(entry->filename);
+    copy->tag = Py_XNewRef(entry->tag);
+    if (copy->filename != NULL) {
+        copy->columns.filename = PyUnicode_AsUTF8(copy->filename);
+    }
+    if ((copy->filename != NULL && copy->columns.filename == NULL) ||
+        (copy->column != NULL &&
+         convert_to_datum(copy->column, "value", &copy->columns.value, &copy->column_owner) < 0) ||
+        (copy->tag != NULL &&
+         convert_to_datum(copy->tag, "tag", &copy->columns.tag, &copy->tag_owner) < 0)) {
+        return -1;
+    }
+    return 0;
+}
+
+static void remembered_clear(remembered *copy)
+{
+    Py_XDECREF(copy->value);
+    Py_XDECREF(copy->column);
+    Py_XDECREF(copy->filename);
+    Py_XDECREF(copy->tag);
+    Py_XDECREF(copy->column_owner);
+    Py_XDECREF(copy->tag_owner);
+}
+
+/* The value that a copied entry stands for, as find_value gives it; 2: SQLite must be asked. */
+static int remembered_value(Cache *self, const remembered *copy, int read, PyObject **value)
+{
+    int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
+    int alive = is_alive(self, SELECT_KEY, &copy->columns);
+    int missing;
+
+    if (alive <= 0) {
+        return alive;
+    }
+    if (copy->value != NULL && !hooked) {
+        *value = Py_NewRef(copy->value);
+        return 1;
+    }
+    *value = disk_fetch(self->state, self->disk, &copy->columns, read, &missing);
+    if (*value != NULL) {
+        return 1;
+    }
+    if (!missing && !PyErr_ExceptionMatches(PyExc_OSError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 2;
+}
+
+/* Answer get() from the hot tier: 1 with *result (NULL: an exception), 0 if SQLite must be asked. */
+static int get_hot(Cache *self, const hot_key *hot, PyObject *key, PyObject *otherwise,
+                   const get_options *options, PyObject **result)
+{
+    HotEntry *entry = hot_find(&self->hot, hot);
+    int needed = HOT_VALUE | (options->tag ? HOT_TAG : 0) | (notes_access(self) ? HOT_IDENTITY : 0);
+    remembered copy;
+    PyObject *value = NULL;
+    int64_t rowid;
+    int found;
+
+    if (entry == NULL || !hot_knows(entry, needed)) {
+        return 0;
+    }
+    self->hot.hits++;
+    rowid = entry->rowid;
+    if (entry->known & HOT_ABSENT) {
+        *result = cache_note_lookup(self, 0, 0) < 0 ? NULL : absent(key, otherwise, options);
+        return 1;
+    }
+    if (entry->value != NULL && !entry->has_expire_time && !options->expire_time && !options->tag &&
+        !(disk_hooks(self->state, self->disk) & DISK_HOOK_fetch)) {
+        *result = Py_NewRef(entry->value);
+        if (cache_note_lookup(self, 1, rowid) < 0) {
+            Py_CLEAR(*result);
+        }
+        return 1;
+    }
+    found = remembered_take(&copy, entry) < 0
+                ? -1
+                : remembered_value(self, &copy, options->read, &value);
+    *result = NULL;
+    if (found == 2) {
+        self->hot.hits--;
+    } else if (found < 0 || cache_note_lookup(self, found, rowid) < 0) {
+        Py_XDECREF(value);
+    } else {
+        *result = found ? with_details(value, &copy.columns, options->expire_time, options->tag)
+                        : absent(key, otherwise, options);
+    }
+    remembered_clear(&copy);
+    return found != 2;
+}
+
 /* The whole of get(); a default of NULL makes an absent key a KeyError. */
 static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
                            const get_options *options)
 {
     disk_key put = {.owner = NULL};
     selection selection = {.kind = SELECT_KEY, .key = &put.key};
+    hot_key hot;
     found found;
     PyObject *value = NULL;
     PyObject *result = NULL;
+    int looked = 0;
+    int known;
     int hit;
 
-    selection.details = (options->tag ? DC_DETAIL_TAG : 0) |
-                        (notes_access(self) ? DC_DETAIL_IDENTITY : 0);
-
-    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
+    if (cache_ready(self) < 0) {
         return NULL;
     }
+    if (self->hot.header != NULL && may_be_hot(self) && is_plain_key(self, key, &hot)) {
+        if (get_hot(self, &hot, key, otherwise, options, &result)) {
+            return result;
+        }
+        looked = 1;
+    }
+    if (disk_put(self->state, self->disk, key, &put) < 0) {
+        return NULL;
+    }
+    known = hot_key_of_put(&put, &hot);
+    if (known && !looked && self->hot.header != NULL && may_be_hot(self) &&
+        get_hot(self, &hot, key, otherwise, options, &result)) {
+        disk_key_clear(&put);
+        return result;
+    }
+    self->hot.misses += self->hot.limit > 0;
+    selection.details = (options->tag ? DC_DETAIL_TAG : 0) |
+                        (notes_access(self) ? DC_DETAIL_IDENTITY : 0);
     found.selection = &selection;
     dc_row_init(&found.row);
-    hit = find_value(self, &found, options->read, options->retry, &value);
-    if (hit < 0 || note_lookup(self, hit, hit ? found.row.rowid : 0, options->retry) < 0) {
+    hit = find_value(self, &found, known ? &hot : NULL, options->read, options->retry, &value);
+    if (hit < 0 || cache_note_lookup(self, hit, hit ? found.row.rowid : 0) < 0) {
         Py_XDECREF(value);
-    } else if (hit) {
-        result = with_details(value, &found.row.columns, options->expire_time, options->tag);
-    } else if (otherwise != NULL) {
-        result = with_details(Py_NewRef(otherwise), NULL, options->expire_time, options->tag);
     } else {
-        raise_key_error(key);
+        result = hit ? with_details(value, &found.row.columns, options->expire_time, options->tag)
+                     : absent(key, otherwise, options);
     }
     dc_row_clear(&found.row);
     disk_key_clear(&put);
@@ -249,25 +411,63 @@ PyObject *Cache_read(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
                                               : get_value(self, values[0], NULL, &options);
 }
 
+/* Answer `in` from the hot tier: 1, 0, -1 with an exception, 2 if SQLite must be asked. */
+static int contains_hot(Cache *self, const hot_key *hot)
+{
+    HotEntry *entry = hot_find(&self->hot, hot);
+    dc_columns columns = {.has_expire_time = 0};
+
+    if (entry == NULL) {
+        return 2;
+    }
+    self->hot.hits++;
+    columns.has_expire_time = entry->has_expire_time;
+    columns.expire_time = entry->expire_time;
+    return entry->known & HOT_ABSENT ? 0 : is_alive(self, SELECT_KEY, &columns);
+}
+
 int cache_contains(Cache *self, PyObject *key)
 {
-    Operation operation = {.cache = NULL};
     disk_key put = {.owner = NULL};
     location location;
+    stamped stamped = {.call = locate_row, .context = &location};
+    hot_key hot;
     dc_status status;
-    int result = -1;
+    int known;
+    int looked = 0;
+    int result;
 
-    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
+    if (cache_ready(self) < 0) {
         return -1;
     }
+    if (self->hot.header != NULL && may_be_hot(self) && is_plain_key(self, key, &hot)) {
+        result = contains_hot(self, &hot);
+        if (result != 2) {
+            return result;
+        }
+        looked = 1;
+    }
+    if (disk_put(self->state, self->disk, key, &put) < 0) {
+        return -1;
+    }
+    known = hot_key_of_put(&put, &hot);
+    if (known && !looked && self->hot.header != NULL && may_be_hot(self)) {
+        result = contains_hot(self, &hot);
+        if (result != 2) {
+            disk_key_clear(&put);
+            return result;
+        }
+    }
+    self->hot.misses += self->hot.limit > 0;
     location.key = &put.key;
     dc_row_init(&location.row);
-    if (operation_begin_read(&operation, self) == 0) {
-        status = operation_read(&operation, locate_row, &location, 0);
-        operation_end_read(&operation);
-        result = status == DC_OK          ? is_alive(self, SELECT_KEY, &location.row.columns)
-                 : status == DC_NOT_FOUND ? 0
-                                          : -1;
+    status = read_stamped(self, &stamped, 0);
+    result = status == DC_OK          ? is_alive(self, SELECT_KEY, &location.row.columns)
+             : status == DC_NOT_FOUND ? 0
+                                      : -1;
+    if (result >= 0 && known && stamped.stable) {
+        hot_remember(&self->hot, &hot, stamped.attachment, &stamped.stamp,
+                     status == DC_OK ? &location.row : NULL, HOT_IDENTITY, NULL);
     }
     dc_row_clear(&location.row);
     disk_key_clear(&put);
@@ -278,21 +478,24 @@ int cache_contains(Cache *self, PyObject *key)
 
 typedef struct lookup {
     disk_key put;
-    dc_row row;
+    hot_key hot;
+    int has_hot_key;
     int there;
+    dc_row row;      /* read from SQLite */
+    remembered copy; /* or known to the hot tier */
+    int64_t rowid;
 } lookup;
 
 typedef struct lookups {
     lookup *each;
     Py_ssize_t count;
     unsigned int details;
-    int joined; /* a transaction is open already */
 } lookups;
 
 static dc_status read_many(dc_db *db, void *context)
 {
     lookups *lookups = context;
-    int own = !lookups->joined && !dc_db_in_transaction(db);
+    int own = !dc_db_in_transaction(db);
     dc_status status = own ? dc_db_begin_read(db) : DC_OK;
 
     for (Py_ssize_t i = 0; i < lookups->count && status == DC_OK; i++) {
@@ -300,6 +503,7 @@ static dc_status read_many(dc_db *db, void *context)
 
         status = dc_store_get(db, &lookup->put.key, lookups->details, &lookup->row);
         lookup->there = status == DC_OK;
+        lookup->rowid = lookup->row.rowid;
         if (status == DC_NOT_FOUND) {
             status = DC_OK;
         }
@@ -310,60 +514,112 @@ static dc_status read_many(dc_db *db, void *context)
     return status;
 }
 
-/* The value of a row read, ENOVAL if there is none. */
-static PyObject *value_of_lookup(Cache *self, PyObject *key, const lookup *lookup, int retry)
+static int put_keys(Cache *self, PyObject *keys, lookups *lookups)
 {
-    const get_options options = {.retry = retry};
+    for (Py_ssize_t i = 0; i < lookups->count; i++) {
+        lookup *lookup = &lookups->each[i];
+
+        if (disk_put(self->state, self->disk, PyTuple_GET_ITEM(keys, i), &lookup->put) < 0) {
+            return -1;
+        }
+        lookup->has_hot_key = hot_key_of_put(&lookup->put, &lookup->hot);
+    }
+    return 0;
+}
+
+/* Take all of them from the hot tier, if it has all: 1; 0; -1 with an exception. No Python code runs
+ * in between, so they are of one moment. */
+static int take_many_hot(Cache *self, lookups *lookups)
+{
+    int needed = HOT_VALUE | (lookups->details & DC_DETAIL_IDENTITY ? HOT_IDENTITY : 0);
+    int result = self->hot.header != NULL && may_be_hot(self);
+
+    for (Py_ssize_t i = 0; i < lookups->count && result > 0; i++) {
+        lookup *lookup = &lookups->each[i];
+        HotEntry *entry = lookup->has_hot_key ? hot_find(&self->hot, &lookup->hot) : NULL;
+
+        if (entry == NULL || !hot_knows(entry, needed)) {
+            result = 0;
+        } else {
+            lookup->there = !(entry->known & HOT_ABSENT);
+            lookup->rowid = entry->rowid;
+            result = remembered_take(&lookup->copy, entry) < 0 ? -1 : 1;
+        }
+    }
+    *(result > 0 ? &self->hot.hits : &self->hot.misses) += (uint64_t)lookups->count;
+    return result;
+}
+
+/* The value of a key looked up, as find_value gives it; 2: it must be looked up by itself. */
+static int value_of_row(Cache *self, const lookup *lookup, PyObject **value)
+{
     const dc_columns *columns = &lookup->row.columns;
-    PyObject *value = NULL;
     int alive = lookup->there ? is_alive(self, SELECT_KEY, columns) : 0;
     int missing;
 
-    if (alive > 0) {
-        value = disk_fetch(self->state, self->disk, columns, 0, &missing);
-        if (value == NULL && missing) { /* just rewritten, perhaps: by itself, then */
-            return get_value(self, key, self->state->enoval, &options);
-        }
-        if (value == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
-            PyErr_Clear();
-            alive = 0;
-        }
+    if (alive <= 0) {
+        return alive;
     }
-    if (alive < 0 || PyErr_Occurred() ||
-        note_lookup(self, alive, alive ? lookup->row.rowid : 0, retry) < 0) {
+    *value = disk_fetch(self->state, self->disk, columns, 0, &missing);
+    if (*value != NULL) {
+        return 1;
+    }
+    if (missing) { /* just rewritten, perhaps */
+        return 2;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
+/* The value of a key, ENOVAL if there is none; `stamped` is how the rows were read. */
+static PyObject *value_of_lookup(Cache *self, PyObject *key, const lookup *lookup, int is_hot,
+                                 const stamped *stamped, int retry)
+{
+    const get_options options = {.retry = retry};
+    PyObject *value = NULL;
+    int found;
+
+    if (is_hot) {
+        found = lookup->there ? remembered_value(self, &lookup->copy, 0, &value) : 0;
+    } else {
+        found = value_of_row(self, lookup, &value);
+    }
+    if (found == 2) {
+        return get_value(self, key, self->state->enoval, &options);
+    }
+    if (stamped->stable && found >= 0 && lookup->has_hot_key) {
+        int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
+
+        hot_remember(&self->hot, &lookup->hot, stamped->attachment, &stamped->stamp,
+                     lookup->there ? &lookup->row : NULL,
+                     HOT_VALUE | (notes_access(self) ? HOT_IDENTITY : 0), hooked ? NULL : value);
+    }
+    if (found < 0 || cache_note_lookup(self, found, lookup->rowid) < 0) {
         Py_XDECREF(value);
         return NULL;
     }
     return value != NULL ? value : Py_NewRef(self->state->enoval);
 }
 
-static int put_keys(Cache *self, PyObject *keys, lookups *lookups)
-{
-    for (Py_ssize_t i = 0; i < lookups->count; i++) {
-        if (disk_put(self->state, self->disk, PyTuple_GET_ITEM(keys, i), &lookups->each[i].put) <
-            0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 /* A list of the values of keys in a tuple. */
 static PyObject *get_values(Cache *self, PyObject *keys, lookups *lookups, int retry)
 {
-    Operation operation = {.cache = NULL};
+    stamped stamped = {.call = read_many, .context = lookups};
     PyObject *values = PyList_New(lookups->count);
     dc_status status = DC_CALLBACK;
+    int hot;
 
-    if (values != NULL && put_keys(self, keys, lookups) == 0 &&
-        operation_begin_read(&operation, self) == 0) {
-        lookups->joined = operation.joined;
-        status = operation_read(&operation, read_many, lookups, retry);
-        operation_end_read(&operation);
+    if (values == NULL || put_keys(self, keys, lookups) < 0) {
+        goto done;
     }
+    hot = take_many_hot(self, lookups);
+    status = hot > 0 ? DC_OK : hot < 0 ? DC_CALLBACK : read_stamped(self, &stamped, retry);
     for (Py_ssize_t i = 0; i < lookups->count && status == DC_OK; i++) {
-        PyObject *value =
-            value_of_lookup(self, PyTuple_GET_ITEM(keys, i), &lookups->each[i], retry);
+        PyObject *value = value_of_lookup(self, PyTuple_GET_ITEM(keys, i), &lookups->each[i],
+                                          hot > 0, &stamped, retry);
 
         if (value == NULL) {
             status = DC_CALLBACK;
@@ -371,6 +627,7 @@ static PyObject *get_values(Cache *self, PyObject *keys, lookups *lookups, int r
             PyList_SET_ITEM(values, i, value);
         }
     }
+done:
     if (status != DC_OK) {
         Py_CLEAR(values);
     }
@@ -416,6 +673,7 @@ PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     result = get_values(self, keys, &lookups, retry);
 done:
     for (Py_ssize_t i = 0; i < lookups.count; i++) {
+        remembered_clear(&lookups.each[i].copy);
         dc_row_clear(&lookups.each[i].row);
         disk_key_clear(&lookups.each[i].put);
     }

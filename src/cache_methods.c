@@ -33,6 +33,9 @@ PyObject *Cache_close(Cache *self, PyObject *Py_UNUSED(unused))
     if (cache_ready_to_open(self) < 0) {
         return NULL;
     }
+    if (cache_flush_notes(self, NOTES_CLOSE_SECONDS) < 0) {
+        return NULL;
+    }
     session_close_idle(state, &self->pool, 1);
     if (self->local == NULL || session_pinned(&self->pool) != NULL) {
         Py_RETURN_NONE;
@@ -157,6 +160,22 @@ static PyObject *Cache_reversed(Cache *self, PyObject *Py_UNUSED(unused))
     return iterator_new(self, DC_BY_ROWID_DOWN, 0);
 }
 
+PyDoc_STRVAR(memory_stats_doc,
+"memory_stats($self, /)\n--\n\n"
+"Return what this object's memory has been good for; every process and object has its own.\n"
+"\n"
+":return: dict of hits and misses (lookups answered from memory, and not), bytes (in use now) and\n"
+"    invalidations (times that all was dropped because somebody had written)\n");
+
+static PyObject *Cache_memory_stats(Cache *self, PyObject *Py_UNUSED(unused))
+{
+    const HotTier *hot = &self->hot;
+
+    return Py_BuildValue("{s:K,s:K,s:n,s:K}", "hits", (unsigned long long)hot->hits, "misses",
+                         (unsigned long long)hot->misses, "bytes", (Py_ssize_t)hot->bytes,
+                         "invalidations", (unsigned long long)hot->invalidations);
+}
+
 static PyObject *Cache_enter(Cache *self, PyObject *Py_UNUSED(unused))
 {
     return cache_ready(self) < 0 ? NULL : Py_NewRef((PyObject *)self);
@@ -177,6 +196,7 @@ PyMethodDef cache_methods[] = {
     {"close", (PyCFunction)Cache_close, METH_NOARGS, Cache_close_doc},
     {"__enter__", (PyCFunction)Cache_enter, METH_NOARGS,
      PyDoc_STR("__enter__($self, /)\n--\n\nReturn the cache.\n")},
+    {"memory_stats", (PyCFunction)Cache_memory_stats, METH_NOARGS, memory_stats_doc},
     {"_connection", (PyCFunction)Cache_connection, METH_NOARGS, Cache_connection_doc},
     {"_inspect", (PyCFunction)Cache_inspect, METH_NOARGS, Cache_inspect_doc},
     {"_apply", (PyCFunction)(void (*)(void))Cache_apply, METH_FASTCALL, Cache_apply_doc},

@@ -134,6 +134,9 @@ int delete_if_same(Cache *self, found *known, int retry)
     if (operation_begin_write(&operation, self, retry) < 0) {
         goto done;
     }
+    operation.tells_keys = 1;
+    operation_changes_row(&operation, known->selection->kind == SELECT_KEY ? known->selection->key
+                                                                           : &known->row.key);
     status = operation_write(&operation, find_row, &now);
     if (status != DC_OK && status != DC_NOT_FOUND) {
         operation_fail(&operation, status);

@@ -92,7 +92,7 @@ static dc_status cull_by_hook(void *context, double now)
         Py_XDECREF(cache_connection(self)); /* raises */
     } else if (transaction != NULL) {
         cleanup = PyObject_GetAttr(transaction, self->state->name._cleanup);
-        self->transaction.session->db.forecast.exposed = 1;
+        cache_expose(self, self->transaction.session);
         execute =
             PyObject_GetAttr(self->transaction.session->connection, self->state->name.execute);
         if (cleanup != NULL && execute != NULL) {
@@ -162,7 +162,8 @@ static int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key,
 
 /* An item on its way into the table: the context of an engine call. */
 typedef struct writing {
-    const dc_key *key; /* or NULL: push */
+    const dc_key *key;   /* or NULL: push */
+    const disk_key *put; /* that key */
     const dc_queue *queue;
     dc_side side;
     const item *item;
@@ -205,7 +206,13 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
         operation_rollback(&operation);
         goto done;
     }
+    operation.tells_keys = 1;
     status = operation_write(&operation, write_item, writing);
+    if (writing->put != NULL) {
+        operation_changes(&operation, writing->put);
+    } else if (writing->written) {
+        operation_changes_row(&operation, &writing->row.key);
+    }
     result = status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status);
 done:
     if (filename != NULL && !writing->written) {
@@ -220,7 +227,8 @@ static PyObject *store_value(Cache *self, PyObject *const *values, int only_if_a
     static const int defaults[1] = {0};
     disk_key put = {.owner = NULL};
     item item;
-    writing writing = {.key = &put.key, .item = &item, .only_if_absent = only_if_absent};
+    writing writing = {
+        .key = &put.key, .put = &put, .item = &item, .only_if_absent = only_if_absent};
     PyObject *result = NULL;
     int read, retry;
 
@@ -401,6 +409,8 @@ PyObject *Cache_touch(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyOb
         return NULL;
     }
     if (operation_begin_write(&operation, self, retry) == 0) {
+        operation.tells_keys = 1;
+        operation_changes(&operation, &put);
         status = operation_write(&operation, touch_row, &touching);
         if (status != DC_OK && status != DC_NOT_FOUND) {
             operation_fail(&operation, status);
@@ -502,6 +512,8 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
     rules = current_rules(self, &hooks);
     incrementing.rules = &rules;
     incrementing.removed = &self->transaction.removed;
+    operation.tells_keys = 1;
+    operation_changes(&operation, &put);
     status = operation_write(&operation, increment_row, &incrementing);
     if (status == DC_NOT_FOUND || status == DC_TYPE || status == DC_OVERFLOW) {
         operation_rollback(&operation); /* nothing was written */

@@ -4,6 +4,7 @@
 #include "cache_methods.h"
 #include "cache_row.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "args.h"
@@ -78,8 +79,10 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     PyObject *value = NULL;
     dc_status status;
 
-    if (reading.name == NULL || cache_ready(self) < 0 ||
-        operation_begin_read(&operation, self) < 0) {
+    if (reading.name == NULL || cache_ready(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
+        return NULL;
+    }
+    if (operation_begin_read(&operation, self) < 0) {
         return NULL;
     }
     dc_row_init(&reading.row);
@@ -250,6 +253,7 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
         operation_begin_read(&operation, self) < 0) {
         goto done;
     }
+    session_withdraw_header(operation.session); /* another journal would unmap it */
     status = operation_read(&operation, set_pragma, &writing, 0);
     if (status == DC_OK) {
         session_examine(operation.session);

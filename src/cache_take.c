@@ -34,6 +34,8 @@ static int delete_key(Cache *self, PyObject *key, int retry)
     if (convert_now(self->state, &now) < 0 || operation_begin_write(&operation, self, retry) < 0) {
         goto done;
     }
+    operation.tells_keys = 1;
+    operation_changes(&operation, &put);
     status = operation_write(&operation, locate_row, &location);
     if (status != DC_OK && status != DC_NOT_FOUND) {
         operation_fail(&operation, status);
@@ -170,7 +172,11 @@ static int try_take(Cache *self, found *found, int retry, PyObject **value)
     if (operation_begin_write(&operation, self, retry) < 0) {
         return -1;
     }
+    operation.tells_keys = 1;
     status = operation_write(&operation, find_row, found);
+    if (status == DC_OK) {
+        operation_changes_row(&operation, by_key ? found->selection->key : &found->row.key);
+    }
     if (status == DC_NOT_FOUND) {
         return operation_commit(&operation) < 0 ? -1 : 0;
     }

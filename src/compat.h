@@ -41,6 +41,15 @@ static inline compat_exception compat_exception_take(void)
     return taken;
 }
 
+static inline int compat_exception_is_none(const compat_exception *taken)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return taken->type == NULL;
+#else
+    return taken->value == NULL;
+#endif
+}
+
 static inline void compat_exception_put(compat_exception taken)
 {
 #if PY_VERSION_HEX < 0x030C0000

@@ -449,6 +449,13 @@ void dc_db_examine(dc_db *db, int *is_wal, int *synchronous)
     db->is_utf8 = strcmp(encoding, "UTF-8") == 0;
 }
 
+int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text)
+{
+    char value[DC_PRAGMA_VALUE_SIZE] = "";
+
+    return dc_db_query(db, pragma, keep_text, value) == DC_OK && strcmp(value, text) == 0;
+}
+
 /* --- the log ---------------------------------------------------------------------------------- */
 
 dc_status dc_db_checkpoint(dc_db *db, int *left)

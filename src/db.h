@@ -35,9 +35,10 @@ typedef struct dc_db {
     sqlite3 *handle;    /* NULL unless attached */
     sqlite3_file *file; /* SQLite's, of the database; valid as long as the handle */
     int owns_handle;
-    int is_utf8;       /* the database's text is UTF-8, as far as is known */
-    int wal_pages;     /* pages in the log, as of this handle's last commit */
-    int64_t page_size; /* bytes; 0: not read yet */
+    int is_utf8;           /* the database's text is UTF-8, as far as is known */
+    int wal_pages;         /* pages in the log, as of this handle's last commit */
+    int64_t page_size;     /* bytes; 0: not read yet */
+    unsigned long victims; /* rows deleted by culls and sweeps so far */
     dc_forecast forecast;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
     dc_error error;                         /* of the last function that failed */
@@ -95,6 +96,8 @@ dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
 /* Find out about the file what decides how fast a handle works: *is_wal, *synchronous (SQLite's level)
  * and the encoding. What cannot be found out counts as slow. */
 void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);
+/* Whether a PRAGMA answers with this text. */
+int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text);
 
 /* Copy as much of the log as possible into the database; waits for nobody, and says so with
  * DC_BUSY if someone else is at it. *left receives the pages that remain in the log. */

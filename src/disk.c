@@ -31,6 +31,7 @@ typedef struct Disk {
     PyObject *min_file_size;   /* as assigned */
     PyObject *pickle_protocol; /* as assigned */
     Py_ssize_t min_file_size_number;
+    int key_pickle_protocol; /* pickle_protocol, or 0 for one that keypickle_dumps does not know */
     hook_cache hooks;
 } Disk;
 
@@ -110,21 +111,31 @@ static PyObject *pickle_with(module_state *state, Disk *self, PyObject *object)
     return PyObject_CallFunctionObjArgs(state->dumps, object, self->pickle_protocol, NULL);
 }
 
+static PyObject *pickle_key(module_state *state, Disk *self, PyObject *key)
+{
+    PyObject *optimized = keypickle_dumps(key, self->key_pickle_protocol);
+    PyObject *pickled;
+
+    if (optimized != NULL) {
+        return optimized;
+    }
+    pickled = pickle_with(state, self, key);
+    if (pickled != NULL) {
+        optimized = keypickle_optimize(pickled, state->optimize);
+        Py_DECREF(pickled);
+    }
+    return optimized;
+}
+
 static int put_native(module_state *state, Disk *self, PyObject *key, disk_key *out)
 {
     int raw = put_raw(key, &out->key);
-    PyObject *pickled;
 
     if (raw != 0) {
         out->owner = raw > 0 ? Py_NewRef(key) : NULL;
         return raw > 0 ? 0 : -1;
     }
-    pickled = pickle_with(state, self, key);
-    if (pickled == NULL) {
-        return -1;
-    }
-    out->owner = keypickle_optimize(pickled, state->optimize);
-    Py_DECREF(pickled);
+    out->owner = pickle_key(state, self, key);
     if (out->owner == NULL) {
         return -1;
     }
@@ -912,6 +923,13 @@ static int Disk_set_pickle_protocol(Disk *self, PyObject *value, void *Py_UNUSED
         PyErr_Format(PyExc_TypeError, "pickle_protocol must be an int, not '%.200s'",
                      Py_TYPE(value)->tp_name);
         return -1;
+    }
+    self->key_pickle_protocol = 0;
+    if (value != NULL && PyLong_CheckExact(value)) {
+        int overflow;
+        long protocol = PyLong_AsLongAndOverflow(value, &overflow);
+
+        self->key_pickle_protocol = protocol == 4 || protocol == 5 ? (int)protocol : 0;
     }
     Py_XSETREF(self->pickle_protocol, Py_XNewRef(value));
     return 0;

@@ -9,6 +9,15 @@
 
 #include <Python.h>
 
+/* The same for a simple key, without the pickler.
+ *
+ * Returns a strong reference to a bytes object equal to pickletools.optimize(pickle.dumps(object,
+ * protocol)), or NULL without an exception: then dump and optimize the key. It is there for
+ * protocols 4 and 5 and for tuples, nested or not, of str, bytes, int, float, bool and None, unless
+ * one is long or contains an object twice (keypickle.c says what else is declined). No Python code
+ * runs. */
+PyObject *keypickle_dumps(PyObject *object, int protocol);
+
 /* What pickletools.optimize(pickled) returns, byte for byte.
  *
  * `pickled` is a bytes object. Returns a strong reference to a bytes object (`pickled` itself if

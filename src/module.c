@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "cachekey.h"
 #include "cache.h"
 #include "disk.h"
 #include "keypickle.h"
@@ -127,9 +128,40 @@ static PyObject *core_optimize(PyObject *module, PyObject *pickled)
     return keypickle_optimize(pickled, state_of(module)->optimize);
 }
 
+PyDoc_STRVAR(core_pickle_key_doc,
+"_pickle_key($module, /, object, protocol)\n--\n\n"
+"Return the optimized pickle of a simple key, or None if only the pickler can make it.\n");
+
+static PyObject *core_pickle_key(PyObject *Py_UNUSED(module), PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"_pickle_key", 2, 2, {"object", "protocol"}};
+    PyObject *values[2];
+    PyObject *pickled;
+    int overflow;
+    long protocol;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    protocol = PyLong_AsLongAndOverflow(values[1], &overflow);
+    if (protocol == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    pickled = keypickle_dumps(values[0], protocol == (int)protocol ? (int)protocol : -1);
+    return pickled != NULL ? pickled : Py_NewRef(Py_None);
+}
+
 static PyObject *core_before_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
+    cache_flush_all_notes();
     session_before_fork();
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_flush_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    cache_flush_all_notes();
     Py_RETURN_NONE;
 }
 
@@ -142,6 +174,10 @@ static PyObject *core_after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSE
 static PyMethodDef core_methods[] = {
     {"_register", ARGS_METHOD(core_register), core_register_doc},
     {"_optimize_pickle", core_optimize, METH_O, core_optimize_doc},
+    {"args_to_key", ARGS_METHOD(cachekey_from_call), cachekey_from_call_doc},
+    {"_pickle_key", ARGS_METHOD(core_pickle_key), core_pickle_key_doc},
+    {"_flush_notes", core_flush_notes, METH_NOARGS,
+     PyDoc_STR("_flush_notes($module, /)\n--\n\nWrite what lookups have noted in all caches.\n")},
     {"_before_fork", core_before_fork, METH_NOARGS,
      PyDoc_STR(
          "_before_fork($module, /)\n--\n\nWait until no connection is being opened or closed.\n")},
@@ -241,7 +277,8 @@ static int add_types(PyObject *module, module_state *state)
         add_type(module, &cache_type_spec, &state->cache_type) < 0 ||
         add_type(module, &transaction_type_spec, &state->transaction_type) < 0 ||
         add_type(module, &iterator_type_spec, &state->iterator_type) < 0 ||
-        add_type(module, &pin_type_spec, &state->pin_type) < 0) {
+        add_type(module, &pin_type_spec, &state->pin_type) < 0 ||
+        add_type(module, &cachekey_type_spec, &state->cachekey_type) < 0) {
         return -1;
     }
     state->Timeout = PyErr_NewExceptionWithDoc(
@@ -310,8 +347,8 @@ static int core_exec(PyObject *module)
 /* clang-format off */
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
-    X(transaction_class) X(stored_key_type) X(Timeout) X(connect) X(time_module) X(dumps) X(loads) X(optimize)        \
-    X(open) X(join) X(getpid) X(unknown) X(enoval)
+    X(cachekey_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
+    X(time_module) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
 /* clang-format on */
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)

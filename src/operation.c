@@ -17,6 +17,27 @@
 /* How long a checkpoint may wait for the write lock, where it must have it (db.h). */
 #define CHECKPOINT_WAIT_SECONDS 0.05
 
+/* --- housekeeping ------------------------------------------------------------------------------- */
+
+/* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an
+ * exception that is not about the database comes from a signal handler, and must not be lost. `current`
+ * is what was set before, and wins. -1 if an exception is set now. */
+static int end_housekeeping(module_state *state, compat_exception current)
+{
+    if (PyErr_Occurred() &&
+        (PyErr_ExceptionMatches(state->Timeout) || PyErr_ExceptionMatches(PyExc_OSError) ||
+         PyErr_ExceptionMatches(PyExc_MemoryError) ||
+         PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_DatabaseError]) ||
+         PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_InterfaceError]))) {
+        PyErr_Clear();
+    }
+    if (!compat_exception_is_none(&current)) {
+        PyErr_Clear();
+        compat_exception_put(current);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 /* --- readiness -------------------------------------------------------------------------------- */
 
 int cache_require(PyObject *value, const char *name)
@@ -39,7 +60,11 @@ static void forget_parents_work(Cache *self)
     Py_CLEAR(transaction->task);
     dc_namelist_clear(&transaction->added);
     dc_namelist_clear(&transaction->removed);
+    hot_changes_clear(&transaction->changes);
+    dc_notes_clear(&transaction->notes);
+    dc_notes_clear(&self->notes); /* the parent's, which writes them */
     session_after_fork(self->state, &self->pool);
+    hot_clear(&self->hot);
 }
 
 void cache_notice_fork(Cache *self)
@@ -54,6 +79,7 @@ void cache_notice_fork(Cache *self)
  * locks that it has not. So before a child opens its first connection, every cache lets go of what it
  * inherited, and not only the one that is used. The list belongs to the process; the GIL guards it. */
 static Cache *all_caches;
+static unsigned long flush_serial;
 static unsigned long noticed_generation;
 
 void cache_enlist(Cache *self)
@@ -365,10 +391,128 @@ static int join_transaction(Operation *operation)
     return 0;
 }
 
+/* --- notes ------------------------------------------------------------------------------------ */
+
+/* After notes could not be written, the next attempt comes so many seconds later. */
+#define NOTES_AGAIN_SECONDS 0.1
+
+/* Write what is noted in the transaction under way; -1 with an exception, and then it is rolled back. */
+static int flush_notes_into(Operation *operation)
+{
+    Cache *self = operation->cache;
+    Session *session = operation->session;
+    dc_notes notes = self->notes;
+    session_visit visit;
+    dc_status status;
+
+    if (!dc_notes_any(&notes)) {
+        return 0;
+    }
+    memset(&self->notes, 0, sizeof self->notes);
+    visit = session_enter(session);
+    status = dc_notes_flush(&notes, &session->db, self->rules.policy);
+    session_leave(session, visit);
+    dc_notes_merge(&self->transaction.notes, &notes);
+    dc_notes_clear(&notes);
+    return status == DC_OK ? 0 : operation_fail(operation, status);
+}
+
+static void keep_notes(Cache *self, const dc_notes *notes)
+{
+    if (dc_notes_any(notes)) {
+        dc_notes_merge(&self->notes, notes);
+        self->noted_since = session_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
+    }
+}
+
+int cache_note_lookup(Cache *self, int hit, int64_t rowid)
+{
+    dc_sql access = hit ? dc_policies[self->rules.policy].note_access : DC_NO_SQL;
+    double now = 0.0;
+    double clock;
+
+    if (!self->statistics && access == DC_NO_SQL) {
+        return 0;
+    }
+    if (access == DC_SQL_UPDATE_ACCESS_TIME && convert_now(self->state, &now) < 0) {
+        return -1;
+    }
+    clock = session_clock();
+    if (!dc_notes_any(&self->notes)) {
+        self->noted_since = clock;
+    }
+    if (access != DC_NO_SQL && dc_notes_access(&self->notes, rowid, 1, now) != DC_OK) {
+        if (cache_flush_notes(self, 0.0) < 0) {
+            return -1;
+        }
+        dc_notes_access(&self->notes, rowid, 1, now); /* forgotten, if there are still too many */
+    }
+    if (self->statistics) {
+        *(hit ? &self->notes.hits : &self->notes.misses) += 1;
+    }
+    if (clock - self->noted_since > DC_NOTES_SECONDS) {
+        return cache_flush_notes(self, 0.0);
+    }
+    return 0;
+}
+
+static int begin_write(Operation *operation, Cache *cache, double timeout, int retry);
+
+int cache_flush_notes(Cache *self, double seconds)
+{
+    Operation operation = {.cache = NULL};
+    compat_exception current;
+    double timeout;
+
+    if (!dc_notes_any(&self->notes) || self->pool.generation != session_generation() ||
+        self->directory == NULL) {
+        return 0;
+    }
+    current = compat_exception_take();
+    timeout = seconds > 0.0 ? cache_timeout(self) : 0.0;
+    /* Beginning writes them, unless the transaction is open already. */
+    if (timeout >= 0.0 &&
+        begin_write(&operation, self, timeout < seconds ? timeout : seconds, 0) == 0 &&
+        flush_notes_into(&operation) == 0) {
+        operation_commit(&operation);
+    }
+    if (dc_notes_any(&self->notes)) {
+        self->noted_since = session_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
+    }
+    return end_housekeeping(self->state, current);
+}
+
+void cache_flush_all_notes(void)
+{
+    /* Committing can run Python, which may change the list: begin again after each. */
+    unsigned long serial = ++flush_serial;
+    Cache *cache = all_caches;
+
+    while (cache != NULL) {
+        if (cache->flushed != serial && dc_notes_any(&cache->notes)) {
+            cache->flushed = serial;
+            Py_INCREF(cache);
+            if (cache_flush_notes(cache, 0.0) < 0) {
+                PyErr_WriteUnraisable((PyObject *)cache);
+            }
+            Py_DECREF(cache);
+            cache = all_caches;
+        } else {
+            cache = cache->next;
+        }
+    }
+}
+
 int operation_begin_write(Operation *operation, Cache *cache, int retry)
 {
+    double timeout = cache_timeout(cache);
+
+    return timeout < 0.0 ? -1 : begin_write(operation, cache, timeout, retry);
+}
+
+static int begin_write(Operation *operation, Cache *cache, double timeout, int retry)
+{
     WriteTransaction *transaction = &cache->transaction;
-    double timeout;
     int other_task;
     int owner = cache_owns_transaction(cache, &other_task);
 
@@ -384,10 +528,6 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry)
                         "waiting for it here would block both for ever");
         return -1;
     }
-    timeout = cache_timeout(cache);
-    if (timeout < 0.0) {
-        return -1;
-    }
     operation->session = begin_waiting(cache, timeout, retry);
     if (operation->session == NULL) {
         return -1;
@@ -396,7 +536,33 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry)
     transaction->thread = PyThread_get_thread_ident();
     transaction->session = operation->session;
     transaction->serial = ++cache->transaction_serial;
-    return 0;
+    hot_begin(&cache->hot, &transaction->changes,
+              cache->hot.header != NULL ? session_header(operation->session) : NULL);
+    return flush_notes_into(operation);
+}
+
+void operation_changes(Operation *operation, const disk_key *put)
+{
+    HotChanges *changes = &operation->cache->transaction.changes;
+    hot_key key;
+
+    if (hot_key_of_put(put, &key)) {
+        hot_change(changes, &key);
+    } else {
+        changes->unknown = 1;
+    }
+}
+
+void operation_changes_row(Operation *operation, const dc_key *key)
+{
+    disk_key put = {.key = *key, .owner = NULL};
+
+    if (operation->cache->transaction.changes.header != NULL) {
+        put.owner = convert_from_datum(&key->datum); /* without memory: PyErr_Clear below */
+        operation_changes(operation, &put);
+        PyErr_Clear();
+        disk_key_clear(&put);
+    }
 }
 
 int operation_add_file(Operation *operation, const char *filename)
@@ -413,15 +579,20 @@ dc_status operation_write(Operation *operation, operation_call call, void *conte
     Session *session = operation->session;
     /* Hooks run Python between the statements: the GIL stays then. */
     int hooked = (cache_hooks(operation->cache) & CACHE_HOOK_WRITES) != 0;
+    unsigned long victims = session->db.victims;
     session_visit visit;
     dc_status status;
 
     if (hooked) {
-        return call(&session->db, context);
+        status = call(&session->db, context);
+    } else {
+        visit = session_enter(session);
+        status = call(&session->db, context);
+        session_leave(session, visit);
     }
-    visit = session_enter(session);
-    status = call(&session->db, context);
-    session_leave(session, visit);
+    if (hooked || !operation->tells_keys || session->db.victims != victims) {
+        operation->cache->transaction.changes.unknown = 1;
+    }
     return status;
 }
 
@@ -451,6 +622,8 @@ void cache_clear_transaction(WriteTransaction *transaction)
 {
     dc_namelist_clear(&transaction->added);
     dc_namelist_clear(&transaction->removed);
+    hot_changes_clear(&transaction->changes);
+    dc_notes_clear(&transaction->notes);
     Py_CLEAR(transaction->task);
 }
 
@@ -489,7 +662,7 @@ static dc_status commit_waiting(Cache *self, Session *session)
     return status;
 }
 
-static void checkpoint_if_due(Cache *self, int wal_pages);
+static int checkpoint_if_due(Cache *self, int wal_pages);
 
 /* Remove files while an exception may be set, which stays; what goes wrong is reported, not raised. */
 static void remove_files_quietly(Cache *self, const dc_namelist *names)
@@ -542,17 +715,25 @@ int operation_commit(Operation *operation)
         self->transaction.depth--;
         return 0;
     }
+    if (flush_notes_into(operation) < 0) { /* of lookups inside the transaction */
+        return -1;
+    }
     transaction = take_transaction(self);
     status = commit_waiting(self, transaction.session);
     wal_pages = transaction.session->db.wal_pages;
-    if (status != DC_OK) {
+    if (status == DC_OK) {
+        hot_commit(&self->hot, &transaction.changes);
+    } else {
         discard_added(self, transaction.session, &transaction.added);
+        keep_notes(self, &transaction.notes);
     }
     end_exposure(transaction.session);
     cache_return_session(self, transaction.session);
     if (status == DC_OK) {
         result = disk_remove_all(self->state, self->disk, &transaction.removed);
-        checkpoint_if_due(self, wal_pages);
+        if (checkpoint_if_due(self, wal_pages) < 0) {
+            result = -1;
+        }
     } else {
         result = -1;
     }
@@ -578,6 +759,7 @@ void operation_rollback(Operation *operation)
     dc_db_rollback(&transaction.session->db);
     session_leave(transaction.session, visit);
     discard_added(self, transaction.session, &transaction.added);
+    keep_notes(self, &transaction.notes);
     end_exposure(transaction.session);
     cache_return_session(self, transaction.session);
     cache_clear_transaction(&transaction);
@@ -632,9 +814,9 @@ static Session *guard_checkpoint(Cache *self)
 }
 
 /* Copy the log into the database, outside of every transaction and without the GIL. It is only
- * housekeeping: what goes wrong here is tried again after a later commit. A pinned or foreign session
+ * housekeeping: what goes wrong here is tried again after a later commit. -1 if an exception is set. A pinned or foreign session
  * has the automatic checkpoint off as well, so this serves it too. */
-static void checkpoint_if_due(Cache *self, int wal_pages)
+static int checkpoint_if_due(Cache *self, int wal_pages)
 {
     compat_exception current;
     Session *session = NULL;
@@ -646,10 +828,10 @@ static void checkpoint_if_due(Cache *self, int wal_pages)
 
     if (wal_pages < CHECKPOINT_PAGES) {
         self->checkpoint_at = CHECKPOINT_PAGES;
-        return;
+        return 0;
     }
     if (wal_pages < self->checkpoint_at || (cache_hooks(self) & CACHE_HOOK__con)) {
-        return;
+        return 0;
     }
     current = compat_exception_take();
     guard = guarded ? guard_checkpoint(self) : NULL;
@@ -675,6 +857,5 @@ static void checkpoint_if_due(Cache *self, int wal_pages)
         dc_db_rollback(&guard->db);
         cache_return_session(self, guard);
     }
-    PyErr_Clear();
-    compat_exception_put(current);
+    return end_housekeeping(self->state, current);
 }

@@ -406,8 +406,29 @@ void session_examine(Session *session)
     int is_wal;
     int synchronous;
 
+    session_withdraw_header(session); /* the journal may be another one now */
     dc_db_examine(&session->db, &is_wal, &synchronous);
     session->releases_gil = !is_wal || synchronous > 1;
+}
+
+dc_wal_header session_header(Session *session)
+{
+    if (!session->header_known && !session->foreign && !session->pinned &&
+        !session->db.forecast.exposed) {
+        session->header_known = 1;
+        session->header = dc_wal_header_of(&session->db);
+    }
+    return session->header;
+}
+
+void session_withdraw_header(Session *session)
+{
+    if (session->lent != NULL) {
+        *session->lent = NULL;
+    }
+    session->lent = NULL;
+    session->header = NULL;
+    session->header_known = 0;
 }
 
 static PyObject *open_connection(module_state *state, PyObject *path)
@@ -489,6 +510,7 @@ static void close_session(module_state *state, Session *session)
     PyObject *connection = session->connection;
 
     session->connection = NULL;
+    session_withdraw_header(session);
     if (connection != NULL && !session->foreign) {
         dc_db_rollback(&session->db);
     }
@@ -685,6 +707,7 @@ void session_release(SessionPool *pool, Session *session)
 
 void session_pin(SessionPool *pool, Session *session)
 {
+    session_withdraw_header(session);
     pool->pinned += !session->pinned;
     session->pinned = 1;
     session->thread = PyThread_get_thread_ident();
@@ -721,6 +744,7 @@ void session_after_fork(module_state *state, SessionPool *pool)
     pool->generation = generation;
     /* First what cannot be closed, so that nothing that is closed then finds its locks. */
     for (Session *each = session; each != NULL; each = each->next) {
+        session_withdraw_header(each);
         if (each->uses > 0 || dc_db_in_transaction(&each->db)) {
             dc_db_abandon(&each->db);
         }

@@ -28,7 +28,7 @@
 
 #include "state.h" /* first: it includes Python.h */
 
-#include "db.h"
+#include "walindex.h"
 
 typedef struct Session {
     dc_db db;
@@ -44,6 +44,9 @@ typedef struct Session {
     int releases_gil; /* may wait for the disk: not WAL, or synchronous is FULL or more */
     unsigned int visits;  /* times a thread was inside SQLite with it */
     double mean_seconds;  /* running estimate of how long that takes */
+    dc_wal_header header; /* of its handle (walindex.h), or NULL */
+    int header_known;     /* whether the header has been looked for */
+    dc_wal_header *lent;  /* where the hot tier keeps the header, or NULL */
     struct Session *next; /* in the pool */
 } Session;
 
@@ -87,6 +90,12 @@ void session_close_all(module_state *state, SessionPool *pool);
 unsigned long session_generation(void);
 /* In a forked child: drop what was inherited. Afterwards the pool is empty. */
 void session_after_fork(module_state *state, SessionPool *pool);
+
+/* The header of the wal-index, for a session that has read; NULL where it will not do, and for a
+ * session whose Connection a user has in hands: a PRAGMA of his could unmap it. */
+dc_wal_header session_header(Session *session);
+/* Take the header back from whoever has it: the handle is going away, or into a user's hands. */
+void session_withdraw_header(Session *session);
 
 /* --- inside SQLite --- */
 

@@ -47,8 +47,9 @@
         " size = ?3, mode = ?4, filename = ?5, value = ?6 WHERE rowid = ?1")                       \
     X(UPDATE_VALUE, "UPDATE Cache SET store_time = ?2, value = ?3 WHERE rowid = ?1")               \
     X(UPDATE_EXPIRE_TIME, "UPDATE Cache SET expire_time = ?2 WHERE rowid = ?1")                    \
-    X(UPDATE_ACCESS_TIME, "UPDATE Cache SET access_time = ?2 WHERE rowid = ?1")                    \
-    X(UPDATE_ACCESS_COUNT, "UPDATE Cache SET access_count = access_count + 1 WHERE rowid = ?1")    \
+    X(UPDATE_ACCESS_TIME, "UPDATE Cache SET access_time = max(access_time, ?2)"                    \
+        " WHERE rowid = ?1")                                                                       \
+    X(UPDATE_ACCESS_COUNT, "UPDATE Cache SET access_count = access_count + ?2 WHERE rowid = ?1")    \
     X(NAMES_FILE, "SELECT 1 FROM Cache WHERE filename = ?1 LIMIT 1")                               \
     X(DELETE, "DELETE FROM Cache WHERE rowid = ?1")                                                \
     /* queues and ends */                                                                          \
@@ -95,7 +96,7 @@
     X(SETTING_UPDATE, "UPDATE Settings SET value = ?2 WHERE key = ?1")                             \
     X(SETTING_REPLACE, "INSERT OR REPLACE INTO Settings VALUES (?1, ?2)")                          \
     X(SETTING_DEFAULT, "INSERT OR IGNORE INTO Settings VALUES (?1, ?2)")                           \
-    X(SETTING_INCREMENT, "UPDATE Settings SET value = value + 1 WHERE key = ?1")                   \
+    X(SETTING_INCREMENT, "UPDATE Settings SET value = value + ?2 WHERE key = ?1")                   \
     X(PAGE_SIZE, "PRAGMA page_size")                                                               \
     X(PAGE_COUNT, "PRAGMA page_count")                                                             \
     X(FREELIST_COUNT, "PRAGMA freelist_count")

@@ -111,6 +111,7 @@ enum {
     DC_SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE = 1006,
     DC_SQLITE_DBCONFIG_DQS_DML = 1013,
     DC_SQLITE_FCNTL_FILE_POINTER = 7,
+    DC_SQLITE_FCNTL_VFS_POINTER = 27,
     DC_SQLITE_FCNTL_DATA_VERSION = 35,
     DC_SQLITE_LOCK_NONE = 0,
     DC_SQLITE_SHM_UNLOCK = 1,
@@ -127,7 +128,7 @@ typedef struct dc_io_methods {
     int (*unlock)(sqlite3_file *, int lock);
     void *check_reserved_lock, *file_control, *sector_size, *device_characteristics;
     /* from version 2 on */
-    void *shm_map;
+    int (*shm_map)(sqlite3_file *, int region, int size, int extend, void volatile **);
     int (*shm_lock)(sqlite3_file *, int offset, int count, int flags);
     void *shm_barrier;
     int (*shm_unmap)(sqlite3_file *, int delete_it);
@@ -136,6 +137,13 @@ typedef struct dc_io_methods {
 struct sqlite3_file {
     const dc_io_methods *methods;
 };
+
+/* A VFS, as far as it is used here. */
+typedef struct dc_sqlite_vfs {
+    int version, file_size, path_size;
+    struct dc_sqlite_vfs *next;
+    const char *name;
+} dc_sqlite_vfs;
 
 #define DC_SQLITE_MINIMUM_VERSION 3035000
 

@@ -77,6 +77,7 @@ typedef struct module_state {
     PyTypeObject *transaction_type;
     PyTypeObject *iterator_type;
     PyTypeObject *pin_type;
+    PyTypeObject *cachekey_type;
 
     PyObject *Timeout;
     PyObject *sqlite_errors[SQLITE_ERROR_COUNT];

@@ -558,7 +558,8 @@ dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *su
     return DC_OK;
 }
 
-dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, double now)
+dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, double now,
+                               int64_t times)
 {
     dc_sql sql = dc_policies[policy].note_access;
     dc_query query;
@@ -570,6 +571,8 @@ dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, doubl
     dc_query_bind_integer(&query, rowid);
     if (sql == DC_SQL_UPDATE_ACCESS_TIME) {
         dc_query_bind_real(&query, now);
+    } else {
+        dc_query_bind_integer(&query, times);
     }
     forecast_draw(db, sizeof now);
     return dc_query_run(&query);
@@ -609,7 +612,7 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
         status = dc_query_run(&query);
     }
     if (status == DC_OK) {
-        status = dc_store_note_access(db, rules->policy, row.rowid, now);
+        status = dc_store_note_access(db, rules->policy, row.rowid, now, 1);
     }
 done:
     dc_row_clear(&row);
@@ -758,6 +761,7 @@ static dc_status delete_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_da
     dc_query_end(&query);
     if (status == DC_OK) {
         status = dc_store_delete(db, row->rowid, row->columns.filename, removed);
+        db->victims++;
     }
     return status;
 }
@@ -997,12 +1001,13 @@ dc_status dc_store_set_setting(dc_db *db, dc_sql sql, const char *name, const dc
     return dc_query_run(&query);
 }
 
-dc_status dc_store_count_lookup(dc_db *db, int hit)
+dc_status dc_store_count_lookups(dc_db *db, int hits, int64_t times)
 {
     dc_query query;
 
     dc_query_start(&query, db, DC_SQL_SETTING_INCREMENT);
-    dc_query_bind_text(&query, hit ? "hits" : "misses");
+    dc_query_bind_text(&query, hits ? "hits" : "misses");
+    dc_query_bind_integer(&query, times);
     return dc_query_run(&query);
 }
 

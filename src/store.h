@@ -168,8 +168,9 @@ dc_status dc_store_max_rowid(dc_db *db, int64_t *rowid); /* DC_NOT_FOUND if empt
 dc_status dc_store_setting(dc_db *db, const char *name, dc_row *row); /* into row->columns.value */
 dc_status dc_store_setting_integer(dc_db *db, const char *name, int64_t *value);
 dc_status dc_store_set_setting(dc_db *db, dc_sql sql, const char *name, const dc_datum *value);
-dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, double now);
-dc_status dc_store_count_lookup(dc_db *db, int hit);
+dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, double now,
+                               int64_t times);
+dc_status dc_store_count_lookups(dc_db *db, int hits, int64_t times);
 
 /* Bytes used: the database's pages and the value files; `free_pages` says whether pages on the free
  * list count too. */

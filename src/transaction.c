@@ -58,7 +58,7 @@ static PyObject *make_cursor(Transaction *self, Session *session)
     if (session->connection == NULL) {
         return cache_connection(self->cache); /* raises */
     }
-    session->db.forecast.exposed = 1;
+    cache_expose(self->cache, session);
     execute = PyObject_GetAttr(session->connection, state->name.execute);
     cleanup = PyObject_GetAttr((PyObject *)self, state->name._cleanup);
     if (execute != NULL && cleanup != NULL) {

@@ -1,11 +1,13 @@
 """The optimizer of pickled keys does exactly what pickletools.optimize does.
 
 Keys are compared in the database by these bytes, so nothing less than equality will do: over
-pickles of every kind of object, over streams no pickler would write, and over garbage.
+pickles of every kind of object, over streams no pickler would write, and over garbage. The last
+part is about keys that are pickled without the pickler, to the same bytes.
 """
 
 from __future__ import annotations
 
+import codecs
 import collections
 import copyreg
 import dataclasses
@@ -16,15 +18,17 @@ import fractions
 import pickle
 import pickletools
 import struct
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diskcache import _core
+from diskcache import Disk, _core
 
 # pickletools undoes escapes with a codec that warns of those it does not know.
 pytestmark = pytest.mark.filterwarnings('ignore:invalid escape sequence:DeprecationWarning')
@@ -130,6 +134,23 @@ class NewArguments(tuple[Any, ...]):
 
 
 class Text(str):
+    pass
+
+
+class Octets(bytes):
+    pass
+
+
+class Real(float):
+    pass
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+    FIVE = 5
+
+
+class Several(tuple[Any, ...]):
     pass
 
 
@@ -631,3 +652,330 @@ def test_a_truncated_pickle(protocol: int) -> None:
     data = pickle.dumps([('mod.func', 1, 'é', None, 2**70, 1.5, Point(1, 2))] * 2, protocol)
     for size in range(len(data)):
         check_same(data[:size])
+
+
+# ---- Keys without the pickler ----
+
+KEY_PROTOCOLS = (4, 5)
+KEY_OBJECTS_MAX = 32
+
+
+def optimized(key: object, protocol: int) -> bytes:
+    return pickletools.optimize(pickle.dumps(key, protocol))
+
+
+def size_in_frames(key: object) -> int:
+    """Return how many bytes all opcodes but PROTO and FRAME take."""
+    data = optimized(key, 5)
+    frames = sum(opcode.name == 'FRAME' for opcode, _, _ in pickletools.genops(data))
+    return len(data) - 2 - 9 * frames
+
+
+def parts(key: object) -> Iterator[object]:
+    """Yield the key and all that is in it."""
+    yield key
+    if isinstance(key, tuple):
+        for item in key:
+            yield from parts(item)
+
+
+def is_simple(key: object) -> bool:
+    """Return whether the key is one that needs no pickler."""
+    remembered = []
+    for part in parts(key):
+        if type(part) not in (tuple, str, bytes, int, float, bool, type(None)):
+            return False
+        if isinstance(part, int) and not -(2**63) <= part < 2**63:
+            return False
+        if isinstance(part, str) and any('\ud800' <= character <= '\udfff' for character in part):
+            return False
+        if isinstance(part, (str, bytes)) or (isinstance(part, tuple) and part):
+            remembered.append(id(part))
+    return (
+        len(set(remembered)) == len(remembered) <= KEY_OBJECTS_MAX
+        and size_in_frames(key) <= FRAME_SIZE_TARGET
+    )
+
+
+def check_key(key: object) -> None:
+    """Assert that a simple key is pickled as it should be, and any other is not."""
+    simple = is_simple(key)
+    for protocol in KEY_PROTOCOLS:
+        actual = _core._pickle_key(key, protocol)
+        expected = optimized(key, protocol) if simple else None
+        if actual != expected:
+            pytest.fail(f'{key!r:.200}: {actual!r:.200} is not {expected!r:.200}')
+
+
+def check_simple(key: object) -> None:
+    assert is_simple(key)
+    check_key(key)
+
+
+def check_declined(key: object) -> None:
+    for protocol in KEY_PROTOCOLS:
+        assert _core._pickle_key(key, protocol) is None
+        assert _core._pickle_key((1, (key, 'tail')), protocol) is None
+
+
+INTEGER_EDGES = [
+    sign * (2**power) + offset
+    for power in (0, 7, 8, 15, 16, 23, 24, 31, 32, 39, 40, 47, 48, 55, 56, 62, 63, 64, 127, 2040)
+    for sign in (1, -1)
+    for offset in (-2, -1, 0, 1, 2)
+]
+SIZE_EDGES = [0, 1, 2, 3, 254, 255, 256, 257, 65_534, 65_535, 65_536, 65_537, 70_000]
+FLOATS = [
+    *(0.0, -0.0, 1.0, -1.5, 0.1, 1e308, -1e308, 5e-324, -5e-324, 2.2250738585072014e-308),
+    *(sys.float_info.max, sys.float_info.epsilon, float('inf'), float('-inf')),
+    *(float('nan'), -float('nan'), struct.unpack('<d', b'\1\2\3\4\5\6\xf7\x7f')[0]),
+]
+key_texts = st.one_of(
+    st.text(max_size=20),
+    st.text(st.characters(), max_size=5),  # surrogates among them
+    st.sampled_from(['', 'a', 'é', '€', '\U0001f600', 'name', 'mod.func', sys.intern('interned')]),
+    st.builds(
+        lambda character, size: character * size,
+        st.sampled_from(['a', 'é', '€', '\U0001f600']),
+        st.sampled_from(SIZE_EDGES[:8]),
+    ),
+)
+key_leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from(INTEGER_EDGES),
+    st.floats(),
+    st.sampled_from(FLOATS),
+    key_texts,
+    st.binary(max_size=20),
+    st.builds(bytes, st.sampled_from(SIZE_EDGES)),
+)
+
+
+def tuples_of(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(items, max_size=6).map(tuple)
+
+
+simple_keys = st.recursive(st.one_of(key_leaves, st.just(())), tuples_of, max_leaves=25)
+keys_with_repetitions = st.lists(simple_keys, min_size=1, max_size=30).flatmap(
+    lambda pool: st.recursive(st.sampled_from(pool), tuples_of, max_leaves=8)
+)
+
+
+@generous
+@given(simple_keys)
+def test_any_simple_key(key: object) -> None:
+    check_key(key)
+
+
+@generous
+@given(keys_with_repetitions)
+def test_a_key_with_repetitions(key: object) -> None:
+    check_key(key)
+
+
+@generous
+@given(objects)
+def test_any_object_as_a_key(key: object) -> None:
+    check_key(key)
+
+
+@pytest.mark.parametrize('number', INTEGER_EDGES)
+def test_an_int_at_the_edge_of_an_opcode(number: int) -> None:
+    check_key(number)
+    check_key((number, -number, (number,)))
+
+
+@pytest.mark.parametrize('number', FLOATS, ids=lambda number: struct.pack('>d', number).hex())
+def test_a_float(number: float) -> None:
+    check_simple(number)
+    check_simple((number, number))
+
+
+@pytest.mark.parametrize('size', SIZE_EDGES)
+def test_text_and_bytes_at_the_edge_of_an_opcode(size: int) -> None:
+    for key in (bytes(size), *(character * size for character in 'aé€\U0001f600')):
+        check_key(key)
+        check_key((key, 1))
+        check_key(('head', key, (key[:0], key[: size // 2])))
+
+
+@pytest.mark.parametrize('text', ['é', '€', '\U0001f600'])
+def test_text_whose_encoding_is_at_the_edge_of_an_opcode(text: str) -> None:
+    for size in (255, 256, 65_400):
+        for extra in range(5):
+            check_key('x' * extra + text * (size // len(text.encode())))
+
+
+@pytest.mark.parametrize('key', [None, True, 0, 255, 256, -1, '', 'a', b'', b'a', (), ((),), (1,)])
+def test_a_pickle_at_the_least_size_of_a_frame(key: object) -> None:
+    check_simple(key)
+
+
+@pytest.mark.parametrize('size', range(8))
+def test_a_tuple_of_each_size(size: int) -> None:
+    check_simple(tuple(range(size)))
+    check_simple(((),) * size)
+    check_simple(tuple((number,) * number for number in range(size)))
+    check_simple((None, tuple(range(size)), True))
+
+
+@pytest.mark.parametrize('size', range(FRAME_SIZE_TARGET - 12, FRAME_SIZE_TARGET + 4))
+def test_a_key_near_the_size_of_a_frame(size: int) -> None:
+    payload = bytes(size - 20)
+    for tail in range(14):
+        check_key((payload, *(None,) * tail))
+        check_key((payload.decode(), *(None,) * tail))
+    check_key(('é' * (size // 2), size % 2 == 1))
+    check_key((None,) * size)
+    check_key((1,) * (size // 2))
+    check_key(((payload,), (), 'tail'))
+
+
+def test_a_key_of_several_frames() -> None:
+    half = FRAME_SIZE_TARGET // 2
+    check_key((b'x' * half, b'y' * half, b'z' * half))
+    check_key((b'x' * half, 'y' * half, 1.5, (None, 'tail')))
+    check_declined(tuple(range(100_000)))
+
+
+def test_the_same_object_twice() -> None:
+    text, octets, items = 'some text', b'some bytes', (1, 2)
+    for twice in (text, octets, items):
+        for key in (
+            (twice, twice),
+            (twice, 1, 2, 3, 4, twice),
+            (twice, (twice,)),
+            ((0, (twice,)), ('between', twice)),
+        ):
+            assert pickle.loads(optimized(key, 5)) == key
+            check_declined(key)
+
+
+def test_constants_that_are_the_same_object() -> None:
+    check_declined((sys.intern('name'), sys.intern('name')))
+    check_declined(('', ''))
+    check_declined((b'', b''))
+    check_declined((chr(0x61), chr(0x61)))  # there is one object for each character of Latin-1
+    check_simple(((), ()))
+    check_simple((None, None, True, True, 1, 1))
+    number = 10**9
+    check_simple((number, number))
+    check_simple((FLOATS[4], FLOATS[4]))
+
+
+def test_equal_objects_that_are_not_the_same() -> None:
+    text = 'some text'
+    check_simple((text, ''.join(['some', ' text']), text.encode(), text.encode()))
+    check_simple(((1, text), (1, ''.join(['some', ' text']))))
+
+
+@pytest.mark.parametrize('count', range(KEY_OBJECTS_MAX - 3, KEY_OBJECTS_MAX + 3))
+def test_as_many_objects_as_can_be_remembered(count: int) -> None:
+    names = [f'name {number}' for number in range(count)]
+    check_key(tuple(names))
+    check_key(tuple(name.encode() for name in names))
+    check_key(((0, *names[:5]), (1, *names[5:]), ()))
+    check_key((*names[:-1], names[0]))
+    check_key((*names[:-1], names[-2]))
+    check_key((*names, *range(1000), *[()] * 1000))
+
+
+@pytest.mark.parametrize('depth', [*range(40), 1000, 100_000])
+def test_tuples_in_tuples(depth: int) -> None:
+    key: tuple[Any, ...] = ()
+    for level in range(depth):
+        key = (key,) if level % 2 else (key, 1)
+    if depth < 40:
+        check_key(key)
+    else:
+        check_declined(key)
+    while key:  # Python 3.10 to 3.12 would take such a one apart recursively
+        key = key[0]
+
+
+@pytest.mark.parametrize(
+    'text', [chr(0xD800), chr(0xDFFF), 'a\udc80', '€\udbff', '\U0001f600\ud83d\ude00']
+)
+def test_a_surrogate(text: str) -> None:
+    check_declined(text)
+    check_declined('x' * 60_000 + text)
+    check_simple(''.join(chr(ord(character) ^ 0x8000) for character in text))
+
+
+@pytest.mark.parametrize('text', ['a\udbff', 'b\udc80', '\U0001f600\udfff'])
+def test_declining_a_surrogate_runs_no_python_code(text: str) -> None:
+    calls = []
+
+    def strict(error: UnicodeError) -> tuple[str, int]:
+        calls.append(error)
+        raise error
+
+    codecs.register_error('strict', strict)
+    try:
+        check_declined(text)
+    finally:
+        codecs.register_error('strict', codecs.strict_errors)
+    assert not calls
+
+
+def test_text_beside_the_surrogates() -> None:
+    check_simple('\ud7ff\ue000')
+    check_simple('\U0001d800\U0010dfff')
+
+
+@pytest.mark.parametrize(
+    'key',
+    [
+        *(Text('text'), Octets(b'bytes'), Number.ONE, Real(1.5), Several((1, 2)), Point(1, 2)),
+        *([], [1], {}, set(), frozenset([1]), bytearray(b'a'), 1j, ..., NotImplemented, object()),
+        *(decimal.Decimal(1), datetime.date(2020, 1, 1), uuid.UUID(int=1), Color.RED, int, len),
+        *(memoryview(b'a'), (number for number in ()), type(None), Plain(1), range(3)),
+    ],
+    ids=lambda key: type(key).__name__,
+)
+def test_objects_of_other_types(key: object) -> None:
+    check_declined(key)
+
+
+@pytest.mark.parametrize('protocol', [-(2**70), -(2**32) + 5, -1, 0, 1, 2, 3, 6, 2**32 + 5, 2**70])
+def test_other_protocols(protocol: int) -> None:
+    assert _core._pickle_key(('name', 1), protocol) is None
+
+
+def test_a_protocol_must_be_an_int() -> None:
+    for protocol in ('5', 5.0, None):
+        with pytest.raises(TypeError):
+            _core._pickle_key((), protocol)  # type: ignore[arg-type]
+
+
+def test_a_simple_key_still_loads() -> None:
+    key = ('mod.func', 1, None, ('nested', b'bytes', -(2**40)), 'é€', 1.5, True, ())
+    for protocol in KEY_PROTOCOLS:
+        pickled = _core._pickle_key(key, protocol)
+        assert pickled is not None
+        assert pickle.loads(pickled) == key
+
+
+@pytest.mark.parametrize('protocol', [-1, *PROTOCOLS, True, Number.FIVE])
+def test_a_disk_heeds_its_protocol(protocol: int, tmp_path: Path) -> None:
+    disk = Disk(str(tmp_path), pickle_protocol=4)
+    disk.pickle_protocol = protocol
+    twice = 'twice'
+    for key in (('name', 1, None), (), None, True, 2**64, (twice, twice), ['list'], Point(1, 2)):
+        pickled, raw = disk.put(key)
+        assert not raw
+        assert bytes(pickled) == optimized(key, protocol)
+
+
+def test_a_disk_without_a_protocol(tmp_path: Path) -> None:
+    disk = Disk(str(tmp_path))
+    del disk.pickle_protocol
+    with pytest.raises(AttributeError):
+        disk.put(('name', 1))
+    with pytest.raises(TypeError):
+        disk.pickle_protocol = '5'  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        disk.put(('name', 1))

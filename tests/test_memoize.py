@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools as ft
+import inspect
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import django_project  # noqa: F401  configures Django before its backend is imported
 import pytest
 from interpreter import Clock, Interpreter
 
 import diskcache
+from diskcache.djangocache import DjangoCache
 
 
 @pytest.fixture
@@ -251,3 +257,138 @@ def test_a_call_that_does_not_fit_the_signature_is_a_type_error(cache: diskcache
     with pytest.raises(TypeError):
         function()
     assert len(cache) == 0
+
+
+# Which results are kept, and coroutine functions: the same for everything that memoizes.
+
+
+def decorators(directory: str) -> dict[str, Callable[..., Any]]:
+    """Return every memoize there is, as a function of cache_if."""
+    fanout = diskcache.FanoutCache(f'{directory}/fanout', 2)
+    return {
+        'Cache': diskcache.Cache(f'{directory}/cache').memoize,
+        'FanoutCache': fanout.memoize,
+        'Index': diskcache.Index(f'{directory}/index').memoize,
+        'memoize_stampede': ft.partial(diskcache.memoize_stampede, fanout, 1000),
+        'DjangoCache': DjangoCache(f'{directory}/django', {'SHARDS': 2}).memoize,
+    }
+
+
+KINDS = ['Cache', 'FanoutCache', 'Index', 'memoize_stampede', 'DjangoCache']
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_only_results_that_the_predicate_wants_are_kept(
+    directory: str, calls: list, kind: str
+) -> None:
+    @decorators(directory)[kind](cache_if=lambda result: result is not None)
+    def find(name: str) -> str | None:
+        calls.append(name)
+        return name if name == 'known' else None
+
+    assert [find('known'), find('known'), find('unknown'), find('unknown')] == [
+        'known',
+        'known',
+        None,
+        None,
+    ]
+    assert calls == ['known', 'unknown', 'unknown']
+
+
+def test_what_the_predicate_raises_is_raised(cache: diskcache.Cache) -> None:
+    @cache.memoize(cache_if=lambda result: result > 1)
+    def function() -> str:
+        return 'text'
+
+    with pytest.raises(TypeError):
+        function()
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_a_coroutine_function_returns_is_kept(directory: str, calls: list, kind: str) -> None:
+    @decorators(directory)[kind](cache_if=lambda result: result > 1)
+    async def square(number: int) -> int:
+        """Square a number, in time."""
+        await asyncio.sleep(0)
+        calls.append(number)
+        return number * number
+
+    async def main() -> list[int]:
+        return [await square(number) for number in (3, 3, 1, 1, 3)]
+
+    assert inspect.iscoroutinefunction(square)
+    assert (square.__name__, square.__doc__) == ('square', 'Square a number, in time.')
+    assert asyncio.run(main()) == [9, 9, 1, 1, 9]
+    assert calls == [3, 1, 1]
+    assert square.__cache_key__(3) != square.__cache_key__(1)
+
+
+def test_an_exception_of_a_coroutine_function_is_raised_and_not_kept(
+    cache: diskcache.Cache, calls: list
+) -> None:
+    @cache.memoize()
+    async def fail() -> None:
+        calls.append(1)
+        raise LookupError
+
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            asyncio.run(fail())
+    assert len(calls) == 2
+
+
+def test_a_coroutine_function_is_renewed_in_its_event_loop(
+    cache: diskcache.Cache, calls: list
+) -> None:
+    @diskcache.memoize_stampede(cache, expire=1000, beta=10**12)
+    async def function() -> int:
+        await asyncio.sleep(0.001)
+        calls.append(asyncio.get_running_loop())
+        return len(calls)
+
+    async def main() -> tuple[int, int, int]:
+        first = await function()
+        second = await function()
+        while len(calls) < 2:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        return first, second, cache[function.__cache_key__()][0]
+
+    assert asyncio.run(main()) == (1, 1, 2)
+    assert calls[0] is calls[1]
+
+
+def test_a_memoized_method_knows_its_object(cache: diskcache.Cache, calls: list) -> None:
+    class Shop(NamedTuple):
+        name: str
+
+        @cache.memoize(ignore=(0,))
+        def price(self, item: str) -> int:
+            calls.append((self.name, item))
+            return len(item)
+
+    assert [Shop('a').price('apple'), Shop('b').price('apple')] == [5, 5]
+    assert calls == [('a', 'apple')]
+
+
+@pytest.mark.parametrize('count', [0, 1, 5, 17, 40])
+def test_keywords_are_sorted_however_many_they_are(cache: diskcache.Cache, count: int) -> None:
+    def function(**kwargs: int) -> None: ...
+
+    keywords = {f'{number * 7919 % 101:03}': number for number in range(count)}
+    key = cache.memoize('f')(function).__cache_key__(**keywords)
+    expected = [part for item in sorted(keywords.items()) for part in item]
+    assert key == ('f', None, *expected)
+    assert diskcache.core.args_to_key(('f',), (), keywords, False, ()) == key
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [(['f'], (), {}, False, ()), (('f',), [], {}, False, ()), (('f',), (), [], False, ())],
+)
+def test_parts_of_a_key_of_other_types_are_type_errors(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError):
+        diskcache.core.args_to_key(*arguments)
+    with pytest.raises(TypeError):
+        diskcache.core.args_to_key(('f',), (), {}, False, 5)

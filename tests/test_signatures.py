@@ -32,11 +32,11 @@ DJANGO = importlib.util.find_spec('django') is not None
 
 # What this package has beside the original's interface: parameters, which come last, ...
 ADDED_PARAMETERS = {
-    'Cache.memoize': ', *, signature=False',
-    'FanoutCache.memoize': ', *, signature=False',
-    'Index.memoize': ', *, signature=False',
-    'DjangoCache.memoize': ', *, signature=False',
-    'memoize_stampede': ', *, signature=False',
+    'Cache.memoize': ', *, signature=False, cache_if=None',
+    'FanoutCache.memoize': ', *, signature=False, cache_if=None',
+    'Index.memoize': ', *, signature=False, cache_if=None',
+    'DjangoCache.memoize': ', *, signature=False, cache_if=None',
+    'memoize_stampede': ', *, signature=False, cache_if=None',
     'Lock.acquire': ', timeout=None',
     'RLock.acquire': ', timeout=None',
     'BoundedSemaphore.acquire': ', timeout=None',
@@ -44,7 +44,15 @@ ADDED_PARAMETERS = {
 # ... and public names.
 ADDED_NAMES = {
     # Attributes of instances in the original.
-    'Cache': {'cull_limit', 'eviction_policy', 'size_limit', 'statistics'},
+    'Cache': {
+        'cull_limit',
+        'eviction_policy',
+        'memory_limit',
+        'memory_stats',
+        'size_limit',
+        'statistics',
+    },
+    'FanoutCache': {'memory_limit', 'memory_stats'},
     'Disk': {'min_file_size', 'pickle_protocol'},
     'Deque': {'insert'},
     'Index': {'copy', 'fromkeys', 'move_to_end'},

@@ -1934,7 +1934,7 @@ static void lookups_are_counted(void)
 {
     open_store();
     for (int i = 0; i < 5; i++) {
-        CHECK_INT(DC_OK, dc_store_count_lookup(&db, i < 2));
+        CHECK_INT(DC_OK, dc_store_count_lookups(&db, i < 2, 1));
     }
     CHECK_INT(2, setting("hits"));
     CHECK_INT(3, setting("misses"));
@@ -1946,14 +1946,13 @@ static void an_access_is_noted_as_the_policy_needs(void)
     open_store();
     set(integer(1), inline_value(integer(1)));
     set(integer(2), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_NONE, 1, 5000.0));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_STORED, 1, 5000.0));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_NONE, 1, 5000.0, 1));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_STORED, 1, 5000.0, 1));
     CHECK_INT(2, database_integer(&db, "SELECT count(*) FROM Cache WHERE access_time = 1000 AND"
                                        " access_count = 0"));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_USED, 1, 5000.0));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_USED, 1, 5000.0, 1));
     CHECK_INT(1, database_integer(&db, "SELECT rowid FROM Cache WHERE access_time = 5000"));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_FREQUENTLY_USED, 2, 5000.0));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_FREQUENTLY_USED, 2, 5000.0));
+    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_FREQUENTLY_USED, 2, 5000.0, 2));
     CHECK_INT(2, database_integer(&db, "SELECT rowid FROM Cache WHERE access_count = 2"));
     CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE access_time = 5000"));
     close_store();
@@ -2025,7 +2024,7 @@ static dc_status do_everything(void)
     DO(dc_store_end(&db, 1, &row))
     DO(dc_store_nth(&db, DC_BACK, 0, &row))
     DO(dc_store_max_rowid(&db, &count))
-    DO(dc_store_count_lookup(&db, 1))
+    DO(dc_store_count_lookups(&db, 1, 1))
     DO(dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done))
 #undef DO
     dc_key_page_clear(&page);

@@ -1,0 +1,101 @@
+/* walindex.c: see walindex.h. */
+#include "walindex.h"
+
+#include <string.h>
+
+#define WAL_INDEX_VERSION 3007000u
+/* The size of a mapped part of the wal-index, part of its format. */
+#define WAL_INDEX_REGION 32768
+
+/* A commit writes 96 bytes. */
+#define HEADER_ATTEMPTS 100
+
+/* The header's fields, as far as they are looked at. */
+enum { WORD_VERSION = 0, WORD_CHANGES = 2, WORD_SALT = 8, WORD_CHECKSUM = 10, WORD_COUNT = 12 };
+enum { BYTE_INITIALIZED = 12 };
+
+static void split(const dc_stamp *stamp, uint32_t words[WORD_COUNT])
+{
+    memcpy(words, stamp->words, sizeof stamp->words);
+}
+
+/* The checksum that SQLite keeps of the header's first 40 bytes, in the machine's byte order. */
+static int has_right_checksum(const uint32_t words[WORD_COUNT])
+{
+    uint32_t first = 0;
+    uint32_t second = 0;
+
+    for (int i = 0; i < WORD_CHECKSUM; i += 2) {
+        first += words[i] + second;
+        second += words[i + 1] + first;
+    }
+    return first == words[WORD_CHECKSUM] && second == words[WORD_CHECKSUM + 1];
+}
+
+int dc_stamp_read(dc_wal_header header, dc_stamp *stamp)
+{
+    uint32_t words[WORD_COUNT];
+    unsigned char bytes[sizeof stamp->words];
+
+    for (int i = 0; i < 6; i++) {
+        stamp->words[i] = header[i];
+    }
+    /* The second copy is written first: where both are equal, no write lies between. */
+    atomic_thread_fence(memory_order_acquire);
+    for (int i = 0; i < 6; i++) {
+        if (header[6 + i] != stamp->words[i]) {
+            return 0;
+        }
+    }
+    split(stamp, words);
+    memcpy(bytes, stamp->words, sizeof bytes);
+    return words[WORD_VERSION] == WAL_INDEX_VERSION && bytes[BYTE_INITIALIZED] == 1;
+}
+
+int dc_stamp_follows(const dc_stamp *before, const dc_stamp *after)
+{
+    uint32_t old[WORD_COUNT];
+    uint32_t new[WORD_COUNT];
+
+    if (memcmp(before, after, sizeof *before) == 0) {
+        return 1;
+    }
+    split(before, old);
+    split(after, new);
+    return new[WORD_CHANGES] == old[WORD_CHANGES] + 1 && new[WORD_SALT] == old[WORD_SALT] &&
+           new[WORD_SALT + 1] == old[WORD_SALT + 1];
+}
+
+/* The names of the VFS that map the wal-index as described; others may do it otherwise, or not. */
+static int has_known_vfs(dc_db *db)
+{
+    const dc_sqlite_vfs *vfs = NULL;
+
+    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_VFS_POINTER, &vfs);
+    return vfs != NULL && vfs->name != NULL &&
+           (strcmp(vfs->name, "unix") == 0 || strcmp(vfs->name, "win32") == 0);
+}
+
+dc_wal_header dc_wal_header_of(dc_db *db)
+{
+    const dc_io_methods *methods = db->file != NULL ? db->file->methods : NULL;
+    volatile void *mapped = NULL;
+    uint32_t words[WORD_COUNT];
+    dc_stamp stamp;
+    int attempts = HEADER_ATTEMPTS;
+
+    if (methods == NULL || methods->version < 2 || methods->shm_map == NULL || !has_known_vfs(db) ||
+        !dc_db_pragma_is(db, "PRAGMA journal_mode", "wal") ||
+        !dc_db_pragma_is(db, "PRAGMA locking_mode", "normal") ||
+        methods->shm_map(db->file, 0, WAL_INDEX_REGION, 0, &mapped) != DC_SQLITE_OK ||
+        mapped == NULL) {
+        return NULL;
+    }
+    while (!dc_stamp_read(mapped, &stamp)) { /* somebody may be committing just now */
+        if (--attempts == 0) {
+            return NULL;
+        }
+    }
+    split(&stamp, words);
+    return has_right_checksum(words) ? (dc_wal_header)mapped : NULL;
+}

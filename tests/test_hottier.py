@@ -1,0 +1,644 @@
+"""Values kept in memory: what is answered from there, and that it is never an old one.
+
+`memory_stats` tells whether a lookup was answered from memory; the proof that many processes
+never see an old value is in test_coherence.py.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import pickle
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consistency import value_files
+from interpreter import Child, Clock, Interpreter
+
+import diskcache
+from diskcache import Cache, Deque, Disk, FanoutCache, Index, JSONDisk
+
+LARGE = b'x' * 100_000
+
+
+class Answers:
+    """How many lookups were answered from memory, and how many were not."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+        self.since = cache.memory_stats()
+
+    def count(self) -> tuple[int, int]:
+        """Return (hits, misses) since the last call."""
+        before, self.since = self.since, self.cache.memory_stats()
+        return self.since['hits'] - before['hits'], self.since['misses'] - before['misses']
+
+
+@pytest.fixture
+def answers(cache: Cache) -> Answers:
+    """The lookups in `cache`."""
+    cache.get('make the first connection')
+    return Answers(cache)
+
+
+@pytest.fixture
+def second(cache: Cache, directory: str) -> Iterator[Cache]:
+    """Another Cache object on the directory of `cache`."""
+    with Cache(directory) as second:
+        yield second
+
+
+# What is answered from memory.
+
+VALUES = [
+    'text',
+    '',
+    b'bytes',
+    0,
+    -(2**63),
+    2**70,
+    1.5,
+    float('inf'),
+    None,
+    True,
+    False,
+    (1, 'a'),
+    [1, [2]],
+    {'a': {1, 2}},
+    'x' * 20_000,
+    b'x' * 20_000,
+]
+
+
+@pytest.mark.parametrize('value', VALUES, ids=lambda value: f'{value!r:.20}')
+def test_a_value_read_twice_is_read_once(cache: Cache, answers: Answers, value: object) -> None:
+    cache['key'] = value
+    first = cache['key']
+    assert answers.count() == (0, 1)
+    assert (cache['key'], type(cache['key'])) == (value, type(value))
+    assert first == value
+    assert answers.count() == (2, 0)
+
+
+@pytest.mark.parametrize(
+    'key',
+    ['text', b'bytes', 5, -(2**63), 1.5, True, None, (1, 'a'), 2**70, frozenset([1])],
+    ids=repr,
+)
+def test_keys_of_all_kinds_are_found(cache: Cache, answers: Answers, key: object) -> None:
+    cache[key] = 'value'
+    for _ in range(3):
+        assert cache[key] == 'value'
+        assert key in cache
+        assert cache.get(key) == 'value'
+    assert answers.count() == (8, 1)
+
+
+def test_a_missing_key_is_remembered_as_missing(cache: Cache, answers: Answers) -> None:
+    for _ in range(3):
+        assert cache.get('key', 'default') == 'default'
+        assert 'key' not in cache
+        with pytest.raises(KeyError):
+            cache['key']
+    assert answers.count() == (8, 1)
+    cache['key'] = 1
+    assert cache['key'] == 1
+
+
+def test_in_is_answered_from_memory_before_any_get(cache: Cache, answers: Answers) -> None:
+    cache['key'] = 1
+    assert 'key' in cache
+    assert 'key' in cache
+    assert answers.count() == (1, 1)
+    assert cache['key'] == 1
+    assert answers.count() == (0, 1)
+    assert cache['key'] == 1
+    assert answers.count() == (1, 0)
+
+
+def test_keys_are_told_apart_as_the_database_does(cache: Cache) -> None:
+    cache[1] = 'int'
+    cache[True] = 'bool'
+    cache['1'] = 'str'
+    cache[b'1'] = 'bytes'
+    cache[-0.5] = 'float'
+    for _ in range(2):
+        assert [cache[key] for key in (1, 1.0, True, '1', b'1', -0.5)] == [
+            'int',
+            'int',
+            'bool',
+            'str',
+            'bytes',
+            'float',
+        ]
+    cache[1.0] = 'float'
+    assert cache[1] == cache[1.0] == 'float'
+    del cache[1]
+    assert 1.0 not in cache
+    assert cache[True] == 'bool'
+
+
+def test_a_mutable_value_is_made_afresh_each_time(cache: Cache) -> None:
+    cache['key'] = [1]
+    for _ in range(3):
+        value = cache['key']
+        assert value == [1]
+        value.append(2)
+
+
+def test_expire_time_and_tag_are_remembered(cache: Cache, answers: Answers, clock: Clock) -> None:
+    cache.set('key', 'value', expire=10, tag='tag')
+    assert cache.get('key', tag=True) == ('value', 'tag')
+    answers.count()
+    full = ('value', clock() + 10, 'tag')
+    assert cache.get('key', expire_time=True, tag=True) == full
+    assert cache.get('key', expire_time=True) == full[:2]
+    assert cache.get('key') == 'value'
+    assert answers.count() == (3, 0)
+
+
+def test_a_tag_that_was_not_read_is_read(cache: Cache, answers: Answers) -> None:
+    cache.set('key', 'value', tag='tag')
+    assert cache.get('key') == 'value'
+    assert cache.get('key', tag=True) == ('value', 'tag')
+    assert answers.count() == (0, 2)
+    assert cache.get('key', tag=True) == ('value', 'tag')
+    assert answers.count() == (1, 0)
+
+
+def test_a_remembered_value_expires(cache: Cache, clock: Clock) -> None:
+    cache.set('key', 'value', expire=10)
+    assert cache['key'] == 'value'
+    clock.tick(9)
+    assert cache['key'] == 'value'
+    clock.tick(2)
+    assert 'key' not in cache
+    assert cache.get('key', 'default') == 'default'
+    cache.touch('key')
+    cache['key'] = 'again'
+    assert cache['key'] == 'again'
+
+
+def test_of_a_value_in_a_file_only_the_row_is_remembered(
+    cache: Cache, answers: Answers, directory: str
+) -> None:
+    cache['key'] = LARGE
+    assert cache['key'] == LARGE
+    assert cache['key'] == LARGE
+    with cache.read('key') as reader:
+        assert reader.read() == LARGE
+    assert answers.count() == (2, 1)
+    assert cache.memory_stats()['bytes'] < 10_000
+    (name,) = value_files(directory)
+    Path(directory, name).unlink()
+    assert cache.get('key') is None
+
+
+def test_many_keys_are_answered_at_once(cache: Cache, answers: Answers) -> None:
+    for number in range(10):
+        cache[number] = [number]
+    keys = [*range(10), 'missing']
+    expected = [*([number] for number in range(10)), diskcache.ENOVAL]
+    assert cache._get_many(keys) == expected
+    assert answers.count() == (0, 11)
+    assert cache._get_many(keys) == expected
+    assert answers.count() == (11, 0)
+    assert cache[3] == [3]
+    assert answers.count() == (1, 0)
+
+
+# What is not old.
+
+
+def test_a_write_of_another_object_is_seen(cache: Cache, second: Cache, answers: Answers) -> None:
+    for number in range(5):
+        second['key'] = number
+        assert cache['key'] == number
+        assert cache['key'] == number
+    assert answers.count() == (5, 5)
+    assert cache.memory_stats()['invalidations'] >= 4
+
+
+@pytest.mark.parametrize('who', ['other', 'original'])
+def test_a_write_of_another_process_is_seen(
+    cache: Cache, directory: str, request: pytest.FixtureRequest, who: str
+) -> None:
+    process: Interpreter = request.getfixturevalue(who)
+    script = 'with Cache(directory) as cache: cache[key] = value'
+    for number in range(5):
+        assert cache.get('key') == (number - 1 if number else None)
+        process.run(script, directory=directory, key='key', value=number)
+        assert cache['key'] == number
+    process.run('with Cache(directory) as cache: del cache["key"]', directory=directory)
+    assert 'key' not in cache
+
+
+CHANGES: dict[str, Callable[[Cache], Any]] = {
+    'set': lambda cache: cache.set('key', 2),
+    'set with expire': lambda cache: cache.set('key', 2, expire=-1),
+    'set in a file': lambda cache: cache.set('key', LARGE),
+    'set read': lambda cache: cache.set('key', io.BytesIO(LARGE), read=True),
+    'delete': lambda cache: cache.delete('key'),
+    'del': lambda cache: cache.__delitem__('key'),
+    'pop': lambda cache: cache.pop('key'),
+    'incr': lambda cache: cache.incr('key'),
+    'decr': lambda cache: cache.decr('key'),
+    'touch': lambda cache: cache.touch('key', expire=-1),
+    'add': lambda cache: cache.add('missing', 1),
+    'clear': lambda cache: cache.clear(),
+    'evict': lambda cache: cache.evict('tag'),
+    'expire': lambda cache: cache.expire(now=10**11),
+    'cull': lambda cache: (cache.reset('size_limit', 0), cache.cull()),
+    'push': lambda cache: cache.push('pushed'),
+    'push with prefix': lambda cache: cache.push('pushed', prefix='a'),
+    'SQL': lambda cache: cache._sql("UPDATE Cache SET value = 3 WHERE key = 'key'"),
+    'SQL in a transaction': lambda cache: update_in_transaction(cache),
+    'rows': lambda cache: cache._select_delete(
+        'SELECT rowid, filename FROM Cache WHERE rowid > ? LIMIT 9', [0]
+    ),
+}
+ASKED = ['key', 'missing', 500000000000000, 'a-500000000000000', 'large']
+
+
+def update_in_transaction(cache: Cache) -> None:
+    """Change rows with SQL inside a transaction."""
+    with cache._transact() as (sql, _):
+        sql("DELETE FROM Cache WHERE key = 'large'")
+        sql("UPDATE Cache SET value = 4 WHERE key = 'key'")
+
+
+def ask(cache: Cache) -> list[object]:
+    """Return what the cache has for ASKED, in three ways that must agree."""
+    found = [cache.get(key) for key in ASKED]
+    assert found == cache._get_many(ASKED) or diskcache.ENOVAL in cache._get_many(ASKED)
+    assert [value is not None for value in found] == [key in cache for key in ASKED]
+    return found
+
+
+@pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize('by', ['itself', 'another object', 'a transaction', 'another thread'])
+def test_every_change_is_seen(
+    cache: Cache, second: Cache, change: Callable[[Cache], Any], by: str
+) -> None:
+    cache.set('key', 1, expire=3600, tag='tag')
+    cache.set('large', LARGE, expire=3600, tag='tag')
+    for _ in range(2):
+        assert ask(cache) == [1, None, None, None, LARGE]
+    if by == 'itself':
+        change(cache)
+    elif by == 'another object':
+        change(second)
+    elif by == 'a transaction':
+        with cache.transact():
+            change(cache)
+            inside = [cache.get(key) for key in ASKED]
+        assert [cache.get(key) for key in ASKED] == inside
+    else:
+        thread = threading.Thread(target=change, args=(cache,))
+        thread.start()
+        thread.join()
+    with Cache(cache.directory, memory_limit=0) as plain:
+        expected = [plain.get(key) for key in ASKED]
+    for _ in range(2):
+        assert ask(cache) == expected
+    assert ask(second) == expected
+
+
+def test_own_writes_leave_the_rest_in_memory(cache: Cache, answers: Answers) -> None:
+    for number in range(10):
+        cache[number] = number
+        cache[number]
+    answers.count()
+    cache[3] = 'new'
+    cache.incr(4)
+    del cache[5]
+    cache.pop(6)
+    assert [cache.get(number) for number in (0, 1, 2, 7, 8, 9)] == [0, 1, 2, 7, 8, 9]
+    assert answers.count() == (6, 0)
+    assert [cache.get(number) for number in (3, 4, 5, 6)] == ['new', 5, None, None]
+    assert answers.count() == (0, 4)
+
+
+def test_what_is_rolled_back_was_never_seen(cache: Cache, second: Cache) -> None:
+    cache['key'] = 1
+    assert cache['key'] == 1
+    with pytest.raises(ZeroDivisionError), cache.transact():
+        cache['key'] = 2
+        assert cache['key'] == 2
+        del cache['key']
+        assert 'key' not in cache
+        raise ZeroDivisionError
+    assert cache['key'] == 1
+    assert second['key'] == 1
+
+
+def test_a_transaction_sees_its_own_writes_and_others_do_not(cache: Cache, second: Cache) -> None:
+    cache['key'] = 1
+    seen = []
+    assert cache['key'] == second['key'] == 1
+    with cache.transact():
+        cache['key'] = 2
+        thread = threading.Thread(target=lambda: seen.append(cache['key']))
+        thread.start()
+        thread.join()
+        seen.append(cache['key'])
+        seen.append(second['key'])
+    assert seen == [1, 2, 1]
+    assert cache['key'] == second['key'] == 2
+
+
+def test_an_open_transaction_of_a_connection_in_hands_is_seen(cache: Cache) -> None:
+    cache['key'] = 1
+    assert cache['key'] == 1
+    con = cache._con
+    con.execute('BEGIN')
+    con.execute('UPDATE Cache SET value = 2')
+    assert cache['key'] == 2
+    con.execute('ROLLBACK')
+    assert cache['key'] == 1
+
+
+def test_after_the_last_one_has_closed_nothing_is_remembered(
+    cache: Cache, directory: str, other: Interpreter
+) -> None:
+    cache['key'] = 1
+    assert cache['key'] == 1
+    cache.close()
+    assert not os.path.exists(f'{directory}/cache.db-wal')
+    other.run('with Cache(directory) as cache: cache["key"] = 2', directory=directory)
+    assert cache['key'] == 2
+
+
+def test_another_directory_is_not_taken_for_the_first(cache: Cache, tmp_path: Path) -> None:
+    with Cache(str(tmp_path / 'second')) as second:
+        second['key'] = 2
+    cache['key'] = 1
+    assert cache['key'] == 1
+    cache._directory = str(tmp_path / 'second')
+    assert cache['key'] == 2
+
+
+def test_another_disk_makes_its_own_values(cache: Cache) -> None:
+    class Shouting(Disk):
+        def fetch(self, *args: Any) -> Any:
+            return str(super().fetch(*args)).upper()
+
+    cache['key'] = 'value'
+    assert cache['key'] == 'value'
+    cache._disk = Shouting(cache.directory, 2**15, 5)
+    assert [cache['key'], cache['key']] == ['VALUE', 'VALUE']
+
+
+def test_a_patched_fetch_is_called_on_each_hit(
+    cache: Cache, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache['key'] = 'value'
+    assert [cache['key'], cache['key']] == ['value', 'value']
+    calls = []
+
+    def fetch(*args: Any) -> str:
+        calls.append(args)
+        return 'patched'
+
+    monkeypatch.setattr(cache.disk, 'fetch', fetch)
+    assert [cache['key'], cache['key']] == ['patched', 'patched']
+    assert len(calls) == 2
+    assert answers.count() == (3, 1)
+
+
+@pytest.mark.parametrize('mode', ['delete', 'truncate', 'persist'])
+def test_without_a_write_ahead_log_nothing_is_remembered(
+    directory: str, second_process_writes: Callable[[object], None], mode: str
+) -> None:
+    with Cache(directory, sqlite_journal_mode=mode) as cache:
+        for number in range(3):
+            second_process_writes(number)
+            assert [cache['key'], cache['key']] == [number, number]
+        assert cache.memory_stats()['hits'] == 0
+
+
+@pytest.fixture
+def second_process_writes(other: Interpreter, directory: str) -> Callable[[object], None]:
+    """A function that stores a value under 'key' in another process."""
+
+    def write(value: object) -> None:
+        script = 'with Cache(directory) as cache: cache["key"] = value'
+        other.run(script, directory=directory, value=value)
+
+    return write
+
+
+def test_changing_the_journal_turns_it_off_and_on(
+    cache: Cache, answers: Answers, second_process_writes: Callable[[object], None]
+) -> None:
+    cache['key'] = 0
+    assert [cache['key'], cache['key']] == [0, 0]
+    cache.reset('sqlite_journal_mode', 'delete')
+    answers.count()
+    cache['key'] = 1
+    assert [cache['key'], cache['key']] == [1, 1]
+    assert answers.count()[0] == 0
+    cache.reset('sqlite_journal_mode', 'wal')
+    second_process_writes(2)
+    assert [cache['key'], cache['key'], cache['key']] == [2, 2, 2]
+    assert answers.count()[0] >= 1
+
+
+def test_exclusive_locking_has_no_shared_memory(directory: str) -> None:
+    with Cache(directory) as cache:
+        cache['key'] = 1
+    with Cache(directory, sqlite_locking_mode='exclusive') as cache:
+        assert [cache['key'], cache['key']] == [1, 1]
+        assert cache.memory_stats()['hits'] == 0
+
+
+def test_an_overridden_connection_is_not_remembered(directory: str) -> None:
+    class Own(Cache):
+        @property
+        def _con(self) -> sqlite3.Connection:
+            con = getattr(self._local, 'con', None)
+            if con is None:
+                con = self._local.con = sqlite3.connect(
+                    f'{self._directory}/cache.db', isolation_level=None
+                )
+            return con
+
+    with Own(directory) as cache:
+        cache['key'] = 1
+        assert [cache['key'], cache['key']] == [1, 1]
+        assert cache.memory_stats()['hits'] == 0
+
+
+def test_a_fork_begins_with_nothing_and_both_go_on(cache: Cache, second: Cache) -> None:
+    cache['key'] = 1
+    assert [cache['key'], cache['key']] == [1, 1]
+
+    def in_child() -> list[object]:
+        seen = [cache['key'], cache['key'], cache.memory_stats()['hits'] > 0]
+        cache['key'] = 2
+        return [*seen, cache['key'], second['key']]
+
+    assert Child(in_child).result() == [1, 1, True, 2, 2]
+    assert cache['key'] == second['key'] == 2
+
+
+# Its size.
+
+
+def test_the_limit_is_kept(directory: str) -> None:
+    with Cache(directory, memory_limit=50_000) as cache:
+        for number in range(1000):
+            cache[number] = 'x' * 500
+        for _ in range(2):
+            for number in range(1000):
+                assert cache[number] == 'x' * 500
+                assert cache.memory_stats()['bytes'] <= 50_000
+        assert cache.memory_stats()['bytes'] > 30_000
+        cache.memory_limit = 10_000
+        assert cache.memory_stats()['bytes'] <= 10_000
+        cache.memory_limit = 0
+        assert cache.memory_stats()['bytes'] == 0
+        answers = Answers(cache)
+        assert [cache[1], cache[1]] == ['x' * 500] * 2
+        assert answers.count() == (0, 0)
+        cache.memory_limit = 10_000
+        assert [cache[1], cache[1]] == ['x' * 500] * 2
+        assert answers.count() == (1, 1)
+
+
+def test_what_is_asked_for_again_outlives_a_scan(directory: str) -> None:
+    with Cache(directory, memory_limit=100_000) as cache:
+        with cache.transact():
+            for number in range(5000):
+                cache[number] = 'x' * 200
+        for _ in range(3):
+            for number in range(20):
+                cache[number]
+        for number in range(100, 5000):
+            cache[number]
+        answers = Answers(cache)
+        for number in range(20):
+            cache[number]
+        hits, _ = answers.count()
+        assert hits >= 15
+
+
+def test_a_value_that_is_a_large_part_of_the_limit_is_not_kept(directory: str) -> None:
+    with Cache(directory, memory_limit=20_000) as cache:
+        cache['small'] = 1
+        cache['large'] = 'x' * 10_000
+        for _ in range(3):
+            assert cache['small'] == 1
+            assert cache['large'] == 'x' * 10_000
+        assert cache.memory_stats()['hits'] == 2
+
+
+def test_the_limit_is_not_stored(directory: str) -> None:
+    with Cache(directory, memory_limit=1000) as cache:
+        assert cache.memory_limit == 1000
+        with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
+            ((count,),) = con.execute("SELECT COUNT(*) FROM Settings WHERE key LIKE 'memory%'")
+        assert count == 0
+    with Cache(directory) as cache:
+        assert cache.memory_limit == 2**23
+
+
+@pytest.mark.parametrize(
+    ('limit', 'error'),
+    [(-1, ValueError), (float('nan'), ValueError), ('much', TypeError), ([], TypeError)],
+)
+def test_a_bad_limit_is_an_error_that_names_it(directory: str, limit: Any, error: type) -> None:
+    with pytest.raises(error, match='memory_limit'):
+        Cache(directory, memory_limit=limit)
+    assert not os.path.exists(directory)
+    with Cache(directory) as cache:
+        with pytest.raises(error, match='memory_limit'):
+            cache.memory_limit = limit
+        with pytest.raises(AttributeError, match='memory_limit'):
+            del cache.memory_limit
+        assert cache.memory_limit == 2**23
+
+
+# The layers.
+
+
+def test_shards_share_the_limit(directory: str) -> None:
+    with FanoutCache(directory, 4, memory_limit=80_000) as cache:
+        assert [shard.memory_limit for shard in cache._shards] == [20_000] * 4
+        assert cache.memory_limit == 80_000
+        for number in range(20):
+            cache[number] = number
+        for _ in range(3):
+            assert [cache[number] for number in range(20)] == list(range(20))
+        stats = cache.memory_stats()
+        assert (stats['hits'], stats['misses']) == (40, 20)
+        cache.memory_limit = 0
+        assert cache.memory_stats()['bytes'] == 0
+    with FanoutCache(directory, 4) as cache:
+        assert cache.memory_limit == 2**23
+
+
+def test_an_index_and_memoized_calls_are_answered_from_memory(directory: str) -> None:
+    index = Index(directory, a=1)
+
+    @index.memoize()
+    def square(number: int) -> int:
+        return number * number
+
+    for _ in range(3):
+        assert [index['a'], square(3)] == [1, 9]
+    assert index.cache.memory_stats()['hits'] >= 2
+    index.cache.close()
+
+
+def test_a_turned_deque_is_read_anew(directory: str) -> None:
+    deque = Deque('abcdef', directory)
+    for _ in range(3):
+        assert list(deque) == list('abcdef')
+    deque.rotate(2)
+    assert list(deque) == list('efabcd')
+    deque.reverse()
+    assert list(deque) == list('dcbafe')
+    deque[0] = 'x'
+    assert [deque[0], deque.peekleft(), deque.popleft(), deque.peekleft()] == ['x', 'x', 'x', 'c']
+    deque.cache.close()
+
+
+def test_another_kind_of_disk_is_served(directory: str) -> None:
+    with Cache(directory, disk=JSONDisk) as cache:
+        cache['key'] = {'a': [1]}
+        answers = Answers(cache)
+        for _ in range(3):
+            assert cache['key'] == {'a': [1]}
+            assert 'missing' not in cache
+        assert answers.count() == (4, 2)
+
+
+# Objects.
+
+
+def test_a_pickled_cache_has_a_memory_of_its_own(cache: Cache) -> None:
+    cache['key'] = 1
+    assert [cache['key'], cache['key']] == [1, 1]
+    with pickle.loads(pickle.dumps(cache)) as same:
+        assert same.memory_stats()['hits'] == 0
+
+
+def test_objects_in_memory_are_let_go(directory: str) -> None:
+    cache = Cache(directory)
+    value = 'a value that is nobody else has' * 3
+    cache['key'] = value
+    first = cache['key']
+    assert cache['key'] is first
+    gc.collect()
+    before = len(gc.get_referrers(first))
+    cache.close()
+    del cache
+    gc.collect()
+    assert len(gc.get_referrers(first)) <= before
