@@ -4,6 +4,9 @@
 #   make test PYTHON=python3.12 VENV=build/venv-3.12    another interpreter, beside the first
 #   make test PYTEST_ARGS='-k transact -x'              some of the tests
 #   make demo DEMO_ARGS='--limit 200'                   a shorter demo
+#   make stress SECONDS=600 SITUATIONS='kills forks'    some of the situations, for ten minutes
+#   make bench BENCH_ARGS='core web'                    some of the benchmarks
+#   make bench QUICK=1                                  all of them in a minute, to see that they work
 #   make django-demo PORT=9000 CACHE_DIR=/var/tmp/site  another port, caches that stay
 
 PYTHON   ?= python3
@@ -13,6 +16,9 @@ DJANGO_SOURCE ?= .django-source
 
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
+BENCH_ARGS  ?=
+SECONDS     ?= 60
+SITUATIONS  ?=
 PORT        ?= 8000
 CACHE_DIR   ?=
 
@@ -29,11 +35,10 @@ ORIGINAL_STAMP := $(ORIGINAL)/diskcache-$(ORIGINAL_VERSION).dist-info/METADATA
 
 C_SOURCES := $(wildcard src/*.c)
 C_HEADERS := $(wildcard src/*.h)
-SCRIPTS := $(wildcard benchmarks/bench_*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source demo django-demo test engine-test lint bench dist clean distclean
+.PHONY: help venv build django-source demo django-demo test engine-test stress lint bench dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
@@ -42,8 +47,9 @@ help:
 	@echo 'make build        only build and install into $(VENV) (editable)'
 	@echo 'make django-source  only fetch the tests of Django that make test runs'
 	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
+	@echo 'make stress       many processes at once, looking for a stale read, for SECONDS=60 in all'
 	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
-	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION)'
+	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
 	@echo 'make dist         the source distribution and a wheel, in dist/'
 	@echo 'make clean        remove what was built; make distclean: the environment too'
 
@@ -84,6 +90,15 @@ $(VENV)/.built: $(C_SOURCES) $(C_HEADERS) setup.py pyproject.toml | $(VENV)/.rea
 $(VENV)/.dev: pyproject.toml | $(VENV)/.built
 	@echo '== installing the tools of development'
 	@$(PIP) install --no-build-isolation --editable '.[cli,test,dev]'
+	@touch $@
+
+# The peers one by one: what does not install here is said so in the tables.
+$(VENV)/.bench: pyproject.toml benchmarks/peers.txt | $(VENV)/.built
+	@echo '== installing what the benchmarks measure beside the package'
+	@$(PIP) install --no-build-isolation --editable '.[bench,cli,test]'
+	@sed 's/ *#.*//; /^$$/d' benchmarks/peers.txt | while read -r peer; do \
+	    $(PIP) install "$$peer" || echo "make: $$peer does not install; it is not measured" >&2; \
+	done
 	@touch $@
 
 $(ORIGINAL_STAMP): | $(VENV)/.ready
@@ -131,11 +146,12 @@ engine-test:
 	@echo '== the tests of the C engine'
 	@$(MAKE) --no-print-directory -C tests/engine run
 
-bench: $(VENV)/.built $(ORIGINAL_STAMP)
-	@set -e; for script in $(SCRIPTS); do \
-	    echo "== $$script"; \
-	    DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) $$script; \
-	done
+stress: $(VENV)/.built $(ORIGINAL_STAMP)
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
+	    $(VENV_PYTHON) tests/coherence.py --seconds $(SECONDS) $(SITUATIONS)
+
+bench: $(VENV)/.bench $(ORIGINAL_STAMP)
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) benchmarks/run.py $(BENCH_ARGS)
 
 dist: $(VENV)/.dev
 	@rm -rf dist
@@ -165,7 +181,7 @@ lint: $(VENV)/.dev
 
 clean:
 	@$(MAKE) --no-print-directory -C tests/engine clean
-	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.dev
+	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev
 
 distclean: clean
 	rm -rf .venv .original .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache

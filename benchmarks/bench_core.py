@@ -2,7 +2,10 @@
 
 Each row is one operation on a cache with default settings (unless it says otherwise) that holds a
 thousand small items, by one thread, with nobody else at work on it. Sets that are not in a
-transaction commit one by one, so they pay for their share of the checkpoints too.
+transaction commit one by one, so they pay for their share of the checkpoints too. *Hot* is what has
+been read before, so that it is in this process's memory; *cold* is a cache whose ``memory_limit``
+is 0, which keeps nothing there. The original knows no difference. ``dict.get`` is measured in the
+same loop as ``get``, with the same keys.
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ import itertools
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measuring import Stopwatch, Suite, main
+from measuring import Stopwatch, Suite, Unable, main
+from results import ORIGINAL
 
 if TYPE_CHECKING:
     from diskcache import Cache
@@ -41,14 +47,16 @@ TIME_IMPORT = (
 class Caches:
     """The caches that the rows work on."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, contender: str) -> None:
         """Make and fill them.
 
         :param directory: an empty one
+        :param contender: which package this is
         """
         # Here and not above: in the driver's process there may be no diskcache.
         from diskcache import Cache
 
+        self.contender = contender
         self._directory = directory
         self.open = Cache
         self.closed_directory = str(directory / 'closed')
@@ -57,8 +65,16 @@ class Caches:
         with self.various.transact():
             for key in TUPLE_KEYS:
                 self.various[key] = RECORD
-        self.various['10 KB'] = BYTES_10_KB
-        self.various['100 KB'] = BYTES_100_KB
+        self.dict = dict.fromkeys(KEYS, VALUE)
+        self.expiring = self._make('expiring')
+        with self.expiring.transact():
+            for name in KEYS:
+                self.expiring.touch(name, expire=3600)
+        self.cold = self._make('cold')
+        self.cold.memory_limit = 0  # to the original an attribute like any other
+        for cache in (self.various, self.cold):
+            cache['10 KB'] = BYTES_10_KB
+            cache['100 KB'] = BYTES_100_KB
         self.updated = self._make('updated')
         #: Rows that fill it empty it, too.
         self.scratch = Cache(str(directory / 'scratch'))
@@ -78,6 +94,8 @@ class Caches:
         for cache in (
             self.small,
             self.various,
+            self.expiring,
+            self.cold,
             self.updated,
             self.scratch,
             self.recent,
@@ -87,41 +105,56 @@ class Caches:
             cache.close()
 
 
-suite: Suite[Caches] = Suite('core', Caches)
+suite: Suite[Caches] = Suite('core', 'Single operations', __doc__, Caches)
 
 # --- reading -----------------------------------------------------------------------------------
 
 
-def _time_get(cache: Cache, count: int, watch: Stopwatch) -> None:
-    get = cache.get
-    keys = list(itertools.islice(itertools.cycle(KEYS), count))
+def _time_get(
+    get: Callable[[str], object], count: int, watch: Stopwatch, keys: Sequence[str] = KEYS
+) -> None:
+    keys = list(itertools.islice(itertools.cycle(keys), count))
     with watch:
         for key in keys:
             get(key)
 
 
-def _time_get_one(cache: Cache, key: str, count: int, watch: Stopwatch) -> None:
-    get = cache.get
-    with watch:
-        for _ in itertools.repeat(None, count):
-            get(key)
+@suite.row('dict.get', count=3000, reference=True)
+def dict_get(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.dict.get, count, watch)
 
 
-@suite.row('get, small', count=3000, goal=2)
-def get_small(caches: Caches, count: int, watch: Stopwatch) -> None:
-    _time_get(caches.small, count, watch)
+@suite.row('get, hot', count=3000, goal=100)
+def get_hot(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.small.get, count, watch)
 
 
-@suite.row('get, miss', count=3000)
+suite.quotient(
+    'get_hot_multiple', 'get, hot: multiple of dict.get', 'get_hot', 'dict_get', at_most=4
+)
+
+
+@suite.row('get, hot, expiring', count=3000)
+def get_expiring(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.expiring.get, count, watch)
+
+
+@suite.row('get, cold', count=2000, goal=2)
+def get_cold(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.cold.get, count, watch)
+
+
+@suite.row('get, hot miss', count=3000, goal=50)
 def get_miss(caches: Caches, count: int, watch: Stopwatch) -> None:
-    get = caches.small.get
-    keys = list(itertools.islice(itertools.cycle(ABSENT_KEYS), count))
-    with watch:
-        for key in keys:
-            get(key)
+    _time_get(caches.small.get, count, watch, ABSENT_KEYS)
 
 
-@suite.row('in', count=3000)
+@suite.row('get, cold miss', count=2000)
+def get_cold_miss(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.cold.get, count, watch, ABSENT_KEYS)
+
+
+@suite.row('in, hot', count=3000, goal=50)
 def contains(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.small
     keys = list(itertools.islice(itertools.cycle(KEYS), count))
@@ -130,17 +163,27 @@ def contains(caches: Caches, count: int, watch: Stopwatch) -> None:
             key in cache  # noqa: B015
 
 
-@suite.row('get, 10 KB', count=2000)
+@suite.row('get, hot, 10 KB', count=2000, goal=20)
 def get_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
-    _time_get_one(caches.various, '10 KB', count, watch)
+    _time_get(caches.various.get, count, watch, ['10 KB'])
 
 
-@suite.row('get, 100 KB', count=500)
+@suite.row('get, cold, 10 KB', count=1000)
+def get_cold_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.cold.get, count, watch, ['10 KB'])
+
+
+@suite.row('get, hot, 100 KB', count=500, goal=2)
 def get_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
-    _time_get_one(caches.various, '100 KB', count, watch)
+    _time_get(caches.various.get, count, watch, ['100 KB'])
 
 
-@suite.row('cache[tuple] -> dict', count=1000)
+@suite.row('get, cold, 100 KB', count=500)
+def get_cold_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
+    _time_get(caches.cold.get, count, watch, ['100 KB'])
+
+
+@suite.row('cache[tuple] -> dict, hot', count=ITEMS, goal=6)
 def get_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.various
     keys = TUPLE_KEYS[:count]
@@ -149,7 +192,7 @@ def get_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
             cache[key]
 
 
-@suite.row('memoize, hit', count=1000)
+@suite.row('memoize, hit', count=1000, goal=15)
 def memoize_hit(caches: Caches, count: int, watch: Stopwatch) -> None:
     @caches.various.memoize(name='square')
     def square(number: int) -> int:
@@ -163,19 +206,19 @@ def memoize_hit(caches: Caches, count: int, watch: Stopwatch) -> None:
             square(number)
 
 
-@suite.row('get, least-recently-used', count=500)
+@suite.row('get, least-recently-used', count=500, goal=100)
 def get_least_recently_used(caches: Caches, count: int, watch: Stopwatch) -> None:
-    _time_get(caches.recent, count, watch)
+    _time_get(caches.recent.get, count, watch)
 
 
-@suite.row('get, least-frequently-used', count=500)
+@suite.row('get, least-frequently-used', count=500, goal=100)
 def get_least_frequently_used(caches: Caches, count: int, watch: Stopwatch) -> None:
-    _time_get(caches.frequent, count, watch)
+    _time_get(caches.frequent.get, count, watch)
 
 
-@suite.row('get, statistics', count=1000)
+@suite.row('get, statistics', count=1000, goal=100)
 def get_statistics(caches: Caches, count: int, watch: Stopwatch) -> None:
-    _time_get(caches.counted, count, watch)
+    _time_get(caches.counted.get, count, watch)
 
 
 # --- writing -----------------------------------------------------------------------------------
@@ -189,33 +232,33 @@ def _time_set(cache: Cache, keys: list[Any], value: object, count: int, watch: S
             set_item(key, value)
 
 
-@suite.row('set, update', count=500, goal=1.6)
+@suite.row('set, update', count=500, goal=2.5)
 def set_update(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.updated, KEYS, VALUE, count, watch)
 
 
-@suite.row('set, new key', count=500, goal=1.6)
+@suite.row('set, new key', count=500, goal=2.5)
 def set_new(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.scratch, NEW_KEYS, VALUE, count, watch)
     caches.scratch.clear()
 
 
-@suite.row('set, tuple -> dict', count=300)
+@suite.row('set, tuple -> dict', count=300, goal=2.5)
 def set_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.various, TUPLE_KEYS, RECORD, count, watch)
 
 
-@suite.row('set, 10 KB', count=300)
+@suite.row('set, 10 KB', count=300, goal=1.5)
 def set_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.updated, ['10 KB'], BYTES_10_KB, count, watch)
 
 
-@suite.row('set, 100 KB', count=30)
+@suite.row('set, 100 KB', count=30, goal=4)
 def set_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.updated, ['100 KB'], BYTES_100_KB, count, watch)
 
 
-@suite.row('set in a transaction, update', count=ITEMS, goal=4)
+@suite.row('set in a transaction, update', count=ITEMS, goal=5)
 def set_update_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.updated
     set_item = cache.set
@@ -224,7 +267,7 @@ def set_update_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> N
             set_item(key, VALUE)
 
 
-@suite.row('set in a transaction, new key', count=ITEMS, goal=4)
+@suite.row('set in a transaction, new key', count=ITEMS, goal=5)
 def set_new_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     set_item = cache.set
@@ -234,7 +277,34 @@ def set_new_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None
     cache.clear()
 
 
-@suite.row('add', count=500)
+@suite.row('set_many, new keys, per item', count=ITEMS, goal=5)
+def set_many(caches: Caches, count: int, watch: Stopwatch) -> None:
+    # The original has nothing but a loop in a transaction.
+    cache = caches.scratch
+    items = dict.fromkeys(NEW_KEYS, VALUE)
+    many = getattr(cache, 'set_many', None)
+    if many is not None:
+        with watch:
+            many(items)
+    elif caches.contender == ORIGINAL:
+        with watch, cache.transact():
+            for key, value in items.items():
+                cache.set(key, value)
+    else:
+        raise Unable('has no set_many')
+    cache.clear()
+
+
+@suite.row('touch', count=500)
+def touch(caches: Caches, count: int, watch: Stopwatch) -> None:
+    touch_item = caches.updated.touch
+    keys = KEYS[:count]
+    with watch:
+        for key in keys:
+            touch_item(key)
+
+
+@suite.row('add', count=500, goal=2)
 def add(caches: Caches, count: int, watch: Stopwatch) -> None:
     add_item = caches.scratch.add
     keys = NEW_KEYS[:count]
@@ -244,7 +314,7 @@ def add(caches: Caches, count: int, watch: Stopwatch) -> None:
     caches.scratch.clear()
 
 
-@suite.row('incr', count=500)
+@suite.row('incr', count=500, goal=2)
 def incr(caches: Caches, count: int, watch: Stopwatch) -> None:
     increment = caches.updated.incr
     with watch:
@@ -252,7 +322,7 @@ def incr(caches: Caches, count: int, watch: Stopwatch) -> None:
             increment('counter')
 
 
-@suite.row('delete', count=500)
+@suite.row('delete', count=500, goal=2)
 def delete(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     delete_item = cache.delete
@@ -263,7 +333,18 @@ def delete(caches: Caches, count: int, watch: Stopwatch) -> None:
             delete_item(key)
 
 
-@suite.row('push', count=500)
+@suite.row('pop', count=500)
+def pop(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.scratch
+    pop_item = cache.pop
+    keys = NEW_KEYS[:count]
+    _fill(cache, keys)
+    with watch:
+        for key in keys:
+            pop_item(key)
+
+
+@suite.row('push', count=500, goal=2)
 def push(caches: Caches, count: int, watch: Stopwatch) -> None:
     push_item = caches.scratch.push
     with watch:
@@ -272,7 +353,7 @@ def push(caches: Caches, count: int, watch: Stopwatch) -> None:
     caches.scratch.clear()
 
 
-@suite.row('pull', count=500)
+@suite.row('pull', count=500, goal=2)
 def pull(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     pull_item = cache.pull
@@ -284,10 +365,30 @@ def pull(caches: Caches, count: int, watch: Stopwatch) -> None:
             pull_item()
 
 
-@suite.row('clear, per key', count=ITEMS)
+@suite.row('evict, per key', count=ITEMS)
+def evict(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.scratch
+    with cache.transact():
+        for key in NEW_KEYS:
+            cache.set(key, VALUE, tag='new')
+    with watch:
+        cache.evict('new')
+
+
+@suite.row('expire, per key', count=ITEMS)
+def expire(caches: Caches, count: int, watch: Stopwatch) -> None:
+    cache = caches.scratch
+    with cache.transact():
+        for key in NEW_KEYS:
+            cache.set(key, VALUE, expire=3600)
+    with watch:
+        cache.expire(time.time() + 7200)
+
+
+@suite.row('clear of 10,000, per key', count=10 * ITEMS, goal=4, every=5)
 def clear(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
-    _fill(cache, NEW_KEYS)
+    _fill(cache, [f'many-{number}' for number in range(count)])
     with watch:
         cache.clear()
 
@@ -301,7 +402,7 @@ def _fill(cache: Cache, keys: list[str]) -> None:
 # --- the cache as a whole ----------------------------------------------------------------------
 
 
-@suite.row('len', count=2000)
+@suite.row('len', count=2000, goal=2)
 def length(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.small
     with watch:
@@ -309,7 +410,7 @@ def length(caches: Caches, count: int, watch: Stopwatch) -> None:
             len(cache)
 
 
-@suite.row('iterate, per key', count=10 * ITEMS)
+@suite.row('iterate, per key', count=10 * ITEMS, goal=3)
 def iterate(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.small
     with watch:
@@ -318,7 +419,7 @@ def iterate(caches: Caches, count: int, watch: Stopwatch) -> None:
                 pass
 
 
-@suite.row('open an existing cache', count=5, goal=4)
+@suite.row('open an existing cache', count=5, goal=5)
 def open_existing(caches: Caches, count: int, watch: Stopwatch) -> None:
     open_cache, directory = caches.open, caches.closed_directory
     for _ in itertools.repeat(None, count):
@@ -338,7 +439,7 @@ def open_get_close(caches: Caches, count: int, watch: Stopwatch) -> None:
             cache.close()
 
 
-@suite.row('import diskcache', count=1)
+@suite.row('import diskcache', count=1, goal=1)
 def import_package(caches: Caches, count: int, watch: Stopwatch) -> None:
     # Inherits PYTHONPATH from the worker, and with it the package. Without site (-S), because an
     # environment's .pth files, those of editable installations above all, import half of what the

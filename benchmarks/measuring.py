@@ -1,14 +1,15 @@
-"""What the benchmark scripts share: two packages measured in turn, a table, JSON, the machine.
+"""What the benchmark scripts share: contenders measured in turn, each in a process of its own.
 
 Both packages are called diskcache, so each lives in a process of its own, a *worker*: the same
-script, started with ``PYTHONPATH`` set to the package. The driver asks the workers in turn for one
-batch of one row (a row is one operation to be measured), in swapped order from round to round, and
-with all rows in every round. So whatever disturbs the machine for a while disturbs both packages
-and many rows a little, instead of deciding one row; medians do the rest.
+script, started with ``PYTHONPATH`` set to the package. Where other programs are measured beside
+them, each has its worker too. The driver asks the workers in turn for one batch of one row (a row
+is one operation to be measured), in reversed order from round to round, and with all rows in every
+round. So whatever disturbs the machine for a while disturbs all contenders and many rows a little,
+instead of deciding one row; medians do the rest.
 
-A script makes a :class:`Suite`, adds rows with its decorator, and calls :func:`main`::
+A script makes a :class:`Suite`, adds rows with its decorators, and calls :func:`main`::
 
-    suite: Suite[Caches] = Suite('core', Caches)
+    suite: Suite[Caches] = Suite('core', 'Single operations', __doc__, Caches)
 
     @suite.row('get, small', count=2000, goal=2)
     def get_small(caches: Caches, count: int, watch: Stopwatch) -> None:
@@ -20,20 +21,19 @@ A script makes a :class:`Suite`, adds rows with its decorator, and calls :func:`
     if __name__ == '__main__':
         main(suite, rounds=60)
 
-A row's function prepares, measures `count` operations inside ``with watch``, and tidies up.
+A row's function prepares, measures `count` operations inside ``with watch``, and tidies up. A row
+of several figures, such as the latencies of several processes, returns them instead:
+:meth:`Suite.load`.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import gc
+import inspect
 import json
 import os
-import platform
 import signal
-import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,9 +41,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
+
+from machine import describe_machine
+from results import NATIVE, ORIGINAL, Contender, Figure, Outcome, Result
 
 ROOT = Path(__file__).resolve().parent.parent
 ORIGINAL_VERSION = '5.6.3'
@@ -71,77 +74,149 @@ class Stopwatch:
         self.elapsed += nanoseconds
 
 
+class Missing(Exception):
+    """Raised when the subject is made: the contender is not there; the message says why."""
+
+
+class Unable(Exception):
+    """Raised by a row: the contender cannot do that; the message says why."""
+
+
 class Subject(Protocol):
     """What the rows of a suite work on, made in each worker."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Let go of files, connections and servers."""
 
 
 S = TypeVar('S', bound=Subject)
 RowFunction = Callable[[S, int, Stopwatch], None]
+#: Returns the figures by their short names.
+LoadFunction = Callable[[S, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Row(Generic[S]):
-    """One operation that is measured."""
+    """One operation that is measured, or a load of several."""
 
     name: str
-    title: str
     #: Operations in a batch: enough to make the clock and the loop's set-up negligible.
     count: int
-    #: How many times faster than the original it is to be, if that has been said.
-    goal: float | None
-    function: RowFunction[S]
+    #: The same in a quick run.
+    quick_count: int
+    #: By their short names; a row of one figure calls it ''.
+    figures: Mapping[str, Figure]
+    function: LoadFunction[S]
+    #: It is measured in every so many rounds.
+    every: int
 
 
 class Suite(Generic[S]):
     """The rows of one script, and what makes the subject they work on."""
 
-    def __init__(self, name: str, make_subject: Callable[[Path], S]) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        about: str | None,
+        make_subject: Callable[[Path, str], S],
+        peers: Mapping[str, str] | None = None,
+    ) -> None:
         """Make a suite without rows.
 
-        :param name: of the script's result: ``build/benchmarks/bench_<name>.json``
-        :param make_subject: called in each worker with a directory of its own, before any row
+        :param name: of the script's result: ``build/benchmarks/<name>.json``
+        :param title: the heading over its result
+        :param about: the script's docstring: its question, then what is to be known
+        :param make_subject: called in each worker with a directory of its own and the contender's
+            name, before any row; what it returns may have a `version`. It raises :exc:`Missing` if
+            the contender is not there
+        :param peers: titles by names of contenders other than the two packages
         """
         self.name = name
+        self.title = title
+        self.about = inspect.cleandoc(about or '').split('\n\n')
         self.make_subject = make_subject
+        self.peers = dict(peers or {})
         self.rows: dict[str, Row[S]] = {}
+        self.quotients: list[tuple[Figure, str, str]] = []
 
     def row(
-        self, title: str, count: int, goal: float | None = None
+        self,
+        title: str,
+        count: int,
+        goal: float | None = None,
+        *,
+        reference: bool = False,
+        every: int = 1,
     ) -> Callable[[RowFunction[S]], RowFunction[S]]:
         """Return a decorator that makes a function a row, named after the function.
 
         :param title: how the table calls it
         :param count: operations in a batch
         :param goal: how many times faster than the original it is to be
+        :param reference: if it does not use the package: something to compare with
+        :param every: it is measured in every so many rounds; an odd number, so that the order
+            of the contenders still changes
         """
 
         def decorator(function: RowFunction[S]) -> RowFunction[S]:
+            def measure(subject: S, count: int) -> dict[str, float]:
+                watch = Stopwatch()
+                function(subject, count, watch)
+                return {'': watch.elapsed / count}
+
             name = function.__name__
-            self.rows[name] = Row(name, title, count, goal, function)
+            figure = Figure(name, title, goal=goal, compared=not reference)
+            self.rows[name] = Row(name, count, count, {'': figure}, measure, every)
             return function
 
         return decorator
 
+    def load(
+        self,
+        title: str,
+        count: int,
+        figures: Mapping[str, Figure],
+        goals: Mapping[str, float] | None = None,
+        *,
+        every: int = 1,
+    ) -> Callable[[LoadFunction[S]], LoadFunction[S]]:
+        """Return a decorator that makes a function a row of several figures.
 
-@dataclass
-class Comparison:
-    """Nanoseconds per operation of one row, round by round."""
+        :param title: how the table calls it; the titles of the figures follow it
+        :param count: what the function is called with: operations of each process, for example
+        :param figures: by the names that the function returns them under
+        :param goals: how many times faster than the original they are to be
+        :param every: see :meth:`row`
+        """
 
-    original: list[float] = field(default_factory=list)
-    native: list[float] = field(default_factory=list)
+        def decorator(function: LoadFunction[S]) -> LoadFunction[S]:
+            name = function.__name__
+            named = {
+                short: replace(
+                    figure,
+                    name=f'{name}.{short}',
+                    title=f'{title}: {figure.title}',
+                    goal=(goals or {}).get(short),
+                )
+                for short, figure in figures.items()
+            }
+            self.rows[name] = Row(name, count, max(1, count // 20), named, function, every)
+            return function
 
-    def ratios(self) -> list[float]:
-        """How many times faster than the original, in each round."""
-        return [
-            original / native for original, native in zip(self.original, self.native, strict=True)
-        ]
+        return decorator
 
-    def ratio(self) -> float:
-        """How many times faster than the original: the median of the rounds."""
-        return statistics.median(self.ratios())
+    def quotient(
+        self, name: str, title: str, numerator: str, denominator: str, at_most: float
+    ) -> None:
+        """Add a figure that is one row's divided by another's, of the same contender and round.
+
+        :param numerator: name of the row that is divided
+        :param denominator: name of the row that it is divided by
+        :param at_most: what it is not to exceed
+        """
+        figure = Figure(name, title, 'multiple', at_most=at_most, compared=False)
+        self.quotients.append((figure, numerator, denominator))
 
 
 # --- the workers -------------------------------------------------------------------------------
@@ -152,37 +227,54 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """A process that measures one package, as a context manager.
+    """A process that measures one contender, as a context manager.
 
-    The protocol is one JSON object a line: the worker says which package it found, then answers
-    each request for a batch with its nanoseconds or with an error.
+    The protocol is one JSON object a line: the worker says what it is, then answers each request
+    for a batch with its figures, with why it cannot, or with an error.
     """
 
-    def __init__(self, script: Path, package_path: Path, directory: Path) -> None:
+    def __init__(
+        self, script: Path, contender: Contender, package_path: Path | None, directory: Path
+    ) -> None:
         """Start the process and wait until its subject is made.
 
         :param script: the benchmark script, which calls :func:`main`
-        :param package_path: directory that holds the package ``diskcache``
+        :param contender: what it is to measure
+        :param package_path: directory that holds the package ``diskcache``, if that is measured
         :param directory: for the worker's files; made here
         :raises WorkerFailed: if the package cannot be imported or is another one
         """
         directory.mkdir()
+        environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+        if package_path is not None:
+            environment['PYTHONPATH'] = str(package_path)
         self._process = subprocess.Popen(
-            [sys.executable, str(script), '--worker', str(directory)],
-            env={**os.environ, 'PYTHONPATH': str(package_path)},
+            [
+                *(sys.executable, str(script)),
+                *('--worker', str(directory), '--contender', contender.name),
+            ],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
             hello = self._answer()
-            self.version: str = hello['version']
-            found = Path(hello['file'])
-            if package_path.resolve() not in found.resolve().parents:
-                raise WorkerFailed(f'diskcache was to come from {package_path}, but is {found}')
+            self.contender = replace(
+                contender, version=hello.get('version', ''), missing=hello.get('missing')
+            )
+            self._check_package(package_path, hello.get('package'))
         except BaseException:
             self.close()
             raise
+
+    def _check_package(self, wanted: Path | None, found: str | None) -> None:
+        if wanted is None:
+            return
+        if found is None:
+            raise WorkerFailed(f'{self.contender.title}: {self.contender.missing}')
+        if wanted.resolve() not in Path(found).resolve().parents:
+            raise WorkerFailed(f'diskcache was to come from {wanted}, but is {found}')
 
     def __enter__(self) -> Worker:
         return self
@@ -201,18 +293,23 @@ class Worker:
             self._process.wait()
         self._pipe('stdout').close()
 
-    def batch(self, row: Row[Any]) -> float:
+    def batch(self, row: Row[Any], count: int) -> dict[str, float]:
         """Let the worker run one batch of a row.
 
-        :return: nanoseconds per operation
+        :param count: how many operations, or whatever the row counts
+        :return: the figures, by their short names
+        :raises Unable: if the contender cannot do it
         :raises WorkerFailed: if the row raised an error
         """
         stdin = self._pipe('stdin')
         with suppress(BrokenPipeError):  # if it has ended, there is no answer either
-            stdin.write(json.dumps({'row': row.name}) + '\n')
+            stdin.write(json.dumps({'row': row.name, 'count': count}) + '\n')
             stdin.flush()
-        nanoseconds: int = self._answer()['nanoseconds']
-        return nanoseconds / row.count
+        answer = self._answer()
+        if 'unable' in answer:
+            raise Unable(answer['unable'])
+        figures: dict[str, float] = answer['figures']
+        return figures
 
     def _answer(self) -> dict[str, Any]:
         line = self._pipe('stdout').readline()
@@ -226,7 +323,7 @@ class Worker:
         return pipe
 
 
-def _serve(suite: Suite[S], directory: Path) -> None:
+def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
     """Be a worker: answer requests until the driver closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; it closes the pipe
     requests, answers = sys.stdin, sys.stdout
@@ -236,50 +333,108 @@ def _serve(suite: Suite[S], directory: Path) -> None:
         answers.write(json.dumps(content) + '\n')
         answers.flush()
 
+    hello: dict[str, Any] = {}
     try:
-        import diskcache
+        if contender not in suite.peers:
+            import diskcache
 
-        subject = suite.make_subject(directory)
-    except Exception:
-        answer({'error': traceback.format_exc()})
+            hello = {'version': diskcache.__version__, 'package': diskcache.__file__}
+        subject = suite.make_subject(directory, contender)
+    except Missing as error:
+        answer({**hello, 'missing': str(error)})
+        return
+    except Exception as error:
+        if contender in suite.peers:  # what is wrong with a peer is no reason to measure nothing
+            answer({**hello, 'missing': f'{type(error).__name__}: {error}'})
+        else:
+            answer({'error': f'{contender}:\n{traceback.format_exc()}'})
         return
     try:
-        answer({'version': diskcache.__version__, 'file': diskcache.__file__})
-        for request in requests:
-            row = suite.rows[json.loads(request)['row']]
-            watch = Stopwatch()
+        answer({'version': getattr(subject, 'version', ''), **hello})
+        for line in requests:
+            request = json.loads(line)
             try:
-                row.function(subject, row.count, watch)
+                figures = suite.rows[request['row']].function(subject, request['count'])
+            except Unable as error:
+                answer({'unable': str(error)})
             except Exception:
-                answer({'error': f'row {row.name}:\n{traceback.format_exc()}'})
+                answer({'error': f'{contender}, row {request["row"]}:\n{traceback.format_exc()}'})
             else:
-                answer({'nanoseconds': watch.elapsed})
+                answer({'figures': dict(figures)})
     finally:
         subject.close()
 
 
-def compare(
-    original: Worker, native: Worker, rows: Sequence[Row[Any]], rounds: int
-) -> dict[str, Comparison]:
-    """Measure the rows with both workers in turn.
+class Rounds:
+    """Asks workers in turn for batches of rows, and collects what they answer."""
 
-    :param rounds: batches of each row that count; one more, the first, warms up
-    :return: the comparisons by the names of the rows, in the order of `rows`
-    :raises WorkerFailed: if a row raised an error
-    """
-    comparisons = {row.name: Comparison() for row in rows}
-    with _progress(rounds + 1) as show:
-        for number in range(rounds + 1):
-            for row in rows:
-                if number % 2:
-                    native_time, original_time = native.batch(row), original.batch(row)
-                else:
-                    original_time, native_time = original.batch(row), native.batch(row)
-                if number:
-                    comparisons[row.name].original.append(original_time)
-                    comparisons[row.name].native.append(native_time)
-            show(number + 1)
-    return comparisons
+    def __init__(self, workers: Sequence[Worker], rows: Sequence[Row[Any]], quick: bool) -> None:
+        """Make it ready.
+
+        :param workers: of the contenders that are there
+        :param rows: what to measure
+        :param quick: whether batches may be smaller than what makes figures good
+        """
+        self._workers = workers
+        self._rows = rows
+        self._quick = quick
+        self._unable: dict[tuple[str, str], str] = {}
+        self.outcomes = {
+            figure.name: Outcome(figure) for row in rows for figure in row.figures.values()
+        }
+
+    def run(self, rounds: int, warm_up: bool) -> None:
+        """Measure.
+
+        :param rounds: how many
+        :param warm_up: whether one more, which does not count, comes first
+        :raises WorkerFailed: if a row raised an error
+        """
+        with _progress(rounds) as show:
+            for number in range(-1 if warm_up else 0, rounds):
+                for row in self._rows:
+                    if number % row.every == 0 or number < 0:
+                        self._measure(row, number)
+                show(number + 1)
+
+    def _measure(self, row: Row[Any], number: int) -> None:
+        workers = self._workers if number // row.every % 2 else self._workers[::-1]
+        for worker in workers:
+            contender = worker.contender
+            if (contender.name, row.name) in self._unable:
+                continue
+            try:
+                answer = worker.batch(row, row.quick_count if self._quick else row.count)
+            except Unable as error:
+                self._unable[contender.name, row.name] = f'{contender.title} {error}.'
+                continue
+            except WorkerFailed as error:
+                if contender.name in (ORIGINAL, NATIVE):
+                    raise
+                reason = str(error).strip().splitlines()[-1]
+                self._unable[contender.name, row.name] = f'{contender.title} failed: {reason}'
+                continue
+            if number < 0:
+                continue
+            for short, value in answer.items():
+                self.outcomes[row.figures[short].name].add(contender.name, value)
+
+    def remarks(self) -> list[str]:
+        """Say what contenders cannot do, each sentence once."""
+        return list(dict.fromkeys(self._unable.values()))
+
+    def divide(self, quotient: Figure, numerator: str, denominator: str) -> None:
+        """Add a figure that is the quotient of two that were measured."""
+        if numerator not in self.outcomes or denominator not in self.outcomes:
+            return
+        above, below = self.outcomes[numerator].rounds, self.outcomes[denominator].rounds
+        self.outcomes[quotient.name] = Outcome(
+            quotient,
+            {
+                contender: [x / y for x, y in zip(above[contender], below[contender], strict=True)]
+                for contender in above
+            },
+        )
 
 
 @contextmanager
@@ -298,247 +453,143 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
             print('\r\033[K', end='', file=sys.stderr, flush=True)
 
 
-# --- the machine -------------------------------------------------------------------------------
-
-
-def describe_machine(directory: Path) -> dict[str, str | int]:
-    """Say what the figures were measured on.
-
-    :param directory: where the caches are, for its file system
-    """
-    return {
-        'cpu': _cpu_model(),
-        'cores': os.cpu_count() or 0,
-        'kernel': f'{platform.system()} {platform.release()}',
-        'file_system': _file_system(directory),
-        'python': f'{platform.python_implementation()} {platform.python_version()}',
-        'sqlite': sqlite3.sqlite_version,
-        'load_before': _load_average(),
-        'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path('/proc/cpuinfo').read_text().splitlines():
-            name, _, value = line.partition(':')
-            if name.strip() == 'model name':
-                return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _file_system(directory: Path) -> str:
-    """The type of the file system that the longest mount point above the directory has."""
-    resolved = directory.resolve()
-    best_mount_point, best_type = Path(), 'unknown'
-    try:
-        lines = Path('/proc/self/mounts').read_text().splitlines()
-    except OSError:
-        return best_type
-    for line in lines:
-        _, mount_point, file_system = line.split(' ')[:3]
-        mounted_at = Path(mount_point.replace('\\040', ' '))
-        # >=: what was mounted last at the same place hides what was there before.
-        if resolved.is_relative_to(mounted_at) and len(mounted_at.parts) >= len(
-            best_mount_point.parts
-        ):
-            best_mount_point, best_type = mounted_at, file_system
-    return best_type
-
-
-def _load_average() -> str:
-    try:
-        return f'{os.getloadavg()[0]:.2f}'
-    except (AttributeError, OSError):  # not on Windows
-        return 'unknown'
-
-
-# --- results -----------------------------------------------------------------------------------
-
-
-def format_time(nanoseconds: float) -> str:
-    """Format a duration with three significant digits and a fitting unit."""
-    value = nanoseconds
-    for unit in ('ns', 'µs', 'ms'):
-        if value < 1000:
-            return f'{_three_digits(value)} {unit}'
-        value /= 1000
-    return f'{_three_digits(value)} s'
-
-
-def _three_digits(value: float) -> str:
-    decimals = 2 if value < 10 else 1 if value < 100 else 0
-    return f'{value:.{decimals}f}'
-
-
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format a reStructuredText table: the first column to the left, the others to the right.
-
-    :param header: titles of the columns
-    :param rows: cells; none in the first column may be empty
-    """
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = '  '.join('=' * width for width in widths)
-    lines = [
-        '  '.join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        for cells in (header, *rows)
-    ]
-    return '\n'.join([rule, lines[0], rule, *lines[1:], rule])
-
-
-def format_comparisons(rows: Sequence[Row[Any]], comparisons: Mapping[str, Comparison]) -> str:
-    """Format the table of a comparison: medians, ratios, goals."""
-    cells = []
-    for row in rows:
-        comparison = comparisons[row.name]
-        ratios = comparison.ratios()
-        ratio = comparison.ratio()
-        goal, reached = '', ''
-        if row.goal is not None:
-            goal, reached = f'{row.goal:g}', 'yes' if ratio >= row.goal else 'no'
-        cells.append(
-            [
-                row.title,
-                format_time(statistics.median(comparison.original)),
-                format_time(statistics.median(comparison.native)),
-                f'{ratio:.2f}',
-                f'{min(ratios):.2f}-{max(ratios):.2f}',
-                goal,
-                reached,
-            ]
-        )
-    header = ['operation', 'original', 'native', 'ratio', 'min-max', 'goal', 'reached']
-    return format_table(header, cells)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a result, making the directories above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-
-
-def _result(
-    suite: Suite[Any],
-    rows: Sequence[Row[Any]],
-    comparisons: Mapping[str, Comparison],
-    machine: Mapping[str, str | int],
-    versions: Mapping[str, str],
-) -> dict[str, Any]:
-    return {
-        'benchmark': suite.name,
-        'machine': machine,
-        'versions': versions,
-        'rows': [
-            {
-                'name': row.name,
-                'title': row.title,
-                'count': row.count,
-                'goal': row.goal,
-                'ratio': comparisons[row.name].ratio(),
-                'ratio_min': min(comparisons[row.name].ratios()),
-                'ratio_max': max(comparisons[row.name].ratios()),
-                'original_ns': statistics.median(comparisons[row.name].original),
-                'native_ns': statistics.median(comparisons[row.name].native),
-                'original_rounds_ns': comparisons[row.name].original,
-                'native_rounds_ns': comparisons[row.name].native,
-            }
-            for row in rows
-        ],
-    }
-
-
 # --- the command line --------------------------------------------------------------------------
 
 
-def main(suite: Suite[Any], rounds: int, quick_rounds: int = 3) -> None:
+def main(suite: Suite[Any], rounds: int, quick_rounds: int = 2, warm_up: bool = True) -> None:
     """Run a script's suite as its command line says, as the driver or as a worker.
 
     :param suite: with all its rows
     :param rounds: batches of each row, unless the command line says otherwise
-    :param quick_rounds: the same with ``--quick``
+    :param quick_rounds: the same in a quick run
+    :param warm_up: whether a round that does not count comes first
     """
     arguments = _parse_arguments(suite, rounds, quick_rounds)
     if arguments.worker is not None:
-        _serve(suite, arguments.worker)
+        _serve(suite, arguments.worker, arguments.contender)
         return
-    rows = [suite.rows[name] for name in arguments.rows or suite.rows]
-    original_path = Path(os.environ.get('DISKCACHE_ORIGINAL') or ROOT / '.original')
-    if not (original_path / 'diskcache').is_dir():
-        sys.exit(
-            f'{original_path} does not hold the original. Install it there, or name another '
-            f'directory in DISKCACHE_ORIGINAL:\n'
-            f'    pip install --target {original_path} diskcache=={ORIGINAL_VERSION}'
-        )
-    # The driver's own module is this one; the workers are to run the script that was started.
-    script = Path(sys.argv[0]).resolve()
     try:
-        with ExitStack() as stack:
-            directory = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.directory))
-            )
-            machine = describe_machine(directory)
-            original = stack.enter_context(Worker(script, original_path, directory / 'original'))
-            if original.version != ORIGINAL_VERSION:
-                sys.exit(f'{original_path} holds {original.version}, not {ORIGINAL_VERSION}')
-            native = stack.enter_context(Worker(script, ROOT, directory / 'native'))
-            versions = {'original': original.version, 'native': native.version}
-            started = time.monotonic()
-            comparisons = compare(original, native, rows, arguments.rounds)
-            seconds = time.monotonic() - started
+        result = _measure(suite, arguments, warm_up)
     except WorkerFailed as error:
         sys.exit(f'a worker failed: {error}')
     except KeyboardInterrupt:
         sys.exit('interrupted')
-    print(
+    print(summary(result), result.tables(), sep='\n\n')
+    result.write(arguments.json)
+
+
+def _measure(suite: Suite[Any], arguments: argparse.Namespace, warm_up: bool) -> Result:
+    packages = {ORIGINAL: _original_path(), NATIVE: _path_from('DISKCACHE_NATIVE', ROOT)}
+    # The driver's own module is this one; the workers are to run the script that was started.
+    script = Path(sys.argv[0]).resolve()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.directory)))
+        machine = describe_machine(directory)
+        workers = [
+            stack.enter_context(
+                Worker(script, Contender(name, title), packages.get(name), directory / name)
+            )
+            for name, title in {ORIGINAL: ORIGINAL, NATIVE: NATIVE, **suite.peers}.items()
+        ]
+        version = workers[0].contender.version
+        if version != ORIGINAL_VERSION:
+            raise WorkerFailed(f'{packages[ORIGINAL]} holds {version}, not {ORIGINAL_VERSION}')
+        rounds = Rounds(
+            [worker for worker in workers if worker.contender.missing is None],
+            [suite.rows[name] for name in arguments.rows or suite.rows],
+            arguments.quick,
+        )
+        started = time.monotonic()
+        rounds.run(arguments.rounds, warm_up and not arguments.quick)
+        seconds = time.monotonic() - started
+    for quotient in suite.quotients:
+        rounds.divide(*quotient)
+    return Result(
+        benchmark=suite.name,
+        title=suite.title,
+        about=suite.about,
+        machine=machine,
+        quick=arguments.quick,
+        rounds=arguments.rounds,
+        seconds=seconds,
+        contenders=[worker.contender for worker in workers],
+        outcomes=list(rounds.outcomes.values()),
+        remarks=rounds.remarks(),
+    )
+
+
+def summary(result: Result) -> str:
+    """Say in a few lines on what machine, of what and how long a result was measured."""
+    machine = result.machine
+    return (
+        f'{result.about[0]}\n\n'
         f'{machine["cpu"]}, {machine["cores"]} cores, {machine["kernel"]}, '
         f'{machine["file_system"]};\n{machine["python"]}, SQLite {machine["sqlite"]}; '
         f'{machine["date"]}, load {machine["load_before"]} before.\n'
-        f'Original {versions["original"]}, native {versions["native"]}; medians of '
-        f'{arguments.rounds} rounds, {seconds:.0f} s.\n'
+        f'Original {result.contender(ORIGINAL).version}, native '
+        f'{result.contender(NATIVE).version}; medians of {result.rounds} rounds, '
+        f'{result.seconds:.0f} s{", quick: figures not to be trusted" if result.quick else ""}.'
     )
-    print(format_comparisons(rows, comparisons))
-    write_json(arguments.json, _result(suite, rows, comparisons, machine, versions))
+
+
+def _original_path() -> Path:
+    path = _path_from('DISKCACHE_ORIGINAL', ROOT / '.original')
+    if not (path / 'diskcache').is_dir():
+        sys.exit(
+            f'{path} does not hold the original. Install it there, or name another '
+            f'directory in DISKCACHE_ORIGINAL:\n'
+            f'    pip install --target {path} diskcache=={ORIGINAL_VERSION}'
+        )
+    return path
+
+
+def _path_from(variable: str, default: Path) -> Path:
+    return Path(os.environ.get(variable) or default).resolve()
+
+
+def quick_is_asked_for() -> bool:
+    """Whether the environment says ``QUICK=1``."""
+    return os.environ.get('QUICK', '') not in ('', '0')
 
 
 def _parse_arguments(suite: Suite[Any], rounds: int, quick_rounds: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=f'Compare this package with diskcache {ORIGINAL_VERSION}.'
+        description=f'{suite.about[0]} Compares this package with diskcache {ORIGINAL_VERSION}.'
     )
     parser.add_argument(
         'rows', nargs='*', metavar='row', help=f'what to measure, of: {", ".join(suite.rows)}'
     )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        '--rounds', type=_positive, default=rounds, help='batches of each row (%(default)s)'
-    )
-    length.add_argument(
+    parser.add_argument('--rounds', type=_positive, help=f'batches of each row ({rounds})')
+    parser.add_argument(
         '--quick',
-        dest='rounds',
-        action='store_const',
-        const=quick_rounds,
-        help=f'only {quick_rounds} rounds, to see that it works',
+        action='store_true',
+        default=quick_is_asked_for(),
+        help='small batches and few rounds, to see that it works (also: QUICK=1 in the '
+        'environment)',
     )
     parser.add_argument(
         '--directory', type=Path, help="where the caches are made (the system's temporary one)"
     )
+    build = ROOT / 'build' / 'benchmarks'
     parser.add_argument(
         '--json',
         type=Path,
-        default=ROOT / 'build' / 'benchmarks' / f'bench_{suite.name}.json',
-        help='where the result is written (%(default)s)',
+        help=f'where the result is written ({build / suite.name}.json; {suite.name}-some.json if '
+        'only some rows are measured)',
     )
     parser.add_argument('--worker', type=Path, help=argparse.SUPPRESS)
+    parser.add_argument('--contender', help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     unknown = [name for name in arguments.rows if name not in suite.rows]
     if unknown:
         parser.error(f'no such row: {", ".join(unknown)}')
     if arguments.directory is not None and not arguments.directory.is_dir():
         parser.error(f'no such directory: {arguments.directory}')
+    if arguments.json is None:
+        # The page wants whole results.
+        arguments.json = build / f'{suite.name}{"-some" if arguments.rows else ""}.json'
+    if arguments.rounds is None:
+        arguments.rounds = quick_rounds if arguments.quick else rounds
     return arguments
 
 
