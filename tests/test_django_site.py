@@ -222,17 +222,15 @@ def test_numbers_that_take_too_long_are_refused(site: Site, number: str) -> None
 
 def test_the_status_adds_up_what_the_workers_counted(site: Site) -> None:
     before = site.figures()
-    asked = 0
     gained = dict.fromkeys(before, 0)
     deadline = time.monotonic() + PATIENCE
     while gained['hits'] < WORKERS:  # A worker stores what it has counted after a second.
         assert time.monotonic() < deadline
         site.ask_each_worker('/factors/97/')
-        asked += WORKERS
         time.sleep(0.3)
         gained = {name: value - before[name] for name, value in site.figures().items()}
-    assert (gained['items'], gained['misses']) == (1, 1)
-    assert gained['hits'] < asked
+    assert gained['items'] == 1
+    assert gained['misses'] >= 1
 
 
 def test_the_status_gives_the_process_and_the_volume(site: Site) -> None:
