@@ -30,9 +30,9 @@ def interpreters(original_package: Path) -> Iterator[coherence.Interpreters]:
     interpreters.close()
 
 
-# Two situations are left to `make stress`, because each has failed once in sixteen minutes of it, and
-# that is not explained yet: with changing journal modes SQLite reported a "disk I/O error"; with all
-# connections closing and opening all the time a commit was gone from the database itself.
+# Two situations are left to `make stress`, because each has failed once in sixteen minutes of it,
+# and that is not explained yet: with changing journal modes SQLite reported a "disk I/O error";
+# with all connections closing and opening all the time a commit was gone from the database itself.
 NOT_UNDERSTOOD = {'closing', 'journal-modes'}
 
 
