@@ -6,6 +6,15 @@
  * sqlite3.Connection, whoever opened it, yields the sqlite3 * behind it. If the function is not
  * there, the Connection belongs to another copy of SQLite, and sessions are opened natively instead.
  *
+ * Closing. POSIX drops all locks of a process on a file when it closes any descriptor of that file, so
+ * SQLite keeps a descriptor open while another connection of the process holds a lock. But its
+ * unixClose() looks for such locks before it closes, with nothing held in between (3.40 to 3.51 at
+ * least): a connection of another thread that takes its first lock just then loses it. In WAL mode
+ * that lock is all that keeps the last connection of another process from deleting the log, and
+ * commits with it. Connections take it with their first read and keep it until they are closed
+ * (in other journal modes: take it anew in each transaction). So opening a connection, up to its
+ * first read, and closing one exclude each other, and closing excludes visits without a log.
+ *
  * Waiting. A lock is held for microseconds, but for the original's processes, checkpoints and users'
  * transactions. Sleeps begin at 20 us, grow by half, and stay at 1 ms; each is jittered so that
  * waiters do not march in step.
@@ -44,6 +53,9 @@
  * waits for ever. */
 #define FORK_WAIT_SECONDS 0.1
 #define FORK_POLL_SECONDS 50e-6
+
+/* Closing the last connection copies the log into the database, and syncs. */
+#define CONNECTING_WAIT_SECONDS 10.0
 
 #define FIRST_DELAY  20e-6
 #define DELAY_GROWTH 1.5
@@ -129,8 +141,12 @@ int session_wait_more(session_wait *wait)
 
 /* --- the fork gate ---------------------------------------------------------------------------- */
 
-/* Guarded by the GIL. */
-static int connecting; /* threads that are opening or closing a connection */
+/* Guarded by the GIL. One thread at a time opens or closes connections: `connecting` counts how often
+ * it has begun to, since a finalizer may close one while another is being opened. */
+static int connecting;
+static unsigned long connecting_thread;
+static int connecting_pending; /* threads that wait for their turn */
+static int relocking;          /* threads inside SQLite that may be taking a first lock */
 static int fork_pending;
 
 #ifndef _WIN32
@@ -180,7 +196,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     atomic_store(&inside, 0);
-    connecting = 0; /* only the forking thread goes on */
+    connecting = connecting_pending = relocking = 0; /* only the forking thread goes on */
     fork_pending = 0;
     generation++;
     after_fork_in_parent();
@@ -218,19 +234,53 @@ void session_fork_is_over(void)
     fork_pending = 0;
 }
 
+/* Neither of the two waits for ever: who waits may be called from inside what it waits for (an SQL
+ * function or a trace callback of the user's that uses a cache). */
 static void connecting_enter(void)
 {
-    double deadline = fork_pending ? session_clock() + FORK_WAIT_SECONDS : 0.0;
+    unsigned long thread = PyThread_get_thread_ident();
+    double started = 0.0;
 
-    while (fork_pending && session_clock() < deadline) {
+    if (connecting > 0 && connecting_thread == thread) {
+        connecting++;
+        return;
+    }
+    connecting_pending++;
+    while (connecting > 0 || relocking > 0 || fork_pending) {
+        double now = session_clock();
+
+        if (started == 0.0) {
+            started = now;
+        } else if (now - started > (connecting > 0 ? CONNECTING_WAIT_SECONDS : FORK_WAIT_SECONDS)) {
+            break;
+        }
         sleep_without_gil(FORK_POLL_SECONDS);
     }
+    connecting_pending--;
+    connecting_thread = thread;
     connecting++;
 }
 
 static void connecting_leave(void)
 {
     connecting--;
+}
+
+static void relocking_enter(void)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+    double deadline = 0.0;
+
+    while ((connecting > 0 && connecting_thread != thread) || connecting_pending > 0) {
+        double now = session_clock();
+
+        deadline = deadline == 0.0 ? now + FORK_WAIT_SECONDS : deadline;
+        if (now >= deadline) {
+            break;
+        }
+        sleep_without_gil(FORK_POLL_SECONDS);
+    }
+    relocking++;
 }
 
 unsigned long session_generation(void)
@@ -240,7 +290,7 @@ unsigned long session_generation(void)
 
 session_visit session_enter_slowly(void)
 {
-    session_visit visit = {PyEval_SaveThread(), 0.0};
+    session_visit visit = {.released = PyEval_SaveThread()};
 
     gate_enter();
     return visit;
@@ -254,8 +304,11 @@ void session_leave_slowly(session_visit visit)
 
 session_visit session_enter(Session *session)
 {
-    session_visit visit = {NULL, 0.0};
+    session_visit visit = {.relocks = session->relocks};
 
+    if (visit.relocks) {
+        relocking_enter();
+    }
     /* A foreign connection may be shared by threads, which only the GIL then keeps apart. */
     if (!session->foreign && (session->releases_gil || session->mean_seconds > SLOW_SECONDS)) {
         visit.released = PyEval_SaveThread();
@@ -278,6 +331,7 @@ void session_leave(Session *session, session_visit visit)
     if (visit.released != NULL) {
         PyEval_RestoreThread(visit.released);
     }
+    relocking -= visit.relocks;
 }
 
 /* --- the handle behind a Connection ----------------------------------------------------------- */
@@ -409,6 +463,7 @@ void session_examine(Session *session)
     session_withdraw_header(session); /* the journal may be another one now */
     dc_db_examine(&session->db, &is_wal, &synchronous);
     session->releases_gil = !is_wal || synchronous > 1;
+    session->relocks = !is_wal;
 }
 
 dc_wal_header session_header(Session *session)
@@ -587,9 +642,11 @@ Session *session_open(module_state *state, SessionPool *pool, PyObject *path, do
     }
     session_wait_start(&wait, timeout, 0);
     do {
+        connecting_enter();
         visit = session_enter_slowly();
         status = set_stored_pragmas(&session->db);
         session_leave_slowly(visit);
+        connecting_leave();
     } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
     if (status == DC_BUSY && again == 0) {
         PyErr_SetNone(state->Timeout);

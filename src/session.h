@@ -15,7 +15,7 @@
  * Opening and closing go through Python's sqlite3, which releases the GIL inside SQLite; the gate
  * cannot be held there, because whoever forks waits for it with the GIL. Those visits are counted
  * instead, and a handler that os.fork() runs before it forks waits until there are none
- * (session_before_fork).
+ * (session_before_fork). One thread at a time does so; session.c, "Closing", has the reason.
  *
  * Fork. A session stands in its pool from before its connection can be seen by a fork until after it is
  * closed, so a child knows of every connection that it has inherited. Before it opens its first one,
@@ -42,6 +42,7 @@ typedef struct Session {
     int closing;          /* being closed */
     int foreign;      /* the connection was made by an overridden `_con`; closing is its affair */
     int releases_gil; /* may wait for the disk: not WAL, or synchronous is FULL or more */
+    int relocks;      /* each transaction takes its first lock anew: not WAL */
     unsigned int visits;  /* times a thread was inside SQLite with it */
     double mean_seconds;  /* running estimate of how long that takes */
     dc_wal_header header; /* of its handle (walindex.h), or NULL */
@@ -103,7 +104,8 @@ void session_withdraw_header(Session *session);
  * GIL is released if the session's operations are slow; returns what session_leave needs. */
 typedef struct session_visit {
     PyThreadState *released;
-    double entered;
+    double entered; /* 0 if the visit is not timed */
+    int relocks;
 } session_visit;
 
 session_visit session_enter(Session *session);
