@@ -126,6 +126,7 @@ void dc_db_detach(dc_db *db)
     if (owned) {
         sqlite.close_v2(handle);
     }
+    dc_walframes_clear(&db->frames);
     memset(db, 0, sizeof *db);
 }
 
@@ -193,7 +194,11 @@ dc_status dc_db_commit(dc_db *db)
     dc_status status;
 
     dc_query_start(&query, db, DC_SQL_COMMIT);
+    if (db->gathers_frames) {
+        dc_walframes_begin(&db->frames, db->handle);
+    }
     status = dc_query_run(&query);
+    dc_walframes_end(&db->frames);
     if (status == DC_OK && db->forecast.version == version) {
         /* The data version counts this handle's commits too, and under the write lock there was no
          * other: the forecast still holds. */
@@ -446,7 +451,19 @@ void dc_db_examine(dc_db *db, int *is_wal, int *synchronous)
     dc_db_query(db, "PRAGMA synchronous", keep_integer, synchronous);
     dc_db_query(db, "PRAGMA encoding", keep_text, encoding);
     *is_wal = strcmp(journal, "wal") == 0;
+    db->gathers_frames = *is_wal && dc_db_has_known_vfs(db);
     db->is_utf8 = strcmp(encoding, "UTF-8") == 0;
+}
+
+/* The names of the VFS that do what SQLite's documentation says of files and of the wal-index; others
+ * may do it otherwise, or not. */
+int dc_db_has_known_vfs(dc_db *db)
+{
+    const dc_sqlite_vfs *vfs = NULL;
+
+    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_VFS_POINTER, &vfs);
+    return vfs != NULL && vfs->name != NULL &&
+           (strcmp(vfs->name, "unix") == 0 || strcmp(vfs->name, "win32") == 0);
 }
 
 int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text)

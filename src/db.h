@@ -18,6 +18,7 @@
 #include "sql.h"
 #include "sqlite_api.h"
 #include "status.h"
+#include "walframes.h"
 
 /* What earlier writes have found out about the volume and the expiry of all rows, so that the next one
  * need not ask again (store.c). It holds as long as nobody else has changed the database, which
@@ -39,6 +40,8 @@ typedef struct dc_db {
     int wal_pages;         /* pages in the log, as of this handle's last commit */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and sweeps so far */
+    int gathers_frames;    /* of commits: the journal is a log, and the VFS SQLite's own */
+    dc_walframes frames;
     dc_forecast forecast;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
     dc_error error;                         /* of the last function that failed */
@@ -96,6 +99,8 @@ dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
 /* Find out about the file what decides how fast a handle works: *is_wal, *synchronous (SQLite's level)
  * and the encoding. What cannot be found out counts as slow. */
 void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);
+/* Whether the handle's VFS is one of SQLite's own, whose files and shared memory we know. */
+int dc_db_has_known_vfs(dc_db *db);
 /* Whether a PRAGMA answers with this text. */
 int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text);
 

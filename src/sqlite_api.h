@@ -112,6 +112,7 @@ enum {
     DC_SQLITE_DBCONFIG_DQS_DML = 1013,
     DC_SQLITE_FCNTL_FILE_POINTER = 7,
     DC_SQLITE_FCNTL_VFS_POINTER = 27,
+    DC_SQLITE_FCNTL_JOURNAL_POINTER = 28,
     DC_SQLITE_FCNTL_DATA_VERSION = 35,
     DC_SQLITE_LOCK_NONE = 0,
     DC_SQLITE_SHM_UNLOCK = 1,
@@ -124,7 +125,13 @@ enum {
  * it is used here. Members not used keep their place as plain pointers. */
 typedef struct dc_io_methods {
     int version;
-    void *close, *read, *write, *truncate, *sync, *file_size, *lock;
+    void *close;
+    int (*read)(sqlite3_file *, void *, int amount, dc_int64 offset);
+    int (*write)(sqlite3_file *, const void *, int amount, dc_int64 offset);
+    int (*truncate)(sqlite3_file *, dc_int64 size);
+    int (*sync)(sqlite3_file *, int flags);
+    int (*file_size)(sqlite3_file *, dc_int64 *size);
+    void *lock;
     int (*unlock)(sqlite3_file *, int lock);
     void *check_reserved_lock, *file_control, *sector_size, *device_characteristics;
     /* from version 2 on */
@@ -132,6 +139,8 @@ typedef struct dc_io_methods {
     int (*shm_lock)(sqlite3_file *, int offset, int count, int flags);
     void *shm_barrier;
     int (*shm_unmap)(sqlite3_file *, int delete_it);
+    /* from version 3 on */
+    void *fetch, *unfetch;
 } dc_io_methods;
 
 struct sqlite3_file {

@@ -66,16 +66,6 @@ int dc_stamp_follows(const dc_stamp *before, const dc_stamp *after)
            new[WORD_SALT + 1] == old[WORD_SALT + 1];
 }
 
-/* The names of the VFS that map the wal-index as described; others may do it otherwise, or not. */
-static int has_known_vfs(dc_db *db)
-{
-    const dc_sqlite_vfs *vfs = NULL;
-
-    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_VFS_POINTER, &vfs);
-    return vfs != NULL && vfs->name != NULL &&
-           (strcmp(vfs->name, "unix") == 0 || strcmp(vfs->name, "win32") == 0);
-}
-
 dc_wal_header dc_wal_header_of(dc_db *db)
 {
     const dc_io_methods *methods = db->file != NULL ? db->file->methods : NULL;
@@ -84,8 +74,8 @@ dc_wal_header dc_wal_header_of(dc_db *db)
     dc_stamp stamp;
     int attempts = HEADER_ATTEMPTS;
 
-    if (methods == NULL || methods->version < 2 || methods->shm_map == NULL || !has_known_vfs(db) ||
-        !dc_db_pragma_is(db, "PRAGMA journal_mode", "wal") ||
+    if (methods == NULL || methods->version < 2 || methods->shm_map == NULL ||
+        !dc_db_has_known_vfs(db) || !dc_db_pragma_is(db, "PRAGMA journal_mode", "wal") ||
         !dc_db_pragma_is(db, "PRAGMA locking_mode", "normal") ||
         methods->shm_map(db->file, 0, WAL_INDEX_REGION, 0, &mapped) != DC_SQLITE_OK ||
         mapped == NULL) {

@@ -1,0 +1,139 @@
+/* walframes.c: see walframes.h. */
+#include "walframes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FRAME_HEADER_SIZE 24
+/* Most commits are of one to eight frames; a larger one takes several writes. */
+#define BUFFER_SIZE ((size_t)16 * (FRAME_HEADER_SIZE + 4096))
+
+static dc_walframes *frames_of(sqlite3_file *file)
+{
+    return (dc_walframes *)((char *)file->methods - offsetof(dc_walframes, methods));
+}
+
+static int flush(dc_walframes *frames)
+{
+    size_t size = frames->size;
+
+    frames->size = 0;
+    frames->header_pending = 0;
+    return size > 0
+               ? frames->original->write(frames->file, frames->buffer, (int)size, frames->offset)
+               : DC_SQLITE_OK;
+}
+
+/* The header's second word: the size of the database after a commit, 0 in all frames but its last. */
+static int is_last_of_commit(const char *header)
+{
+    return (header[4] | header[5] | header[6] | header[7]) != 0;
+}
+
+static int write_gathering(sqlite3_file *file, const void *data, int amount, dc_int64 offset)
+{
+    dc_walframes *frames = frames_of(file);
+    int is_header = amount == FRAME_HEADER_SIZE && !frames->header_pending;
+    int appends = frames->size == 0 || offset == frames->offset + (dc_int64)frames->size;
+    int result = DC_SQLITE_OK;
+
+    if (frames->passing || !appends || (!is_header && !frames->header_pending) ||
+        (size_t)amount > BUFFER_SIZE - FRAME_HEADER_SIZE) {
+        result = flush(frames);
+        return result == DC_SQLITE_OK ? frames->original->write(file, data, amount, offset)
+                                      : result;
+    }
+    if (is_header && frames->size + FRAME_HEADER_SIZE > BUFFER_SIZE) {
+        result = flush(frames);
+    } else if (frames->size + (size_t)amount > BUFFER_SIZE) {
+        result = flush(frames); /* the header goes with the frames before it */
+    }
+    if (result != DC_SQLITE_OK) {
+        return result;
+    }
+    if (frames->size == 0) {
+        frames->offset = offset;
+    }
+    memcpy(frames->buffer + frames->size, data, (size_t)amount);
+    frames->size += (size_t)amount;
+    if (is_header) {
+        frames->header_pending = 1;
+        frames->commits = is_last_of_commit(data);
+        return DC_SQLITE_OK;
+    }
+    frames->header_pending = 0;
+    return frames->commits ? flush(frames) : DC_SQLITE_OK;
+}
+
+static int read_after_flush(sqlite3_file *file, void *data, int amount, dc_int64 offset)
+{
+    dc_walframes *frames = frames_of(file);
+    int result = flush(frames);
+
+    frames->passing = 1;
+    return result == DC_SQLITE_OK ? frames->original->read(file, data, amount, offset) : result;
+}
+
+static int truncate_after_flush(sqlite3_file *file, dc_int64 size)
+{
+    int result = flush(frames_of(file));
+
+    return result == DC_SQLITE_OK ? frames_of(file)->original->truncate(file, size) : result;
+}
+
+static int sync_after_flush(sqlite3_file *file, int flags)
+{
+    int result = flush(frames_of(file));
+
+    return result == DC_SQLITE_OK ? frames_of(file)->original->sync(file, flags) : result;
+}
+
+static int file_size_after_flush(sqlite3_file *file, dc_int64 *size)
+{
+    int result = flush(frames_of(file));
+
+    return result == DC_SQLITE_OK ? frames_of(file)->original->file_size(file, size) : result;
+}
+
+void dc_walframes_begin(dc_walframes *frames, sqlite3 *handle)
+{
+    sqlite3_file *file = NULL;
+
+    if (frames->buffer == NULL) {
+        frames->buffer = malloc(BUFFER_SIZE);
+    }
+    if (frames->buffer == NULL ||
+        sqlite.file_control(handle, "main", DC_SQLITE_FCNTL_JOURNAL_POINTER, &file) !=
+            DC_SQLITE_OK ||
+        file == NULL || file->methods == NULL || file->methods->version < 3) {
+        return;
+    }
+    if (frames->original != file->methods) {
+        frames->original = file->methods;
+        frames->methods = *file->methods;
+        frames->methods.write = write_gathering;
+        frames->methods.read = read_after_flush;
+        frames->methods.truncate = truncate_after_flush;
+        frames->methods.sync = sync_after_flush;
+        frames->methods.file_size = file_size_after_flush;
+    }
+    frames->size = 0;
+    frames->header_pending = frames->passing = 0;
+    frames->file = file;
+    file->methods = &frames->methods;
+}
+
+void dc_walframes_end(dc_walframes *frames)
+{
+    if (frames->file != NULL) {
+        /* What is left is of a commit that has failed: nobody will read it. */
+        frames->file->methods = frames->original;
+        frames->file = NULL;
+    }
+}
+
+void dc_walframes_clear(dc_walframes *frames)
+{
+    free(frames->buffer);
+    memset(frames, 0, sizeof *frames);
+}
