@@ -362,7 +362,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         cache_enlist(self);
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
-        self->checkpoint_at = CHECKPOINT_PAGES;
+        self->checkpointer.next_at = CHECKPOINT_PAGES;
         self->hot.limit = HOT_DEFAULT_LIMIT;
     }
     return (PyObject *)self;
@@ -414,6 +414,7 @@ static void Cache_finalize(Cache *self)
     if (cache_flush_notes(self, 0.0) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
+    checkpoint_finish(self);
     session_close_all(self->state, &self->pool);
     hot_clear(&self->hot);
     compat_exception_put(current);
@@ -431,6 +432,7 @@ static void Cache_dealloc(Cache *self)
     if (self->pool.sessions != NULL) { /* used again by a finalizer in the same cycle */
         compat_exception current = compat_exception_take();
 
+        checkpoint_finish(self);
         session_close_all(self->state, &self->pool);
         compat_exception_put(current);
     }

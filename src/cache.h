@@ -19,6 +19,7 @@
 
 #include "state.h" /* first: it includes Python.h */
 
+#include "checkpointer.h"
 #include "disk.h"
 #include "hottier.h"
 #include "notes.h"
@@ -46,7 +47,7 @@ enum cache_setting {
     SETTING_COUNT
 };
 
-typedef struct Cache {
+struct Cache {
     PyObject_HEAD
     module_state *state;
     PyObject *weak_references;
@@ -67,9 +68,9 @@ typedef struct Cache {
     unsigned long flushed; /* by which call of cache_flush_all_notes */
     double noted_since;    /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
-    int checkpoint_at;                /* pages in the log */
-    struct Cache *next, *previous;    /* in the list of all caches of the process */
-} Cache;
+    Checkpointer checkpointer;
+    struct Cache *next, *previous; /* in the list of all caches of the process */
+};
 
 extern PyType_Spec cache_type_spec;
 extern PyType_Spec transaction_type_spec;
@@ -80,9 +81,6 @@ static inline unsigned int cache_hooks(Cache *self)
 {
     return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self);
 }
-
-/* Pages in the log from which it is copied into the database: SQLite's own default. */
-#define CHECKPOINT_PAGES 1000
 
 /* --- operation.c --- */
 
@@ -163,6 +161,12 @@ double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
  * Opened if there is none; NULL with an exception. session_use it, then give it to
  * cache_return_session. */
 Session *cache_find_session(Cache *self);
+/* The same, never a pinned one. */
+Session *cache_idle_session(Cache *self);
+/* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an
+ * exception that is not about the database comes from a signal handler, and must not be lost. `current`
+ * is what was set before, and wins. -1 if an exception is set now. */
+int cache_end_housekeeping(module_state *state, compat_exception current);
 void cache_return_session(Cache *self, Session *session);
 void cache_clear_transaction(WriteTransaction *transaction);
 

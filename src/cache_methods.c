@@ -36,6 +36,7 @@ PyObject *Cache_close(Cache *self, PyObject *Py_UNUSED(unused))
     if (cache_flush_notes(self, NOTES_CLOSE_SECONDS) < 0) {
         return NULL;
     }
+    checkpoint_finish(self);
     session_close_idle(state, &self->pool, 1);
     if (self->local == NULL || session_pinned(&self->pool) != NULL) {
         Py_RETURN_NONE;

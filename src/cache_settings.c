@@ -249,8 +249,11 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     }
     writing.name = PyUnicode_AsUTF8(args[0]);
     if (writing.name == NULL || cache_ready_to_open(self) < 0 ||
-        convert_to_datum(args[1], writing.name, &writing.value, &owner) < 0 ||
-        operation_begin_read(&operation, self) < 0) {
+        convert_to_datum(args[1], writing.name, &writing.value, &owner) < 0) {
+        goto done;
+    }
+    checkpoint_finish(self);
+    if (operation_begin_read(&operation, self) < 0) {
         goto done;
     }
     session_withdraw_header(operation.session); /* another journal would unmap it */

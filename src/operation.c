@@ -12,17 +12,9 @@
 
 #include "convert.h"
 
-/* If readers keep the log from being emptied, the next attempt comes after this many more. */
-#define CHECKPOINT_AGAIN_PAGES 250
-/* How long a checkpoint may wait for the write lock, where it must have it (db.h). */
-#define CHECKPOINT_WAIT_SECONDS 0.05
-
 /* --- housekeeping ------------------------------------------------------------------------------- */
 
-/* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an
- * exception that is not about the database comes from a signal handler, and must not be lost. `current`
- * is what was set before, and wins. -1 if an exception is set now. */
-static int end_housekeeping(module_state *state, compat_exception current)
+int cache_end_housekeeping(module_state *state, compat_exception current)
 {
     if (PyErr_Occurred() &&
         (PyErr_ExceptionMatches(state->Timeout) || PyErr_ExceptionMatches(PyExc_OSError) ||
@@ -62,6 +54,7 @@ static void forget_parents_work(Cache *self)
     dc_namelist_clear(&transaction->removed);
     hot_changes_clear(&transaction->changes);
     dc_notes_clear(&transaction->notes);
+    checkpoint_forget(self);
     dc_notes_clear(&self->notes); /* the parent's, which writes them */
     session_after_fork(self->state, &self->pool);
     hot_clear(&self->hot);
@@ -165,14 +158,18 @@ static Session *open_session(Cache *self)
     return session;
 }
 
+Session *cache_idle_session(Cache *self)
+{
+    Session *session = session_idle(&self->pool);
+
+    return session != NULL ? session : open_session(self);
+}
+
 Session *cache_find_session(Cache *self)
 {
     Session *session = session_pinned(&self->pool);
 
-    if (session == NULL || session->uses > 0) {
-        session = session_idle(&self->pool);
-    }
-    return session != NULL ? session : open_session(self);
+    return session != NULL && session->uses == 0 ? session : cache_idle_session(self);
 }
 
 static Session *take_session(Cache *self)
@@ -479,7 +476,7 @@ int cache_flush_notes(Cache *self, double seconds)
     if (dc_notes_any(&self->notes)) {
         self->noted_since = session_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
     }
-    return end_housekeeping(self->state, current);
+    return cache_end_housekeeping(self->state, current);
 }
 
 void cache_flush_all_notes(void)
@@ -662,8 +659,6 @@ static dc_status commit_waiting(Cache *self, Session *session)
     return status;
 }
 
-static int checkpoint_if_due(Cache *self, int wal_pages);
-
 /* Remove files while an exception may be set, which stays; what goes wrong is reported, not raised. */
 static void remove_files_quietly(Cache *self, const dc_namelist *names)
 {
@@ -790,72 +785,4 @@ void cache_discard_file(Cache *self, const char *filename)
         remove_files_quietly(self, &one);
     }
     dc_namelist_clear(&one);
-}
-
-/* --- checkpoints ------------------------------------------------------------------------------ */
-
-/* Keep commits out, where this SQLite needs it: with the write lock on a second session. */
-static Session *guard_checkpoint(Cache *self)
-{
-    session_wait wait;
-    Session *guard = take_session(self);
-
-    if (guard == NULL) {
-        return NULL;
-    }
-    session_wait_start(&wait, CHECKPOINT_WAIT_SECONDS, 0);
-    while (begin_once(guard) != DC_OK) {
-        if (session_wait_more(&wait) <= 0) {
-            cache_return_session(self, guard);
-            return NULL;
-        }
-    }
-    return guard;
-}
-
-/* Copy the log into the database, outside of every transaction and without the GIL. It is only
- * housekeeping: what goes wrong here is tried again after a later commit. -1 if an exception is set. A pinned or foreign session
- * has the automatic checkpoint off as well, so this serves it too. */
-static int checkpoint_if_due(Cache *self, int wal_pages)
-{
-    compat_exception current;
-    Session *session = NULL;
-    Session *guard = NULL;
-    session_visit visit;
-    dc_status status;
-    int guarded = dc_sqlite_has_wal_reset_race();
-    int left = 0;
-
-    if (wal_pages < CHECKPOINT_PAGES) {
-        self->checkpoint_at = CHECKPOINT_PAGES;
-        return 0;
-    }
-    if (wal_pages < self->checkpoint_at || (cache_hooks(self) & CACHE_HOOK__con)) {
-        return 0;
-    }
-    current = compat_exception_take();
-    guard = guarded ? guard_checkpoint(self) : NULL;
-    /* The guard is in use, so this is another one even if the guard is pinned. */
-    session = session_idle(&self->pool);
-    if (session == NULL && (guard != NULL || !guarded)) {
-        session = open_session(self);
-    }
-    if (session != NULL && (guard != NULL || !guarded)) {
-        session_use(session);
-        visit = session_enter_slowly();
-        status = dc_db_checkpoint(&session->db, &left);
-        if (guard != NULL) {
-            dc_db_rollback(&guard->db);
-        }
-        session_leave_slowly(visit);
-        session_release(&self->pool, session);
-        if (status == DC_OK) {
-            self->checkpoint_at = wal_pages + CHECKPOINT_AGAIN_PAGES;
-        }
-    }
-    if (guard != NULL) {
-        dc_db_rollback(&guard->db);
-        cache_return_session(self, guard);
-    }
-    return end_housekeeping(self->state, current);
 }

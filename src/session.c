@@ -52,7 +52,7 @@
 /* A thread that waits for a fork, or a fork for a thread, may hold what the other waits for: neither
  * waits for ever. */
 #define FORK_WAIT_SECONDS 0.1
-#define FORK_POLL_SECONDS 50e-6
+#define PAUSE_SECONDS     50e-6
 
 /* Closing the last connection copies the log into the database, and syncs. */
 #define CONNECTING_WAIT_SECONDS 10.0
@@ -221,11 +221,16 @@ static void sleep_without_gil(double seconds)
     PyEval_RestoreThread(released);
 }
 
+void session_pause(void)
+{
+    sleep_without_gil(PAUSE_SECONDS);
+}
+
 void session_before_fork(void)
 {
     fork_pending = 1;
     while (connecting > 0) {
-        sleep_without_gil(FORK_POLL_SECONDS);
+        sleep_without_gil(PAUSE_SECONDS);
     }
 }
 
@@ -254,7 +259,7 @@ static void connecting_enter(void)
         } else if (now - started > (connecting > 0 ? CONNECTING_WAIT_SECONDS : FORK_WAIT_SECONDS)) {
             break;
         }
-        sleep_without_gil(FORK_POLL_SECONDS);
+        sleep_without_gil(PAUSE_SECONDS);
     }
     connecting_pending--;
     connecting_thread = thread;
@@ -278,7 +283,7 @@ static void relocking_enter(void)
         if (now >= deadline) {
             break;
         }
-        sleep_without_gil(FORK_POLL_SECONDS);
+        sleep_without_gil(PAUSE_SECONDS);
     }
     relocking++;
 }
@@ -300,6 +305,16 @@ void session_leave_slowly(session_visit visit)
 {
     gate_leave();
     PyEval_RestoreThread(visit.released);
+}
+
+void session_enter_natively(void)
+{
+    gate_enter();
+}
+
+void session_leave_natively(void)
+{
+    gate_leave();
 }
 
 session_visit session_enter(Session *session)

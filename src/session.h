@@ -114,7 +114,14 @@ void session_leave(Session *session, session_visit visit);
 session_visit session_enter_slowly(void);
 void session_leave_slowly(session_visit visit);
 
+/* The same for a thread that Python knows nothing of. */
+void session_enter_natively(void);
+void session_leave_natively(void);
+
 /* --- waiting --- */
+
+/* Sleep a moment with the GIL released. */
+void session_pause(void);
 
 /* Waiting for a lock: short growing sleeps with the GIL released. */
 typedef struct session_wait {

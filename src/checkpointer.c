@@ -1,0 +1,170 @@
+/* checkpointer.c: see checkpointer.h. */
+#include "cache.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "checkpoint.h"
+
+/* New pages for which the thread is started again: each round has less to copy than the one before. */
+#define NEXT_PAGES 300
+/* Pages from which the rest is copied while commits are kept out; a last round should be over by then. */
+#define CATCH_UP_PAGES 1600
+/* If others' reads or checkpoints were in the way of that, it is tried again after so many more pages. */
+#define AGAIN_PAGES 100
+/* How long that may wait for the write lock, and then for others that read. */
+#define CATCH_UP_SECONDS 0.02
+
+/* --- the thread --------------------------------------------------------------------------------- */
+
+#ifndef _WIN32
+
+static void *copy_log(void *context)
+{
+    Checkpointer *checkpointer = context;
+    int left;
+
+    session_enter_natively();
+    checkpointer->unsafe = dc_checkpoint(&checkpointer->session->db, &left) == DC_CHECKPOINT_UNSAFE;
+    session_leave_natively();
+    atomic_store(&checkpointer->done, 1); /* the last that it has to do with the Checkpointer */
+    return NULL;
+}
+
+static int start_thread(Checkpointer *checkpointer)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all;
+    sigset_t former;
+    int started = 0;
+
+    if (pthread_attr_init(&attributes) != 0) {
+        return 0;
+    }
+    atomic_store(&checkpointer->done, 0);
+    /* Signals are for threads that know what to do with them. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &former);
+    started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+              pthread_create(&thread, &attributes, copy_log, checkpointer) == 0;
+    pthread_sigmask(SIG_SETMASK, &former, NULL);
+    pthread_attr_destroy(&attributes);
+    return started;
+}
+
+static int is_running(const Checkpointer *checkpointer)
+{
+    return checkpointer->session != NULL && !atomic_load(&checkpointer->done);
+}
+
+#else
+
+static int start_thread(Checkpointer *checkpointer)
+{
+    (void)checkpointer;
+    return 0;
+}
+
+static int is_running(const Checkpointer *checkpointer)
+{
+    (void)checkpointer;
+    return 0;
+}
+
+#endif
+
+/* Put the session of a thread that has ended back into the pool. */
+static void give_session_back(Cache *self)
+{
+    Session *session = self->checkpointer.session;
+
+    if (session != NULL && !is_running(&self->checkpointer)) {
+        self->checkpointer.session = NULL;
+        cache_return_session(self, session);
+    }
+}
+
+void checkpoint_finish(Cache *self)
+{
+    unsigned long generation = session_generation();
+
+    while (is_running(&self->checkpointer) && self->pool.generation == generation) {
+        session_pause();
+    }
+    if (self->pool.generation == generation) {
+        give_session_back(self);
+    }
+}
+
+void checkpoint_forget(Cache *self)
+{
+    self->checkpointer.session = NULL;
+}
+
+/* Let the thread copy what there is; 0 if it cannot. */
+static int copy_in_background(Cache *self)
+{
+    Checkpointer *checkpointer = &self->checkpointer;
+    Session *session = NULL;
+
+    if (!checkpointer->unsafe) {
+        session = cache_idle_session(self);
+    }
+    if (session == NULL) {
+        return 0;
+    }
+    session_use(session);
+    checkpointer->session = session;
+    if (!start_thread(checkpointer)) {
+        checkpointer->session = NULL;
+        cache_return_session(self, session);
+        return 0;
+    }
+    return 1;
+}
+
+/* Copy what is left while commits are kept out, so that the next one begins the log anew. */
+static void catch_up(Cache *self)
+{
+    Session *session = cache_idle_session(self);
+    session_visit visit;
+
+    if (session != NULL) {
+        session_use(session);
+        visit = session_enter_slowly();
+        dc_checkpoint_alone(&session->db, CATCH_UP_SECONDS);
+        session_leave_slowly(visit);
+        cache_return_session(self, session);
+    }
+}
+
+int checkpoint_if_due(Cache *self, int wal_pages)
+{
+    Checkpointer *checkpointer = &self->checkpointer;
+    compat_exception current;
+
+    if (wal_pages < CHECKPOINT_PAGES) {
+        checkpointer->next_at = CHECKPOINT_PAGES;
+        checkpointer->catch_up_at = CATCH_UP_PAGES;
+        return 0;
+    }
+    if (wal_pages < checkpointer->next_at || (cache_hooks(self) & CACHE_HOOK__con)) {
+        return 0;
+    }
+    if (wal_pages < checkpointer->catch_up_at && is_running(checkpointer)) {
+        return 0;
+    }
+    current = compat_exception_take();
+    give_session_back(self);
+    if (wal_pages < checkpointer->catch_up_at && copy_in_background(self)) {
+        checkpointer->next_at = wal_pages + NEXT_PAGES;
+        if (checkpointer->next_at > checkpointer->catch_up_at - NEXT_PAGES) {
+            checkpointer->next_at = checkpointer->catch_up_at;
+        }
+    } else {
+        catch_up(self); /* the thread may be at it still: others must not commit meanwhile */
+        checkpointer->next_at = checkpointer->catch_up_at = wal_pages + AGAIN_PAGES;
+    }
+    return cache_end_housekeeping(self->state, current);
+}

@@ -1,0 +1,165 @@
+"""The log is copied into the database beside everything else, and stays short."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from interpreter import Child, Interpreter
+
+from diskcache import Cache
+
+PAGE = 4096
+FRAME = PAGE + 24
+LIMIT = 32 + 2 * 1000 * FRAME  # Twice the pages at which SQLite itself begins to copy.
+
+
+Intact = Callable[[Cache], None]
+
+
+def log_size(directory: str) -> int:
+    """Return the size of the log, in bytes."""
+    return Path(directory, 'cache.db-wal').stat().st_size
+
+
+def fill(cache: Cache, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        cache[number] = number
+
+
+def test_the_log_of_a_busy_writer_stays_short(directory: str) -> None:
+    with Cache(directory) as cache:
+        for first in range(0, 2000, 100):
+            fill(cache, first, 100)
+            assert log_size(directory) <= LIMIT
+        assert len(cache) == 2000
+
+
+def test_the_log_stays_short_while_others_read_and_write(
+    directory: str, other: Interpreter, original: Interpreter
+) -> None:
+    script = """
+    with Cache(directory) as cache:
+        for number in range(2000):
+            cache[name, number] = number
+            for key in range(5):
+                cache.get(key)
+    """
+    with Cache(directory) as cache:
+        other.start(script, directory=directory, name='other')
+        original.start(script, directory=directory, name='original')
+        largest = 0
+        while not (other.has_answered() and original.has_answered()):
+            cache.incr('turns', retry=True)
+            largest = max(largest, log_size(directory))
+        other.result()
+        original.result()
+        assert largest <= LIMIT
+        assert len(cache) == 4001
+
+
+def test_what_a_reader_keeps_in_the_log_goes_when_it_has_read(directory: str) -> None:
+    with Cache(directory) as cache:
+        cache['before'] = 1
+        reader = sqlite3.connect(f'{directory}/cache.db', isolation_level=None)
+        reader.execute('BEGIN')
+        assert reader.execute('SELECT count(*) FROM Cache').fetchone() == (1,)
+        fill(cache, 0, 1000)
+        assert log_size(directory) > LIMIT
+        assert reader.execute('SELECT count(*) FROM Cache').fetchone() == (1,)
+        reader.close()
+        size = log_size(directory)
+        fill(cache, 1000, 1000)
+        assert log_size(directory) < size + 100 * FRAME  # Begun anew; the file does not shrink, but
+        reader = sqlite3.connect(f'{directory}/cache.db', isolation_level=None)
+        _, pages, _ = reader.execute('PRAGMA wal_checkpoint(PASSIVE)').fetchone()
+        reader.close()
+        assert pages * FRAME <= LIMIT  # it is used from the front.
+
+
+def test_closing_waits_for_the_copying(directory: str, assert_intact: Intact) -> None:
+    for turn in range(5):
+        with Cache(directory) as cache:
+            # The last of these finds that it is time to copy.
+            while (
+                not os.path.exists(f'{directory}/cache.db-wal')
+                or log_size(directory) < 1000 * FRAME
+            ):
+                fill(cache, 0, 10)
+        assert not os.path.exists(f'{directory}/cache.db-wal'), turn  # The last one has closed it.
+    assert_intact(Cache(directory))
+
+
+def test_a_child_forked_while_the_log_is_copied_goes_on(
+    directory: str, assert_intact: Intact
+) -> None:
+    with Cache(directory) as cache:
+        for turn in range(5):
+            fill(cache, 0, 240)
+
+            def read_and_write(turn: int = turn) -> bool:
+                cache[f'child {turn}'] = turn
+                fill(cache, 0, 500)
+                return cache[f'child {turn}'] == turn and cache[100] == 100
+
+            child = Child(read_and_write)
+            fill(cache, 0, 100)
+            assert child.result()
+        assert [cache[f'child {turn}'] for turn in range(5)] == list(range(5))
+    assert_intact(Cache(directory))
+
+
+def test_threads_share_one_copying(directory: str, assert_intact: Intact) -> None:
+    errors: list[BaseException] = []
+    with Cache(directory) as cache:
+
+        def work(number: int) -> None:
+            try:
+                for item in range(400):
+                    cache[number, item] = item
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert len(cache) == 3200
+        assert log_size(directory) <= LIMIT
+    assert_intact(Cache(directory))
+
+
+def test_a_process_that_ends_while_the_log_is_copied_loses_nothing(
+    directory: str, alone: Interpreter, assert_intact: Intact
+) -> None:
+    script = """
+    cache = Cache(directory)
+    for number in range(300):
+        cache[number] = number
+    os._exit(0)
+    """
+    with pytest.raises(AssertionError, match='ended: 0'):
+        alone.run(script, directory=directory)
+    with Cache(directory) as cache:
+        assert list(cache) == list(range(300))
+    assert_intact(Cache(directory))
+
+
+def test_signals_are_not_for_the_thread_that_copies(directory: str, alone: Interpreter) -> None:
+    script = """
+    seen = []
+    signal.signal(signal.SIGALRM, lambda *_: seen.append(threading.current_thread()))
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    with Cache(directory) as cache:
+        for number in range(2000):
+            cache[number] = number
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    len(seen) > 0, len(Cache(directory))
+    """
+    assert alone.run(script, directory=directory) == (True, 2000)
