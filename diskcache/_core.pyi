@@ -1,7 +1,7 @@
 """The native core: see the C sources in src/."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from .core import Disk as _PublicDisk
 from .core import StoredKey as _StoredKey
 
 _C = TypeVar('_C', bound=Cache)
+_Items = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 SCHEMA: tuple[tuple[str, str], ...]
 POLICY_INDEXES: dict[str, tuple[str | None, str | None]]
@@ -84,7 +85,7 @@ class Cache:
         tag: bool = False,
         retry: bool = False,
     ) -> Any: ...
-    def _get_many(self, keys: Iterable[Any], retry: bool = False) -> list[Any]: ...
+    def _get_values(self, keys: Iterable[Any], retry: bool = False) -> list[Any]: ...
     def read(self, key: Any, retry: bool = False) -> Any: ...
     def set(
         self,
@@ -155,6 +156,30 @@ class Cache:
         tag: bool = False,
         retry: bool = False,
     ) -> Any: ...
+    def set_many(
+        self,
+        items: _Items,
+        expire: float | None = None,
+        tag: Any = None,
+        retry: bool = False,
+    ) -> int: ...
+    def add_many(
+        self,
+        items: _Items,
+        expire: float | None = None,
+        tag: Any = None,
+        retry: bool = False,
+    ) -> int: ...
+    def _store_many(
+        self,
+        pairs: Iterable[tuple[Any, Any]],
+        expire: float | None = None,
+        tag: Any = None,
+        retry: bool = False,
+        add: bool = False,
+    ) -> list[int]: ...
+    def delete_many(self, keys: Iterable[Any], retry: bool = False) -> int: ...
+    def get_many(self, keys: Iterable[Any], retry: bool = False) -> dict[Any, Any]: ...
     def clear(self, retry: bool = False) -> int: ...
     def evict(self, tag: Any, retry: bool = False) -> int: ...
     def expire(self, now: float | None = None, retry: bool = False) -> int: ...

@@ -644,6 +644,24 @@ class Cache(_core.Cache):
 
         return execute
 
+    def _call_each(
+        self, name: str, calls: list[tuple[Any, ...]], keywords: dict[str, Any], retry: bool
+    ) -> list[bool]:
+        """Call a method for each of many items, in one transaction.
+
+        `set_many` and its like do it where a subclass overrides the method for a single item.
+
+        :param name: set, add or delete
+        :param calls: what each call is given
+        :param keywords: what all calls are given, besides `retry`
+        :param retry: wait for the lock as long as it takes
+        :return: whether each call returned something true
+        :raises Timeout: if the lock cannot be had within the timeout and `retry` is false
+        """
+        method = getattr(self, name)
+        with self.transact(retry=retry):
+            return [bool(method(*call, **keywords, retry=retry)) for call in calls]
+
     def memoize(
         self: _Store,
         name: str | None = None,

@@ -41,7 +41,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from .core import DBNAME, ENOVAL, Cache, Timeout, _memoizer
+from .core import DBNAME, ENOVAL, Cache, _memoizer
 from .fanout import FanoutCache
 from .persistent import Deque, Index
 
@@ -401,7 +401,7 @@ class DjangoCache(BaseCache):
         """
         asked = list(dict.fromkeys(keys))
         names = [self.make_and_validate_key(key, version) for key in asked]
-        values = self._cache._get_many(names, retry)
+        values = self._cache._get_values(names, retry)
         pairs = zip(asked, values, strict=True)
         return {key: value for key, value in pairs if value is not ENOVAL}
 
@@ -415,6 +415,9 @@ class DjangoCache(BaseCache):
     ) -> list[str]:
         """Store values, those of a shard in one transaction.
 
+        What is more than 1,024 items for a shard, or 4 MiB of them, is several transactions, see
+        :meth:`Cache.set_many`.
+
         :param data: the values by their keys
         :param timeout: seconds until they expire (not given: TIMEOUT, None: never, 0 or less: at
             once)
@@ -422,23 +425,42 @@ class DjangoCache(BaseCache):
         :param tag: int, float, str or bytes to find the items by, see :meth:`evict`
         :param retry: wait for the locks as long as it takes
         :return: the keys that were not stored, for the reasons that :meth:`set` has
-        :raises TypeError: and whatever else pickling, or a wrong argument, raises; no value is
-            stored of the shard where it happens and of those that come after it
+        :raises TypeError: and whatever else pickling, or a wrong argument, raises; nothing is
+            stored by the transaction in which it happens, and those before it stay
         """
+        return self._store_many(data, timeout, version, tag, retry, add=False)
+
+    def add_many(
+        self,
+        data: Mapping[str, Any],
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        tag: Any = None,
+        retry: bool = True,
+    ) -> list[str]:
+        """Store values under those of the keys that have none, those of a shard in one transaction.
+
+        The parameters and errors are those of :meth:`set_many`.
+
+        :return: the keys of which the value was not stored
+        """
+        return self._store_many(data, timeout, version, tag, retry, add=True)
+
+    def _store_many(
+        self,
+        data: Mapping[str, Any],
+        timeout: float | None,
+        version: int | None,
+        tag: Any,
+        retry: bool,
+        add: bool,
+    ) -> list[str]:
+        """Store values by their keys; return the keys of those that were not stored."""
         keys = list(data)
-        names = [self.make_and_validate_key(key, version) for key in keys]
+        pairs = [(self.make_and_validate_key(key, version), data[key]) for key in keys]
         expire = self.get_backend_timeout(timeout)
-        failed: list[str] = []
-        for shard, positions in self._cache._by_shard(names).items():
-            try:
-                with shard.transact(retry):
-                    for position in positions:
-                        key = keys[position]
-                        if not shard.set(names[position], data[key], expire, tag=tag):
-                            failed.append(key)
-            except Timeout:  # The lock was not to be had: none of them was tried.
-                failed += (keys[position] for position in positions)
-        return failed
+        refused = self._cache._store_many(pairs, expire, tag, retry, add)
+        return [keys[position] for position in refused]
 
     def delete_many(
         self, keys: Iterable[str], version: int | None = None, retry: bool = True
@@ -451,10 +473,7 @@ class DjangoCache(BaseCache):
             the lock is not to be had within DATABASE_TIMEOUT
         """
         names = [self.make_and_validate_key(key, version) for key in keys]
-        for shard, positions in self._cache._by_shard(names).items():
-            with cl.suppress(Timeout), shard.transact(retry):
-                for position in positions:
-                    shard.delete(names[position])
+        self._cache.delete_many(names, retry)
 
     def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """Give an item another version. Its value, tag and the time when it expires stay.
@@ -637,6 +656,7 @@ class DjangoCache(BaseCache):
     ahas_key = _async(has_key)
     aget_many = _async(get_many)
     aset_many = _async(set_many)
+    aadd_many = _async(add_many)
     adelete_many = _async(delete_many)
     aincr_version = _async(incr_version)
     adecr_version = _async(decr_version)

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import collections
 import contextlib as cl
+import functools as ft
 import itertools as it
 import operator
 import os
 import os.path as op
+import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from .core import DEFAULT_SETTINGS, ENOVAL, Cache, Disk, Timeout, _temporary_unless_given
@@ -35,6 +37,10 @@ _SHARD_ATTRIBUTES = frozenset({'disk', 'timeout'})
 
 #: Bytes that all shards together may keep in memory, unless they are told otherwise.
 _MEMORY_LIMIT = 2**23
+
+#: What is taken at a time of many items or keys: so many, or values of so many bytes.
+_BATCH_ITEMS = 2**10
+_BATCH_BYTES = 2**22
 
 
 class _Shard(Cache):
@@ -83,6 +89,63 @@ def _patient_keys(shard: Cache, reverse: bool = False) -> Generator[Any, None, N
             return
         except Timeout:  # the iterator is where it was
             time.sleep(_PAUSE)
+
+
+def _iter(argument: Any, name: str, kind: str) -> Iterator[Any]:
+    """Return an iterator over an argument; TypeError naming it if it is not of that kind."""
+    try:
+        return iter(argument)
+    except TypeError:
+        raise TypeError(f'{name} must be {kind}, not {type(argument).__name__!r}') from None
+
+
+def _checked_pairs(items: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the pairs of a mapping, or of an iterable of pairs; the errors are the core's own."""
+    pairs = items.items() if hasattr(items, 'keys') else items
+    for position, pair in enumerate(_iter(pairs, 'items', 'a mapping or an iterable of pairs')):
+        whose = f'items[{position}] must be a pair (key, value)'
+        try:
+            both = tuple(pair)
+        except TypeError:
+            raise TypeError(f'{whose}, not {type(pair).__name__!r}') from None
+        if len(both) != 2:
+            raise ValueError(f'{whose}: its length is {len(both)}')
+        yield both
+
+
+def _hashable_keys(keys: Any) -> Iterator[Any]:
+    """Yield keys for a dict; the errors are the core's own."""
+    for position, key in enumerate(_iter(keys, 'keys', 'an iterable of keys')):
+        try:
+            hash(key)
+        except TypeError:
+            raise TypeError(
+                f'keys[{position}], of type {type(key).__name__!r}, cannot be hashed, which a key'
+                ' of the returned dict must be'
+            ) from None
+        yield key
+
+
+def _batches(elements: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield lists of some of the elements at a time.
+
+    :param elements: the elements
+    :param size: how many bytes one takes, to its own knowledge
+    """
+    batch: list[T] = []
+    total = 0
+    for element in elements:
+        batch.append(element)
+        total += size(element)
+        if len(batch) == _BATCH_ITEMS or total >= _BATCH_BYTES:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
+
+
+def _size_of_pair(pair: tuple[Any, Any]) -> int:
+    return sys.getsizeof(pair[1])
 
 
 class FanoutCache:
@@ -380,6 +443,120 @@ class FanoutCache:
         """Remove an item, waiting for the lock as long as it takes; KeyError if it is missing."""
         del self._shard(key)[key]
 
+    def set_many(
+        self,
+        items: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        expire: float | None = None,
+        tag: Any = None,
+        retry: bool = False,
+    ) -> int:
+        """Store values, those of a shard in one transaction.
+
+        Items are taken 1,024 at a time, or 4 MiB of them. What is stored when an error occurs
+        stays.
+
+        :param items: the values by their keys, or an iterable of pairs (key, value), such as a
+            generator, which may use the cache
+        :param expire: seconds until each expires, from when it was taken (None: never)
+        :param tag: int, float, str or bytes to find the items by, see :meth:`evict`
+        :param retry: wait for the locks as long as it takes
+        :return: number of items stored: not those of a shard whose lock could not be had within the
+            timeout, nor those larger than a shard may be
+        :raises TypeError: if an argument, or an item, is of the wrong type
+        :raises ValueError: if an item is not of length two
+        """
+        if type(self).set is not FanoutCache.set:
+            set_one = ft.partial(self.set, expire=expire, tag=tag, retry=retry)
+            return sum(bool(set_one(key, value)) for key, value in _checked_pairs(items))
+        return self._store_all(items, expire, tag, retry, add=False)
+
+    def add_many(
+        self,
+        items: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        expire: float | None = None,
+        tag: Any = None,
+        retry: bool = False,
+    ) -> int:
+        """Store values under those of the keys that have none, those of a shard in one transaction.
+
+        The parameters and errors are those of :meth:`set_many`. Of a key that comes twice the first
+        value is stored.
+
+        :return: number of items stored
+        """
+        if type(self).add is not FanoutCache.add:
+            add_one = ft.partial(self.add, expire=expire, tag=tag, retry=retry)
+            return sum(bool(add_one(key, value)) for key, value in _checked_pairs(items))
+        return self._store_all(items, expire, tag, retry, add=True)
+
+    def _store_all(self, items: Any, expire: float | None, tag: Any, retry: bool, add: bool) -> int:
+        """Do the work of set_many and add_many, in batches."""
+        stored = 0
+        for batch in _batches(_checked_pairs(items), _size_of_pair):
+            stored += len(batch) - len(self._store_many(batch, expire, tag, retry, add))
+        return stored
+
+    def _store_many(
+        self,
+        pairs: Sequence[tuple[Any, Any]],
+        expire: float | None,
+        tag: Any,
+        retry: bool,
+        add: bool,
+    ) -> list[int]:
+        """Store items, those of a shard in one transaction if it is no more than a batch.
+
+        :param add: store only what is absent
+        :return: the positions of the items that were not stored
+        """
+        refused: list[int] = []
+        for shard, positions in self._by_shard([key for key, _ in pairs]).items():
+            own = [pairs[position] for position in positions]
+            missed = shard._store_many(own, expire, tag, retry, add)
+            refused += (positions[position] for position in missed)
+        return refused
+
+    def get_many(self, keys: Iterable[Any], retry: bool = False) -> dict[Any, Any]:
+        """Return the values of keys, those of a shard read at one moment.
+
+        :param keys: the keys, which must be hashable; they are taken 1,024 at a time. Those that
+            are equal to Python, such as 1 and True, are one key of the result
+        :param retry: wait for the locks as long as it takes
+        :return: the values by their keys, without what is missing, or in a shard whose lock could
+            not be had within the timeout
+        :raises TypeError: if `keys` is not iterable, or one of them cannot be hashed
+        """
+        overridden = type(self).get is not FanoutCache.get
+        found: dict[Any, Any] = {}
+        for batch in _batches(_hashable_keys(keys), lambda key: 0):
+            if overridden:
+                values = [self.get(key, default=ENOVAL, retry=retry) for key in batch]
+            else:
+                values = self._get_values(batch, retry)
+            pairs = zip(batch, values, strict=True)
+            found.update((key, value) for key, value in pairs if value is not ENOVAL)
+        return found
+
+    def delete_many(self, keys: Iterable[Any], retry: bool = False) -> int:
+        """Remove items, those of a shard in one transaction.
+
+        :param keys: keys of the items, taken 1,024 at a time; missing ones are ignored
+        :param retry: wait for the locks as long as it takes
+        :return: number of items removed; those of a shard whose lock is not to be had in time stay
+        :raises TypeError: if `keys` is not iterable
+        """
+        iterator = _iter(keys, 'keys', 'an iterable of keys')
+        if type(self).delete is not FanoutCache.delete:
+            return sum(bool(self.delete(key, retry=retry)) for key in iterator)
+        removed = 0
+        for batch in _batches(iterator, lambda key: 0):
+            for shard, positions in self._by_shard(batch).items():
+                try:
+                    removed += shard.delete_many([batch[i] for i in positions], retry)
+                except Timeout as timeout:
+                    removed += timeout.args[0]
+        return removed
+
     def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
         """Check the databases and the value files of all shards, see :meth:`Cache.check`.
 
@@ -515,7 +692,7 @@ class FanoutCache:
         """
         return [_patiently(shard.reset, key, value) for shard in self._shards][-1]
 
-    def _get_many(self, keys: Sequence[Any], retry: bool = False) -> list[Any]:
+    def _get_values(self, keys: Sequence[Any], retry: bool = False) -> list[Any]:
         """Return the values of keys, ENOVAL for what is missing; each shard's are of one moment.
 
         :param keys: the keys
@@ -525,7 +702,7 @@ class FanoutCache:
         values: list[Any] = [ENOVAL] * len(keys)
         for shard, positions in self._by_shard(keys).items():
             with cl.suppress(Timeout):
-                found = shard._get_many([keys[position] for position in positions], retry)
+                found = shard._get_values([keys[position] for position in positions], retry)
                 for position, value in zip(positions, found, strict=True):
                     values[position] = value
         return values

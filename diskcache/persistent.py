@@ -647,14 +647,31 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         self._update(*args, **kwargs)
 
     def update(self, other: Any = (), /, **kwds: Any) -> None:
-        """Set items, as dict.update does.
+        """Set items, as dict.update does, many in one transaction: see :meth:`Cache.set_many`.
 
-        :param other: mapping, or iterable of pairs
+        :param other: mapping, or iterable of pairs, such as a generator, which may use the index
         :param kwds: further items
-        :raises TypeError: if `other` is neither
+        :raises TypeError: if `other` is neither, or an item is no pair
+        :raises ValueError: if an item is not of length two
         """
-        # The items of an index, and not its keys and then their values: one may vanish in between.
-        super().update(other.items() if isinstance(other, Index) else other, **kwds)
+        # The items, and not the keys and then their values: of an index, one may vanish meanwhile.
+        pairs = (
+            ((key, other[key]) for key in other.keys())  # noqa: SIM118
+            if hasattr(other, 'keys') and not hasattr(other, 'items')
+            else other
+        )
+        if self._sets_by_cache():
+            self._cache.set_many(pairs, retry=True)
+            self._cache.set_many(kwds, retry=True)
+        else:
+            super().update(other.items() if isinstance(other, Index) else other, **kwds)
+
+    def _sets_by_cache(self) -> bool:
+        """Tell whether setting an item is no more than setting it in the cache."""
+        return (
+            type(self).__setitem__ is Index.__setitem__
+            and type(self._cache).__setitem__ is Cache.__setitem__
+        )
 
     _update = update
 
@@ -681,8 +698,7 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         :return: the index
         """
         self = cls()
-        for key in iterable:
-            self[key] = value
+        self._update((key, value) for key in iterable)
         return self
 
     def __getitem__(self, key: Any) -> Any:

@@ -90,6 +90,7 @@ typedef struct Operation {
     Session *session;
     int joined;               /* inside a transaction open already: the session stays with it */
     int tells_keys;           /* says with operation_changes which keys it writes */
+    int lengthy;              /* its writes are known to take long: they release the GIL */
     unsigned long generation; /* of the process that began it */
 } Operation;
 

@@ -42,13 +42,7 @@ static int sweep_rows(Cache *self, sweeping *sweeping, int retry)
 
         if (operation_begin_write(&operation, self, retry) < 0) {
             if (PyErr_ExceptionMatches(self->state->Timeout)) {
-                PyObject *count = PyLong_FromLongLong(committed);
-
-                PyErr_Clear();
-                if (count != NULL) {
-                    PyErr_SetObject(self->state->Timeout, count);
-                    Py_DECREF(count);
-                }
+                raise_timeout_after(self->state, committed);
             }
             return -1;
         }

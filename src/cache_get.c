@@ -604,8 +604,8 @@ static PyObject *value_of_lookup(Cache *self, PyObject *key, const lookup *looku
     return value != NULL ? value : Py_NewRef(self->state->enoval);
 }
 
-/* A list of the values of keys in a tuple. */
-static PyObject *get_values(Cache *self, PyObject *keys, lookups *lookups, int retry)
+/* A list of the values of keys in a tuple, whose lookups have been prepared. */
+static PyObject *look_up(Cache *self, PyObject *keys, lookups *lookups, int retry)
 {
     stamped stamped = {.call = read_many, .context = lookups};
     PyObject *values = PyList_New(lookups->count);
@@ -634,8 +634,32 @@ done:
     return values;
 }
 
-METHOD_DOC(get_many,
-"_get_many($self, /, keys, retry=False)\n--\n\n"
+PyObject *cache_get_values(Cache *self, PyObject *keys, int retry)
+{
+    lookups lookups = {.each = NULL};
+    PyObject *result = NULL;
+
+    lookups.each = PyMem_Calloc((size_t)PyTuple_GET_SIZE(keys) + 1, sizeof *lookups.each);
+    if (lookups.each == NULL) {
+        return PyErr_NoMemory();
+    }
+    lookups.count = PyTuple_GET_SIZE(keys);
+    lookups.details = notes_access(self) ? DC_DETAIL_IDENTITY : 0;
+    for (Py_ssize_t i = 0; i < lookups.count; i++) {
+        dc_row_init(&lookups.each[i].row);
+    }
+    result = look_up(self, keys, &lookups, retry);
+    for (Py_ssize_t i = 0; i < lookups.count; i++) {
+        remembered_clear(&lookups.each[i].copy);
+        dc_row_clear(&lookups.each[i].row);
+        disk_key_clear(&lookups.each[i].put);
+    }
+    PyMem_Free(lookups.each);
+    return result;
+}
+
+METHOD_DOC(get_values,
+"_get_values($self, /, keys, retry=False)\n--\n\n"
 "Look keys up, all in one read transaction: the values are of one moment, and one lock is taken.\n"
 "\n"
 ":param keys: iterable of keys\n"
@@ -643,10 +667,9 @@ METHOD_DOC(get_many,
 ":return: list of the values in the order of the keys, with ENOVAL for what is absent or has expired\n"
 ":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n");
 
-PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_get_values(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const args_table table = {"_get_many", 1, 2, {"keys", "retry"}};
-    lookups lookups = {.each = NULL};
+    static const args_table table = {"_get_values", 1, 2, {"keys", "retry"}};
     PyObject *values[2];
     PyObject *keys = NULL;
     PyObject *result = NULL;
@@ -657,27 +680,9 @@ PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     }
     retry = args_flag(values[1], 0);
     keys = retry >= 0 ? PySequence_Tuple(values[0]) : NULL;
-    if (keys == NULL || cache_ready(self) < 0) {
-        goto done;
+    if (keys != NULL && cache_ready(self) == 0) {
+        result = cache_get_values(self, keys, retry);
     }
-    lookups.each = PyMem_Calloc((size_t)PyTuple_GET_SIZE(keys) + 1, sizeof *lookups.each);
-    if (lookups.each == NULL) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    lookups.count = PyTuple_GET_SIZE(keys);
-    lookups.details = notes_access(self) ? DC_DETAIL_IDENTITY : 0;
-    for (Py_ssize_t i = 0; i < lookups.count; i++) {
-        dc_row_init(&lookups.each[i].row);
-    }
-    result = get_values(self, keys, &lookups, retry);
-done:
-    for (Py_ssize_t i = 0; i < lookups.count; i++) {
-        remembered_clear(&lookups.each[i].copy);
-        dc_row_clear(&lookups.each[i].row);
-        disk_key_clear(&lookups.each[i].put);
-    }
-    PyMem_Free(lookups.each);
     Py_XDECREF(keys);
     return result;
 }

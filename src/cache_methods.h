@@ -4,6 +4,7 @@
  *     cache_set.c        set, add, push, touch, incr, decr, []=, and the private steps
  *     cache_take.c       delete, pop, pull, peek, peekitem
  *     cache_bulk.c       clear, evict, expire, cull
+ *     cache_many.c       set_many, add_many, delete_many, get_many
  *     cache_settings.c   volume, len, settings
  *     cache_methods.c    the rest, and the table
  *
@@ -17,10 +18,12 @@
 /* Methods with keywords: the name in Python, and NAME. */
 /* clang-format off */
 #define CACHE_METHODS(X)                                                                           \
-    X(get, get) X(_get_many, get_many) X(read, read)                                               \
+    X(get, get) X(_get_values, get_values) X(read, read)                                           \
     X(set, set) X(add, add) X(push, push) X(touch, touch) X(incr, incr) X(decr, decr)              \
     X(delete, delete) X(pop, pop) X(pull, pull) X(peek, peek) X(peekitem, peekitem)                \
     X(clear, clear) X(evict, evict) X(expire, expire) X(cull, cull)                                \
+    X(set_many, set_many) X(add_many, add_many) X(_store_many, store_many)                         \
+    X(delete_many, delete_many) X(get_many, get_many)                                              \
     X(iterkeys, iterkeys) X(_stored_keys, stored_keys) X(_peek_nth, peek_nth)                      \
     X(transact, transact) X(_transact, transact_step)                                              \
     X(_row_insert, row_insert) X(_row_update, row_update) X(_cull, cull_step)
@@ -32,6 +35,9 @@
     extern const char Cache_##name##_doc[];
 CACHE_METHODS(DECLARE_METHOD)
 #undef DECLARE_METHOD
+
+/* The values of keys in a tuple, of one moment: a list, with ENOVAL for what is absent. */
+PyObject *cache_get_values(Cache *self, PyObject *keys, int retry);
 
 /* Methods with other calling conventions. */
 PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -52,6 +52,18 @@ void raise_key_error(PyObject *key)
     }
 }
 
+void raise_timeout_after(module_state *state, int64_t count)
+{
+    PyObject *number;
+
+    PyErr_Clear();
+    number = PyLong_FromLongLong(count);
+    if (number != NULL) {
+        PyErr_SetObject(state->Timeout, number);
+        Py_DECREF(number);
+    }
+}
+
 PyObject *or_none(PyObject *object)
 {
     return Py_NewRef(object != NULL ? object : Py_None);

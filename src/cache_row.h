@@ -18,6 +18,10 @@ PyObject *with_details(PyObject *value, const dc_columns *columns, int expire_ti
 /* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
 void raise_key_error(PyObject *key);
 
+/* Make the Timeout that is set one whose argument is the number of items done before, as the
+ * original's is. */
+void raise_timeout_after(module_state *state, int64_t count);
+
 /* A new reference to the object, or to None. */
 PyObject *or_none(PyObject *object);
 

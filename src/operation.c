@@ -583,7 +583,7 @@ dc_status operation_write(Operation *operation, operation_call call, void *conte
     if (hooked) {
         status = call(&session->db, context);
     } else {
-        visit = session_enter(session);
+        visit = operation->lengthy ? session_enter_lengthy(session) : session_enter(session);
         status = call(&session->db, context);
         session_leave(session, visit);
     }
@@ -675,14 +675,9 @@ static void discard_added(Cache *self, Session *session, const dc_namelist *adde
 {
     dc_namelist gone = {.memory = NULL};
 
-    for (const char *name = dc_namelist_next(added, NULL); name != NULL;
-         name = dc_namelist_next(added, name)) {
-        /* A user may have ended the transaction with SQL of his own. What cannot be found out now is
-         * left to check(). */
-        if (dc_store_names_file(&session->db, name) == DC_NOT_FOUND) {
-            dc_namelist_add(&gone, name);
-        }
-    }
+    /* A user may have ended the transaction with SQL of his own, and the rows be there. What cannot be
+     * found out now is left to check(). */
+    dc_store_unnamed_files(&session->db, added, &gone);
     remove_files_quietly(self, &gone);
     dc_namelist_clear(&gone);
 }

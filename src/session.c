@@ -335,6 +335,20 @@ session_visit session_enter(Session *session)
     return visit;
 }
 
+session_visit session_enter_lengthy(Session *session)
+{
+    session_visit visit = {.relocks = session->relocks};
+
+    if (visit.relocks) {
+        relocking_enter();
+    }
+    if (!session->foreign) {
+        visit.released = PyEval_SaveThread();
+    }
+    gate_enter();
+    return visit;
+}
+
 void session_leave(Session *session, session_visit visit)
 {
     gate_leave();

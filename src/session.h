@@ -110,7 +110,10 @@ typedef struct session_visit {
 
 session_visit session_enter(Session *session);
 void session_leave(Session *session, session_visit visit);
-/* The same, always releasing the GIL, for what is known to take long (a checkpoint). */
+/* The same for what is known to take long, whatever operations of the session take else: the GIL is
+ * released, unless the session is foreign. To be ended with session_leave. */
+session_visit session_enter_lengthy(Session *session);
+/* The same without a session's say, for a checkpoint. */
 session_visit session_enter_slowly(void);
 void session_leave_slowly(session_visit visit);
 

@@ -50,7 +50,7 @@
     X(UPDATE_ACCESS_TIME, "UPDATE Cache SET access_time = max(access_time, ?2)"                    \
         " WHERE rowid = ?1")                                                                       \
     X(UPDATE_ACCESS_COUNT, "UPDATE Cache SET access_count = access_count + ?2 WHERE rowid = ?1")    \
-    X(NAMES_FILE, "SELECT 1 FROM Cache WHERE filename = ?1 LIMIT 1")                               \
+    X(FILENAMES, "SELECT filename FROM Cache WHERE filename IS NOT NULL")                          \
     X(DELETE, "DELETE FROM Cache WHERE rowid = ?1")                                                \
     /* queues and ends */                                                                          \
     X(INTEGERS_FRONT, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_INTEGERS                   \

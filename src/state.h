@@ -13,8 +13,8 @@
 #define STATE_NAMES(X)                                                                             \
     X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_pin)             \
     X(_row_insert) X(_row_update) X(_transact) X(_transaction) X(_write) X(asyncio) X(check_same_thread) X(close)  \
-    X(con) X(current_task) X(execute) X(fetch) X(fetchall) X(filename) X(get) X(incr)              \
-    X(isolation_level) X(key) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode)  \
+    X(add) X(con) X(current_task) X(delete) X(execute) X(fetch) X(fetchall) X(filename) X(get)     \
+    X(incr) X(isolation_level) X(items) X(key) X(keys) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode)  \
     X(store) X(time) X(timeout)
 /* clang-format on */
 
@@ -39,10 +39,10 @@ enum sqlite_error {
     X(put, 0) X(get, 1) X(store, 2) X(fetch, 3) X(filename, 4) X(_write, 5) X(remove, 6)
 #define CACHE_HOOKS(X)                                                                             \
     X(get, 0) X(set, 1) X(incr, 2) X(_con, 3) X(_row_insert, 4) X(_row_update, 5) X(_cull, 6)      \
-    X(__delitem__, 7) X(_transact, 8)
+    X(__delitem__, 7) X(_transact, 8) X(add, 9) X(delete, 10)
 /* clang-format on */
 
-enum { DISK_HOOK_COUNT = 7, CACHE_HOOK_COUNT = 9, HOOK_COUNT_MAX = 9 };
+enum { DISK_HOOK_COUNT = 7, CACHE_HOOK_COUNT = 11, HOOK_COUNT_MAX = 11 };
 
 enum disk_hook {
 #define DISK_HOOK_BIT(name, index) DISK_HOOK_##name = 1u << (index),

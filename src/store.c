@@ -440,15 +440,76 @@ dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_nam
     return status;
 }
 
-dc_status dc_store_names_file(dc_db *db, const char *filename)
+/* A name looked for among those of the rows. */
+typedef struct sought_name {
+    const char *name;
+    int named;
+} sought_name;
+
+static int compare_sought(const void *left, const void *right)
+{
+    return strcmp(((const sought_name *)left)->name, ((const sought_name *)right)->name);
+}
+
+/* Mark those of the sorted names that rows have. */
+static dc_status mark_named(dc_db *db, sought_name *sought, size_t count)
 {
     dc_query query;
+    dc_datum datum;
+    sought_name key = {.name = NULL};
+    sought_name *found;
+    dc_row row;
     dc_status status;
 
-    dc_query_start(&query, db, DC_SQL_NAMES_FILE);
-    dc_query_bind_text(&query, filename);
+    dc_row_init(&row);
+    dc_query_start(&query, db, DC_SQL_FILENAMES);
     status = dc_query_step(&query);
+    while (status == DC_OK) {
+        datum = dc_query_column(&query, 0);
+        if (datum.type == DC_TEXT) {
+            if (!dc_row_reserve(&row, dc_datum_room(&datum))) {
+                status = out_of_memory(db);
+                break;
+            }
+            dc_row_keep_datum(&row, &datum); /* with a NUL at its end */
+            key.name = datum.as.bytes.data;
+            found = bsearch(&key, sought, count, sizeof *sought, compare_sought);
+            if (found != NULL) {
+                found->named = 1;
+            }
+        }
+        status = dc_query_step(&query);
+    }
     dc_query_end(&query);
+    dc_row_clear(&row);
+    return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+dc_status dc_store_unnamed_files(dc_db *db, const dc_namelist *names, dc_namelist *unnamed)
+{
+    sought_name *sought;
+    size_t count = 0;
+    dc_status status;
+
+    if (names->count == 0) {
+        return DC_OK;
+    }
+    sought = malloc(names->count * sizeof *sought);
+    if (sought == NULL) {
+        return out_of_memory(db);
+    }
+    for (const char *name = dc_namelist_next(names, NULL); name != NULL;
+         name = dc_namelist_next(names, name)) {
+        sought[count++] = (sought_name){.name = name};
+    }
+    qsort(sought, count, sizeof *sought, compare_sought);
+    status = mark_named(db, sought, count);
+    for (size_t i = 0; i < count && status == DC_OK; i++) {
+        if (!sought[i].named && !dc_namelist_add(unnamed, sought[i].name)) {
+            status = out_of_memory(db);
+        }
+    }
+    free(sought);
     return status;
 }
 

@@ -98,8 +98,8 @@ dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_nam
  * row, as far as those details tell. */
 int dc_row_same(const dc_row *left, const dc_row *right);
 
-/* Whether a row names this file: DC_OK, or DC_NOT_FOUND. Reads the whole table. */
-dc_status dc_store_names_file(dc_db *db, const char *filename);
+/* Append those of the names to `unnamed` that no row has. Reads the whole table, once. */
+dc_status dc_store_unnamed_files(dc_db *db, const dc_namelist *names, dc_namelist *unnamed);
 
 /* --- queues and ends --- */
 

@@ -205,9 +205,9 @@ def test_many_keys_are_answered_at_once(cache: Cache, answers: Answers) -> None:
         cache[number] = [number]
     keys = [*range(10), 'missing']
     expected = [*([number] for number in range(10)), diskcache.ENOVAL]
-    assert cache._get_many(keys) == expected
+    assert cache._get_values(keys) == expected
     assert answers.count() == (0, 11)
-    assert cache._get_many(keys) == expected
+    assert cache._get_values(keys) == expected
     assert answers.count() == (11, 0)
     assert cache[3] == [3]
     assert answers.count() == (1, 0)
@@ -276,7 +276,7 @@ def update_in_transaction(cache: Cache) -> None:
 def ask(cache: Cache) -> list[object]:
     """Return what the cache has for ASKED, in three ways that must agree."""
     found = [cache.get(key) for key in ASKED]
-    assert found == cache._get_many(ASKED) or diskcache.ENOVAL in cache._get_many(ASKED)
+    assert found == cache._get_values(ASKED) or diskcache.ENOVAL in cache._get_values(ASKED)
     assert [value is not None for value in found] == [key in cache for key in ASKED]
     return found
 

@@ -45,14 +45,26 @@ ADDED_PARAMETERS = {
 ADDED_NAMES = {
     # Attributes of instances in the original.
     'Cache': {
+        'add_many',
         'cull_limit',
+        'delete_many',
         'eviction_policy',
+        'get_many',
         'memory_limit',
         'memory_stats',
+        'set_many',
         'size_limit',
         'statistics',
     },
-    'FanoutCache': {'memory_limit', 'memory_stats'},
+    'FanoutCache': {
+        'add_many',
+        'delete_many',
+        'get_many',
+        'memory_limit',
+        'memory_stats',
+        'set_many',
+    },
+    'DjangoCache': {'add_many'},
     'Disk': {'min_file_size', 'pickle_protocol'},
     'Deque': {'insert'},
     'Index': {'copy', 'fromkeys', 'move_to_end'},

@@ -31,7 +31,7 @@ static const statement_shape shapes[] = {
     {DC_SQL_UPDATE_EXPIRE_TIME, 2, 0},
     {DC_SQL_UPDATE_ACCESS_TIME, 2, 0},
     {DC_SQL_UPDATE_ACCESS_COUNT, 2, 0},
-    {DC_SQL_NAMES_FILE, 1, 1},
+    {DC_SQL_FILENAMES, 0, 1},
     {DC_SQL_DELETE, 1, 0},
     {DC_SQL_INTEGERS_FRONT, 2, 10},
     {DC_SQL_INTEGERS_BACK, 2, 10},

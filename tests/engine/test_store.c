@@ -2276,6 +2276,32 @@ static void a_pushed_row_can_be_copied(void)
     close_store();
 }
 
+static void files_without_a_row_are_told_from_those_with_one(void)
+{
+    dc_namelist names = {.memory = NULL};
+    dc_namelist unnamed = {.memory = NULL};
+    const char *name;
+
+    open_store();
+    set(text("a"), file_value("ab/1.val", 5));
+    set(text("b"), inline_value(integer(1)));
+    set(text("c"), file_value("ab/3.val", 5));
+    CHECK_INT(DC_OK, dc_store_unnamed_files(&db, &names, &unnamed));
+    CHECK_INT(0, unnamed.count);
+    CHECK(dc_namelist_add(&names, "cd/3.val"));
+    CHECK(dc_namelist_add(&names, "ab/3.val"));
+    CHECK(dc_namelist_add(&names, "ab/1.va"));
+    CHECK(dc_namelist_add(&names, "ab/1.val"));
+    CHECK_INT(DC_OK, dc_store_unnamed_files(&db, &names, &unnamed));
+    CHECK_INT(2, unnamed.count);
+    name = dc_namelist_next(&unnamed, NULL);
+    CHECK_TEXT("ab/1.va", name);
+    CHECK_TEXT("cd/3.val", dc_namelist_next(&unnamed, name));
+    dc_namelist_clear(&names);
+    dc_namelist_clear(&unnamed);
+    close_store();
+}
+
 int main(int argc, char **argv)
 {
     static check_test tests[] = {
@@ -2365,6 +2391,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_setting_beyond_64_bits_is_clamped),
         CHECK_TEST(a_located_row_can_be_copied),
         CHECK_TEST(a_pushed_row_can_be_copied),
+        CHECK_TEST(files_without_a_row_are_told_from_those_with_one),
     };
 
     return database_main(argc, argv, tests, sizeof tests / sizeof *tests);
