@@ -101,7 +101,7 @@ def _iter(argument: Any, name: str, kind: str) -> Iterator[Any]:
 
 def _checked_pairs(items: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the pairs of a mapping, or of an iterable of pairs; the errors are the core's own."""
-    pairs = items.items() if hasattr(items, 'keys') else items
+    pairs = items.items() if hasattr(items, 'keys') and hasattr(items, 'items') else items
     for position, pair in enumerate(_iter(pairs, 'items', 'a mapping or an iterable of pairs')):
         whose = f'items[{position}] must be a pair (key, value)'
         try:

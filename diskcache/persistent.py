@@ -655,16 +655,17 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         :raises ValueError: if an item is not of length two
         """
         # The items, and not the keys and then their values: of an index, one may vanish meanwhile.
-        pairs = (
-            ((key, other[key]) for key in other.keys())  # noqa: SIM118
-            if hasattr(other, 'keys') and not hasattr(other, 'items')
-            else other
-        )
-        if self._sets_by_cache():
-            self._cache.set_many(pairs, retry=True)
-            self._cache.set_many(kwds, retry=True)
+        if isinstance(other, Index):
+            other = other.items()
+        if not self._sets_by_cache():
+            super().update(other, **kwds)
+            return
+        if hasattr(other, 'keys') and not hasattr(other, 'items'):
+            pairs: Any = ((key, other[key]) for key in other.keys())  # noqa: SIM118
         else:
-            super().update(other.items() if isinstance(other, Index) else other, **kwds)
+            pairs = other
+        self._cache.set_many(pairs, retry=True)
+        self._cache.set_many(kwds, retry=True)
 
     def _sets_by_cache(self) -> bool:
         """Tell whether setting an item is no more than setting it in the cache."""

@@ -388,13 +388,14 @@ static int call_batch(many *many)
 
 /* --- the methods that write ----------------------------------------------------------------------- */
 
-/* An iterator over the argument `name`; what has keys is a mapping. */
+/* An iterator over the argument `name`; what has keys and items is a mapping. */
 static PyObject *iterate(module_state *state, PyObject *argument, const char *name, int pairs)
 {
     PyObject *iterable = Py_NewRef(argument);
     PyObject *iterator;
 
-    if (pairs && PyObject_HasAttr(argument, state->name.keys)) {
+    if (pairs && PyObject_HasAttr(argument, state->name.keys) &&
+        PyObject_HasAttr(argument, state->name.items)) {
         Py_SETREF(iterable, PyObject_CallMethodNoArgs(argument, state->name.items));
     } else if (Py_TYPE(argument)->tp_iter == NULL && !PySequence_Check(argument)) {
         PyErr_Format(PyExc_TypeError, "%s must be %s, not '%.200s'", name,

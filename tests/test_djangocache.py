@@ -462,6 +462,24 @@ def test_many_are_stored_in_one_transaction(single: DjangoCache) -> None:
     assert single._cache.check() == []
 
 
+def test_only_those_that_are_missing_are_added(cache: DjangoCache, clock: Clock) -> None:
+    cache.set('there', 'old', version=2)
+    data = {'there': 'new', 'missing': 'new'}
+    assert cache.add_many(data, 60, version=2, tag='tag') == ['there']
+    assert cache.get_many(data, version=2) == {'there': 'old', 'missing': 'new'}
+    details = cache.get('missing', version=2, expire_time=True, tag=True)
+    assert details == ('new', clock.now + 60, 'tag')
+    assert cache.add_many({'other': 1}) == []
+    assert cache.get('other', expire_time=True) == (1, clock.now + cache.default_timeout)
+
+
+def test_keys_of_many_are_validated(cache: DjangoCache) -> None:
+    for method in (cache.set_many, cache.add_many):
+        with pytest.warns(CacheKeyWarning):
+            assert method({'with space': 1}) == []
+        cache.clear()
+
+
 def test_keys_whose_values_are_too_large_are_returned(configure: Configure) -> None:
     cache = configure(SHARDS=1, OPTIONS={'size_limit': 2**17})
     assert cache.set_many({'small': b'', 'large': LARGE * 10}) == ['large']
@@ -519,6 +537,7 @@ def test_a_locked_shard_is_an_answer_where_retry_is_false(
         ('decr', ('key',), 4),
         ('pop', ('key',), 5),
         ('set_many', ({'key': 1},), []),
+        ('add_many', ({'new': 1},), []),
         ('delete_many', (['key'],), None),
         ('incr_version', ('key',), 2),
         ('get_or_set', ('new', 1), 1),
@@ -841,6 +860,7 @@ def test_the_twins_take_all_that_the_methods_do(cache: DjangoCache, clock: Clock
         assert await cache.ahas_key('key')
         assert await cache.apop('key', expire_time=True) == (b'file', clock.now + 80)
         assert await cache.aset_many({'a': 1, 'b': 2}, tag='tag', retry=True) == []
+        assert await cache.aadd_many({'a': 3}, retry=True) == ['a']
         assert await cache.aget_many(['a', 'b', 'c']) == {'a': 1, 'b': 2}
         assert await cache.aincr('a', default=5, retry=True) == 2
         assert await cache.adecr('c', default=5) == 4

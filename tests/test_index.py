@@ -374,6 +374,55 @@ def test_update_takes_generators_and_indexes(letters: Index) -> None:
     assert letters == OrderedDict(expected)
 
 
+def test_an_update_is_one_transaction(letters: Index) -> None:
+    executed: list[str] = []
+    letters.cache._con.set_trace_callback(executed.append)
+    letters.update({f'key {number}': number for number in range(500)})
+    assert executed.count('COMMIT') == 1
+
+
+def test_a_generator_may_use_the_index_that_it_updates(letters: Index) -> None:
+    def items() -> Iterator[tuple[str, int]]:
+        for key, number in letters.items():
+            letters['total'] = letters.get('total', 0) + number
+            yield key.upper(), number
+
+    letters.update(items())
+    assert letters['total'] == 10
+    assert list(letters)[:7] == ['a', 'b', 'c', 'd', 'e', 'total', 'A']
+
+
+@pytest.mark.parametrize('change', ['update', 'fromcache', 'fromkeys', '|', '|='])
+def test_an_overridden_setitem_is_called_for_each_item(change: str, cache: Cache) -> None:
+    class Doubling(Index):
+        def __setitem__(self, key: str, value: int) -> None:
+            super().__setitem__(key, 2 * value)
+
+    if change == 'fromkeys':
+        assert dict(Doubling.fromkeys('ab', 3)) == {'a': 6, 'b': 6}
+        return
+    index = Doubling.fromcache(cache, {'a': 1})
+    if change == 'update':
+        index.update([('a', 2)], b=3)
+    elif change == '|=':
+        index |= {'a': 2, 'b': 3}
+    elif change == '|':
+        assert dict(index | {'b': 3}) == {'a': 4, 'b': 6}
+        return
+    else:
+        index = Doubling.fromcache(cache, {'a': 2}, b=3)
+    assert dict(index) == {'a': 4, 'b': 6}
+
+
+def test_an_overridden_setitem_of_the_cache_is_called(directory: str) -> None:
+    class Upper(Cache):
+        def __setitem__(self, key: str, value: str) -> None:
+            super().__setitem__(key, value.upper())
+
+    index = Index.fromcache(Upper(directory, eviction_policy='none'), {'a': 'b'})
+    assert dict(index) == {'a': 'B'}
+
+
 def test_an_update_that_is_interrupted_raises(letters: Index) -> None:
     with pytest.raises(ArithmeticError):
         letters.update(interrupted())
