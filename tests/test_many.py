@@ -372,8 +372,12 @@ def test_an_interruption_leaves_the_batches_before(cache: Cache, assert_intact: 
                 signal.raise_signal(signal.SIGINT)
             yield number, LARGE if number % 400 == 0 else b''
 
-    with pytest.raises(KeyboardInterrupt):
-        cache.set_many(items())
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cache.set_many(items())
+    finally:
+        signal.signal(signal.SIGINT, previous)
     assert list(cache) == list(range(BATCH))
     assert_intact(cache)
 
