@@ -699,7 +699,7 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         :return: the index
         """
         self = cls()
-        self._update((key, value) for key in iterable)
+        self.update((key, value) for key in iterable)
         return self
 
     def __getitem__(self, key: Any) -> Any:

@@ -9,7 +9,7 @@
 
 #include "convert.h"
 
-/* --- steps that a subclass has taken over --------------------------------------------------------- */
+/* --- steps that a subclass has taken over ----------------------------------------------------- */
 
 /* The columns of a row as the tuple that _row_insert and _row_update take. */
 static PyObject *columns_to_tuple(const dc_columns *columns)
@@ -118,7 +118,7 @@ dc_rules current_rules(Cache *self, dc_row_hooks *hooks)
     return rules;
 }
 
-/* --- items --------------------------------------------------------------------------------------- */
+/* --- items ------------------------------------------------------------------------------------ */
 
 void item_clear(item *item)
 {

@@ -1,5 +1,5 @@
-/* cache_item.h: an item that is to be written, and the rules for writing it: what operations that write
- * one item and those that write many share.
+/* cache_item.h: an item that is to be written, and the rules for writing it: what operations that
+ * write one item and those that write many share.
  */
 #ifndef DC_CACHE_ITEM_H
 #define DC_CACHE_ITEM_H
@@ -13,8 +13,9 @@ typedef struct item {
     double now;
 } item;
 
-/* Convert the value, writing its file, which is the caller's until a row names it. Expire and tag are
- * looked at first: there is nothing to clean up if they are bad. `key` may be NULL. -1 with an exception. */
+/* Convert the value, writing its file, which is the caller's until a row names it. Expire and tag
+ * are looked at first: there is nothing to clean up if they are bad. `key` may be NULL. -1 with an
+ * exception. */
 int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObject *expire,
                  int read, PyObject *tag);
 void item_clear(item *item);

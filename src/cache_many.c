@@ -7,16 +7,16 @@
  *     begin, write all rows, commit                                     no Python code runs
  *     remove the files of rows that were replaced; look at signals
  *
- * Batches have limits because the items may come from a generator that never ends, because a batch is
- * in memory (and its files on disk beside those they replace) until it is committed, and because others
- * cannot write meanwhile. What has been committed stays, whatever happens later; a batch that fails
- * leaves nothing. Inside a user's transaction all of it is the user's.
+ * Batches have limits because the items may come from a generator that never ends, because a batch
+ * is in memory (and its files on disk beside those they replace) until it is committed, and because
+ * others cannot write meanwhile. What has been committed stays, whatever happens later; a batch that
+ * fails leaves nothing. Inside a user's transaction all of it is the user's.
  *
- * The iterator is the user's code and may do anything with the cache: when it runs nothing of ours is
- * begun.
+ * The iterator is the user's code and may do anything with the cache: when it runs, nothing of ours
+ * is begun.
  *
- * Where a subclass has overridden the method for one item, that is called for each item. It is Python
- * code and runs inside the batch's transaction, as it would in a loop of the user's.
+ * Where a subclass has overridden the method for one item, that is called for each item. It is
+ * Python code and runs inside the batch's transaction, as it would in a loop of the user's.
  */
 #include "cache_item.h"
 #include "cache_methods.h"
@@ -40,7 +40,7 @@
 /* From so many items on, writing them (some 100 us) releases the GIL. */
 #define LENGTHY_ITEMS 32
 
-/* An item, or only a key, of a batch. It stays where it is: the item's columns may point into it. */
+/* An item, or only a key, of a batch. It stays where it is: its columns may point into it. */
 typedef struct entry {
     disk_key put;
     item item;
@@ -78,7 +78,7 @@ typedef struct many {
     dc_namelist *removed;
 } many;
 
-/* --- the batch ---------------------------------------------------------------------------------- */
+/* --- the batch -------------------------------------------------------------------------------- */
 
 static entry *entry_at(const many *many, int i)
 {
@@ -145,7 +145,7 @@ static int count_done(many *many, Py_ssize_t position, int done)
     return result;
 }
 
-/* --- taking items ------------------------------------------------------------------------------- */
+/* --- taking items ----------------------------------------------------------------------------- */
 
 /* A new (key, value) from what the iterator gave, which may be any sequence of two. */
 static PyObject *pair_of(PyObject *given, Py_ssize_t position)
@@ -201,7 +201,7 @@ static int add_entry(many *many, PyObject *taken)
     }
     columns = &entry->item.stored.columns;
     many->inline_bytes += dc_datum_room(&entry->put.key.datum) + dc_datum_room(&columns->value);
-    many->file_bytes += columns->size;
+    many->file_bytes += columns->size > 0 ? columns->size : 0; /* a hook may say anything */
     many->count++;
     return 0;
 }
@@ -222,7 +222,7 @@ static int fill_batch(many *many)
     return result;
 }
 
-/* --- writing a batch ---------------------------------------------------------------------------- */
+/* --- writing a batch -------------------------------------------------------------------------- */
 
 static dc_status set_entries(dc_db *db, void *context)
 {
@@ -325,7 +325,7 @@ static int do_batch(many *many)
     return result;
 }
 
-/* --- a batch by an overridden method -------------------------------------------------------------- */
+/* --- a batch by an overridden method ---------------------------------------------------------- */
 
 /* The keywords of its calls besides `retry`: those that were given. */
 static PyObject *call_keywords(const many *many)
@@ -386,7 +386,7 @@ static int call_batch(many *many)
     return result;
 }
 
-/* --- the methods that write ----------------------------------------------------------------------- */
+/* --- the methods that write ------------------------------------------------------------------- */
 
 /* An iterator over the argument `name`; what has keys and items is a mapping. */
 static PyObject *iterate(module_state *state, PyObject *argument, const char *name, int pairs)
@@ -421,7 +421,7 @@ static int do_all(many *many, PyObject *argument, const char *name)
         many->first = many->taken;
         many->generation = session_generation();
         more = many->by_method ? call_batch(many) : do_batch(many);
-        if (more >= 0 && PyErr_CheckSignals() < 0) {
+        if (more > 0 && PyErr_CheckSignals() < 0) {
             more = -1;
         }
     }
@@ -487,29 +487,29 @@ static PyObject *store_method(Cache *self, const args_table *table, int only_if_
     ":param tag: int, float, str or bytes to evict() them by, or None\n"                           \
     ":param bool retry: wait for the lock as long as it takes\n"
 
-#define MANY_ERRORS_DOC                                                                               \
-    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False; its\n" \
-    "    argument is the number that the batches before have come to\n"                               \
-    ":raises ValueError: if a key is NaN\n"                                                           \
+#define MANY_ERRORS_DOC                                                                            \
+    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False;\n"  \
+    "    its argument is the number that the batches before have come to\n"                        \
+    ":raises ValueError: if a key is NaN\n"                                                        \
     ":raises sqlite3.Error: if the database fails\n"
 
-#define STORE_MANY_ERRORS_DOC                                                                        \
-    MANY_ERRORS_DOC                                                                                  \
-    ":raises TypeError: if an argument, or an item, is of the wrong type\n"                          \
-    ":raises ValueError: if an item is not of length two\n"                                          \
-    ":raises OSError: if a value file cannot be written; and whatever reading `items` or pickling\n" \
-    "    a value raises\n"
+#define STORE_MANY_ERRORS_DOC                                                                      \
+    MANY_ERRORS_DOC                                                                                \
+    ":raises TypeError: if an argument, or an item, is of the wrong type\n"                        \
+    ":raises ValueError: if an item is not of length two\n"                                        \
+    ":raises OSError: if a value file cannot be written; and whatever reading `items` or\n"        \
+    "    pickling a value raises\n"
 
 METHOD_DOC(set_many,
 "set_many($self, /, items, expire=None, tag=None, retry=False)\n--\n\n"
 "Store values under keys, many in one transaction.\n"
 "\n"
-"Items are taken in batches of 1,024, or 4 MiB of them in the database, or 64 MiB in files. A batch is\n"
-"one transaction: it is stored as a whole or, if anything fails, not at all. Batches before it stay.\n"
-"Inside a transaction of the caller's all belong to that one.\n"
+"Items are taken in batches of 1,024, or 4 MiB of them in the database, or 64 MiB in files. A\n"
+"batch is one transaction: it is stored as a whole or, if anything fails, not at all. Batches\n"
+"before it stay. Inside a transaction of the caller's all belong to that one.\n"
 "\n" STORE_MANY_DOC
-":return: number of items stored, a key that came twice being two; those larger than size_limit are\n"
-"    not kept\n" STORE_MANY_ERRORS_DOC);
+":return: number of items stored, a key that came twice being two; those larger than size_limit\n"
+"    are not kept\n" STORE_MANY_ERRORS_DOC);
 
 PyObject *Cache_set_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -622,7 +622,7 @@ PyObject *Cache_delete_many(Cache *self, PyObject *const *args, Py_ssize_t nargs
     return do_all(&many, values[0], "keys") < 0 ? NULL : PyLong_FromLongLong(many.done);
 }
 
-/* --- get_many ------------------------------------------------------------------------------------- */
+/* --- get_many --------------------------------------------------------------------------------- */
 
 /* The next keys of an iterator, up to a batch of them, in a tuple. */
 static PyObject *take_keys(PyObject *iterator, Py_ssize_t position)
@@ -699,8 +699,8 @@ METHOD_DOC(get_many,
 "\n"
 "The values of each 1,024 keys are of one moment.\n"
 "\n"
-":param keys: iterable of keys, such as a generator, which must be hashable. Those that are equal to\n"
-"    Python, such as 1 and True, are one key of the result, with the value of the last\n"
+":param keys: iterable of keys, such as a generator, which must be hashable. Those that are equal\n"
+"    to Python, such as 1 and True, are one key of the result, with the value of the last\n"
 ":param bool retry: wait for a lock as long as it takes\n"
 ":return: dict of the values by their keys, without what is absent or has expired\n"
 ":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n"

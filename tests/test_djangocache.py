@@ -486,6 +486,13 @@ def test_keys_whose_values_are_too_large_are_returned(configure: Configure) -> N
     assert cache.get_many(['small', 'large']) == {'small': b''}
 
 
+def test_keys_that_fail_among_very_many_are_returned(configure: Configure) -> None:
+    cache = configure(SHARDS=1, OPTIONS={'size_limit': 2**20})
+    data = {str(number): b'' for number in range(2500)} | {'2000': LARGE * 20}
+    assert cache.set_many(data) == ['2000']
+    assert cache.add_many({**data, 'new': b''}) == list(data)
+
+
 def test_keys_of_a_locked_shard_are_returned(configure: Configure) -> None:
     cache = configure()
     data = {f'key-{number}': number for number in range(20)}

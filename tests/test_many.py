@@ -8,6 +8,7 @@ import sqlite3
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -124,11 +125,13 @@ def test_add_many_stores_what_is_absent_or_expired(
 def test_delete_many_counts_what_was_there(
     cache: Cache, clock: Clock, assert_intact: Callable
 ) -> None:
+    cache.reset('cull_limit', 0)
     cache.set('expired', 1, expire=1)
     clock.tick(2)
     cache.set_many({'a': LARGE, 'b': 1, ('c', 1): 2, 'd': 3})
     assert cache.delete_many(key for key in ['a', 'expired', 'missing', ('c', 1), 'a', 'b']) == 3
     assert cache.get_many(['a', 'b', ('c', 1), 'd']) == {'d': 3}
+    assert list(cache) == ['expired', 'd']
     assert_intact(cache)
 
 
@@ -567,6 +570,26 @@ def test_a_killed_process_leaves_whole_batches(alone: Interpreter, directory: st
         assert list(cache) == list(range(3 * BATCH))
         assert stored_filenames(cache) <= value_files(directory)
         assert all(cache[number] == b'x' * 100_000 for number in range(0, 3 * BATCH, 500))
+
+
+def test_threads_that_write_many_at_once_lose_nothing(
+    either: Cache, assert_intact: Callable
+) -> None:
+    def write(thread: int) -> int:
+        items = (((thread, number), LARGE[:number]) for number in range(2000))
+        stored = either.set_many(items, retry=True)
+        return stored - either.delete_many(((thread, number) for number in range(500)), True)
+
+    with ThreadPoolExecutor(4) as executor:
+        futures = [executor.submit(write, thread) for thread in range(4)]
+        while not all(future.done() for future in futures):
+            found = either.get_many([(0, number) for number in range(500, 600)], retry=True)
+            assert all(value == LARGE[:number] for (_, number), value in found.items())
+        assert [future.result() for future in futures] == [1500] * 4
+    keys = [(thread, number) for thread in range(4) for number in range(2000)]
+    assert either.get_many(keys) == {key: LARGE[: key[1]] for key in keys if key[1] >= 500}
+    for cache in getattr(either, '_shards', [either]):
+        assert_intact(cache)
 
 
 # What is overridden is used.
