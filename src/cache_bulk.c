@@ -202,7 +202,7 @@ static dc_status cull_rows(dc_db *db, void *context)
 {
     culling *culling = context;
 
-    return dc_store_cull(db, culling->now, culling->limit, culling->rules, culling->keep,
+    return dc_store_cull(db, culling->now, culling->limit, 0, culling->rules, culling->keep,
                          culling->removed, &culling->count);
 }
 

@@ -322,6 +322,7 @@ done:
 
 dc_status dc_db_execute(dc_db *db, const char *sql)
 {
+    db->forecast.known = 0; /* a new index, for instance, takes up room */
     return dc_db_query(db, sql, NULL, NULL);
 }
 

@@ -91,6 +91,9 @@
         " ORDER BY access_time LIMIT 1")                                                           \
     X(VICTIM_COUNTED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                        \
         " ORDER BY access_count LIMIT 1")                                                          \
+    X(VALUE_BYTES, "SELECT CASE WHEN size > 0 THEN size"                                           \
+        " WHEN typeof(value) IN ('text', 'blob') THEN length(CAST(value AS BLOB)) ELSE 0 END"      \
+        " FROM Cache WHERE rowid = ?1")                                                            \
     /* settings and sizes */                                                                       \
     X(SETTING_GET, "SELECT value FROM Settings WHERE key = ?1")                                    \
     X(SETTING_UPDATE, "UPDATE Settings SET value = ?2 WHERE key = ?1")                             \

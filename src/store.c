@@ -261,19 +261,22 @@ static int forecast_holds(dc_db *db, const dc_rules *rules)
  * four indexes. */
 #define PAGES_PER_WRITE 20
 
-/* Every statement that can make the database grow draws what it can grow by. */
+/* Every statement that can make the database grow draws what it can grow by. Bytes on overflow pages
+ * come with links, and with auto_vacuum each page has an entry in a pointer map: 2 % of the smallest
+ * pages, so a part in 32 is enough. */
 static void forecast_draw(dc_db *db, int64_t bytes)
 {
-    db->forecast.slack -= bytes + PAGES_PER_WRITE * db->page_size;
+    db->forecast.slack -= bytes + bytes / 32 + PAGES_PER_WRITE * db->page_size;
 }
 
 static void forecast_write(dc_db *db, const dc_key *key, const dc_columns *columns)
 {
     dc_forecast *forecast = &db->forecast;
-    size_t size = dc_datum_room(&columns->value) + dc_datum_room(&columns->tag);
+    /* Tags and keys are in the table and in an index. */
+    size_t size = dc_datum_room(&columns->value) + 2 * dc_datum_room(&columns->tag);
 
     if (key != NULL) {
-        size += 2 * dc_datum_room(&key->datum); /* in the table and in its index */
+        size += 2 * dc_datum_room(&key->datum);
     }
     forecast_draw(db, columns->size + (int64_t)size);
     if (columns->has_expire_time && columns->expire_time < forecast->earliest_expiry) {
@@ -397,8 +400,16 @@ static dc_status update_step(dc_db *db, const dc_row *old, const dc_columns *col
                : dc_store_update(db, old->rowid, plain, columns, now);
 }
 
-static dc_status cull_step(dc_db *db, double now, const dc_rules *rules, int64_t keep,
-                           dc_namelist *removed)
+/* Bytes of the value, in its file or inline; a number has none. */
+static int64_t value_bytes(const dc_columns *columns)
+{
+    size_t room = dc_datum_room(&columns->value);
+
+    return columns->size > 0 ? columns->size : (int64_t)room - (room > 0);
+}
+
+static dc_status cull_step(dc_db *db, double now, const dc_rules *rules, const dc_columns *written,
+                           int64_t keep, dc_namelist *removed)
 {
     const dc_row_hooks *hooks = rules->hooks;
     int64_t count = 0;
@@ -410,7 +421,11 @@ static dc_status cull_step(dc_db *db, double now, const dc_rules *rules, int64_t
     if (rules->cull_limit <= 0 || nothing_to_cull(db, now, rules)) {
         return DC_OK;
     }
-    status = dc_store_cull(db, now, rules->cull_limit, rules, keep, removed, &count);
+    if (db->forecast.version != dc_db_data_version(db)) {
+        db->page_size = 0; /* another's VACUUM may have changed it */
+    }
+    status = dc_store_cull(db, now, rules->cull_limit, value_bytes(written), rules, keep, removed,
+                           &count);
     return status == DC_OK ? forecast_make(db, rules) : status;
 }
 
@@ -515,10 +530,8 @@ dc_status dc_store_unnamed_files(dc_db *db, const dc_namelist *names, dc_namelis
 
 int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules)
 {
-    size_t inline_size = dc_datum_room(&columns->value);
-    int64_t size = columns->size > 0 ? columns->size : (int64_t)inline_size - (inline_size > 0);
-
-    return rules->policy != DC_POLICY_NONE && rules->cull_limit > 0 && size > rules->size_limit;
+    return rules->policy != DC_POLICY_NONE && rules->cull_limit > 0 &&
+           value_bytes(columns) > rules->size_limit;
 }
 
 dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
@@ -560,7 +573,7 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
     }
     if (status == DC_OK) {
         *written = 1;
-        status = cull_step(db, now, rules, rowid, removed);
+        status = cull_step(db, now, rules, columns, rowid, removed);
     }
 done:
     dc_row_clear(&old);
@@ -778,7 +791,7 @@ dc_status dc_store_push(dc_db *db, const dc_queue *queue, dc_side side, const dc
     }
     if (status == DC_OK) {
         *written = 1;
-        status = cull_step(db, now, rules, rowid, removed);
+        status = cull_step(db, now, rules, columns, rowid, removed);
     }
     return status;
 }
@@ -802,9 +815,9 @@ dc_status dc_store_nth(dc_db *db, dc_side side, int64_t before, dc_row *row)
 
 /* --- many rows -------------------------------------------------------------------------------- */
 
-/* Delete the row that `sql` names (with its ?1 and, unless DC_NULL, ?2); DC_NOT_FOUND if none. */
-static dc_status delete_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_datum *parameter,
-                               dc_namelist *removed, dc_row *row)
+/* Find the row that `sql` names (with its ?1 and, where it has one, ?2); DC_NOT_FOUND if none. */
+static dc_status find_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_datum *parameter,
+                             dc_row *row)
 {
     dc_query query;
     dc_status status;
@@ -820,42 +833,72 @@ static dc_status delete_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_da
         status = keep_filename(&query, 1, row);
     }
     dc_query_end(&query);
-    if (status == DC_OK) {
-        status = dc_store_delete(db, row->rowid, row->columns.filename, removed);
-        db->victims++;
-    }
     return status;
 }
 
-dc_status dc_store_cull(dc_db *db, double now, int64_t limit, const dc_rules *rules, int64_t keep,
-                        dc_namelist *removed, int64_t *count)
+static dc_status delete_victim(dc_db *db, const dc_row *row, dc_namelist *removed)
 {
-    const dc_datum null = {.type = DC_NULL};
+    db->victims++;
+    return dc_store_delete(db, row->rowid, row->columns.filename, removed);
+}
+
+/* Add the bytes of a row's value, as value_bytes counts them, to *bytes. */
+static dc_status add_value_bytes(dc_db *db, int64_t rowid, int64_t *bytes)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, DC_SQL_VALUE_BYTES);
+    dc_query_bind_integer(&query, rowid);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        *bytes += dc_query_integer(&query, 0);
+    }
+    dc_query_end(&query);
+    return status;
+}
+
+dc_status dc_store_cull(dc_db *db, double now, int64_t limit, int64_t written,
+                        const dc_rules *rules, int64_t keep, dc_namelist *removed, int64_t *count)
+{
     const dc_datum time = {.type = DC_REAL, .as.real = now};
     dc_sql by_policy = dc_policies[rules->policy].victim;
+    dc_sql victim = DC_SQL_VICTIM_EXPIRED;
     int64_t left = limit;
+    int64_t freed = 0; /* bytes of the values removed */
     int64_t volume = 0;
     dc_row row;
     dc_status status = DC_OK;
 
     dc_row_init(&row);
-    while (left > 0 && status == DC_OK) {
-        status = delete_victim(db, DC_SQL_VICTIM_EXPIRED, keep, &time, removed, &row);
-        left -= status == DC_OK;
-    }
-    if (status == DC_NOT_FOUND) {
-        status = DC_OK;
-    }
-    while (left > 0 && status == DC_OK && by_policy != DC_NO_SQL) {
-        status = dc_store_volume(db, 0, &volume);
-        if (status != DC_OK || volume < rules->size_limit) {
+    while (status == DC_OK) {
+        if (left <= 0 && (freed >= written || by_policy == DC_NO_SQL)) {
             break;
         }
-        status = delete_victim(db, by_policy, keep, &null, removed, &row);
-        left -= status == DC_OK;
+        if (left <= 0 || victim == by_policy) {
+            status = dc_store_volume(db, 0, &volume);
+            if (status != DC_OK || volume < rules->size_limit) {
+                break;
+            }
+        }
+        status = find_victim(db, victim, keep, &time, &row);
+        if (status == DC_NOT_FOUND && victim != by_policy && by_policy != DC_NO_SQL) {
+            victim = by_policy;
+            status = DC_OK;
+            continue;
+        }
+        if (status == DC_OK && freed < written) {
+            status = add_value_bytes(db, row.rowid, &freed);
+        }
+        if (status == DC_OK) {
+            status = delete_victim(db, &row, removed);
+        }
+        if (status == DC_OK) {
+            left--;
+            *count += 1;
+        }
     }
     dc_row_clear(&row);
-    *count += limit > left ? limit - left : 0;
     return status == DC_NOT_FOUND ? DC_OK : status;
 }
 
@@ -882,6 +925,7 @@ dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist
     dc_row row;
 
     *done = 0;
+    db->page_size = 0; /* another's VACUUM may have changed it */
     dc_row_init(&row);
     for (int i = 1; status == DC_OK; i++) {
         if (sweep->stop_volume >= 0) {
@@ -891,7 +935,10 @@ dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist
                 break;
             }
         }
-        status = delete_victim(db, sweep->victim, sweep->after, &sweep->parameter, removed, &row);
+        status = find_victim(db, sweep->victim, sweep->after, &sweep->parameter, &row);
+        if (status == DC_OK) {
+            status = delete_victim(db, &row, removed);
+        }
         if (status == DC_OK) {
             sweep->after = sweep->ascending ? row.rowid : sweep->after;
             *count += 1;
@@ -1092,13 +1139,12 @@ dc_status dc_store_volume(dc_db *db, int free_pages, int64_t *volume)
     int64_t pages = 0;
     int64_t unused = 0;
     int64_t files = 0;
-    dc_status status = DC_OK;
+    dc_status status = pragma_integer(db, DC_SQL_PAGE_COUNT, &pages);
 
-    if (db->page_size == 0) { /* only VACUUM changes it, and this library does not ask it to */
+    /* Asked for before each cull (cull_step), so not again for each row; and after the count, which is
+     * what makes SQLite look at the file. */
+    if (status == DC_OK && (db->page_size == 0 || free_pages)) {
         status = pragma_integer(db, DC_SQL_PAGE_SIZE, &db->page_size);
-    }
-    if (status == DC_OK) {
-        status = pragma_integer(db, DC_SQL_PAGE_COUNT, &pages);
     }
     if (status == DC_OK && !free_pages) {
         status = pragma_integer(db, DC_SQL_FREELIST_COUNT, &unused);

@@ -29,7 +29,7 @@ typedef struct dc_row_hooks {
 typedef struct dc_rules {
     dc_policy policy;
     int64_t size_limit;        /* bytes */
-    int64_t cull_limit;        /* rows that one write may cull; 0: writes never cull */
+    int64_t cull_limit;        /* rows that one write may cull, see dc_store_cull; 0: none */
     const dc_row_hooks *hooks; /* or NULL */
 } dc_rules;
 
@@ -121,10 +121,12 @@ dc_status dc_store_nth(dc_db *db, dc_side side, int64_t before, dc_row *row);
 
 /* --- many rows --- */
 
-/* Delete up to `limit` rows that have expired, then while the volume is not below size_limit up to
- * what is left of it by policy; never row `keep`. *count is increased by the rows deleted. */
-dc_status dc_store_cull(dc_db *db, double now, int64_t limit, const dc_rules *rules, int64_t keep,
-                        dc_namelist *removed, int64_t *count);
+/* Delete up to `limit` rows: those that have expired, then while the volume is not below size_limit
+ * others by policy; never row `keep`. Where small rows make room for a large one, more of them go until
+ * their values have `written` bytes together, so that no write makes a full cache grow (0: `limit` is
+ * final). *count is increased by the rows deleted. */
+dc_status dc_store_cull(dc_db *db, double now, int64_t limit, int64_t written,
+                        const dc_rules *rules, int64_t keep, dc_namelist *removed, int64_t *count);
 
 /* What a bulk deletion goes through, in portions. */
 typedef struct dc_sweep {

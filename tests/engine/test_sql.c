@@ -55,6 +55,7 @@ static const statement_shape shapes[] = {
     {DC_SQL_VICTIM_STORED, 1, 2},
     {DC_SQL_VICTIM_USED, 1, 2},
     {DC_SQL_VICTIM_COUNTED, 1, 2},
+    {DC_SQL_VALUE_BYTES, 1, 1},
     {DC_SQL_SETTING_GET, 1, 1},
     {DC_SQL_SETTING_UPDATE, 2, 0},
     {DC_SQL_SETTING_REPLACE, 2, 0},

@@ -1124,7 +1124,7 @@ static dc_status cull(dc_policy policy, int64_t size_limit, double now, int64_t 
 {
     const dc_rules rules = {policy, size_limit, 10, NULL};
 
-    return dc_store_cull(&db, now, limit, &rules, keep, &removed, count);
+    return dc_store_cull(&db, now, limit, 0, &rules, keep, &removed, count);
 }
 
 static void the_expired_go_first_and_whatever_the_volume(void)
@@ -1162,6 +1162,77 @@ static void the_limit_of_rows_is_honoured(void)
     CHECK_INT(DC_OK, cull(DC_POLICY_NONE, 0, NOW, 7, 0, &count));
     CHECK_INT(107, count);
     CHECK_INT(13, row_count());
+    close_store();
+}
+
+/* Rows 0 to 9 with `value`, of 40 bytes if it has any, then two of 1000 bytes in files. */
+static void fill_with_small_values(dc_datum value)
+{
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    for (int i = 0; i < 12; i++) {
+        CHECK_INT(DC_OK, set_by(&roomy, integer(i),
+                                i < 10 ? inline_value(value) : file_value("f", 1000), NOW + i));
+    }
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+}
+
+static void small_values_go_beyond_the_limit_until_there_is_room_for_a_large_one(void)
+{
+    static const struct {
+        int64_t written;
+        int64_t limit;
+        int64_t count;
+    } cases[] = {{0, 2, 2}, {80, 2, 2}, {81, 2, 3}, {160, 2, 4}, {401, 2, 11}, {5000, 2, 12}};
+    const dc_datum values[] = {
+        text("forty bytes, which is not a large number"),
+        bytes(DC_BLOB, "forty bytes, which is not a large number", 40),
+        text("\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+             "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"),
+    };
+    const dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 0, 10, NULL};
+    const dc_rules none = {DC_POLICY_NONE, 0, 10, NULL};
+
+    for (size_t value = 0; value < sizeof values / sizeof *values; value++) {
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            int64_t count = 0;
+
+            check_remove_directory();
+            open_store();
+            fill_with_small_values(values[value]);
+            CHECK_INT(DC_OK, dc_store_cull(&db, NOW, cases[i].limit, cases[i].written, &none, -1,
+                                           &removed, &count));
+            CHECK_INT(0, count);
+            CHECK_INT(DC_OK, dc_store_cull(&db, NOW, cases[i].limit, cases[i].written, &rules, -1,
+                                           &removed, &count));
+            CHECK_INT(cases[i].count, count);
+            close_store();
+        }
+    }
+}
+
+static void numbers_count_for_nothing_when_there_is_to_be_room(void)
+{
+    const dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 0, 10, NULL};
+    int64_t count = 0;
+
+    open_store();
+    fill_with_small_values(integer(1234567));
+    CHECK_INT(DC_OK, dc_store_cull(&db, NOW, 1, 1, &rules, -1, &removed, &count));
+    CHECK_INT(11, count); /* ten numbers and a file */
+    close_store();
+}
+
+static void no_more_go_beyond_the_limit_than_volume_demands(void)
+{
+    dc_rules rules = {DC_POLICY_LEAST_RECENTLY_STORED, 0, 10, NULL};
+    int64_t count = 0;
+
+    open_store();
+    fill(50);
+    rules.size_limit = volume_without_free_pages() - 3 * 4000;
+    CHECK_INT(DC_OK, dc_store_cull(&db, NOW, 1, 1 << 20, &rules, -1, &removed, &count));
+    CHECK(count >= 3 && count <= 8);
+    CHECK(volume_without_free_pages() < rules.size_limit);
     close_store();
 }
 
@@ -1338,6 +1409,17 @@ static void a_rollback_voids_the_forecast(void)
     start_forecast(&roomy);
     dc_db_rollback(&db);
     CHECK_INT(DC_OK, dc_db_begin(&db));
+    CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+static void a_new_index_voids_the_forecast(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    start_forecast(&roomy);
+    CHECK_INT(DC_OK, dc_db_execute(&db, DC_TAG_INDEX_CREATE));
     CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
     CHECK_INT(DC_OK, dc_db_commit(&db));
     close_store();
@@ -2346,6 +2428,9 @@ int main(int argc, char **argv)
         CHECK_TEST(a_row_is_found_by_its_place_among_the_keys),
         CHECK_TEST(the_expired_go_first_and_whatever_the_volume),
         CHECK_TEST(the_limit_of_rows_is_honoured),
+        CHECK_TEST(small_values_go_beyond_the_limit_until_there_is_room_for_a_large_one),
+        CHECK_TEST(numbers_count_for_nothing_when_there_is_to_be_room),
+        CHECK_TEST(no_more_go_beyond_the_limit_than_volume_demands),
         CHECK_TEST(culling_stops_below_the_limit_of_size),
         CHECK_TEST(each_policy_has_its_own_order),
         CHECK_TEST(the_row_to_keep_is_kept_by_every_policy),
@@ -2356,6 +2441,7 @@ int main(int argc, char **argv)
         CHECK_TEST(another_connections_write_voids_the_forecast),
         CHECK_TEST(a_rollback_voids_the_forecast),
         CHECK_TEST(another_limit_of_size_voids_the_forecast),
+        CHECK_TEST(a_new_index_voids_the_forecast),
         CHECK_TEST(with_the_connection_in_a_users_hands_nothing_is_forecast),
         CHECK_TEST(the_earliest_expiry_ends_the_forecast),
         CHECK_TEST(a_limit_once_reached_is_not_forecast_away),
