@@ -5,6 +5,7 @@
 #   make test PYTEST_ARGS='-k transact -x'              some of the tests
 #   make demo DEMO_ARGS='--limit 200'                   a shorter demo
 #   make stress SECONDS=600 SITUATIONS='kills forks'    some of the situations, for ten minutes
+#   make soak SECONDS=600                               everything at once, for ten minutes
 #   make bench BENCH_ARGS='core web'                    some of the benchmarks
 #   make bench QUICK=1                                  all of them in a minute, to see that they work
 #   make django-demo PORT=9000 CACHE_DIR=/var/tmp/site  another port, caches that stay
@@ -38,7 +39,7 @@ C_HEADERS := $(wildcard src/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source demo django-demo test engine-test stress lint bench dist clean distclean
+.PHONY: help venv build django-source demo django-demo test engine-test stress soak lint bench dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
@@ -48,6 +49,7 @@ help:
 	@echo 'make django-source  only fetch the tests of Django that make test runs'
 	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
 	@echo 'make stress       many processes at once, looking for a stale read, for SECONDS=60 in all'
+	@echo 'make soak         everything at once in 8 processes, losing nothing, for SECONDS=60'
 	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
 	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
 	@echo 'make dist         the source distribution and a wheel, in dist/'
@@ -149,6 +151,9 @@ engine-test:
 stress: $(VENV)/.built $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    $(VENV_PYTHON) tests/coherence.py --seconds $(SECONDS) $(SITUATIONS)
+
+soak: $(VENV)/.built $(ORIGINAL_STAMP)
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/soak.py --seconds $(SECONDS)
 
 bench: $(VENV)/.bench $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) benchmarks/run.py $(BENCH_ARGS)

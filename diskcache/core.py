@@ -721,17 +721,29 @@ class Cache(_core.Cache):
         """
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter('always')
-            messages = [row[0] for row in self._sql('PRAGMA integrity_check')]
+            messages = [row[0] for row in self._run_alone('PRAGMA integrity_check', retry)]
             if messages != ['ok']:
                 for message in messages:
                     warnings.warn(message, stacklevel=2)
             if fix:
-                self._sql('VACUUM')
+                self._run_alone('VACUUM', retry)
             with self._transact(retry) as (sql, _):
                 referred = self._check_rows(sql, fix)
                 self._check_files(referred, fix)
                 self._check_totals(sql, fix)
         return found
+
+    def _run_alone(self, statement: str, retry: bool) -> list[Any]:
+        """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
+        while True:
+            try:
+                return self._sql(statement).fetchall()  # SQLite waits for as long as the timeout.
+            except sqlite3.OperationalError as error:
+                if str(error) != 'database is locked':
+                    raise
+            if not retry:
+                raise Timeout
+            time.sleep(0.001)
 
     def _check_rows(self, sql: Callable[..., sqlite3.Cursor], fix: bool) -> set[str]:
         """Compare rows with their files; return the paths of the files that rows refer to."""

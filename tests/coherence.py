@@ -820,36 +820,13 @@ class Role:
         return self.readers + self.writers - (self.special == 'forks')
 
 
-class Work:
-    """What goes on in one process."""
+class Witness:
+    """Tells what goes wrong in one process, and ends the run with it."""
 
-    def __init__(
-        self,
-        name: str,
-        seed: str,
-        directory: str,
-        scratch: str,
-        kinds: tuple[str, ...],
-        all_writers: int,
-        all_threads: int,
-        role: dict[str, Any],
-        first_writer: int,
-        first_thread: int,
-    ) -> None:
-        """Take part in a run; see `Run` for the arguments."""
+    def __init__(self, name: str, scratch: str, board: Board) -> None:
         self.name = name
-        self.seed = seed
-        self.directory = directory
         self.scratch = scratch
-        self.role = Role(**role)
-        self.first_thread = first_thread
-        by_writer = make_registers(kinds, all_writers)
-        self.registers = [register for own in by_writer for register in own]
-        self.kind_names = list(kinds) * all_writers
-        self.own = by_writer[first_writer : first_writer + self.role.writers]
-        self.board = Board(f'{scratch}/board', all_threads, len(self.registers))
-        self.counts: Counter[str] = Counter()
-        self.caches: Caches = None  # type: ignore[assignment]  # Opened when the work begins.
+        self.board = board
 
     def tell(self, story: str) -> None:
         """Write a story down for whoever has started the run, and end it."""
@@ -869,6 +846,42 @@ class Work:
         except BaseException as error:
             details = {name: vars(error)[name] for name in vars(error)}  # SQLite's error code.
             self.tell(f'{traceback.format_exc()}{details or ""}')
+
+
+def stories_in(scratch: str) -> str:
+    """Return all that was told; empty if nothing went wrong."""
+    path = Path(scratch, 'stories')
+    return path.read_text() if path.exists() else ''
+
+
+class Work(Witness):
+    """What goes on in one process."""
+
+    def __init__(
+        self,
+        name: str,
+        seed: str,
+        directory: str,
+        scratch: str,
+        kinds: tuple[str, ...],
+        all_writers: int,
+        all_threads: int,
+        role: dict[str, Any],
+        first_writer: int,
+        first_thread: int,
+    ) -> None:
+        """Take part in a run; see `Run` for the arguments."""
+        self.seed = seed
+        self.directory = directory
+        self.role = Role(**role)
+        self.first_thread = first_thread
+        by_writer = make_registers(kinds, all_writers)
+        self.registers = [register for own in by_writer for register in own]
+        self.kind_names = list(kinds) * all_writers
+        self.own = by_writer[first_writer : first_writer + self.role.writers]
+        super().__init__(name, scratch, Board(f'{scratch}/board', all_threads, len(self.registers)))
+        self.counts: Counter[str] = Counter()
+        self.caches: Caches = None  # type: ignore[assignment]  # Opened when the work begins.
 
     def run(self) -> dict[str, int]:
         """Work until the run is over; return what was done, counted."""
@@ -1138,8 +1151,7 @@ class Run:
             self._end(at_work)
         read_everything(self._arguments('the conductor'))
         self.counts['writes'] = sum(self.board.done)
-        stories = Path(self.scratch, 'stories')
-        return Outcome(stories.read_text() if stories.exists() else '', self.counts)
+        return Outcome(stories_in(self.scratch), self.counts)
 
     def _start(self) -> list[Interpreter]:
         """Give each role of the crew to a process."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sqlite3
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -247,11 +247,30 @@ def test_a_damaged_database_is_reported(cache: diskcache.Cache) -> None:
     assert any('Cache_key_raw' in str(warning.message) for warning in found)
 
 
-def test_a_locked_cache_is_a_timeout(directory: str, locked: Callable) -> None:
-    with diskcache.Cache(directory, timeout=0) as cache, locked():
-        for fix in (False, True):
-            with pytest.raises((diskcache.Timeout, sqlite3.OperationalError)):
-                cache.check(fix=fix)
+@pytest.mark.parametrize('fix', [False, True])
+@pytest.mark.parametrize('timeout', [0, 0.01])
+def test_a_locked_cache_is_a_timeout(
+    directory: str, locked: Callable, fix: bool, timeout: float
+) -> None:
+    with (
+        diskcache.Cache(directory, timeout=timeout) as cache,
+        locked(),
+        pytest.raises(diskcache.Timeout),
+    ):
+        cache.check(fix=fix)
+
+
+@pytest.mark.parametrize('fix', [False, True])
+def test_with_retry_a_check_waits_for_the_lock(directory: str, locked: Callable, fix: bool) -> None:
+    with diskcache.Cache(directory, timeout=0.01) as cache:
+        with locked():
+            thread = threading.Thread(target=lambda: done.append(cache.check(fix, retry=True)))
+            done: list[object] = []
+            thread.start()
+            thread.join(0.1)
+            assert done == []
+        thread.join()
+        assert done == [[]]
 
 
 def test_many_damages_at_once_are_all_repaired(
