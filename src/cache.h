@@ -38,6 +38,16 @@ typedef struct WriteTransaction {
     dc_notes notes; /* written in it, and noted again if it is rolled back */
 } WriteTransaction;
 
+/* How this process shares the write lock with others, which cannot be seen to wait. Seconds, on the
+ * monotonic clock. */
+typedef struct Turn {
+    double contended_until; /* somebody else has written lately; 0: not */
+    double began;           /* when the commits that follow each other closely began */
+    double last;            /* commit */
+    int stamped;
+    dc_stamp stamp; /* after it */
+} Turn;
+
 /* Settings that C looks at; each an attribute of the Cache. */
 enum cache_setting {
     SETTING_EVICTION_POLICY,
@@ -69,6 +79,7 @@ struct Cache {
     double noted_since;    /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
     Checkpointer checkpointer;
+    Turn turn;
     struct Cache *next, *previous; /* in the list of all caches of the process */
 };
 

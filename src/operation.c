@@ -331,6 +331,8 @@ static dc_status begin_once(Session *session)
     return status;
 }
 
+static void note_others(Cache *self);
+
 /* Wait for the write lock; the session is not held meanwhile. NULL with an exception. */
 static Session *begin_waiting(Cache *self, double timeout, int retry)
 {
@@ -364,6 +366,7 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
             return NULL;
         }
         cache_return_session(self, session);
+        note_others(self);
         again = session_wait_more(&wait);
         if (again == 0) {
             raise_timeout(self);
@@ -372,6 +375,53 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
             return NULL;
         }
     }
+}
+
+/* --- taking turns ----------------------------------------------------------------------------- */
+
+/* SQLite has no queue for its write lock: whoever waits looks now and then whether it is free. A process
+ * that writes without a pause leaves it free for a microsecond between two commits, and the others
+ * starve, those of the original above all, which look ever more rarely. So where somebody else has
+ * written lately, a process that has written for a while lets the others have a moment. */
+#define CONTENDED_SECONDS 2.0
+#define TURN_SECONDS      300e-6
+#define GAP_SECONDS       100e-6 /* between commits that leaves room enough */
+
+static void note_others(Cache *self)
+{
+    self->turn.contended_until = session_clock() + CONTENDED_SECONDS;
+}
+
+/* With the write lock: whether this is not the state that our last commit left. */
+static void look_for_others(Cache *self, dc_wal_header header)
+{
+    Turn *turn = &self->turn;
+
+    if (header != NULL && turn->stamped && !dc_stamp_holds(header, &turn->stamp)) {
+        note_others(self);
+    }
+    turn->stamped = 0;
+}
+
+/* After a commit. */
+static void give_way(Cache *self)
+{
+    Turn *turn = &self->turn;
+    double now;
+
+    if (turn->contended_until == 0.0) {
+        return;
+    }
+    now = session_clock();
+    if (now > turn->contended_until) {
+        turn->contended_until = 0.0;
+    } else if (now - turn->last > GAP_SECONDS) {
+        turn->began = now;
+    } else if (now - turn->began > TURN_SECONDS) {
+        session_pause();
+        turn->began = now = session_clock();
+    }
+    turn->last = now;
 }
 
 static int join_transaction(Operation *operation)
@@ -533,6 +583,7 @@ static int begin_write(Operation *operation, Cache *cache, double timeout, int r
     transaction->thread = PyThread_get_thread_ident();
     transaction->session = operation->session;
     transaction->serial = ++cache->transaction_serial;
+    look_for_others(cache, session_header(operation->session));
     hot_begin(&cache->hot, &transaction->changes,
               cache->hot.header != NULL ? session_header(operation->session) : NULL);
     return flush_notes_into(operation);
@@ -712,6 +763,9 @@ int operation_commit(Operation *operation)
     status = commit_waiting(self, transaction.session);
     wal_pages = transaction.session->db.wal_pages;
     if (status == DC_OK) {
+        dc_wal_header header = session_header(transaction.session);
+
+        self->turn.stamped = header != NULL && dc_stamp_read(header, &self->turn.stamp);
         hot_commit(&self->hot, &transaction.changes);
     } else {
         discard_added(self, transaction.session, &transaction.added);
@@ -724,6 +778,7 @@ int operation_commit(Operation *operation)
         if (checkpoint_if_due(self, wal_pages) < 0) {
             result = -1;
         }
+        give_way(self);
     } else {
         result = -1;
     }
