@@ -134,6 +134,9 @@ void cache_claim_for_task(Cache *self);
 
 /* Say which key a write with `tells_keys` writes; without it all that is in the hot tier is dropped. */
 void operation_changes(Operation *operation, const disk_key *put);
+/* The same for a key that has been set to a value; `tag` keeps the bytes of its tag, or is NULL. */
+void operation_sets(Operation *operation, const disk_key *put, const disk_value *stored,
+                    PyObject *tag);
 void operation_changes_row(Operation *operation, const dc_key *key);
 
 /* What an operation asks of the engine, inside SQLite and without Python. */

@@ -284,11 +284,19 @@ static int write_batch(many *many)
             operation_rollback(&operation);
             return -1;
         }
-        operation_changes(&operation, &entry->put);
     }
     many->rules = current_rules(self, &many->hooks);
     many->removed = &self->transaction.removed;
     status = operation_write(&operation, many->call, many);
+    for (int i = 0; i < many->count; i++) {
+        entry *entry = entry_at(many, i);
+
+        if (many->pairs && entry->done) {
+            operation_sets(&operation, &entry->put, &entry->item.stored, entry->item.tag_owner);
+        } else {
+            operation_changes(&operation, &entry->put);
+        }
+    }
     if (status != DC_OK) {
         return operation_fail(&operation, status);
     }

@@ -63,7 +63,9 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
     }
     operation.tells_keys = 1;
     status = operation_write(&operation, write_item, writing);
-    if (writing->put != NULL) {
+    if (writing->put != NULL && writing->written) {
+        operation_sets(&operation, writing->put, &writing->item->stored, writing->item->tag_owner);
+    } else if (writing->put != NULL) {
         operation_changes(&operation, writing->put);
     } else if (writing->written) {
         operation_changes_row(&operation, &writing->row.key);

@@ -122,14 +122,57 @@ static HotEntry *find(const HotTier *tier, const hot_key *key)
     return entry;
 }
 
-static void free_entry(HotEntry *entry)
+/* Entries are made in blocks, each aligned to a line of the processor's cache. */
+#define LINE_SIZE     64
+#define BLOCK_ENTRIES 63
+
+typedef struct HotBlock {
+    struct HotBlock *next;
+    unsigned char memory[LINE_SIZE - 1 + BLOCK_ENTRIES * sizeof(HotEntry)];
+} HotBlock;
+
+static int make_block(HotTier *tier)
+{
+    HotBlock *block = PyMem_Malloc(sizeof *block);
+    uintptr_t first;
+
+    if (block == NULL) {
+        return 0;
+    }
+    block->next = tier->blocks;
+    tier->blocks = block;
+    first = ((uintptr_t)block->memory + LINE_SIZE - 1) / LINE_SIZE * LINE_SIZE;
+    for (int i = 0; i < BLOCK_ENTRIES; i++) {
+        HotEntry *entry = (HotEntry *)first + i;
+
+        entry->chain = tier->free;
+        tier->free = entry;
+    }
+    return 1;
+}
+
+/* A zeroed entry, or NULL (without an exception). */
+static HotEntry *make_entry(HotTier *tier)
+{
+    HotEntry *entry = NULL;
+
+    if (tier->free != NULL || make_block(tier)) {
+        entry = tier->free;
+        tier->free = entry->chain;
+        memset(entry, 0, sizeof *entry);
+    }
+    return entry;
+}
+
+static void free_entry(HotTier *tier, HotEntry *entry)
 {
     Py_XDECREF(entry->key.object);
     Py_XDECREF(entry->value);
     Py_XDECREF(entry->column);
     Py_XDECREF(entry->filename);
     Py_XDECREF(entry->tag);
-    PyMem_Free(entry);
+    entry->chain = tier->free;
+    tier->free = entry;
 }
 
 static void drop(HotTier *tier, HotEntry *entry)
@@ -147,7 +190,7 @@ static void drop(HotTier *tier, HotEntry *entry)
     *(entry->newer != NULL ? &entry->newer->older : &tier->newest) = entry->older;
     tier->bytes -= entry->bytes;
     tier->count--;
-    free_entry(entry);
+    free_entry(tier, entry);
 }
 
 /* Drop what SIEVE says until so many bytes are free. */
@@ -220,7 +263,7 @@ void hot_empty(HotTier *tier)
     while (entry != NULL) {
         HotEntry *next = entry->newer;
 
-        free_entry(entry);
+        free_entry(tier, entry);
         entry = next;
     }
 }
@@ -228,6 +271,13 @@ void hot_empty(HotTier *tier)
 void hot_clear(HotTier *tier)
 {
     hot_empty(tier);
+    while (tier->blocks != NULL) {
+        HotBlock *block = tier->blocks;
+
+        tier->blocks = block->next;
+        PyMem_Free(block);
+    }
+    tier->free = NULL;
     PyMem_Free(tier->buckets);
     tier->buckets = NULL;
     tier->bucket_count = 0;
@@ -327,11 +377,31 @@ static int is_immutable(PyObject *value)
            PyBytes_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value);
 }
 
+/* Put an entry that is filled into the tier, in place of the one that its key has had. */
+static void place(HotTier *tier, HotEntry *entry)
+{
+    size_t bytes = sizeof *entry + size_of(entry->key.object) + size_of(entry->column) +
+                   size_of(entry->filename) + size_of(entry->tag) +
+                   (entry->value != entry->column ? size_of(entry->value) : 0);
+    HotEntry *former = find(tier, &entry->key);
+
+    if (former != NULL) {
+        entry->visited = former->visited;
+        drop(tier, former);
+    }
+    entry->bytes = (uint32_t)bytes;
+    if (bytes > tier->limit / LARGEST_PART || bytes != entry->bytes || !grow(tier)) {
+        free_entry(tier, entry);
+        return;
+    }
+    make_room(tier, bytes);
+    insert(tier, entry);
+}
+
 void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
                   const dc_stamp *stamp, const dc_row *row, int known, PyObject *value)
 {
     HotEntry *entry;
-    HotEntry *former;
 
     if (tier->limit == 0 || tier->header == NULL || tier->attachment != attachment) {
         return;
@@ -342,7 +412,7 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
         tier->stamp = *stamp;
         tier->stamped = 1;
     }
-    entry = PyMem_Calloc(1, sizeof *entry);
+    entry = make_entry(tier);
     if (entry == NULL) {
         return;
     }
@@ -358,23 +428,10 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
         entry->expire_time = row->columns.expire_time;
     }
     if (row != NULL && !fill(entry, &row->columns, known, value)) {
-        free_entry(entry);
+        free_entry(tier, entry);
         return;
     }
-    entry->bytes = sizeof *entry + size_of(key->object) + size_of(entry->column) +
-                   size_of(entry->filename) + size_of(entry->tag) +
-                   (entry->value != entry->column ? size_of(entry->value) : 0);
-    former = find(tier, key);
-    if (former != NULL) {
-        entry->visited = former->visited;
-        drop(tier, former);
-    }
-    if (entry->bytes > tier->limit / LARGEST_PART || !grow(tier)) {
-        free_entry(entry);
-        return;
-    }
-    make_room(tier, entry->bytes);
-    insert(tier, entry);
+    place(tier, entry);
 }
 
 void hot_forget(HotTier *tier, const hot_key *key)
@@ -396,30 +453,122 @@ void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header)
         changes->header = header;
         changes->stamp = tier->stamp;
         changes->state = tier->state;
+        changes->limit = tier->limit;
     }
+}
+
+/* A new change of a key, or NULL if nothing is noted. */
+static HotChange *add_change(HotChanges *changes, const hot_key *key)
+{
+    size_t capacity = changes->capacity == 0 ? 4 : 2 * changes->capacity;
+    HotChange *change;
+
+    if (changes->header == NULL || changes->unknown) {
+        return NULL;
+    }
+    if (changes->count == changes->capacity) {
+        HotChange *each =
+            capacity <= CHANGES_MAX ? PyMem_Realloc(changes->each, capacity * sizeof *each) : NULL;
+
+        if (each == NULL) {
+            changes->unknown = 1;
+            return NULL;
+        }
+        changes->each = each;
+        changes->capacity = capacity;
+    }
+    change = &changes->each[changes->count++];
+    memset(change, 0, sizeof *change);
+    change->key = *key;
+    Py_XINCREF(key->object);
+    return change;
 }
 
 void hot_change(HotChanges *changes, const hot_key *key)
 {
-    size_t capacity = changes->capacity == 0 ? 4 : 2 * changes->capacity;
-    hot_key *keys;
+    add_change(changes, key);
+}
 
-    if (changes->header == NULL || changes->unknown) {
+/* The object that `owner` keeps the bytes of, if it is just these; else a new one. */
+static PyObject *column_object(const dc_datum *datum, PyObject *owner)
+{
+    if (owner != NULL && datum->type == DC_TEXT && PyUnicode_CheckExact(owner)) {
+        return Py_NewRef(owner);
+    }
+    if (owner != NULL && datum->type == DC_BLOB && PyBytes_CheckExact(owner) &&
+        PyBytes_AS_STRING(owner) == datum->as.bytes.data &&
+        (size_t)PyBytes_GET_SIZE(owner) == datum->as.bytes.size) {
+        return Py_NewRef(owner);
+    }
+    return convert_from_datum(datum);
+}
+
+static void clear_change(HotChange *change)
+{
+    Py_CLEAR(change->value);
+    Py_CLEAR(change->column);
+    Py_CLEAR(change->filename);
+    Py_CLEAR(change->tag);
+    change->known = 0;
+}
+
+void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag,
+                   int raw_is_value)
+{
+    const dc_columns *columns = &stored->columns;
+    const dc_datum *datum = &columns->value;
+    HotChange *change = add_change(changes, key);
+    /* SQLite makes NULL of NaN, and loses the sign of zero. */
+    int is_odd = datum->type == DC_REAL && (isnan(datum->as.real) || datum->as.real == 0.0);
+    size_t room = dc_datum_room(datum) + dc_datum_room(&columns->tag);
+
+    if (change == NULL || is_odd || room > changes->limit - changes->bytes) {
         return;
     }
-    if (changes->count == changes->capacity) {
-        keys = capacity <= CHANGES_MAX ? PyMem_Realloc(changes->keys, capacity * sizeof *keys)
-                                       : NULL;
-        if (keys == NULL) {
-            changes->unknown = 1;
-            return;
-        }
-        changes->keys = keys;
-        changes->capacity = capacity;
+    changes->bytes += room;
+    change->known = HOT_VALUE | HOT_TAG;
+    change->has_expire_time = columns->has_expire_time;
+    change->expire_time = columns->expire_time;
+    change->size = columns->size;
+    change->mode = columns->mode;
+    if (columns->tag.type != DC_NULL) {
+        change->tag = column_object(&columns->tag, tag);
     }
-    changes->keys[changes->count] = *key;
-    Py_XINCREF(key->object);
-    changes->count++;
+    if (columns->filename != NULL) {
+        change->filename = PyUnicode_FromString(columns->filename);
+    } else if (datum->type != DC_NULL) {
+        change->column = column_object(datum, stored->owner);
+        if (change->column != NULL && raw_is_value && columns->mode == DC_MODE_RAW) {
+            change->value = Py_NewRef(change->column);
+        }
+    }
+    if (PyErr_Occurred()) { /* without memory, or a name that is no text */
+        PyErr_Clear();
+        clear_change(change);
+    }
+}
+
+/* Bring the tier to what a change has made of its key. */
+static void apply(HotTier *tier, HotChange *change)
+{
+    HotEntry *entry = change->known ? make_entry(tier) : NULL;
+
+    if (entry == NULL) {
+        hot_forget(tier, &change->key);
+        return;
+    }
+    entry->key = change->key;
+    Py_XINCREF(entry->key.object);
+    entry->known = (unsigned char)change->known;
+    entry->has_expire_time = change->has_expire_time != 0;
+    entry->expire_time = change->expire_time;
+    entry->size = change->size;
+    entry->mode = change->mode;
+    entry->value = Py_XNewRef(change->value);
+    entry->column = Py_XNewRef(change->column);
+    entry->filename = Py_XNewRef(change->filename);
+    entry->tag = Py_XNewRef(change->tag);
+    place(tier, entry);
 }
 
 void hot_commit(HotTier *tier, HotChanges *changes)
@@ -437,7 +586,7 @@ void hot_commit(HotTier *tier, HotChanges *changes)
         return;
     }
     for (size_t i = 0; i < changes->count; i++) {
-        hot_forget(tier, &changes->keys[i]);
+        apply(tier, &changes->each[i]);
     }
     tier->stamp = now;
 }
@@ -445,8 +594,9 @@ void hot_commit(HotTier *tier, HotChanges *changes)
 void hot_changes_clear(HotChanges *changes)
 {
     for (size_t i = 0; i < changes->count; i++) {
-        Py_XDECREF(changes->keys[i].object);
+        Py_XDECREF(changes->each[i].key.object);
+        clear_change(&changes->each[i]);
     }
-    PyMem_Free(changes->keys);
+    PyMem_Free(changes->each);
     memset(changes, 0, sizeof *changes);
 }

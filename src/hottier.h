@@ -12,10 +12,10 @@
  * Keys are database keys, never Python's equality: True is a pickle, and 1 and 1.0 are one key
  * because they are one to SQLite.
  *
- * Our own commits. A transaction notes the keys that it writes. When it has committed, and the header
- * is exactly one commit further than the stamp was under the write lock, the other entries still
- * hold: those of the keys are dropped and the tier takes the new stamp. In all other cases the tier
- * is emptied.
+ * Our own commits. A transaction notes the keys that it writes, and what it has set them to. When it has
+ * committed, and the header is exactly one commit further than the stamp was under the write lock, the
+ * other entries still hold: those of the keys are replaced, or dropped where it is not known what they
+ * are now, and the tier takes the new stamp. In all other cases the tier is emptied.
  *
  * What is dropped first when the limit is reached is decided by SIEVE (Zhang and others, "SIEVE is
  * Simpler than LRU", NSDI 2024): entries stand in the order of their arrival; a hand goes from the
@@ -60,20 +60,22 @@ typedef struct hot_key {
     } as;
 } hot_key;
 
+/* Two lines of the processor's cache, and the first has all that a hit looks at. */
 typedef struct HotEntry {
-    struct HotEntry *chain;         /* of the same bucket */
-    struct HotEntry *older, *newer; /* by arrival */
-    hot_key key;                    /* its object is strong */
-    size_t bytes;                   /* that it counts for */
-    unsigned char known;            /* HOT_* */
-    unsigned char visited;          /* hit since the hand passed */
-    unsigned char has_expire_time;
+    struct HotEntry *chain; /* of the same bucket, or of free entries */
+    hot_key key;            /* its object is strong */
+    PyObject *value;        /* strong: what a hit returns; NULL if it must be made of the column */
     double expire_time;
+    uint32_t bytes;        /* that it counts for */
+    unsigned char known;   /* HOT_* */
+    unsigned char visited; /* hit since the hand passed */
+    unsigned char has_expire_time;
+
     int64_t rowid, size, mode;
-    PyObject *value;    /* strong: what a hit returns; NULL if it must be made of the column */
-    PyObject *column;   /* strong: the column `value`; NULL for SQL's NULL */
-    PyObject *filename; /* strong str, or NULL */
-    PyObject *tag;      /* strong, or NULL for SQL's NULL */
+    PyObject *column;               /* strong: the column `value`; NULL for SQL's NULL */
+    PyObject *filename;             /* strong str, or NULL */
+    PyObject *tag;                  /* strong, or NULL for SQL's NULL */
+    struct HotEntry *older, *newer; /* by arrival */
 } HotEntry;
 
 typedef struct HotTier {
@@ -86,6 +88,8 @@ typedef struct HotTier {
     size_t bucket_count;      /* a power of two */
     size_t count;
     HotEntry *oldest, *newest, *hand;
+    struct HotBlock *blocks; /* owned: the memory of all entries, given back by hot_clear */
+    HotEntry *free;          /* entries there that are not used */
     size_t bytes;
     size_t limit; /* bytes; 0: off */
     uint64_t hits, misses, invalidations;
@@ -123,19 +127,34 @@ void hot_set_limit(HotTier *tier, size_t bytes);
 
 /* --- own commits --- */
 
-/* The keys that a transaction has written. Zero-initialize. */
+/* A key that a transaction has written, and its row since. */
+typedef struct HotChange {
+    hot_key key; /* its object is strong */
+    int known;   /* HOT_VALUE | HOT_TAG, or 0: what it is now is not known */
+    int has_expire_time;
+    double expire_time;
+    int64_t size, mode;
+    PyObject *value, *column, *filename, *tag; /* strong or NULL, as in HotEntry */
+} HotChange;
+
+/* All of them. Zero-initialize. */
 typedef struct HotChanges {
     dc_wal_header header; /* of the transaction's session; NULL: nothing can be kept */
     dc_stamp stamp;       /* under the write lock, before anything was written */
     unsigned long state;  /* the tier's, when it had that stamp */
     int unknown;          /* more was written than the keys tell */
     size_t count, capacity;
-    hot_key *keys; /* owned; objects are strong */
+    size_t bytes, limit; /* of the objects; beyond the limit keys are noted without their rows */
+    HotChange *each;     /* owned */
 } HotChanges;
 
 /* The write lock has been got: note what the tier knows. */
 void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header);
 void hot_change(HotChanges *changes, const hot_key *key);
+/* The key has been set: `stored` is the value, `tag` what keeps the bytes of its tag, or NULL. `raw_is_value`: what
+ * is stored as it is will be fetched as it is. */
+void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag,
+                   int raw_is_value);
 /* It has been committed. */
 void hot_commit(HotTier *tier, HotChanges *changes);
 void hot_changes_clear(HotChanges *changes);

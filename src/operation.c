@@ -601,6 +601,24 @@ void operation_changes(Operation *operation, const disk_key *put)
     }
 }
 
+void operation_sets(Operation *operation, const disk_key *put, const disk_value *stored,
+                    PyObject *tag)
+{
+    Cache *self = operation->cache;
+    HotChanges *changes = &self->transaction.changes;
+    hot_key key;
+
+    if (changes->header == NULL) {
+        return;
+    }
+    if (hot_key_of_put(put, &key)) {
+        hot_change_to(changes, &key, stored, tag,
+                      !(disk_hooks(self->state, self->disk) & DISK_HOOK_fetch));
+    } else {
+        changes->unknown = 1;
+    }
+}
+
 void operation_changes_row(Operation *operation, const dc_key *key)
 {
     disk_key put = {.key = *key, .owner = NULL};

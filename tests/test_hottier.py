@@ -77,8 +77,10 @@ VALUES = [
 
 
 @pytest.mark.parametrize('value', VALUES, ids=lambda value: f'{value!r:.20}')
-def test_a_value_read_twice_is_read_once(cache: Cache, answers: Answers, value: object) -> None:
-    cache['key'] = value
+def test_a_value_read_twice_is_read_once(
+    cache: Cache, second: Cache, answers: Answers, value: object
+) -> None:
+    second['key'] = value
     first = cache['key']
     assert answers.count() == (0, 1)
     assert (cache['key'], type(cache['key'])) == (value, type(value))
@@ -91,8 +93,10 @@ def test_a_value_read_twice_is_read_once(cache: Cache, answers: Answers, value: 
     ['text', b'bytes', 5, -(2**63), 1.5, True, None, (1, 'a'), 2**70, frozenset([1])],
     ids=repr,
 )
-def test_keys_of_all_kinds_are_found(cache: Cache, answers: Answers, key: object) -> None:
-    cache[key] = 'value'
+def test_keys_of_all_kinds_are_found(
+    cache: Cache, second: Cache, answers: Answers, key: object
+) -> None:
+    second[key] = 'value'
     for _ in range(3):
         assert cache[key] == 'value'
         assert key in cache
@@ -111,8 +115,10 @@ def test_a_missing_key_is_remembered_as_missing(cache: Cache, answers: Answers) 
     assert cache['key'] == 1
 
 
-def test_in_is_answered_from_memory_before_any_get(cache: Cache, answers: Answers) -> None:
-    cache['key'] = 1
+def test_in_is_answered_from_memory_before_any_get(
+    cache: Cache, second: Cache, answers: Answers
+) -> None:
+    second['key'] = 1
     assert 'key' in cache
     assert 'key' in cache
     assert answers.count() == (1, 1)
@@ -163,8 +169,8 @@ def test_expire_time_and_tag_are_remembered(cache: Cache, answers: Answers, cloc
     assert answers.count() == (3, 0)
 
 
-def test_a_tag_that_was_not_read_is_read(cache: Cache, answers: Answers) -> None:
-    cache.set('key', 'value', tag='tag')
+def test_a_tag_that_was_not_read_is_read(cache: Cache, second: Cache, answers: Answers) -> None:
+    second.set('key', 'value', tag='tag')
     assert cache.get('key') == 'value'
     assert cache.get('key', tag=True) == ('value', 'tag')
     assert answers.count() == (0, 2)
@@ -186,9 +192,9 @@ def test_a_remembered_value_expires(cache: Cache, clock: Clock) -> None:
 
 
 def test_of_a_value_in_a_file_only_the_row_is_remembered(
-    cache: Cache, answers: Answers, directory: str
+    cache: Cache, second: Cache, answers: Answers, directory: str
 ) -> None:
-    cache['key'] = LARGE
+    second['key'] = LARGE
     assert cache['key'] == LARGE
     assert cache['key'] == LARGE
     with cache.read('key') as reader:
@@ -321,8 +327,97 @@ def test_own_writes_leave_the_rest_in_memory(cache: Cache, answers: Answers) -> 
     cache.pop(6)
     assert [cache.get(number) for number in (0, 1, 2, 7, 8, 9)] == [0, 1, 2, 7, 8, 9]
     assert answers.count() == (6, 0)
-    assert [cache.get(number) for number in (3, 4, 5, 6)] == ['new', 5, None, None]
-    assert answers.count() == (0, 4)
+    assert [cache.get(number) for number in (4, 5, 6)] == [5, None, None]
+    assert answers.count() == (0, 3)
+    assert cache[3] == 'new'
+    assert answers.count() == (1, 0)
+
+
+ODD_NUMBERS = [-0.0, float('nan'), -(2**63) - 1, 1e300]
+
+
+@pytest.mark.parametrize('value', VALUES + ODD_NUMBERS, ids=lambda value: f'{value!r:.20}')
+def test_what_was_just_set_is_what_others_read(
+    cache: Cache, second: Cache, answers: Answers, value: object
+) -> None:
+    cache['key'] = value
+    cache.set_many({'one of many': value})
+    for key in ('key', 'one of many'):
+        assert repr(cache[key]) == repr(second[key])
+        assert type(cache[key]) is type(second[key])
+
+
+def test_what_was_just_set_is_in_memory(cache: Cache, answers: Answers) -> None:
+    cache['key'] = ['value']
+    cache.set('tagged', 'value', expire=100, tag='tag')
+    cache.set_many((number, b'') for number in range(10))
+    assert cache.add('added', 1.5)
+    assert cache['key'] == ['value']
+    assert cache.get('tagged', expire_time=True, tag=True)[::2] == ('value', 'tag')
+    assert [cache[number] for number in range(10)] == [b''] * 10
+    assert cache['added'] == 1.5
+    assert answers.count() == (13, 0)
+
+
+def test_a_list_just_set_is_another_one_when_it_is_got(cache: Cache, answers: Answers) -> None:
+    value = [1]
+    cache['key'] = value
+    value.append(2)
+    assert cache['key'] == [1]
+    assert answers.count() == (1, 0)
+
+
+def test_what_was_just_set_expires(cache: Cache, answers: Answers, clock: Clock) -> None:
+    cache.set('key', 'value', expire=10)
+    assert cache['key'] == 'value'
+    clock.tick(11)
+    assert 'key' not in cache
+    assert answers.count() == (2, 0)
+
+
+def test_the_last_of_several_sets_counts(cache: Cache, answers: Answers) -> None:
+    with cache.transact():
+        cache['key'] = 'first'
+        cache['key'] = 'second'
+        cache['deleted'] = 1
+        del cache['deleted']
+        cache['incremented'] = 1
+        cache.incr('incremented')
+    assert cache['key'] == 'second'
+    assert answers.count() == (1, 0)
+    assert cache.get('deleted') is None
+    assert cache['incremented'] == 2
+
+
+def test_a_value_refused_for_its_size_is_not_there(directory: str) -> None:
+    with Cache(directory, size_limit=100_000) as cache:
+        cache['key'] = 'value'
+        assert cache['key'] == 'value'
+        assert not cache.set('key', b'x' * 200_000)
+        assert cache.get('key') is None
+        assert not cache.set_many({'key': b'x' * 200_000})
+        assert cache.get('key') is None
+
+
+def test_a_large_transaction_fills_no_more_than_the_limit(cache: Cache) -> None:
+    cache.memory_limit = 100_000
+    cache.get('key')
+    with cache.transact():
+        for number in range(1000):
+            cache[number] = 'x' * 1000
+    assert cache.memory_stats()['bytes'] <= 100_000
+    assert [cache[number] for number in (0, 500, 999)] == ['x' * 1000] * 3
+
+
+def test_a_disk_that_fetches_otherwise_is_asked(directory: str) -> None:
+    class Upper(Disk):
+        def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+            return super().fetch(mode, filename, value, read).upper()
+
+    with Cache(directory, disk=Upper) as cache:
+        cache.get('key')
+        cache['key'] = 'value'
+        assert [cache['key'], cache['key']] == ['VALUE', 'VALUE']
 
 
 def test_what_is_rolled_back_was_never_seen(cache: Cache, second: Cache) -> None:
@@ -409,7 +504,7 @@ def test_a_patched_fetch_is_called_on_each_hit(
     monkeypatch.setattr(cache.disk, 'fetch', fetch)
     assert [cache['key'], cache['key']] == ['patched', 'patched']
     assert len(calls) == 2
-    assert answers.count() == (3, 1)
+    assert answers.count() == (4, 0)
 
 
 @pytest.mark.parametrize('mode', ['delete', 'truncate', 'persist'])
