@@ -512,13 +512,12 @@ static void clear_change(HotChange *change)
     change->known = 0;
 }
 
-void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag,
-                   int raw_is_value)
+void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag)
 {
     const dc_columns *columns = &stored->columns;
     const dc_datum *datum = &columns->value;
     HotChange *change = add_change(changes, key);
-    /* SQLite makes NULL of NaN, and loses the sign of zero. */
+    /* SQLite makes NULL of NaN, and may lose the sign of zero. */
     int is_odd = datum->type == DC_REAL && (isnan(datum->as.real) || datum->as.real == 0.0);
     size_t room = dc_datum_room(datum) + dc_datum_room(&columns->tag);
 
@@ -538,7 +537,7 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
         change->filename = PyUnicode_FromString(columns->filename);
     } else if (datum->type != DC_NULL) {
         change->column = column_object(datum, stored->owner);
-        if (change->column != NULL && raw_is_value && columns->mode == DC_MODE_RAW) {
+        if (change->column != NULL && columns->mode == DC_MODE_RAW) {
             change->value = Py_NewRef(change->column);
         }
     }

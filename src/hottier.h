@@ -151,10 +151,9 @@ typedef struct HotChanges {
 /* The write lock has been got: note what the tier knows. */
 void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header);
 void hot_change(HotChanges *changes, const hot_key *key);
-/* The key has been set: `stored` is the value, `tag` what keeps the bytes of its tag, or NULL. `raw_is_value`: what
- * is stored as it is will be fetched as it is. */
-void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag,
-                   int raw_is_value);
+/* The key has been set: `stored` is the value, `tag` what keeps the bytes of its tag, or NULL. */
+void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored,
+                   PyObject *tag);
 /* It has been committed. */
 void hot_commit(HotTier *tier, HotChanges *changes);
 void hot_changes_clear(HotChanges *changes);

@@ -604,16 +604,14 @@ void operation_changes(Operation *operation, const disk_key *put)
 void operation_sets(Operation *operation, const disk_key *put, const disk_value *stored,
                     PyObject *tag)
 {
-    Cache *self = operation->cache;
-    HotChanges *changes = &self->transaction.changes;
+    HotChanges *changes = &operation->cache->transaction.changes;
     hot_key key;
 
     if (changes->header == NULL) {
         return;
     }
     if (hot_key_of_put(put, &key)) {
-        hot_change_to(changes, &key, stored, tag,
-                      !(disk_hooks(self->state, self->disk) & DISK_HOOK_fetch));
+        hot_change_to(changes, &key, stored, tag);
     } else {
         changes->unknown = 1;
     }
