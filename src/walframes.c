@@ -43,13 +43,11 @@ static int write_gathering(sqlite3_file *file, const void *data, int amount, dc_
         return result == DC_SQLITE_OK ? frames->original->write(file, data, amount, offset)
                                       : result;
     }
-    if (is_header && frames->size + FRAME_HEADER_SIZE > BUFFER_SIZE) {
-        result = flush(frames);
-    } else if (frames->size + (size_t)amount > BUFFER_SIZE) {
-        result = flush(frames); /* the header goes with the frames before it */
-    }
-    if (result != DC_SQLITE_OK) {
-        return result;
+    if (frames->size + (size_t)amount > BUFFER_SIZE) {
+        result = flush(frames); /* a header may go without its page, which then is the first */
+        if (result != DC_SQLITE_OK) {
+            return result;
+        }
     }
     if (frames->size == 0) {
         frames->offset = offset;
