@@ -5,22 +5,12 @@
 
 #include <time.h>
 
-/* Words of the wal-index behind the two copies of the header, and in the first: "WAL-Index File Format". */
-enum { WORD_FRAMES = 4, WORD_COPIED = 24 };
-/* Of the eight locks there: of who writes, of who copies, and of reads that use the log. */
-enum { WRITER_LOCK = 0, CHECKPOINTER_LOCK = 1, FIRST_READERS_LOCK = 4, READERS_LOCKS = 4 };
+/* Of the eight locks of the wal-index ("WAL-Index File Format"): of who writes, and of reads that use
+ * the log. */
+enum { WRITER_LOCK = 0, FIRST_READERS_LOCK = 4, READERS_LOCKS = 4 };
 
 #define POLL_NANOSECONDS 20000
 #define COPYING_SECONDS  1.0
-
-static uint32_t frames_not_copied(dc_wal_header header)
-{
-    const volatile uint32_t *words = (const volatile uint32_t *)header;
-    uint32_t frames = words[WORD_FRAMES];
-    uint32_t copied = words[WORD_COPIED];
-
-    return frames > copied ? frames - copied : 0;
-}
 
 static int try_lock(dc_db *db, int first, int count)
 {
@@ -29,11 +19,22 @@ static int try_lock(dc_db *db, int first, int count)
            DC_SQLITE_OK;
 }
 
-/* Give a lock back, if we have it still: SQLite gives back, too, what it believes to have taken, and then
- * somebody else may have it. What we can take is ours or nobody's. */
-static void unlock(dc_db *db, int first, int count)
+/* Take a lock. *twice receives whether the handle could take it once more: SQLite's VFS for Unix lets it in
+ * some versions (3.36 to 3.43 at least), but not in 3.46 and 3.51, and the one for Windows does not. */
+static int lock(dc_db *db, int first, int count, int *twice)
 {
-    if (try_lock(db, first, count)) {
+    int taken = try_lock(db, first, count);
+
+    *twice = taken && try_lock(db, first, count);
+    return taken;
+}
+
+/* Give a lock back, if we have it still. Where a handle can take it twice SQLite may have done so, and
+ * have given it back, and then somebody else may have it: what we can take is ours or nobody's. Where it
+ * cannot, SQLite has not had it either, and it is ours. */
+static void unlock(dc_db *db, int first, int count, int twice)
+{
+    if (!twice || try_lock(db, first, count)) {
         db->file->methods->shm_lock(db->file, first, count,
                                     DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
     }
@@ -46,44 +47,11 @@ static dc_checkpoint_result result_of(dc_status status)
                                : DC_CHECKPOINT_FAILED;
 }
 
-/* Whether the locks of the wal-index can be used with this handle; its header, or NULL. */
-static dc_wal_header lockable(dc_db *db)
+/* Whether the locks of the wal-index can be used with this handle. */
+static int is_lockable(dc_db *db)
 {
-    dc_wal_header header = dc_wal_header_of(db);
-
-    return header != NULL && db->file->methods->shm_lock != NULL ? header : NULL;
+    return dc_wal_header_of(db) != NULL && db->file->methods->shm_lock != NULL;
 }
-
-dc_checkpoint_result dc_checkpoint(dc_db *db, int *left)
-{
-    dc_checkpoint_result result;
-    dc_wal_header header;
-
-    *left = 0;
-    if (!dc_sqlite_has_wal_reset_race()) {
-        return result_of(dc_db_checkpoint(db, left));
-    }
-    header = lockable(db);
-    if (header == NULL) {
-        return DC_CHECKPOINT_UNSAFE;
-    }
-    if (!try_lock(db, CHECKPOINTER_LOCK, 1)) {
-        return DC_CHECKPOINT_BUSY;
-    }
-    if (frames_not_copied(header) == 0) {
-        result = DC_CHECKPOINT_DONE;
-    } else {
-        result = result_of(dc_db_checkpoint(db, left));
-        if (result == DC_CHECKPOINT_DONE) {
-            return result; /* the lock has been given back */
-        }
-    }
-    unlock(db, CHECKPOINTER_LOCK, 1);
-    /* Busy with what it has itself: this VFS does not let a handle take a lock twice. */
-    return result == DC_CHECKPOINT_BUSY ? DC_CHECKPOINT_UNSAFE : result;
-}
-
-/* --- with commits kept out ---------------------------------------------------------------------- */
 
 static double clock_seconds(void)
 {
@@ -102,19 +70,93 @@ static int wait_more(double deadline)
     return clock_seconds() < deadline;
 }
 
+/* Get the write lock within so many seconds. */
+static int lock_commits(dc_db *db, double seconds, int *twice)
+{
+    double deadline = clock_seconds() + seconds;
+
+    while (!lock(db, WRITER_LOCK, 1, twice)) {
+        if (!wait_more(deadline)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* --- beside commits ----------------------------------------------------------------------------- */
+
+/* The write lock, until SQLite syncs the log. */
+typedef struct beginning {
+    dc_io_methods methods; /* of the log's file meanwhile; finds this structure again */
+    const dc_io_methods *original;
+    dc_db *db;
+    int locked;
+    int twice;
+} beginning;
+
+static void let_commits_in(beginning *beginning)
+{
+    if (beginning->locked) {
+        unlock(beginning->db, WRITER_LOCK, 1, beginning->twice);
+        beginning->locked = 0;
+    }
+}
+
+static int sync_beside_commits(sqlite3_file *file, int flags)
+{
+    beginning *beginning =
+        (struct beginning *)((char *)file->methods - offsetof(struct beginning, methods));
+
+    let_commits_in(beginning);
+    return beginning->original->sync(file, flags);
+}
+
+dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds)
+{
+    beginning beginning = {.db = db};
+    dc_checkpoint_result result;
+    sqlite3_file *file = NULL;
+    int left;
+
+    if (!dc_sqlite_has_wal_reset_race()) {
+        return result_of(dc_db_checkpoint(db, &left));
+    }
+    if (!is_lockable(db)) {
+        return DC_CHECKPOINT_NO_LOG;
+    }
+    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_JOURNAL_POINTER, &file);
+    if (file == NULL || file->methods == NULL || file->methods->version < 3) {
+        return DC_CHECKPOINT_NO_LOG;
+    }
+    if (!lock_commits(db, seconds, &beginning.twice)) {
+        return DC_CHECKPOINT_BUSY;
+    }
+    beginning.locked = 1;
+    beginning.original = file->methods;
+    beginning.methods = *file->methods;
+    beginning.methods.sync = sync_beside_commits;
+    file->methods = &beginning.methods;
+    result = result_of(dc_db_checkpoint(db, &left));
+    file->methods = beginning.original;
+    let_commits_in(&beginning);
+    return result;
+}
+
+/* --- with commits kept out ---------------------------------------------------------------------- */
+
 dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds)
 {
     dc_checkpoint_result result = DC_CHECKPOINT_BUSY;
-    double deadline = clock_seconds() + seconds;
+    double deadline;
     int left = 0;
+    int readers_twice = 0;
+    int twice = 0;
 
-    if (lockable(db) == NULL) {
-        return DC_CHECKPOINT_UNSAFE;
+    if (!is_lockable(db)) {
+        return result_of(dc_db_checkpoint(db, &left)); /* as SQLite would by itself */
     }
-    while (!try_lock(db, WRITER_LOCK, 1)) {
-        if (!wait_more(deadline)) {
-            return DC_CHECKPOINT_BUSY;
-        }
+    if (!lock_commits(db, seconds, &twice)) {
+        return DC_CHECKPOINT_BUSY;
     }
     /* Who copies now is waited for longer: it is a matter of the disk, and comes to an end. */
     deadline = clock_seconds() + COPYING_SECONDS;
@@ -129,14 +171,15 @@ dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds)
         result = DC_CHECKPOINT_BUSY;
     }
     /* Reads that begin now do not need the log: all of it is copied. */
-    while (result == DC_CHECKPOINT_DONE && !try_lock(db, FIRST_READERS_LOCK, READERS_LOCKS)) {
+    while (result == DC_CHECKPOINT_DONE &&
+           !lock(db, FIRST_READERS_LOCK, READERS_LOCKS, &readers_twice)) {
         if (!wait_more(deadline)) {
             result = DC_CHECKPOINT_BUSY;
         }
     }
     if (result == DC_CHECKPOINT_DONE) {
-        unlock(db, FIRST_READERS_LOCK, READERS_LOCKS);
+        unlock(db, FIRST_READERS_LOCK, READERS_LOCKS, readers_twice);
     }
-    unlock(db, WRITER_LOCK, 1);
+    unlock(db, WRITER_LOCK, 1, twice);
     return result;
 }

@@ -12,8 +12,12 @@
 #define CATCH_UP_PAGES 1600
 /* If others' reads or checkpoints were in the way of that, it is tried again after so many more pages. */
 #define AGAIN_PAGES 100
-/* How long that may wait for the write lock, and then for others that read. */
-#define CATCH_UP_SECONDS 0.02
+/* How long that may wait for the write lock, and then for others that read. As long as a read lasts that
+ * is in the way nobody can commit, so the next attempts wait for less. */
+#define CATCH_UP_SECONDS       0.02
+#define CATCH_UP_SECONDS_LEAST 0.0001
+/* How long the thread may wait for the write lock, which it needs to begin. */
+#define LOCK_SECONDS 0.02
 
 /* --- the thread --------------------------------------------------------------------------------- */
 
@@ -22,10 +26,9 @@
 static void *copy_log(void *context)
 {
     Checkpointer *checkpointer = context;
-    int left;
 
     session_enter_natively();
-    checkpointer->unsafe = dc_checkpoint(&checkpointer->session->db, &left) == DC_CHECKPOINT_UNSAFE;
+    dc_checkpoint(&checkpointer->session->db, LOCK_SECONDS); /* if it fails, the next one may not */
     session_leave_natively();
     atomic_store(&checkpointer->done, 1); /* the last that it has to do with the Checkpointer */
     return NULL;
@@ -99,6 +102,12 @@ void checkpoint_finish(Cache *self)
 
 void checkpoint_forget(Cache *self)
 {
+    Session *session = self->checkpointer.session;
+
+    if (session != NULL && !is_running(&self->checkpointer)) {
+        session_release(&self->pool,
+                        session); /* it was over before the fork: the session is idle */
+    }
     self->checkpointer.session = NULL;
 }
 
@@ -106,13 +115,13 @@ void checkpoint_forget(Cache *self)
 static int copy_in_background(Cache *self)
 {
     Checkpointer *checkpointer = &self->checkpointer;
-    Session *session = NULL;
+    Session *session = cache_idle_session(self);
 
-    if (!checkpointer->unsafe) {
-        session = cache_idle_session(self);
+    if (session == NULL || session_header(session) == NULL) {
+        return 0; /* with exclusive locking, say, no other session could work meanwhile */
     }
-    if (session == NULL) {
-        return 0;
+    if (checkpointer->session != NULL) {
+        return 1; /* while this thread opened a session another one has started a copy */
     }
     session_use(session);
     checkpointer->session = session;
@@ -127,14 +136,20 @@ static int copy_in_background(Cache *self)
 /* Copy what is left while commits are kept out, so that the next one begins the log anew. */
 static void catch_up(Cache *self)
 {
+    Checkpointer *checkpointer = &self->checkpointer;
     Session *session = cache_idle_session(self);
+    dc_checkpoint_result result;
     session_visit visit;
 
     if (session != NULL) {
         session_use(session);
         visit = session_enter_slowly();
-        dc_checkpoint_alone(&session->db, CATCH_UP_SECONDS);
+        result = dc_checkpoint_alone(&session->db, checkpointer->patience);
         session_leave_slowly(visit);
+        checkpointer->patience = result != DC_CHECKPOINT_BUSY ? CATCH_UP_SECONDS
+                                 : checkpointer->patience > CATCH_UP_SECONDS_LEAST
+                                     ? checkpointer->patience / 4.0
+                                     : CATCH_UP_SECONDS_LEAST;
         cache_return_session(self, session);
     }
 }
@@ -147,7 +162,15 @@ int checkpoint_if_due(Cache *self, int wal_pages)
     if (wal_pages < CHECKPOINT_PAGES) {
         checkpointer->next_at = CHECKPOINT_PAGES;
         checkpointer->catch_up_at = CATCH_UP_PAGES;
+        checkpointer->patience = CATCH_UP_SECONDS;
         return 0;
+    }
+    if (checkpointer->catch_up_at == 0) { /* others have left a log that is long already */
+        checkpointer->catch_up_at = wal_pages + NEXT_PAGES + NEXT_PAGES;
+        if (checkpointer->catch_up_at < CATCH_UP_PAGES) {
+            checkpointer->catch_up_at = CATCH_UP_PAGES;
+        }
+        checkpointer->patience = CATCH_UP_SECONDS;
     }
     if (wal_pages < checkpointer->next_at || (cache_hooks(self) & CACHE_HOOK__con)) {
         return 0;

@@ -33,7 +33,7 @@ typedef struct Checkpointer {
 #ifndef _WIN32
     atomic_int done;
 #endif
-    int unsafe; /* a checkpoint must keep commits out here (checkpoint.h) */
+    double patience; /* seconds that keeping commits out may take */
 } Checkpointer;
 
 typedef struct Cache Cache;

@@ -194,7 +194,8 @@ dc_status dc_db_commit(dc_db *db)
     dc_status status;
 
     dc_query_start(&query, db, DC_SQL_COMMIT);
-    if (db->gathers_frames) {
+    /* Through an exposed Connection a user may have changed the journal. */
+    if (db->gathers_frames && !db->forecast.exposed) {
         dc_walframes_begin(&db->frames, db->handle);
     }
     status = dc_query_run(&query);

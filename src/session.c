@@ -228,8 +228,12 @@ void session_pause(void)
 
 void session_before_fork(void)
 {
+    unsigned long thread = PyThread_get_thread_ident();
+    double deadline = session_clock() + CONNECTING_WAIT_SECONDS;
+
     fork_pending = 1;
-    while (connecting > 0) {
+    /* Who forks while it opens a connection (an audit hook, a finalizer) would wait for itself. */
+    while (connecting > 0 && connecting_thread != thread && session_clock() < deadline) {
         sleep_without_gil(PAUSE_SECONDS);
     }
 }
@@ -268,7 +272,7 @@ static void connecting_enter(void)
 
 static void connecting_leave(void)
 {
-    connecting--;
+    connecting -= connecting > 0; /* 0: in a child, forked by an audit hook of ours */
 }
 
 static void relocking_enter(void)
@@ -360,7 +364,8 @@ void session_leave(Session *session, session_visit visit)
     if (visit.released != NULL) {
         PyEval_RestoreThread(visit.released);
     }
-    relocking -= visit.relocks;
+    relocking -= visit.relocks &&
+                 relocking > 0; /* 0: in a child, forked by a callback of SQLite's */
 }
 
 /* --- the handle behind a Connection ----------------------------------------------------------- */
@@ -768,6 +773,9 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
         session_discard(state, pool, former);
     }
     session->db.forecast.exposed = 1;
+    /* Its log is not copied by us (checkpointer.c): give SQLite's automatic checkpoint back, which
+     * attaching has taken. What goes wrong comes back from the first operation. */
+    dc_db_execute(&session->db, "PRAGMA wal_autocheckpoint = 1000");
     session_examine(session);
     session_pin(pool, session);
     session->uses = 0;

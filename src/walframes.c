@@ -81,9 +81,12 @@ static int truncate_after_flush(sqlite3_file *file, dc_int64 size)
 
 static int sync_after_flush(sqlite3_file *file, int flags)
 {
-    int result = flush(frames_of(file));
+    dc_walframes *frames = frames_of(file);
+    int result = flush(frames);
 
-    return result == DC_SQLITE_OK ? frames_of(file)->original->sync(file, flags) : result;
+    /* What follows may be the rest of a frame that SQLite has cut in two at the end of a sector. */
+    frames->passing = 1;
+    return result == DC_SQLITE_OK ? frames->original->sync(file, flags) : result;
 }
 
 static int file_size_after_flush(sqlite3_file *file, dc_int64 *size)
@@ -124,8 +127,11 @@ void dc_walframes_begin(dc_walframes *frames, sqlite3 *handle)
 void dc_walframes_end(dc_walframes *frames)
 {
     if (frames->file != NULL) {
-        /* What is left is of a commit that has failed: nobody will read it. */
-        frames->file->methods = frames->original;
+        /* What is left is of a commit that has failed: nobody will read it. A file that has been closed,
+         * which a rollback journal is with each commit, has no methods any more, and must not get any. */
+        if (frames->file->methods == &frames->methods) {
+            frames->file->methods = frames->original;
+        }
         frames->file = NULL;
     }
 }

@@ -163,3 +163,81 @@ def test_signals_are_not_for_the_thread_that_copies(directory: str, alone: Inter
     len(seen) > 0, len(Cache(directory))
     """
     assert alone.run(script, directory=directory) == (True, 2000)
+
+
+def test_with_exclusive_locking_the_log_is_copied_too(directory: str) -> None:
+    with Cache(directory, sqlite_locking_mode='exclusive', timeout=1) as cache:
+        fill(cache, 0, 2000)
+        assert log_size(directory) <= LIMIT
+        assert len(cache) == 2000
+
+
+def test_the_log_of_a_connection_of_ones_own_is_copied(directory: str) -> None:
+    class Own(Cache):
+        @property
+        def _con(self) -> sqlite3.Connection:
+            con = getattr(self._local, 'own', None)
+            if con is None:
+                con = sqlite3.connect(f'{self._directory}/cache.db', isolation_level=None)
+                self._local.own = con
+            return con
+
+    cache = Own(directory)
+    fill(cache, 0, 1500)
+    assert log_size(directory) <= LIMIT
+    cache._con.close()
+
+
+def test_a_journal_changed_through_the_connection_is_not_taken_for_the_log(
+    directory: str, alone: Interpreter
+) -> None:
+    script = """
+    cache = Cache(directory)
+    cache._con.execute('PRAGMA journal_mode = delete').fetchall()
+    open_before = set(os.listdir('/proc/self/fd'))
+    for number in range(5):
+        cache[number] = number
+    list(cache), open_before - set(os.listdir('/proc/self/fd'))
+    """
+    keys, closed = alone.run(script, directory=directory)
+    assert keys == [0, 1, 2, 3, 4]
+    assert '0' not in closed
+
+
+def test_a_read_that_does_not_end_leaves_the_lock_to_others(
+    directory: str, other: Interpreter
+) -> None:
+    with Cache(directory) as cache:
+        cache['before'] = 1
+        reader = sqlite3.connect(f'{directory}/cache.db', isolation_level=None)
+        reader.execute('BEGIN')
+        reader.execute('SELECT count(*) FROM Cache').fetchone()
+        fill(cache, 0, 1000)
+        other.start('Cache(directory).set("other", 1, retry=True)', directory=directory)
+        fill(cache, 0, 500)
+        assert other.result()
+        reader.close()
+
+
+def test_threads_that_have_connections_start_one_copying(directory: str) -> None:
+    def descriptors() -> int:
+        return sum('cache.db' in os.readlink(f'/proc/self/fd/{name}') for name in names())
+
+    def names() -> list[str]:
+        return [
+            name for name in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{name}')
+        ]
+
+    with Cache(directory) as cache:
+
+        def work() -> None:
+            cache._con
+            for number in range(200):
+                cache.set(number, b'x' * 20_000, retry=True)
+
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert descriptors() == 0

@@ -256,3 +256,23 @@ def test_descriptors_of_the_parent_are_closed_in_the_child_on_first_use(
     used <= before, closed
     """
     assert forking(script) == (True, 0)
+
+
+def test_an_audit_hook_that_forks_while_a_connection_is_opened(
+    directory: str, alone: Interpreter
+) -> None:
+    script = """
+    children = []
+    def fork_once(event, arguments):
+        if event == 'sqlite3.connect' and not children:
+            children.append(None)
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            children[0] = os.waitpid(pid, 0)[1]
+    sys.addaudithook(fork_once)
+    cache = Cache(directory)
+    cache['key'] = 1
+    children, cache['key']
+    """
+    assert alone.run(script, directory=directory) == ([0], 1)

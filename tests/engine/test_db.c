@@ -40,9 +40,8 @@ static sqlite3 *open_handle(void)
 {
     sqlite3 *handle = NULL;
 
-    CHECK_INT(DC_SQLITE_OK,
-              sqlite.open_v2(database_path("cache.db"), &handle,
-                             DC_SQLITE_OPEN_READWRITE | DC_SQLITE_OPEN_CREATE, NULL));
+    CHECK_INT(DC_SQLITE_OK, sqlite.open_v2(database_path("cache.db"), &handle,
+                                           DC_SQLITE_OPEN_READWRITE | DC_SQLITE_OPEN_CREATE, NULL));
     return handle;
 }
 
@@ -469,8 +468,8 @@ static void the_busy_timeout_is_zero_unless_set(void)
     static const struct {
         double seconds;
         int64_t milliseconds;
-    } cases[] = {{0.5, 500},  {0.0001, 1},       {60.0, 60000}, {0.0, 0}, {-1.0, 0},
-                 {1e300, 2000000000}, {NAN, 0}, {INFINITY, 2000000000}};
+    } cases[] = {{0.5, 500}, {0.0001, 1},         {60.0, 60000}, {0.0, 0},
+                 {-1.0, 0},  {1e300, 2000000000}, {NAN, 0},      {INFINITY, 2000000000}};
     dc_db db;
 
     database_create(&db);
@@ -532,10 +531,10 @@ static void a_pragma_that_has_the_value_is_not_set_again(void)
 
 static void names_and_values_that_could_be_more_are_refused(void)
 {
-    static const char *const names[] = {"", "a b", "x;y", "cache_size = 1", "x2", "na\xc3\xafve",
-                                        "main.cache_size"};
-    static const char *const values[] = {"", "a b", "1; DROP TABLE Cache", "'wal'", "wal-2", "(1)",
-                                         "\xc3\xa9"};
+    static const char *const names[] = {
+        "", "a b", "x;y", "cache_size = 1", "x2", "na\xc3\xafve", "main.cache_size"};
+    static const char *const values[] = {"",    "a b",     "1; DROP TABLE Cache", "'wal'", "wal-2",
+                                         "(1)", "\xc3\xa9"};
     char longest[64];
     dc_db db;
 
@@ -704,10 +703,9 @@ static void versions_with_the_wal_reset_race_are_known(void)
     static const struct {
         int version;
         int race;
-    } cases[] = {{3007000, 1}, {3035000, 1}, {3040001, 1}, {3044005, 1}, {3044006, 0},
-                 {3044007, 0}, {3044999, 0}, {3045000, 1}, {3050006, 1}, {3050007, 0},
-                 {3050999, 0}, {3051000, 1}, {3051002, 1}, {3051003, 0}, {3052000, 0},
-                 {4000000, 0}};
+    } cases[] = {{3007000, 1}, {3035000, 1}, {3040001, 1}, {3044005, 1}, {3044006, 0}, {3044007, 0},
+                 {3044999, 0}, {3045000, 1}, {3050006, 1}, {3050007, 0}, {3050999, 0}, {3051000, 1},
+                 {3051002, 1}, {3051003, 0}, {3052000, 0}, {4000000, 0}};
     int (*libversion_number)(void) = sqlite.libversion_number;
 
     sqlite.libversion_number = pretend_version;

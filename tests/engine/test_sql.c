@@ -94,8 +94,7 @@ static void every_statement_compiles_with_its_parameters_and_columns(void)
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite3_stmt *statement = NULL;
         const char *rest = NULL;
-        int result =
-            sqlite.prepare_v3(db.handle, dc_sql_text[sql], -1, 0, &statement, &rest);
+        int result = sqlite.prepare_v3(db.handle, dc_sql_text[sql], -1, 0, &statement, &rest);
 
         if (!CHECK_INT(DC_SQLITE_OK, result)) {
             printf("# %s: %s\n", dc_sql_text[sql], sqlite.errmsg(db.handle));
@@ -213,9 +212,8 @@ static void the_schema_makes_what_it_names(void)
                  dc_schema[i].name);
         CHECK_INT(1, database_integer(&db, query));
     }
-    CHECK_INT(DC_SCHEMA_COUNT,
-              database_integer(&db, "SELECT count(*) FROM sqlite_master"
-                                    " WHERE name NOT LIKE 'sqlite_autoindex%'"));
+    CHECK_INT(DC_SCHEMA_COUNT, database_integer(&db, "SELECT count(*) FROM sqlite_master"
+                                                     " WHERE name NOT LIKE 'sqlite_autoindex%'"));
     dc_db_detach(&db);
 }
 

@@ -143,8 +143,7 @@ static void check_bound(void)
     CHECK(!found_in_several);
     CHECK(sqlite.libversion_number() >= DC_SQLITE_MINIMUM_VERSION);
     CHECK(sqlite.threadsafe() != 0);
-    CHECK_INT(DC_SQLITE_OK,
-              sqlite.open_v2(":memory:", &handle, DC_SQLITE_OPEN_READWRITE, NULL));
+    CHECK_INT(DC_SQLITE_OK, sqlite.open_v2(":memory:", &handle, DC_SQLITE_OPEN_READWRITE, NULL));
     CHECK(sqlite.get_autocommit(handle));
     CHECK_INT(DC_SQLITE_OK, sqlite.close_v2(handle));
 }

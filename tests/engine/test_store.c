@@ -246,10 +246,17 @@ static void the_row_of_a_file_has_its_name_and_size(void)
 static void values_tags_and_keys_of_every_type_come_back(void)
 {
     static char large[100000];
-    const dc_datum data[] = {integer(INT64_MIN), integer(0), real(-0.5), real(INFINITY),
-                             text(""), text("t"), bytes(DC_TEXT, "\0", 1),
-                             bytes(DC_TEXT, "a\0b", 3), bytes(DC_BLOB, NULL, 0),
-                             bytes(DC_BLOB, "\0\1", 2), text("\xc3\xa9"),
+    const dc_datum data[] = {integer(INT64_MIN),
+                             integer(0),
+                             real(-0.5),
+                             real(INFINITY),
+                             text(""),
+                             text("t"),
+                             bytes(DC_TEXT, "\0", 1),
+                             bytes(DC_TEXT, "a\0b", 3),
+                             bytes(DC_BLOB, NULL, 0),
+                             bytes(DC_BLOB, "\0\1", 2),
+                             text("\xc3\xa9"),
                              bytes(DC_BLOB, large, sizeof large),
                              bytes(DC_TEXT, large, sizeof large)};
     enum { COUNT = sizeof data / sizeof *data };
@@ -493,8 +500,7 @@ static dc_status hook_insert(void *context, const dc_key *key, const dc_columns 
     struct hook_calls *calls = context;
 
     calls->inserts++;
-    return calls->result != DC_OK ? calls->result
-                                  : dc_store_insert(&db, key, columns, now, rowid);
+    return calls->result != DC_OK ? calls->result : dc_store_insert(&db, key, columns, now, rowid);
 }
 
 static dc_status hook_update(void *context, int64_t rowid, const dc_columns *columns, double now)
@@ -633,8 +639,7 @@ static void sums_of_integers_stay_in_64_bits(void)
         dc_datum result = null_datum;
 
         CHECK_INT(cases[i].status, dc_datum_add(&left, &right, &result));
-        CHECK(cases[i].status == DC_OK ? is_integer(cases[i].sum, result)
-                                       : result.type == DC_NULL);
+        CHECK(cases[i].status == DC_OK ? is_integer(cases[i].sum, result) : result.type == DC_NULL);
     }
 }
 
@@ -703,12 +708,12 @@ static void incrementing_counts_as_an_access(void)
     open_store();
     set(text("k"), inline_value(integer(1)));
     rules.policy = DC_POLICY_LEAST_FREQUENTLY_USED;
-    CHECK_INT(DC_OK, dc_store_increment(&db, &key, &one, NULL, NOW, &rules, &removed, &sum,
-                                        &created));
+    CHECK_INT(DC_OK,
+              dc_store_increment(&db, &key, &one, NULL, NOW, &rules, &removed, &sum, &created));
     CHECK_INT(1, database_integer(&db, "SELECT access_count FROM Cache"));
     rules.policy = DC_POLICY_LEAST_RECENTLY_USED;
-    CHECK_INT(DC_OK, dc_store_increment(&db, &key, &one, NULL, NOW + 5, &rules, &removed, &sum,
-                                        &created));
+    CHECK_INT(DC_OK,
+              dc_store_increment(&db, &key, &one, NULL, NOW + 5, &rules, &removed, &sum, &created));
     CHECK_INT(1, database_integer(&db, "SELECT access_time = 1005 FROM Cache"));
     close_store();
 }
@@ -919,7 +924,7 @@ static void a_queue_with_a_prefix_grows_at_both_sides(void)
 
 static void users_own_integers_are_no_part_of_the_queue(void)
 {
-    static const int64_t own[] = {INT64_MIN, -1, 0, 5, 99999999999999, 999999999999999,
+    static const int64_t own[] = {INT64_MIN,        -1,       0, 5, 99999999999999, 999999999999999,
                                   1000000000000000, INT64_MAX};
     const dc_key pickled = {.datum = integer(500000000000009), .raw = 0};
     const dc_columns value = inline_value(integer(-9));
@@ -946,11 +951,22 @@ static void users_own_integers_are_no_part_of_the_queue(void)
 
 static void users_own_texts_are_no_part_of_the_queue(void)
 {
-    static const char *const own[] = {
-        "a", "a-", "a-5x", "a-5", "a-50000000000000", "a-5000000000000000", "a-50000000000000x",
-        "a-5000-000000000", "a- 00000000000000", "a-000000000000000", "a-999999999999999",
-        "a-5-500000000000000", "a--00000000000001", "b-500000000000000", "A-500000000000000",
-        "a-\xc3\xa9_0000000000000"};
+    static const char *const own[] = {"a",
+                                      "a-",
+                                      "a-5x",
+                                      "a-5",
+                                      "a-50000000000000",
+                                      "a-5000000000000000",
+                                      "a-50000000000000x",
+                                      "a-5000-000000000",
+                                      "a- 00000000000000",
+                                      "a-000000000000000",
+                                      "a-999999999999999",
+                                      "a-5-500000000000000",
+                                      "a--00000000000001",
+                                      "b-500000000000000",
+                                      "A-500000000000000",
+                                      "a-\xc3\xa9_0000000000000"};
     const dc_queue queue = prefixed("a");
     dc_row row;
 
@@ -991,8 +1007,11 @@ static void queues_of_any_prefix_are_apart(void)
     static const struct {
         const char *prefix;
         size_t length;
-    } cases[] = {{"", 0}, {"-", 1}, {"a", 1}, {"a-", 2}, {"a-5", 3}, {"a-500000000000000", 17},
-                 {"\xc3\xa9", 1}, {"\xe2\x82\xac-\xf0\x9f\x98\x80", 3}, {"%_*?[x]'", 8}};
+    } cases[] = {{"", 0},         {"-", 1},
+                 {"a", 1},        {"a-", 2},
+                 {"a-5", 3},      {"a-500000000000000", 17},
+                 {"\xc3\xa9", 1}, {"\xe2\x82\xac-\xf0\x9f\x98\x80", 3},
+                 {"%_*?[x]'", 8}};
     enum { COUNT = sizeof cases / sizeof *cases };
     char longest[1000];
     dc_queue queues[COUNT + 1];
@@ -1027,8 +1046,8 @@ static void an_end_comes_with_all_that_its_row_holds(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_OK, dc_store_push(&db, &queue, DC_BACK, &columns, NOW, &roomy, &removed, &row,
-                                   &written));
+    CHECK_INT(DC_OK,
+              dc_store_push(&db, &queue, DC_BACK, &columns, NOW, &roomy, &removed, &row, &written));
     CHECK_INT(DC_OK, dc_store_queue_end(&db, &queue, DC_BACK, &row)); /* expired or not */
     CHECK(is_text("q-500000000000000", row.key.datum));
     CHECK_INT(1, row.rowid);
@@ -1049,8 +1068,8 @@ static void an_item_too_large_is_not_pushed(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_OK, dc_store_push(&db, &integers, DC_BACK, &huge, NOW, &rules, &removed, &row,
-                                   &written));
+    CHECK_INT(DC_OK,
+              dc_store_push(&db, &integers, DC_BACK, &huge, NOW, &rules, &removed, &row, &written));
     CHECK(!written);
     CHECK_INT(0, row_count());
     dc_row_clear(&row);
@@ -1113,8 +1132,8 @@ static void fill(int count)
 
     CHECK_INT(DC_OK, dc_db_begin(&db));
     for (int i = 0; i < count; i++) {
-        CHECK_INT(DC_OK, set_by(&roomy, integer(i), inline_value(bytes(DC_BLOB, block, 4000)),
-                                NOW + i));
+        CHECK_INT(DC_OK,
+                  set_by(&roomy, integer(i), inline_value(bytes(DC_BLOB, block, 4000)), NOW + i));
     }
     CHECK_INT(DC_OK, dc_db_commit(&db));
 }
@@ -1134,8 +1153,8 @@ static void the_expired_go_first_and_whatever_the_volume(void)
     open_store();
     fill(5);
     for (int i = 10; i < 15; i++) {
-        CHECK_INT(DC_OK, set_by(&without_culling, integer(i), expiring(file_value("f", 1), i),
-                                NOW));
+        CHECK_INT(DC_OK,
+                  set_by(&without_culling, integer(i), expiring(file_value("f", 1), i), NOW));
     }
     CHECK_INT(DC_OK, cull(DC_POLICY_NONE, 0, 12.0, 10, 0, &count));
     CHECK_INT(2, count); /* 10 and 11: a row has not expired in its last moment */
@@ -1676,8 +1695,8 @@ static void rows_behind_a_sweep_in_ascending_order_stay(void)
 
 static void a_tag_is_swept_and_no_other(void)
 {
-    const dc_datum tags[] = {text("a"), text("ab"), bytes(DC_BLOB, "a", 1), integer(1), real(1.5),
-                             null_datum};
+    const dc_datum tags[] = {text("a"),  text("ab"), bytes(DC_BLOB, "a", 1),
+                             integer(1), real(1.5),  null_datum};
     enum { COUNT = sizeof tags / sizeof *tags };
     int64_t count;
 
@@ -1964,8 +1983,8 @@ static void the_largest_rowid_is_that_of_the_last_row(void)
 
 static void settings_of_every_type_come_back(void)
 {
-    const dc_datum data[] = {integer(5), real(0.5), text("wal"), text(""), null_datum,
-                             bytes(DC_BLOB, "\0", 1)};
+    const dc_datum data[] = {integer(5), real(0.5),  text("wal"),
+                             text(""),   null_datum, bytes(DC_BLOB, "\0", 1)};
     dc_row row;
 
     open_store();
@@ -2047,8 +2066,7 @@ static void the_volume_is_pages_and_files_with_or_without_free_pages(void)
 
     open_store();
     page_size = database_integer(&db, "PRAGMA page_size");
-    CHECK_INT(page_size * database_integer(&db, "PRAGMA page_count"),
-              volume_without_free_pages());
+    CHECK_INT(page_size * database_integer(&db, "PRAGMA page_count"), volume_without_free_pages());
     fill(50);
     set(text("file"), file_value("f", 12345));
     all = page_size * database_integer(&db, "PRAGMA page_count") + 12345;
@@ -2285,7 +2303,8 @@ static void the_forecast_draws_what_increments_add(void)
     set(integer(1), inline_value(integer(0)));
     set(integer(2), inline_value(integer(0)));
     slack = db.forecast.slack;
-    CHECK_INT(DC_OK, dc_store_increment(&db, &key, &big, NULL, NOW, &roomy, &removed, &sum, &created));
+    CHECK_INT(DC_OK,
+              dc_store_increment(&db, &key, &big, NULL, NOW, &roomy, &removed, &sum, &created));
     CHECK(db.forecast.slack < slack);
     close_store();
 }

@@ -20,8 +20,8 @@
 #include <sys/mount.h>
 #endif
 
-#define DIGITS "0123456789abcdef0123456789ab"
-#define NAME "12/34/" DIGITS ".val"
+#define DIGITS    "0123456789abcdef0123456789ab"
+#define NAME      "12/34/" DIGITS ".val"
 #define TEMPORARY "12/34/" DIGITS ".cache.db-tmp"
 
 static dc_error error;
@@ -250,7 +250,7 @@ static void a_directory_gets_64_names_in_a_row(void)
     free(names);
 }
 
-#define THREADS 8
+#define THREADS          8
 #define NAMES_PER_THREAD 2048
 
 static void *draw_names_in_thread(void *names)
@@ -266,8 +266,8 @@ static void names_of_many_threads_are_unique_and_fill_directories(void)
     pthread_t threads[THREADS];
 
     for (size_t i = 0; i < THREADS; i++)
-        if (pthread_create(&threads[i], NULL, draw_names_in_thread,
-                           names + i * NAMES_PER_THREAD) != 0)
+        if (pthread_create(&threads[i], NULL, draw_names_in_thread, names + i * NAMES_PER_THREAD) !=
+            0)
             check_fatal("pthread_create");
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
@@ -434,8 +434,7 @@ static void a_missing_file_is_not_found(void)
     int descriptor = 7;
     int64_t size;
 
-    CHECK_INT(DC_NOT_FOUND,
-              dc_valuefile_open(check_directory(), NAME, &descriptor, &size, &error));
+    CHECK_INT(DC_NOT_FOUND, dc_valuefile_open(check_directory(), NAME, &descriptor, &size, &error));
     CHECK_INT(-1, descriptor);
     CHECK_INT(ENOENT, error.system_errno);
     CHECK_TEXT(path_of(NAME), error.message);
@@ -448,8 +447,7 @@ static void a_directory_in_place_of_a_file_is_an_error(void)
     int64_t size;
 
     make_directory("x.val");
-    CHECK_INT(DC_SYSTEM,
-              dc_valuefile_open(check_directory(), "x.val", &descriptor, &size, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_open(check_directory(), "x.val", &descriptor, &size, &error));
     CHECK_INT(-1, descriptor);
     CHECK_INT(EISDIR, error.system_errno);
     CHECK_INT(before, next_descriptor());
@@ -687,8 +685,7 @@ static void without_memory_there_is_no_file(void)
         CHECK(writer.path == NULL && writer.temporary == NULL);
     }
     malloc_fault = (fault){1, ENOMEM};
-    CHECK_INT(DC_NO_MEMORY,
-              dc_valuefile_open(check_directory(), NAME, &descriptor, &size, &error));
+    CHECK_INT(DC_NO_MEMORY, dc_valuefile_open(check_directory(), NAME, &descriptor, &size, &error));
     CHECK_INT(-1, descriptor);
     CHECK_INT(0, entries());
 
@@ -886,9 +883,9 @@ static void remove_does_not_follow_a_link_in_place_of_a_directory(void)
 
 /* ---- Several processes ---------------------------------------------------------------------- */
 
-#define WRITERS 4
+#define WRITERS          4
 #define FILES_PER_WRITER 400
-#define VALUE_SIZE 3000
+#define VALUE_SIZE       3000
 
 static void name_of_writer(char name[64], int writer, int file)
 {
