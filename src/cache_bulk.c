@@ -14,8 +14,11 @@
 /* Seconds that one transaction of a bulk removal may take. */
 #define SWEEP_SECONDS 0.01
 
+/* A bulk removal under way: a sweep, or the culling down to a volume. */
 typedef struct sweeping {
     dc_sweep sweep;
+    dc_sql victim;  /* the next two: of a cull */
+    int64_t volume; /* bytes */
     dc_namelist *removed;
     int64_t count;
     int done;
@@ -29,9 +32,17 @@ static dc_status sweep_portion(dc_db *db, void *context)
                           &sweeping->done);
 }
 
+static dc_status shrink_portion(dc_db *db, void *context)
+{
+    sweeping *sweeping = context;
+
+    return dc_store_shrink(db, sweeping->victim, sweeping->volume, SWEEP_SECONDS, sweeping->removed,
+                           &sweeping->count, &sweeping->done);
+}
+
 /* Delete in portions, each a transaction; sweeping->count grows. -1 with an exception; a Timeout
  * carries the number of rows deleted, as the original's does. */
-static int sweep_rows(Cache *self, sweeping *sweeping, int retry)
+static int remove_rows(Cache *self, operation_call portion, sweeping *sweeping, int retry)
 {
     dc_status status;
     int64_t committed = sweeping->count;
@@ -46,7 +57,7 @@ static int sweep_rows(Cache *self, sweeping *sweeping, int retry)
             }
             return -1;
         }
-        status = operation_write(&operation, sweep_portion, sweeping);
+        status = operation_write(&operation, portion, sweeping);
         if (status != DC_OK) {
             return operation_fail(&operation, status);
         }
@@ -61,7 +72,8 @@ static int sweep_rows(Cache *self, sweeping *sweeping, int retry)
 /* One sweep as a method's result. */
 static PyObject *sweep_method(Cache *self, sweeping *sweeping, int retry)
 {
-    if (retry < 0 || cache_ready(self) < 0 || sweep_rows(self, sweeping, retry) < 0) {
+    if (retry < 0 || cache_ready(self) < 0 ||
+        remove_rows(self, sweep_portion, sweeping, retry) < 0) {
         return NULL;
     }
     return PyLong_FromLongLong(sweeping->count);
@@ -81,7 +93,7 @@ METHOD_DOC(clear,
 PyObject *Cache_clear(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"clear", 0, 1, {"retry"}};
-    sweeping sweeping = {.sweep = {DC_SQL_VICTIM_ANY, 1, INT64_MIN, {.type = DC_NULL}, -1}};
+    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}}};
     PyObject *retry;
 
     return args_parse(&table, args, nargs, kwnames, &retry) < 0
@@ -99,7 +111,7 @@ METHOD_DOC(evict,
 PyObject *Cache_evict(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"evict", 1, 2, {"tag", "retry"}};
-    sweeping sweeping = {.sweep = {DC_SQL_VICTIM_TAGGED, 1, INT64_MIN, {.type = DC_NULL}, -1}};
+    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}}};
     PyObject *values[2];
     PyObject *owner = NULL;
     PyObject *result = NULL;
@@ -121,9 +133,8 @@ static int prepare_expiry(Cache *self, PyObject *now, sweeping *sweeping)
     dc_datum *time = &sweeping->sweep.parameter;
 
     memset(sweeping, 0, sizeof *sweeping);
-    sweeping->sweep.victim = DC_SQL_VICTIM_EXPIRED;
+    sweeping->sweep.sql = DC_SQL_SWEEP_EXPIRED;
     sweeping->sweep.after = INT64_MIN;
-    sweeping->sweep.stop_volume = -1;
     time->type = DC_REAL;
     if (now != NULL && now != Py_None) {
         if (convert_seconds(now, "now", &time->as.real) < 0) {
@@ -175,14 +186,14 @@ PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     }
     retry = args_flag(value, 0);
     if (retry < 0 || prepare_expiry(self, NULL, &sweeping) < 0 ||
-        sweep_rows(self, &sweeping, retry) < 0) {
+        remove_rows(self, sweep_portion, &sweeping, retry) < 0) {
         return NULL;
     }
     if (victim != DC_NO_SQL) {
-        sweeping.sweep = (dc_sweep){victim, 0, INT64_MIN, {.type = DC_NULL}, 0};
-        sweeping.sweep.stop_volume = self->rules.size_limit > 0 ? self->rules.size_limit : 0;
+        sweeping.victim = victim;
+        sweeping.volume = self->rules.size_limit > 0 ? self->rules.size_limit : 0;
         sweeping.done = 0;
-        if (sweep_rows(self, &sweeping, retry) < 0) {
+        if (remove_rows(self, shrink_portion, &sweeping, retry) < 0) {
             return NULL;
         }
     }

@@ -240,6 +240,19 @@ int dc_db_has_open_statement(dc_db *db)
     return statement != NULL;
 }
 
+void dc_db_enable_triggers(dc_db *db, int enable)
+{
+    sqlite.db_config(db->handle, DC_SQLITE_DBCONFIG_ENABLE_TRIGGER, enable, NULL);
+}
+
+int dc_db_has_triggers_enabled(dc_db *db)
+{
+    int enabled = 0;
+
+    sqlite.db_config(db->handle, DC_SQLITE_DBCONFIG_ENABLE_TRIGGER, -1, &enabled);
+    return enabled;
+}
+
 unsigned int dc_db_data_version(dc_db *db)
 {
     unsigned int version = 0;

@@ -77,6 +77,11 @@ int dc_db_in_transaction(const dc_db *db);
 /* Whether a statement, of anyone's, has been stepped and not reset. */
 int dc_db_has_open_statement(dc_db *db);
 
+/* Turn the triggers of the database on or off, for this handle only; those that a user has made TEMP stay
+ * on. Every prepared statement is compiled anew by its next use. The second tells whether they are on. */
+void dc_db_enable_triggers(dc_db *db, int enable);
+int dc_db_has_triggers_enabled(dc_db *db);
+
 /* A number that changes when the database has been changed, by this handle or by another. */
 unsigned int dc_db_data_version(dc_db *db);
 

@@ -79,9 +79,6 @@
     X(KEYS_BELOW, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) < (?1, ?2)"                  \
         " ORDER BY key DESC, raw DESC LIMIT ?3")                                                   \
     /* victims: rowid and filename of the next row to go, never row ?1 */                          \
-    X(VICTIM_ANY, "SELECT rowid, filename FROM Cache WHERE rowid > ?1 ORDER BY rowid LIMIT 1")     \
-    X(VICTIM_TAGGED, "SELECT rowid, filename FROM Cache WHERE tag = ?2 AND rowid > ?1"             \
-        " ORDER BY rowid LIMIT 1")                                                                 \
     X(EARLIEST_EXPIRY, "SELECT MIN(expire_time) FROM Cache WHERE expire_time IS NOT NULL")      \
     X(VICTIM_EXPIRED, "SELECT rowid, filename FROM Cache WHERE expire_time < ?2 AND rowid <> ?1"   \
         " ORDER BY expire_time LIMIT 1")                                                           \
@@ -94,6 +91,24 @@
     X(VALUE_BYTES, "SELECT CASE WHEN size > 0 THEN size"                                           \
         " WHEN typeof(value) IN ('text', 'blob') THEN length(CAST(value AS BLOB)) ELSE 0 END"      \
         " FROM Cache WHERE rowid = ?1")                                                            \
+    /* sweeps: up to ?3 rows go, behind ?1 in the order of rowids (but for the expired) */          \
+    X(SWEEP_ALL, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                       \
+        " WHERE rowid > ?1 ORDER BY rowid LIMIT ?3) RETURNING rowid, size, filename")              \
+    X(SWEEP_TAGGED, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                    \
+        " WHERE tag = ?2 AND rowid > ?1 ORDER BY rowid LIMIT ?3) RETURNING rowid, size, filename") \
+    X(SWEEP_EXPIRED, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                   \
+        " WHERE expire_time < ?2 ORDER BY expire_time LIMIT ?3) RETURNING rowid, size, filename")  \
+    X(FILES, "SELECT rowid, size, filename FROM Cache WHERE size <> 0 OR filename IS NOT NULL")    \
+    X(COUNT_ROWS, "SELECT COUNT(*) FROM Cache")                                                    \
+    X(DELETE_ALL, "DELETE FROM Cache")                                                             \
+    X(TRIGGERS, "SELECT COUNT(*) FILTER (WHERE name IN"                                            \
+        " ('Settings_count_delete', 'Settings_size_delete')), COUNT(*) FILTER (WHERE name NOT IN"  \
+        " ('Settings_count_insert', 'Settings_count_delete', 'Settings_size_insert',"              \
+        " 'Settings_size_update', 'Settings_size_delete')) FROM sqlite_master"                     \
+        " WHERE type = 'trigger'")                                                                 \
+    X(SAVEPOINT, "SAVEPOINT diskcache_sweep")                                                      \
+    X(ROLLBACK_TO_SAVEPOINT, "ROLLBACK TO diskcache_sweep")                                        \
+    X(RELEASE_SAVEPOINT, "RELEASE diskcache_sweep")                                                \
     /* settings and sizes */                                                                       \
     X(SETTING_GET, "SELECT value FROM Settings WHERE key = ?1")                                    \
     X(SETTING_UPDATE, "UPDATE Settings SET value = ?2 WHERE key = ?1")                             \

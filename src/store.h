@@ -130,16 +130,20 @@ dc_status dc_store_cull(dc_db *db, double now, int64_t limit, int64_t written,
 
 /* What a bulk deletion goes through, in portions. */
 typedef struct dc_sweep {
-    dc_sql victim;       /* one of DC_SQL_VICTIM_*, its ?1 a rowid */
-    int ascending;       /* ?1 is the last rowid deleted, rather than a constant */
-    int64_t after;       /* rowid */
-    dc_datum parameter;  /* ?2 of VICTIM_TAGGED and VICTIM_EXPIRED */
-    int64_t stop_volume; /* stop when the volume is at most this; negative: never */
+    dc_sql sql;         /* one of DC_SQL_SWEEP_* */
+    int64_t after;      /* rowid of the last row deleted; begin with INT64_MIN */
+    dc_datum parameter; /* the tag of SWEEP_TAGGED, the time of SWEEP_EXPIRED */
 } dc_sweep;
 
-/* Delete until nothing is left to (*done = 1) or `seconds` have passed. */
+/* Delete until nothing is left to (*done = 1) or `seconds` have passed. What others insert meanwhile is
+ * deleted too, unless its rowid is behind: so a sweep ends. */
 dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist *removed,
                          int64_t *count, int *done);
+
+/* Delete by policy (its DC_SQL_VICTIM_*) until the volume is at most this (*done = 1, also if nothing is
+ * left), or `seconds` have passed. */
+dc_status dc_store_shrink(dc_db *db, dc_sql victim, int64_t volume, double seconds,
+                          dc_namelist *removed, int64_t *count, int *done);
 
 /* --- iteration --- */
 
