@@ -388,14 +388,15 @@ class FanoutCache:
         :param retry: wait for the lock as long as it takes
         :return: the value, or a tuple (value[, expire_time][, tag])
         """
+        shard = self._shards[self._hash(key) % self._count]  # _shard() would take longer than get()
         try:
-            return self._shard(key).get(key, default, read, expire_time, tag, retry)
+            return shard.get(key, default, read, expire_time, tag, retry)
         except Timeout:
             return _absent(default, expire_time, tag)
 
     def __getitem__(self, key: Any) -> Any:
         """Return a value, waiting for the lock as long as it takes; KeyError if it is missing."""
-        return self._shard(key)[key]
+        return self._shards[self._hash(key) % self._count][key]
 
     def read(self, key: Any) -> BinaryIO:
         """Return a value as a file opened for reading, waiting for the lock as long as it takes.
@@ -408,7 +409,11 @@ class FanoutCache:
 
     def __contains__(self, key: Any) -> bool:
         """Tell whether there is an item with this key that has not expired."""
-        return _patiently(self._shard(key).__contains__, key)
+        shard = self._shards[self._hash(key) % self._count]
+        try:
+            return key in shard
+        except Timeout:
+            return _patiently(shard.__contains__, key)
 
     def pop(
         self,

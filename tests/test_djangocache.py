@@ -25,7 +25,7 @@ pytest.importorskip('django')
 import django_project  # noqa: F401 - configures Django
 from asgiref.sync import async_to_sync
 from django.core.cache import CacheKeyWarning, caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, memcache_key_warnings
 from django.core.signals import request_finished
 from django.test import override_settings
 from interpreter import Clock, Interpreter
@@ -255,6 +255,15 @@ METHODS_WITH_KEY: list[tuple[str, tuple]] = [
     ('read', ()),
     ('delete', ()),
 ]
+
+
+def test_the_warnings_are_those_of_django(cache: DjangoCache) -> None:
+    keys = ['', 'key', 'x' * 250, 'x' * 251, '\u2028', '\U0001f600', *map(chr, range(0x300))]
+    for key in [*keys, *(key * 251 for key in keys), *(f'a{key}b' for key in keys)]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            cache.validate_key(key)
+        assert [str(each.message) for each in caught] == list(memcache_key_warnings(key))
 
 
 @pytest.mark.parametrize(('method', 'arguments'), METHODS_WITH_KEY, ids=lambda value: str(value))
