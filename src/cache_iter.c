@@ -1,7 +1,8 @@
 /* cache_iter.c: iteration over keys, in the order of insertion or of the keys themselves.
  *
  * Keys are read a page at a time, each page in a session of its own, so no lock is held and no
- * statement is left open between two keys. In the order of insertion the end is fixed when the
+ * statement is left open between two keys. Pages begin small, for those who only want the first keys,
+ * and grow, because beginning to read costs as much as 20 keys. In the order of insertion the end is fixed when the
  * iterator is made: keys inserted meanwhile are not seen, as in the original.
  */
 #include "cache.h"
@@ -10,12 +11,16 @@
 
 #include "convert.h"
 
+#define FIRST_PAGE   64   /* keys */
+#define LARGEST_PAGE 1024 /* keys; of long ones a page has fewer (DC_KEY_PAGE_BYTES) */
+
 typedef struct KeyIterator {
     PyObject_HEAD
     Cache *cache; /* strong; NULL when exhausted */
     dc_order order;
     int stored;        /* hand out stored keys */
     int64_t low, high; /* rowids between which the rest is */
+    size_t limit;      /* keys of the next page */
     int started;
     int loading;       /* a page is being read, perhaps with the GIL released */
     disk_key previous; /* by key: the last one handed out */
@@ -55,6 +60,7 @@ PyObject *iterator_new(Cache *cache, dc_order order, int stored)
         self->order = order;
         self->stored = stored;
         self->low = 0;
+        self->limit = FIRST_PAGE;
         self->high = maximum + (maximum < INT64_MAX);
     }
     return (PyObject *)self;
@@ -65,7 +71,7 @@ static dc_status read_page(dc_db *db, void *context)
     KeyIterator *self = context;
 
     return dc_store_keys(db, self->order, self->low, self->high,
-                         self->started ? &self->previous.key : NULL, &self->page);
+                         self->started ? &self->previous.key : NULL, self->limit, &self->page);
 }
 
 /* Remember where the page ends. By key its bytes must be kept, as the page's memory is used again. */
@@ -75,11 +81,11 @@ static int note_end(KeyIterator *self)
     size_t last = page->count - 1;
 
     if (self->order == DC_BY_ROWID) {
-        self->low = page->rowids[last];
+        self->low = page->last;
         return 0;
     }
     if (self->order == DC_BY_ROWID_DOWN) {
-        self->high = page->rowids[last];
+        self->high = page->last;
         return 0;
     }
     disk_key_clear(&self->previous);
@@ -97,11 +103,21 @@ static int note_end(KeyIterator *self)
     return 0;
 }
 
+/* Whether there is no other page: the end by rowid is fixed; by key there may be more by now. */
+static int is_at_end(const KeyIterator *self)
+{
+    return self->page.complete && (self->order == DC_BY_ROWID || self->order == DC_BY_ROWID_DOWN);
+}
+
 static int load_page(KeyIterator *self)
 {
     Operation operation = {.cache = NULL};
     dc_status status;
 
+    if (is_at_end(self)) {
+        self->page.count = self->position = 0;
+        return 0;
+    }
     if (cache_ready(self->cache) < 0 || operation_begin_read(&operation, self->cache) < 0) {
         return -1;
     }
@@ -112,9 +128,11 @@ static int load_page(KeyIterator *self)
     self->position = 0;
     if (status != DC_OK) {
         self->page.count = 0; /* the next call reads the page again */
+        self->page.complete = 0;
         return -1;
     }
     self->started = 1;
+    self->limit = self->limit < LARGEST_PAGE ? 4 * self->limit : self->limit;
     return self->page.count > 0 ? note_end(self) : 0;
 }
 

@@ -1193,47 +1193,91 @@ dc_status dc_store_shrink(dc_db *db, dc_sql victim, int64_t volume, double secon
 
 void dc_key_page_clear(dc_key_page *page)
 {
+    free(page->keys);
     free(page->memory);
     memset(page, 0, sizeof *page);
 }
 
-/* Copy a key into the page; its bytes are addressed by offset until the page is complete. */
-static int page_add(dc_key_page *page, int64_t rowid, dc_datum key, int raw, size_t *offset)
+/* Make room for another `size` bytes; the keys before move along. */
+static int page_reserve(dc_key_page *page, size_t size)
+{
+    size_t capacity = 2 * page->capacity + size + 1024;
+    char *memory;
+
+    if (page->capacity - page->used >= size) {
+        return 1;
+    }
+    memory = malloc(capacity);
+    if (memory == NULL) {
+        return 0;
+    }
+    for (size_t i = 0; i < page->count; i++) {
+        dc_datum *key = &page->keys[i].datum;
+
+        if (key->type == DC_TEXT || key->type == DC_BLOB) {
+            key->as.bytes.data = memory + (key->as.bytes.data - page->memory);
+        }
+    }
+    if (page->used > 0) {
+        memcpy(memory, page->memory, page->used);
+    }
+    free(page->memory);
+    page->memory = memory;
+    page->capacity = capacity;
+    return 1;
+}
+
+/* Copy a key into the page, which has room for it. */
+static int page_add(dc_key_page *page, dc_datum key, int raw)
 {
     size_t size = dc_datum_room(&key);
 
-    if (page->capacity - page->used < size) {
-        size_t capacity = 2 * page->capacity + size + 1024;
-        char *memory = realloc(page->memory, capacity);
-
-        if (memory == NULL) {
-            return 0;
+    if (!page_reserve(page, size)) {
+        return 0;
+    }
+    if (size > 0) {
+        if (size > 1) {
+            memcpy(page->memory + page->used, key.as.bytes.data, size - 1);
         }
-        page->memory = memory;
-        page->capacity = capacity;
+        key.as.bytes.data = page->memory + page->used;
+        page->used += size;
     }
-    *offset = page->used;
-    if (size > 1) {
-        memcpy(page->memory + page->used, key.as.bytes.data, size - 1);
-    }
-    page->used += size;
-    page->rowids[page->count] = rowid;
     page->keys[page->count].datum = key;
     page->keys[page->count].raw = raw;
     page->count++;
     return 1;
 }
 
+static int page_begin(dc_key_page *page, size_t limit)
+{
+    dc_key *keys;
+
+    page->count = 0;
+    page->used = 0;
+    page->complete = 0;
+    if (page->room < limit) {
+        keys = realloc(page->keys, limit * sizeof *keys);
+        if (keys == NULL) {
+            return 0;
+        }
+        page->keys = keys;
+        page->room = limit;
+    }
+    return 1;
+}
+
 dc_status dc_store_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
-                        const dc_key *previous, dc_key_page *page)
+                        const dc_key *previous, size_t limit, dc_key_page *page)
 {
     const dc_sql by_rowid[] = {DC_SQL_KEYS_FORWARD, DC_SQL_KEYS_BACKWARD};
     const dc_sql first[] = {DC_SQL_KEYS_LOWEST, DC_SQL_KEYS_HIGHEST};
     const dc_sql next[] = {DC_SQL_KEYS_ABOVE, DC_SQL_KEYS_BELOW};
-    size_t offsets[DC_KEY_PAGE_SIZE];
     dc_query query;
     dc_status status;
 
+    if (!page_begin(page, limit)) {
+        return out_of_memory(db);
+    }
     if (order == DC_BY_ROWID || order == DC_BY_ROWID_DOWN) {
         dc_query_start(&query, db, by_rowid[order == DC_BY_ROWID_DOWN]);
         dc_query_bind_integer(&query, low);
@@ -1243,26 +1287,20 @@ dc_status dc_store_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
     } else {
         start_with_key(&query, db, next[order == DC_BY_KEY_DOWN], previous);
     }
-    dc_query_bind_integer(&query, DC_KEY_PAGE_SIZE);
-    page->count = 0;
-    page->used = 0;
+    dc_query_bind_integer(&query, (int64_t)limit);
     status = dc_query_step(&query);
-    while (status == DC_OK && page->count < DC_KEY_PAGE_SIZE) {
-        if (!page_add(page, dc_query_integer(&query, 0), dc_query_column(&query, 1),
-                      dc_query_integer(&query, 2) != 0, &offsets[page->count])) {
+    while (status == DC_OK) {
+        if (!page_add(page, dc_query_column(&query, 1), dc_query_integer(&query, 2) != 0)) {
             status = out_of_memory(db);
+        } else if (page->count == limit || page->used >= DC_KEY_PAGE_BYTES) {
+            page->last = dc_query_integer(&query, 0); /* of each row it would take time */
             break;
+        } else {
+            status = dc_query_step(&query);
         }
-        status = dc_query_step(&query);
     }
     dc_query_end(&query);
-    for (size_t i = 0; i < page->count; i++) {
-        dc_datum *key = &page->keys[i].datum;
-
-        if (key->type == DC_TEXT || key->type == DC_BLOB) {
-            key->as.bytes.data = page->memory + offsets[i];
-        }
-    }
+    page->complete = status == DC_NOT_FOUND;
     return status == DC_NOT_FOUND ? DC_OK : status;
 }
 

@@ -147,26 +147,28 @@ dc_status dc_store_shrink(dc_db *db, dc_sql victim, int64_t volume, double secon
 
 /* --- iteration --- */
 
-/* A portion of keys with their rowids. Zero-initialize. */
-#define DC_KEY_PAGE_SIZE 100
-
+/* A portion of keys. Zero-initialize. */
 typedef struct dc_key_page {
     size_t count;
-    int64_t rowids[DC_KEY_PAGE_SIZE];
-    dc_key keys[DC_KEY_PAGE_SIZE]; /* bytes are in `memory` */
-    char *memory;                  /* owned */
-    size_t used;
-    size_t capacity;
+    dc_key *keys;          /* owned; their bytes are in `memory` */
+    int64_t last;          /* rowid of the last of them, unless `complete` */
+    int complete;          /* there were no more when it was read */
+    char *memory;          /* owned */
+    size_t room;           /* keys that there is memory for */
+    size_t used, capacity; /* bytes of `memory` */
 } dc_key_page;
+
+/* A page ends, too, with the key that makes it so many bytes large. */
+#define DC_KEY_PAGE_BYTES (64 * 1024)
 
 void dc_key_page_clear(dc_key_page *page);
 
 typedef enum dc_order { DC_BY_ROWID, DC_BY_ROWID_DOWN, DC_BY_KEY, DC_BY_KEY_DOWN } dc_order;
 
-/* The next keys in order: behind `low` and before `high` by rowid, behind `previous` by key (the
- * first ones if that is NULL). An empty page is the end. */
+/* The next `limit` keys in order, or fewer: behind `low` and before `high` by rowid, behind `previous` by
+ * key (the first ones if that is NULL). An empty page is the end. */
 dc_status dc_store_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
-                        const dc_key *previous, dc_key_page *page);
+                        const dc_key *previous, size_t limit, dc_key_page *page);
 dc_status dc_store_max_rowid(dc_db *db, int64_t *rowid); /* DC_NOT_FOUND if empty */
 
 /* --- settings, statistics, sizes --- */

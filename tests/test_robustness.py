@@ -697,6 +697,27 @@ def test_iteration_goes_on_after_an_interruption(
     assert interruptions > 0
 
 
+@pytest.mark.parametrize('size', [10, 1_000], ids=lambda size: f'{size} bytes')
+def test_thousands_of_keys_come_once_each_and_in_order(cache: diskcache.Cache, size: int) -> None:
+    keys = [f'{number:0{size}}' for number in range(3_000)]
+    cache.set_many((key, None) for key in keys)
+    assert list(cache) == list(cache.iterkeys()) == keys
+    assert list(reversed(cache)) == list(cache.iterkeys(reverse=True)) == keys[::-1]
+
+
+def test_what_is_deleted_on_the_way_does_not_end_an_iteration(cache: diskcache.Cache) -> None:
+    keys = list(range(3_000))
+    cache.set_many((key, None) for key in keys)
+    for iterate in (iter, reversed):
+        seen = []
+        for key in iterate(cache):  # type: ignore[operator]
+            seen.append(key)
+            if key % 500 == 0:
+                cache.delete_many([key - 1, key, key + 1])
+        assert set(seen) >= set(cache)
+        assert len(seen) == len(set(seen))
+
+
 def test_threads_that_share_an_iterator_get_each_key_at_most_once(
     alone: Interpreter, directory: str
 ) -> None:

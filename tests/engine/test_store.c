@@ -1974,7 +1974,7 @@ static dc_datum mixed_key(int number, char text_of[32])
     }
 }
 
-enum { MIXED_COUNT = 2 * DC_KEY_PAGE_SIZE + 50 };
+enum { PAGE_SIZE = 100, MIXED_COUNT = 2 * PAGE_SIZE + 50 };
 
 /* Numbers of the mixed keys by rowid, which is their number + 1, in the order `sql` gives. */
 static dc_status collect_rowids(void *context, const dc_datum *rowid, const dc_datum *unused)
@@ -2036,20 +2036,21 @@ static void check_walk(dc_order order, const char *sql)
     for (;;) {
         dc_key_page *page = &pages[count++ % 2];
 
-        if (!CHECK_INT(DC_OK, dc_store_keys(&db, order, low, high, previous, page)) ||
+        if (!CHECK_INT(DC_OK, dc_store_keys(&db, order, low, high, previous, PAGE_SIZE, page)) ||
             page->count == 0) {
             break;
         }
         for (size_t i = 0; i < page->count && CHECK(seen < MIXED_COUNT); i++) {
-            CHECK_INT(expected[seen], page->rowids[i]);
-            CHECK(is_key_of_row(&page->keys[i], page->rowids[i]));
+            CHECK(is_key_of_row(&page->keys[i], expected[seen]));
             seen++;
         }
+        CHECK(page->complete == (seen == MIXED_COUNT));
+        CHECK(page->complete || page->last == expected[seen - 1]);
         previous = &page->keys[page->count - 1];
         if (order == DC_BY_ROWID) {
-            low = page->rowids[page->count - 1];
+            low = expected[seen - 1];
         } else {
-            high = page->rowids[page->count - 1];
+            high = expected[seen - 1];
         }
     }
     CHECK_INT(MIXED_COUNT, seen);
@@ -2075,13 +2076,13 @@ static void by_rowid_both_ends_are_left_out(void)
 
     open_store();
     fill_with_mixed_keys();
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 14, NULL, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 14, NULL, PAGE_SIZE, &page));
     CHECK_INT(3, page.count);
-    CHECK_INT(11, page.rowids[0]);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID_DOWN, 10, 14, NULL, &page));
+    CHECK(is_key_of_row(&page.keys[0], 11));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID_DOWN, 10, 14, NULL, PAGE_SIZE, &page));
     CHECK_INT(3, page.count);
-    CHECK_INT(13, page.rowids[0]);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 11, NULL, &page));
+    CHECK(is_key_of_row(&page.keys[0], 13));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 11, NULL, PAGE_SIZE, &page));
     CHECK_INT(0, page.count);
     dc_key_page_clear(&page);
     close_store();
@@ -2096,10 +2097,10 @@ static void the_key_before_need_not_be_there(void)
     open_store();
     set(text("a"), inline_value(integer(1)));
     set(text("z"), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &before, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &before, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK(is_text("z", page.keys[0].datum));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &before, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &before, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK(is_text("a", page.keys[0].datum));
     dc_key_page_clear(&page);
@@ -2117,16 +2118,16 @@ static void pickles_follow_the_same_bytes_kept_raw_in_order(void)
     open_store();
     CHECK_INT(DC_OK, dc_store_insert(&db, &raw, &columns, NOW, &rowid));
     CHECK_INT(DC_OK, dc_store_insert(&db, &pickled, &columns, NOW, &rowid));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, PAGE_SIZE, &page));
     CHECK_INT(2, page.count);
     CHECK_INT(0, page.keys[0].raw);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &pickled, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &pickled, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK_INT(1, page.keys[0].raw);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &raw, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &raw, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK_INT(0, page.keys[0].raw);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &raw, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &raw, PAGE_SIZE, &page));
     CHECK_INT(0, page.count);
     dc_key_page_clear(&page);
     close_store();
@@ -2143,7 +2144,7 @@ static void empty_and_large_keys_fit_a_page(void)
     set(bytes(DC_BLOB, NULL, 0), inline_value(integer(1)));
     set(bytes(DC_TEXT, large, sizeof large), inline_value(integer(1)));
     set(bytes(DC_TEXT, "a\0b", 3), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, &page));
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, PAGE_SIZE, &page));
     if (CHECK_INT(4, page.count)) {
         CHECK(is_text("", page.keys[0].datum));
         CHECK(is_bytes(DC_BLOB, "", 0, page.keys[1].datum));
@@ -2152,6 +2153,26 @@ static void empty_and_large_keys_fit_a_page(void)
     }
     dc_key_page_clear(&page);
     CHECK_INT(0, page.count);
+    dc_key_page_clear(&page);
+    close_store();
+}
+
+static void a_page_ends_with_the_key_that_makes_it_large(void)
+{
+    static char large[DC_KEY_PAGE_BYTES];
+    dc_key_page page = {0};
+
+    open_store();
+    for (int i = 1; i <= 4; i++) {
+        large[0] = (char)i;
+        set(bytes(DC_BLOB, large, sizeof large / 2), inline_value(integer(i)));
+    }
+    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, PAGE_SIZE, &page));
+    CHECK_INT(2, page.count);
+    CHECK_INT(2, page.last);
+    CHECK(!page.complete);
+    CHECK_INT(1, page.keys[0].datum.as.bytes.data[0]);
+    CHECK_INT(2, page.keys[1].datum.as.bytes.data[0]);
     dc_key_page_clear(&page);
     close_store();
 }
@@ -2303,7 +2324,7 @@ static dc_status do_everything(void)
     DO(dc_store_set(&db, &key, &value, NOW, 0, &roomy, &removed, &written))
     DO(dc_store_get(&db, &key, DC_DETAIL_NONE, &row))
     DO(dc_store_get(&db, &key, DC_DETAIL_ALL, &row))
-    DO(dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, &page))
+    DO(dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, PAGE_SIZE, &page))
     DO(dc_store_touch(&db, &key, &expire, NOW))
     DO(dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "large", &value.value))
     DO(dc_store_setting(&db, "large", &row))
@@ -2675,6 +2696,7 @@ int main(int argc, char **argv)
         CHECK_TEST(the_key_before_need_not_be_there),
         CHECK_TEST(pickles_follow_the_same_bytes_kept_raw_in_order),
         CHECK_TEST(empty_and_large_keys_fit_a_page),
+        CHECK_TEST(a_page_ends_with_the_key_that_makes_it_large),
         CHECK_TEST(the_largest_rowid_is_that_of_the_last_row),
         CHECK_TEST(settings_of_every_type_come_back),
         CHECK_TEST(defaults_do_not_replace_and_updates_do_not_insert),
