@@ -4,8 +4,8 @@
  * next transaction. It reads the clock only if the row has an expiry. It is answered by the hot tier
  * (hottier.h) if possible, else by SQLite, and then remembered there.
  */
+#include "cache_hot.h"
 #include "cache_methods.h"
-#include "cache_row.h"
 
 #include <string.h>
 
@@ -19,65 +19,10 @@ static int notes_access(Cache *self)
 
 /* --- through the hot tier ----------------------------------------------------------------------- */
 
-/* Whether lookups by this thread may be answered from memory: not inside its own transaction, nor while
- * it has a Connection in hands and may be in a transaction there. */
-static int may_be_hot(Cache *self)
-{
-    return self->hot.limit > 0 && self->pool.pinned == 0 &&
-           (self->transaction.depth == 0 ||
-            self->transaction.thread != PyThread_get_thread_ident());
-}
-
 /* A key that needs neither pickling nor a hook. */
 static int is_plain_key(Cache *self, PyObject *key, hot_key *hot)
 {
     return hot_key_of_object(key, hot) && !(disk_hooks(self->state, self->disk) & DISK_HOOK_put);
-}
-
-/* A row being read, and the header of the wal-index around it. */
-typedef struct stamped {
-    operation_call call;
-    void *context;
-    dc_wal_header header;
-    dc_stamp stamp;
-    int stable; /* the row is that of the stamp */
-    unsigned long attachment;
-} stamped;
-
-static dc_status call_stamped(dc_db *db, void *context)
-{
-    stamped *stamped = context;
-    dc_status status;
-
-    stamped->stable = stamped->header != NULL && !dc_db_in_transaction(db) &&
-                      dc_stamp_read(stamped->header, &stamped->stamp);
-    status = stamped->call(db, stamped->context);
-    stamped->stable = stamped->stable && dc_stamp_holds(stamped->header, &stamped->stamp);
-    return status;
-}
-
-/* Read without a lock; DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
-static dc_status read_stamped(Cache *self, stamped *stamped, int retry)
-{
-    Operation operation = {.cache = NULL};
-    Session *session;
-    dc_status status;
-
-    if (operation_begin_read(&operation, self) < 0) {
-        return DC_CALLBACK;
-    }
-    session = operation.session;
-    stamped->header = may_be_hot(self) && !operation.joined ? session_header(session) : NULL;
-    status = operation_read(&operation, call_stamped, stamped, retry);
-    if (stamped->header != session->header) {
-        stamped->stable = 0; /* taken back meanwhile */
-    } else if (stamped->stable && self->hot.header == NULL) {
-        hot_attach(&self->hot, session->header);
-        session->lent = &self->hot.header;
-    }
-    stamped->attachment = self->hot.attachment;
-    operation_end_read(&operation);
-    return status;
 }
 
 /* Find the value of a key and fill found->row: 1, 0 if there is none, -1 with an exception. A value
@@ -155,72 +100,6 @@ static PyObject *absent(PyObject *key, PyObject *otherwise, const get_options *o
     return with_details(Py_NewRef(otherwise), NULL, options->expire_time, options->tag);
 }
 
-/* A copy of what an entry says: Python code may run while it is used, and drop the entry. */
-typedef struct remembered {
-    dc_columns columns; /* their bytes belong to the objects below */
-    PyObject *value, *column, *filename, *tag;
-    PyObject *column_owner, *tag_owner;
-} remembered;
-
-static int remembered_take(remembered *copy, const HotEntry *entry)
-{
-    memset(copy, 0, sizeof *copy);
-    copy->columns.has_expire_time = entry->has_expire_time;
-    copy->columns.expire_time = entry->expire_time;
-    copy->columns.mode = entry->mode;
-    copy->columns.size = entry->size;
-    copy->value = Py_XNewRef(entry->value);
-    copy->column = Py_XNewRef(entry->column);
-    copy->filename = Py_XNewRef(entry->filename);
-    copy->tag = Py_XNewRef(entry->tag);
-    if (copy->filename != NULL) {
-        copy->columns.filename = PyUnicode_AsUTF8(copy->filename);
-    }
-    if ((copy->filename != NULL && copy->columns.filename == NULL) ||
-        (copy->column != NULL &&
-         convert_to_datum(copy->column, "value", &copy->columns.value, &copy->column_owner) < 0) ||
-        (copy->tag != NULL &&
-         convert_to_datum(copy->tag, "tag", &copy->columns.tag, &copy->tag_owner) < 0)) {
-        return -1;
-    }
-    return 0;
-}
-
-static void remembered_clear(remembered *copy)
-{
-    Py_XDECREF(copy->value);
-    Py_XDECREF(copy->column);
-    Py_XDECREF(copy->filename);
-    Py_XDECREF(copy->tag);
-    Py_XDECREF(copy->column_owner);
-    Py_XDECREF(copy->tag_owner);
-}
-
-/* The value that a copied entry stands for, as find_value gives it; 2: SQLite must be asked. */
-static int remembered_value(Cache *self, const remembered *copy, int read, PyObject **value)
-{
-    int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
-    int alive = is_alive(self, SELECT_KEY, &copy->columns);
-    int missing;
-
-    if (alive <= 0) {
-        return alive;
-    }
-    if (copy->value != NULL && !hooked) {
-        *value = Py_NewRef(copy->value);
-        return 1;
-    }
-    *value = disk_fetch(self->state, self->disk, &copy->columns, read, &missing);
-    if (*value != NULL) {
-        return 1;
-    }
-    if (!missing && !PyErr_ExceptionMatches(PyExc_OSError)) {
-        return -1;
-    }
-    PyErr_Clear();
-    return 2;
-}
-
 /* Answer get() from the hot tier: 1 with *result (NULL: an exception), 0 if SQLite must be asked. */
 static int get_hot(Cache *self, const hot_key *hot, PyObject *key, PyObject *otherwise,
                    const get_options *options, PyObject **result)
@@ -251,7 +130,7 @@ static int get_hot(Cache *self, const hot_key *hot, PyObject *key, PyObject *oth
     }
     found = remembered_take(&copy, entry) < 0
                 ? -1
-                : remembered_value(self, &copy, options->read, &value);
+                : remembered_value(self, &copy, SELECT_KEY, options->read, &value);
     *result = NULL;
     if (found == 2) {
         self->hot.hits--;
@@ -583,7 +462,7 @@ static PyObject *value_of_lookup(Cache *self, PyObject *key, const lookup *looku
     int found;
 
     if (is_hot) {
-        found = lookup->there ? remembered_value(self, &lookup->copy, 0, &value) : 0;
+        found = lookup->there ? remembered_value(self, &lookup->copy, SELECT_KEY, 0, &value) : 0;
     } else {
         found = value_of_row(self, lookup, &value);
     }

@@ -86,19 +86,6 @@ dc_status find_row(dc_db *db, void *context)
     }
 }
 
-dc_status read_found(Cache *self, found *found, int retry)
-{
-    Operation operation = {.cache = NULL};
-    dc_status status;
-
-    if (operation_begin_read(&operation, self) < 0) {
-        return DC_CALLBACK;
-    }
-    status = operation_read(&operation, find_row, found, retry);
-    operation_end_read(&operation);
-    return status;
-}
-
 int is_alive(Cache *self, selection_kind kind, const dc_columns *columns)
 {
     double now;

@@ -57,9 +57,6 @@ typedef struct location {
 
 dc_status locate_row(dc_db *db, void *context);
 
-/* Read the row without a lock; DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
-dc_status read_found(Cache *self, found *found, int retry);
-
 /* 1 if the row is alive now, 0 if it has expired, -1 with an exception. The clock is read only if it
  * matters. At the very moment of its expiry an item is gone for its key, and still in its queue. */
 int is_alive(Cache *self, selection_kind kind, const dc_columns *columns);

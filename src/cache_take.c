@@ -4,9 +4,11 @@
  * the row is read, the lock given back, the value unpickled, and the row deleted only if it is still
  * the same one; else everything begins again. Inside a user's transaction the lock is the user's, and
  * there is nothing to give back.
+ *
+ * Looking at an end is a read: the hot tier answers it, and remembers which row stands there.
  */
+#include "cache_hot.h"
 #include "cache_methods.h"
-#include "cache_row.h"
 
 #include <string.h>
 
@@ -128,17 +130,110 @@ PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, Py
 
 /* --- pop, pull, peek, peekitem ------------------------------------------------------------------ */
 
+/* A look at the row at an end: in memory, or in SQLite. */
+typedef struct peeking {
+    found found;
+    hot_key hot; /* of the end, if it has one */
+    int has_hot_key;
+    int is_hot; /* it was in memory: `copy` has the row, else `found` */
+    remembered copy;
+} peeking;
+
+static void peeking_init(peeking *peeking, const selection *selection)
+{
+    peeking->found.selection = selection;
+    dc_row_init(&peeking->found.row);
+    peeking->has_hot_key = 0;
+    peeking->is_hot = 0;
+}
+
+static void peeking_clear(peeking *peeking)
+{
+    dc_row_clear(&peeking->found.row);
+    if (peeking->is_hot) {
+        remembered_clear(&peeking->copy);
+    }
+}
+
+static const dc_columns *peeked_columns(const peeking *peeking)
+{
+    return peeking->is_hot ? &peeking->copy.columns : &peeking->found.row.columns;
+}
+
+static const dc_key *peeked_key(const peeking *peeking)
+{
+    return peeking->is_hot ? &peeking->copy.key : &peeking->found.row.key;
+}
+
+/* Let memory answer for the end, and remember it. */
+static void peeking_end(Cache *self, peeking *peeking, hot_kind kind, PyObject *prefix)
+{
+    hot_key_of_end(&self->hot, kind, prefix, &peeking->hot);
+    peeking->has_hot_key = 1;
+}
+
+/* As peek_value; 2: SQLite must be asked. */
+static int peek_hot(Cache *self, peeking *peeking, PyObject **value)
+{
+    HotEntry *entry = hot_find_end(&self->hot, &peeking->hot);
+    int result;
+
+    if (entry == NULL) {
+        return 2;
+    }
+    self->hot.hits++;
+    if (entry->known & HOT_ABSENT) {
+        return 0;
+    }
+    peeking->is_hot = 1;
+    result = remembered_take(&peeking->copy, entry) < 0
+                 ? -1
+                 : remembered_value(self, &peeking->copy, peeking->found.selection->kind, 0, value);
+    if (result == 0 || result == 2) { /* it must be deleted, or looked at again */
+        remembered_clear(&peeking->copy);
+        peeking->is_hot = 0;
+        self->hot.hits--;
+        result = 2;
+    }
+    return result;
+}
+
+/* What has been read is what stands at the end; `value` is its value, `row` NULL if nothing does. */
+static void remember_end(Cache *self, const peeking *peeking, const stamped *stamped,
+                         const dc_row *row, PyObject *value)
+{
+    int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
+
+    if (peeking->has_hot_key && stamped->stable) {
+        hot_remember(&self->hot, &peeking->hot, stamped->attachment, &stamped->stamp, row,
+                     HOT_VALUE | HOT_TAG | HOT_IDENTITY, hooked ? NULL : value);
+    }
+}
+
 /* Look at the selected row, dropping those that have expired or whose file is gone: 1 with the value,
  * 0 if there is none, -1 with an exception. */
-static int peek_value(Cache *self, found *found, int retry, PyObject **value)
+static int peek_value(Cache *self, peeking *peeking, int retry, PyObject **value)
 {
+    found *found = &peeking->found;
+    stamped stamped = {.call = find_row, .context = found};
     dc_status status;
+    int result = 2;
     int missing;
     int alive;
 
+    if (peeking->has_hot_key && self->hot.header != NULL && may_be_hot(self)) {
+        result = peek_hot(self, peeking, value);
+        if (result != 2) {
+            return result;
+        }
+    }
+    self->hot.misses += self->hot.limit > 0;
     for (;;) {
-        status = read_found(self, found, retry);
+        status = read_stamped(self, &stamped, retry);
         if (status != DC_OK) {
+            if (status == DC_NOT_FOUND) {
+                remember_end(self, peeking, &stamped, NULL, NULL);
+            }
             return status == DC_NOT_FOUND ? 0 : -1;
         }
         alive = is_alive(self, found->selection->kind, &found->row.columns);
@@ -147,12 +242,18 @@ static int peek_value(Cache *self, found *found, int retry, PyObject **value)
         }
         if (alive) {
             *value = disk_fetch(self->state, self->disk, &found->row.columns, 0, &missing);
+            if (*value != NULL) {
+                remember_end(self, peeking, &stamped, &found->row, *value);
+            }
             if (*value != NULL || !missing) {
                 return *value != NULL ? 1 : -1;
             }
         }
         if (delete_if_same(self, found, retry) < 0) {
             return -1;
+        }
+        if (peeking->has_hot_key) {
+            peeking->hot.as.commits = self->hot.commits; /* of what is read next */
         }
     }
 }
@@ -290,16 +391,23 @@ static PyObject *pair_with_details(PyObject *key, PyObject *value, const dc_colu
     return with_details(pair, columns, flags[0], flags[1]);
 }
 
+/* Take the row out that peek_value would look at. */
+static int take_peeked(Cache *self, peeking *peeking, int retry, PyObject **value)
+{
+    return take_value(self, &peeking->found, retry, value);
+}
+
 /* pull() and peek(). */
 static PyObject *queue_method(Cache *self, const args_table *table,
-                              int (*obtain)(Cache *, found *, int, PyObject **),
+                              int (*obtain)(Cache *, peeking *, int, PyObject **),
                               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const int defaults[3] = {0, 0, 0};
     PyObject *values[6];
     int flags[3]; /* expire_time, tag, retry */
     selection selection = {.kind = SELECT_QUEUE};
-    found found;
+    peeking peeking;
+    PyObject *prefix;
     PyObject *value = NULL;
     PyObject *otherwise;
     PyObject *result = NULL;
@@ -311,17 +419,21 @@ static PyObject *queue_method(Cache *self, const args_table *table,
         read_flags(values + 3, 3, defaults, flags) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
-    found.selection = &selection;
-    dc_row_init(&found.row);
-    obtained = obtain(self, &found, flags[2], &value);
+    peeking_init(&peeking, &selection);
+    prefix = values[0] == Py_None ? NULL : values[0];
+    if (prefix == NULL || PyUnicode_CheckExact(prefix)) {
+        peeking_end(self, &peeking, selection.side == DC_FRONT ? HOT_QUEUE_FRONT : HOT_QUEUE_BACK,
+                    prefix);
+    }
+    obtained = obtain(self, &peeking, flags[2], &value);
     if (obtained > 0) {
-        result = pair_with_details(convert_from_datum(&found.row.key.datum), value,
-                                   &found.row.columns, flags);
+        result = pair_with_details(convert_from_datum(&peeked_key(&peeking)->datum), value,
+                                   peeked_columns(&peeking), flags);
     } else if (obtained == 0) {
         otherwise = values[1] != NULL ? Py_NewRef(values[1]) : PyTuple_Pack(2, Py_None, Py_None);
         result = with_details(otherwise, NULL, flags[0], flags[1]);
     }
-    dc_row_clear(&found.row);
+    peeking_clear(&peeking);
     return result;
 }
 
@@ -354,7 +466,7 @@ PyObject *Cache_pull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 {
     static const args_table table = {"pull", 0, 6, QUEUE_PARAMETERS};
 
-    return queue_method(self, &table, take_value, args, nargs, kwnames);
+    return queue_method(self, &table, take_peeked, args, nargs, kwnames);
 }
 
 METHOD_DOC(peek,
@@ -393,7 +505,7 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     PyObject *values[4];
     int flags[4]; /* last, expire_time, tag, retry */
     selection selection = {.kind = SELECT_END};
-    found found;
+    peeking peeking;
     PyObject *value = NULL;
     PyObject *result = NULL;
     int obtained;
@@ -403,16 +515,16 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
         return NULL;
     }
     selection.last = flags[0];
-    found.selection = &selection;
-    dc_row_init(&found.row);
-    obtained = peek_value(self, &found, flags[3], &value);
+    peeking_init(&peeking, &selection);
+    peeking_end(self, &peeking, selection.last ? HOT_LAST : HOT_FIRST, NULL);
+    obtained = peek_value(self, &peeking, flags[3], &value);
     if (obtained > 0) {
-        result = pair_with_details(disk_get(self->state, self->disk, &found.row.key), value,
-                                   &found.row.columns, flags + 1);
+        result = pair_with_details(disk_get(self->state, self->disk, peeked_key(&peeking)), value,
+                                   peeked_columns(&peeking), flags + 1);
     } else if (obtained == 0) {
         PyErr_SetString(PyExc_KeyError, "dictionary is empty");
     }
-    dc_row_clear(&found.row);
+    peeking_clear(&peeking);
     return result;
 }
 
@@ -432,7 +544,7 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     PyObject *index;
     int overflow = 0;
     selection selection = {.kind = SELECT_NTH, .side = DC_FRONT};
-    found found;
+    peeking peeking;
     PyObject *value = NULL;
 
     if (args_parse(&table, args, nargs, kwnames, &index) < 0 || cache_ready(self) < 0) {
@@ -449,11 +561,13 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
         selection.side = DC_BACK;
         selection.before = -(selection.before + 1);
     }
-    found.selection = &selection;
-    dc_row_init(&found.row);
-    if (peek_value(self, &found, 1, &value) == 0) {
+    peeking_init(&peeking, &selection);
+    if (selection.before == 0) {
+        peeking_end(self, &peeking, selection.side == DC_FRONT ? HOT_LOWEST : HOT_HIGHEST, NULL);
+    }
+    if (peek_value(self, &peeking, 1, &value) == 0) {
         value = Py_NewRef(self->state->enoval);
     }
-    dc_row_clear(&found.row);
+    peeking_clear(&peeking);
     return value;
 }

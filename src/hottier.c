@@ -85,6 +85,15 @@ int hot_key_of_put(const disk_key *put, hot_key *key)
     return known;
 }
 
+void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_key *key)
+{
+    key->kind = kind;
+    key->raw = 0;
+    key->object = prefix;
+    key->hash = (prefix != NULL ? PyObject_Hash(prefix) : 0) ^ (Py_hash_t)kind;
+    key->as.commits = tier->commits;
+}
+
 static int same_key(const hot_key *left, const hot_key *right)
 {
     if (left->hash != right->hash || left->kind != right->kind || left->raw != right->raw) {
@@ -100,8 +109,12 @@ static int same_key(const hot_key *left, const hot_key *right)
                        (size_t)PyBytes_GET_SIZE(left->object)) == 0);
     case HOT_INTEGER:
         return left->as.integer == right->as.integer;
-    default:
+    case HOT_REAL:
         return left->as.real == right->as.real;
+    default: /* an end */
+        return left->object == right->object ||
+               (left->object != NULL && right->object != NULL &&
+                PyUnicode_Compare(left->object, right->object) == 0);
     }
 }
 
@@ -125,6 +138,8 @@ static HotEntry *find(const HotTier *tier, const hot_key *key)
 /* Entries are made in blocks, each aligned to a line of the processor's cache. */
 #define LINE_SIZE     64
 #define BLOCK_ENTRIES 63
+
+_Static_assert(sizeof(HotEntry) % LINE_SIZE == 0 || sizeof(void *) != 8, "two lines");
 
 typedef struct HotBlock {
     struct HotBlock *next;
@@ -171,8 +186,32 @@ static void free_entry(HotTier *tier, HotEntry *entry)
     Py_XDECREF(entry->column);
     Py_XDECREF(entry->filename);
     Py_XDECREF(entry->tag);
+    Py_XDECREF(entry->row_key);
     entry->chain = tier->free;
     tier->free = entry;
+}
+
+static size_t size_of(PyObject *object)
+{
+    size_t size = 0;
+
+    if (object != NULL && PyUnicode_Check(object)) {
+        size = sizeof(PyASCIIObject) +
+               (size_t)PyUnicode_GET_LENGTH(object) * (size_t)PyUnicode_KIND(object);
+    } else if (object != NULL && PyBytes_Check(object)) {
+        size = sizeof(PyBytesObject) + (size_t)PyBytes_GET_SIZE(object);
+    } else if (object != NULL && object != Py_None && !PyBool_Check(object)) {
+        size = sizeof(PyFloatObject) + sizeof(double);
+    }
+    return size;
+}
+
+/* What an entry counts for. Its objects do not change. */
+static size_t bytes_of(const HotEntry *entry)
+{
+    return sizeof *entry + size_of(entry->key.object) + size_of(entry->column) +
+           size_of(entry->filename) + size_of(entry->tag) + size_of(entry->row_key) +
+           (entry->value != entry->column ? size_of(entry->value) : 0);
 }
 
 static void drop(HotTier *tier, HotEntry *entry)
@@ -188,7 +227,7 @@ static void drop(HotTier *tier, HotEntry *entry)
     }
     *(entry->older != NULL ? &entry->older->newer : &tier->oldest) = entry->newer;
     *(entry->newer != NULL ? &entry->newer->older : &tier->newest) = entry->older;
-    tier->bytes -= entry->bytes;
+    tier->bytes -= bytes_of(entry);
     tier->count--;
     free_entry(tier, entry);
 }
@@ -243,7 +282,7 @@ static void insert(HotTier *tier, HotEntry *entry)
     entry->newer = NULL;
     *(tier->newest != NULL ? &tier->newest->newer : &tier->oldest) = entry;
     tier->newest = entry;
-    tier->bytes += entry->bytes;
+    tier->bytes += bytes_of(entry);
     tier->count++;
 }
 
@@ -326,43 +365,42 @@ HotEntry *hot_find(HotTier *tier, const hot_key *key)
     return entry;
 }
 
-static size_t size_of(PyObject *object)
+HotEntry *hot_find_end(HotTier *tier, const hot_key *key)
 {
-    size_t size = 0;
+    HotEntry *entry = hot_find(tier, key);
 
-    if (object != NULL && PyUnicode_Check(object)) {
-        size = sizeof(PyASCIIObject) +
-               (size_t)PyUnicode_GET_LENGTH(object) * (size_t)PyUnicode_KIND(object);
-    } else if (object != NULL && PyBytes_Check(object)) {
-        size = sizeof(PyBytesObject) + (size_t)PyBytes_GET_SIZE(object);
-    } else if (object != NULL && object != Py_None && !PyBool_Check(object)) {
-        size = sizeof(PyFloatObject) + sizeof(double);
-    }
-    return size;
+    return entry != NULL && entry->key.as.commits == tier->commits ? entry : NULL;
 }
 
 /* Fill the objects of an entry from a row; 0 if there is no memory (without an exception). */
-static int fill(HotEntry *entry, const dc_columns *columns, int known, PyObject *value)
+static int fill(HotEntry *entry, const dc_row *row, int known, PyObject *value)
 {
+    const dc_columns *columns = &row->columns;
     int filled = 1;
 
     if (known & HOT_VALUE) {
-        entry->mode = columns->mode;
+        entry->mode = (int32_t)columns->mode;
+        filled = entry->mode == columns->mode; /* a hook's may be any number */
         entry->size = columns->size;
         if (columns->filename != NULL) {
             entry->filename = PyUnicode_FromString(columns->filename);
-            filled = entry->filename != NULL;
+            filled = filled && entry->filename != NULL;
         } else if (value != NULL && columns->mode == DC_MODE_RAW) {
             entry->column = Py_NewRef(value); /* one and the same */
         } else if (columns->value.type != DC_NULL) {
             entry->column = convert_from_datum(&columns->value);
-            filled = entry->column != NULL;
+            filled = filled && entry->column != NULL;
         }
         entry->value = Py_XNewRef(value);
     }
     if (filled && (known & HOT_TAG) && columns->tag.type != DC_NULL) {
         entry->tag = convert_from_datum(&columns->tag);
         filled = entry->tag != NULL;
+    }
+    if (filled && entry->key.kind >= HOT_QUEUE_FRONT) {
+        entry->row_key = convert_from_datum(&row->key.datum);
+        entry->row_key_is_raw = row->key.raw != 0;
+        filled = entry->row_key != NULL;
     }
     if (!filled) {
         PyErr_Clear();
@@ -380,17 +418,14 @@ static int is_immutable(PyObject *value)
 /* Put an entry that is filled into the tier, in place of the one that its key has had. */
 static void place(HotTier *tier, HotEntry *entry)
 {
-    size_t bytes = sizeof *entry + size_of(entry->key.object) + size_of(entry->column) +
-                   size_of(entry->filename) + size_of(entry->tag) +
-                   (entry->value != entry->column ? size_of(entry->value) : 0);
+    size_t bytes = bytes_of(entry);
     HotEntry *former = find(tier, &entry->key);
 
     if (former != NULL) {
         entry->visited = former->visited;
         drop(tier, former);
     }
-    entry->bytes = (uint32_t)bytes;
-    if (bytes > tier->limit / LARGEST_PART || bytes != entry->bytes || !grow(tier)) {
+    if (bytes > tier->limit / LARGEST_PART || !grow(tier)) {
         free_entry(tier, entry);
         return;
     }
@@ -427,7 +462,7 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
         entry->has_expire_time = row->columns.has_expire_time != 0;
         entry->expire_time = row->columns.expire_time;
     }
-    if (row != NULL && !fill(entry, &row->columns, known, value)) {
+    if (row != NULL && !fill(entry, row, known, value)) {
         free_entry(tier, entry);
         return;
     }
@@ -521,7 +556,8 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
     int is_odd = datum->type == DC_REAL && (isnan(datum->as.real) || datum->as.real == 0.0);
     size_t room = dc_datum_room(datum) + dc_datum_room(&columns->tag);
 
-    if (change == NULL || is_odd || room > changes->limit - changes->bytes) {
+    if (change == NULL || is_odd || columns->mode != (int32_t)columns->mode ||
+        room > changes->limit - changes->bytes) {
         return;
     }
     changes->bytes += room;
@@ -562,7 +598,7 @@ static void apply(HotTier *tier, HotChange *change)
     entry->has_expire_time = change->has_expire_time != 0;
     entry->expire_time = change->expire_time;
     entry->size = change->size;
-    entry->mode = change->mode;
+    entry->mode = (int32_t)change->mode;
     entry->value = Py_XNewRef(change->value);
     entry->column = Py_XNewRef(change->column);
     entry->filename = Py_XNewRef(change->filename);
@@ -587,6 +623,7 @@ void hot_commit(HotTier *tier, HotChanges *changes)
     for (size_t i = 0; i < changes->count; i++) {
         apply(tier, &changes->each[i]);
     }
+    tier->commits += changes->count > 0;
     tier->stamp = now;
 }
 

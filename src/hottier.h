@@ -9,6 +9,10 @@
  * float, None, bool) and are handed out themselves; of any other value the pickle, and every hit
  * unpickles it afresh. Of a value in a file it holds the row, never the content.
  *
+ * An entry may also be about an end: the front of a queue, the key inserted last. It says which row stands
+ * there, and what is in it. Every row that is written may change that, so after any own commit that wrote
+ * one an end is asked for anew; its entry is replaced then, or leaves like any other.
+ *
  * Keys are database keys, never Python's equality: True is a pickle, and 1 and 1.0 are one key
  * because they are one to SQLite.
  *
@@ -46,17 +50,30 @@ enum {
     HOT_IDENTITY = 8, /* its rowid */
 };
 
-typedef enum hot_kind { HOT_TEXT, HOT_BYTES, HOT_INTEGER, HOT_REAL } hot_kind;
+/* What an entry is about: the row of a key, or the one that stands at an end. */
+typedef enum hot_kind {
+    HOT_TEXT,
+    HOT_BYTES,
+    HOT_INTEGER,
+    HOT_REAL,
+    HOT_QUEUE_FRONT, /* of the queue of a prefix */
+    HOT_QUEUE_BACK,
+    HOT_LOWEST, /* of all keys */
+    HOT_HIGHEST,
+    HOT_FIRST, /* in the order of insertion */
+    HOT_LAST
+} hot_kind;
 
-/* A database key to look up; the object is borrowed. */
+/* A database key, or an end, to look up; the object is borrowed. */
 typedef struct hot_key {
     hot_kind kind;
     int raw;
     Py_hash_t hash;
-    PyObject *object; /* str or bytes; NULL for numbers */
+    PyObject *object; /* str or bytes; NULL for numbers; of a queue the prefix, or NULL */
     union {
         int64_t integer;
         double real;
+        uint64_t commits; /* of an end: own commits before */
     } as;
 } hot_key;
 
@@ -66,15 +83,17 @@ typedef struct HotEntry {
     hot_key key;            /* its object is strong */
     PyObject *value;        /* strong: what a hit returns; NULL if it must be made of the column */
     double expire_time;
-    uint32_t bytes;        /* that it counts for */
+    int32_t mode;
     unsigned char known;   /* HOT_* */
     unsigned char visited; /* hit since the hand passed */
     unsigned char has_expire_time;
+    unsigned char row_key_is_raw;
 
-    int64_t rowid, size, mode;
+    int64_t rowid, size;
     PyObject *column;               /* strong: the column `value`; NULL for SQL's NULL */
     PyObject *filename;             /* strong str, or NULL */
     PyObject *tag;                  /* strong, or NULL for SQL's NULL */
+    PyObject *row_key;              /* strong: of an end, the key of the row that stands there */
     struct HotEntry *older, *newer; /* by arrival */
 } HotEntry;
 
@@ -91,7 +110,8 @@ typedef struct HotTier {
     struct HotBlock *blocks; /* owned: the memory of all entries, given back by hot_clear */
     HotEntry *free;          /* entries there that are not used */
     size_t bytes;
-    size_t limit; /* bytes; 0: off */
+    size_t limit;     /* bytes; 0: off */
+    uint64_t commits; /* own ones that changed rows */
     uint64_t hits, misses, invalidations;
 } HotTier;
 
@@ -100,6 +120,9 @@ int hot_key_of_object(PyObject *object, hot_key *key);
 /* Key of what a Disk has put; 0 if it is of an unusual type. */
 int hot_key_of_put(const disk_key *put, hot_key *key);
 
+/* Key of an end, now; `prefix` is a queue's, an exact str or NULL. */
+void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_key *key);
+
 /* Begin to use a header, which its owner takes back by setting tier->header to NULL. */
 void hot_attach(HotTier *tier, dc_wal_header header);
 
@@ -107,6 +130,8 @@ void hot_attach(HotTier *tier, dc_wal_header header);
 int hot_is_current(HotTier *tier);
 /* The entry of a key if it is there and current, or NULL. Borrowed: until anything else happens. */
 HotEntry *hot_find(HotTier *tier, const hot_key *key);
+/* The same of an end. */
+HotEntry *hot_find_end(HotTier *tier, const hot_key *key);
 
 /* Whether an entry says all that is needed (HOT_*). */
 static inline int hot_knows(const HotEntry *entry, int needed)
@@ -115,7 +140,7 @@ static inline int hot_knows(const HotEntry *entry, int needed)
 }
 
 /* Remember a row that was read while the header was `stamp`, before and after, in this attachment: in
- * another one the same header may mean another state. `row` is NULL for a key that has none. `value`
+ * another one the same header may mean another state. `row` is NULL for a key that has none, and has its key for an end. `value`
  * is what the row's value was converted to, or NULL. Failing for want of memory is no failure. */
 void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
                   const dc_stamp *stamp, const dc_row *row, int known, PyObject *value);

@@ -623,11 +623,25 @@ def read_file(cache: Any, key: Any) -> Any:
         return value.read()
 
 
+def read_front(cache: Any, key: Any) -> Any:
+    """Look at the front of a queue; writers that were killed leave items behind `key` only."""
+    found, value = cache.peek(key.rpartition('-')[0], (key, MISSING), retry=True)
+    return value if found == key else MISSING
+
+
+def read_back(cache: Any, key: Any) -> Any:
+    """Look at the back of a queue, or at the key itself if it is not there."""
+    found, value = cache.peek(key.rpartition('-')[0], (key, MISSING), 'back', retry=True)
+    return value if found == key else read_get(cache, key)
+
+
 WAYS: dict[str, Callable[[Any, Any], Any]] = {
     'get': read_get,
     '[]': read_item,
     'memoized': read_memoized,
     'read': read_file,
+    'front': read_front,
+    'back': read_back,
 }
 PLAIN_WAYS = ('get', '[]', 'read', 'in', 'details')
 
@@ -745,6 +759,8 @@ class Reader:
     def _way_for(self, register: Register) -> str:
         if register.kind.key is memoized_key and self.random.random() < 0.5:
             return 'memoized'
+        if register.kind.key is queue_key and self.random.random() < 0.5:
+            return self.random.choice(('front', 'back'))
         if register.kind.in_expiry:
             return self.random.choice(('in', 'details'))
         return self.random.choice(PLAIN_WAYS)
@@ -781,6 +797,8 @@ class Writer:
         if OURS:
             for part in range(len(register.keys)):
                 self.reader.look(cache, register, part, 'get')
+            if register.kind.key is queue_key:
+                self.reader.look(cache, register, 0, 'front')
 
     def burst(self) -> None:
         """Write some registers, then let others work."""

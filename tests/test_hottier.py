@@ -13,7 +13,7 @@ import pickle
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +217,195 @@ def test_many_keys_are_answered_at_once(cache: Cache, answers: Answers) -> None:
     assert answers.count() == (11, 0)
     assert cache[3] == [3]
     assert answers.count() == (1, 0)
+
+
+ENDS: dict[str, Callable[[Cache], Any]] = {
+    'front': lambda cache: cache.peek(),
+    'back': lambda cache: cache.peek(side='back'),
+    'front of a prefix': lambda cache: cache.peek('prefix'),
+    'back of a prefix': lambda cache: cache.peek('prefix', side='back'),
+    'first': lambda cache: cache.peekitem(last=False),
+    'last': lambda cache: cache.peekitem(),
+    'lowest': lambda cache: cache._peek_nth(0),
+    'highest': lambda cache: cache._peek_nth(-1),
+}
+
+
+@pytest.fixture(params=list(ENDS))
+def look(request: pytest.FixtureRequest) -> Callable[[Cache], Any]:
+    """A look at an end."""
+    return ENDS[request.param]
+
+
+def push_some(cache: Cache) -> None:
+    """Store what makes all ends different."""
+    for number in range(3):
+        cache.push([number], tag=f'tag {number}')
+        cache.push(f'text {number}', 'prefix')
+
+
+def test_an_end_looked_at_twice_is_read_once(
+    cache: Cache, answers: Answers, look: Callable[[Cache], Any]
+) -> None:
+    push_some(cache)
+    answers.count()
+    first = look(cache)
+    assert answers.count() == (0, 1)
+    assert look(cache) == look(cache) == first
+    assert answers.count() == (2, 0)
+
+
+def test_each_end_is_remembered_by_itself(cache: Cache) -> None:
+    push_some(cache)
+    with Cache(cache.directory, memory_limit=0) as fresh:
+        for _ in range(2):
+            for name, look in ENDS.items():
+                assert look(cache) == look(fresh), name
+
+
+def test_an_empty_end_is_remembered(cache: Cache, answers: Answers) -> None:
+    for _ in range(3):
+        assert cache.peek() == (None, None)
+        assert cache.peek('prefix', 'default', 'back') == 'default'
+        with pytest.raises(KeyError):
+            cache.peekitem()
+        assert cache._peek_nth(0) is diskcache.ENOVAL
+    assert answers.count() == (8, 4)
+
+
+def test_the_ends_of_a_deque_are_answered_from_memory(directory: str) -> None:
+    deque = Deque([1, [2], 3], directory)
+    answers = Answers(deque._cache)
+    for _ in range(3):
+        assert (deque.peekleft(), deque.peek(), deque[0], deque[-1]) == (1, 3, 1, 3)
+    assert answers.count() == (8, 4)
+
+
+@pytest.mark.parametrize('who', ['cache', 'second', 'other', 'original'])
+def test_an_end_is_that_of_the_last_commit(
+    cache: Cache, directory: str, request: pytest.FixtureRequest, who: str
+) -> None:
+    changes = [
+        'cache.push(1)',
+        "cache.push(2, 'prefix', side='front')",
+        "cache.push('back', 'prefix')",
+        'cache["a"] = 5',
+        'cache["zz"] = 6',
+        'cache["zz"] = 7',
+        'cache.delete("zz")',
+        'cache.pull()',
+        "cache.pull('prefix')",
+        "cache.pull('prefix', side='back')",
+        'cache.set_many({"b": 8, 1: 9})',
+        'cache.touch("a", expire=100)',
+        'cache.evict(None); cache.clear()',
+    ]
+    with Cache(directory, memory_limit=0) as fresh:
+        for change in changes:
+            for look in ENDS.values():
+                with suppress(KeyError):
+                    look(cache)
+            if who in ('cache', 'second'):
+                exec(change, {'cache': request.getfixturevalue(who)})
+            elif who == 'other' or 'many' not in change:
+                process: Interpreter = request.getfixturevalue(who)
+                script = f'with Cache(directory) as cache:\n    {change}'
+                process.run(script, directory=directory)
+            for name, look in ENDS.items():
+                assert seen(look, cache) == seen(look, fresh), (change, name)
+
+
+def seen(look: Callable[[Cache], Any], cache: Cache) -> Any:
+    """What a look returns, or that it finds nothing."""
+    try:
+        return look(cache)
+    except KeyError:
+        return KeyError
+
+
+def test_a_remembered_end_that_expires_is_dropped(
+    cache: Cache, clock: Clock, look: Callable[[Cache], Any]
+) -> None:
+    for prefix in (None, 'prefix'):
+        cache.push('short', prefix, expire=10)
+        cache.push('long', prefix)
+        cache.push('short', prefix, expire=10)
+    seen(look, cache)
+    clock.tick(5)
+    assert 'short' in str(look(cache))
+    clock.tick(10)
+    assert 'long' in str(look(cache))
+    assert 'long' in str(look(cache))
+    assert len(cache) in (4, 5)  # What was looked at is gone; 'long' is between the others.
+
+
+def test_what_goes_with_an_end_is_remembered(cache: Cache, answers: Answers, clock: Clock) -> None:
+    key = cache.push('value', expire=10, tag='tag')
+    expected = ((key, 'value'), clock() + 10, 'tag')
+    answers.count()
+    for _ in range(2):
+        assert cache.peek(expire_time=True, tag=True) == expected
+        assert cache.peekitem(expire_time=True, tag=True) == expected
+    assert answers.count() == (2, 2)
+
+
+def test_keys_at_an_end_keep_their_type(cache: Cache) -> None:
+    for key in ('text', b'bytes', 5, 1.5, (1, 'a'), None):
+        cache[key] = key
+        for _ in range(2):
+            assert cache.peekitem() == (key, key)
+
+
+def test_of_a_file_at_an_end_only_the_row_is_remembered(cache: Cache, directory: str) -> None:
+    cache.push(LARGE)
+    for _ in range(2):
+        assert cache.peek()[1] == LARGE
+    assert cache.memory_stats()['bytes'] < 10_000
+    (name,) = value_files(directory)
+    Path(directory, name).unlink()
+    assert cache.peek() == (None, None)
+    assert len(cache) == 0
+
+
+def test_a_mutable_value_at_an_end_is_made_afresh(cache: Cache) -> None:
+    cache.push([1])
+    for _ in range(3):
+        value = cache.peek()[1]
+        assert value == [1]
+        value.append(2)
+
+
+def test_ends_are_those_of_the_own_transaction(cache: Cache) -> None:
+    cache.push(1)
+    assert cache.peek()[1] == 1
+    with suppress(ZeroDivisionError), cache.transact():
+        cache.push(0, side='front')
+        assert cache.peek()[1] == 0
+        raise ZeroDivisionError
+    assert cache.peek()[1] == 1
+
+
+def test_a_prefix_of_a_type_of_its_own_names_the_same_queue(cache: Cache) -> None:
+    class Name(str):
+        __hash__ = None  # type: ignore[assignment]
+
+    cache.push(1, 'prefix')
+    for _ in range(2):
+        assert cache.peek(Name('prefix'))[1] == cache.peek('prefix')[1] == 1
+
+
+def test_a_disk_of_its_own_fetches_each_value_at_an_end(directory: str) -> None:
+    class Counting(Disk):
+        fetched = 0
+
+        def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
+            Counting.fetched += 1
+            return super().fetch(mode, filename, value, read)
+
+    with Cache(directory, disk=Counting) as cache:
+        cache.push('value')
+        assert [cache.peek()[1], cache.peek()[1], cache.peekitem()[1]] == ['value'] * 3
+    assert Counting.fetched == 3
 
 
 # What is not old.
