@@ -154,6 +154,7 @@ static int fork_pending;
 /* Threads inside SQLite, and whether one is about to fork. Entering and leaving cost one atomic
  * operation each. Spinning is short: nobody stays inside for long, and a fork is as quick. */
 static atomic_int inside;
+static atomic_int inside_natively; /* of them those that Python knows nothing of */
 static atomic_int gate_closed;
 
 static void gate_enter(void)
@@ -196,6 +197,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     atomic_store(&inside, 0);
+    atomic_store(&inside_natively, 0);
     connecting = connecting_pending = relocking = 0; /* only the forking thread goes on */
     fork_pending = 0;
     generation++;
@@ -236,6 +238,13 @@ void session_before_fork(void)
     while (connecting > 0 && connecting_thread != thread && session_clock() < deadline) {
         sleep_without_gil(PAUSE_SECONDS);
     }
+#ifndef _WIN32
+    /* Python warns of a fork beside threads, and should not for ours, which is at work for milliseconds. */
+    deadline = session_clock() + FORK_WAIT_SECONDS;
+    while (atomic_load(&inside_natively) > 0 && session_clock() < deadline) {
+        sleep_without_gil(PAUSE_SECONDS);
+    }
+#endif
 }
 
 void session_fork_is_over(void)
@@ -313,12 +322,18 @@ void session_leave_slowly(session_visit visit)
 
 void session_enter_natively(void)
 {
+#ifndef _WIN32
+    atomic_fetch_add(&inside_natively, 1);
+#endif
     gate_enter();
 }
 
 void session_leave_natively(void)
 {
     gate_leave();
+#ifndef _WIN32
+    atomic_fetch_sub(&inside_natively, 1);
+#endif
 }
 
 session_visit session_enter(Session *session)

@@ -459,7 +459,7 @@ class Work(Witness):
                 thread.join()
             self.stores.close()
             del self.stores, threads
-            accounts = [vars(worker.account) for worker in workers]
+            accounts = [{**vars(worker.account)} for worker in workers]
             workers.clear()
             gc.collect()  # The original's connections of other threads go with their locals.
             if (after := descriptors()) != before:
