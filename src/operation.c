@@ -331,8 +331,6 @@ static dc_status begin_once(Session *session)
     return status;
 }
 
-static void note_others(Cache *self);
-
 /* Wait for the write lock; the session is not held meanwhile. NULL with an exception. */
 static Session *begin_waiting(Cache *self, double timeout, int retry)
 {
@@ -366,7 +364,6 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
             return NULL;
         }
         cache_return_session(self, session);
-        note_others(self);
         again = session_wait_more(&wait);
         if (again == 0) {
             raise_timeout(self);
