@@ -380,7 +380,7 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
  * that writes without a pause leaves it free for a microsecond between two commits, and the others
  * starve, those of the original above all, which look ever more rarely. So where somebody else has
  * written lately, a process that has written for a while lets the others have a moment. */
-#define CONTENDED_SECONDS 2.0
+#define CONTENDED_SECONDS 10.0
 #define TURN_SECONDS      300e-6
 #define GAP_SECONDS       100e-6 /* between commits that leaves room enough */
 
