@@ -242,19 +242,13 @@ static dc_status delete_entries(dc_db *db, void *context)
 {
     many *many = context;
     dc_status status = DC_OK;
-    dc_row row;
 
-    dc_row_init(&row);
     for (int i = 0; i < many->count && (status == DC_OK || status == DC_NOT_FOUND); i++) {
         entry *entry = entry_at(many, i);
 
-        status = dc_store_locate(db, &entry->put.key, &row);
-        if (status == DC_OK && dc_columns_alive(&row.columns, many->now)) {
-            status = dc_store_delete(db, row.rowid, row.columns.filename, many->removed);
-            entry->done = status == DC_OK;
-        }
+        status = dc_store_remove(db, &entry->put.key, many->now, many->removed);
+        entry->done = status == DC_OK;
     }
-    dc_row_clear(&row);
     return status == DC_NOT_FOUND ? DC_OK : status;
 }
 

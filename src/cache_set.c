@@ -506,7 +506,7 @@ static dc_status write_row(dc_db *db, void *context)
 
     return writing->key != NULL
                ? dc_store_insert(db, writing->key, &writing->columns, writing->now, &writing->rowid)
-               : dc_store_update(db, writing->rowid, 0, &writing->columns, writing->now);
+               : dc_store_update(db, writing->rowid, &writing->columns, writing->now);
 }
 
 static PyObject *row_method(Cache *self, row_writing *writing, PyObject *tuple)

@@ -17,39 +17,42 @@
 
 /* --- delete ------------------------------------------------------------------------------------- */
 
+typedef struct removal {
+    const dc_key *key;
+    double now;
+    dc_namelist *removed;
+} removal;
+
+static dc_status remove_row(dc_db *db, void *context)
+{
+    const removal *removal = context;
+
+    return dc_store_remove(db, removal->key, removal->now, removal->removed);
+}
+
 /* Delete a key: 1, 0 if it was absent or had expired, -1 with an exception. */
 static int delete_key(Cache *self, PyObject *key, int retry)
 {
     Operation operation = {.cache = NULL};
     disk_key put = {.owner = NULL};
-    location location;
+    removal removal = {.key = &put.key, .removed = &self->transaction.removed};
     dc_status status;
-    double now;
-    int there = 0;
     int result = -1;
 
     if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
         return -1;
     }
-    location.key = &put.key;
-    dc_row_init(&location.row);
-    if (convert_now(self->state, &now) < 0 || operation_begin_write(&operation, self, retry) < 0) {
-        goto done;
+    if (convert_now(self->state, &removal.now) == 0 &&
+        operation_begin_write(&operation, self, retry) == 0) {
+        operation.tells_keys = 1;
+        operation_changes(&operation, &put);
+        status = operation_write(&operation, remove_row, &removal);
+        if (status != DC_OK && status != DC_NOT_FOUND) {
+            operation_fail(&operation, status);
+        } else if (operation_commit(&operation) == 0) {
+            result = status == DC_OK;
+        }
     }
-    operation.tells_keys = 1;
-    operation_changes(&operation, &put);
-    status = operation_write(&operation, locate_row, &location);
-    if (status != DC_OK && status != DC_NOT_FOUND) {
-        operation_fail(&operation, status);
-        goto done;
-    }
-    there = status == DC_OK && dc_columns_alive(&location.row.columns, now);
-    if (there && delete_row(&operation, &location.row) < 0) {
-        goto done;
-    }
-    result = operation_commit(&operation) < 0 ? -1 : there;
-done:
-    dc_row_clear(&location.row);
     disk_key_clear(&put);
     return result;
 }

@@ -161,9 +161,15 @@ void dc_db_detach_inherited(dc_db *db)
 dc_status dc_db_begin(dc_db *db)
 {
     dc_query query;
+    dc_status status;
 
     dc_query_start(&query, db, DC_SQL_BEGIN);
-    return dc_query_run(&query);
+    if (db->has_known_log) {
+        dc_readmark_keep(&db->mark, db->file);
+    }
+    status = dc_query_run(&query);
+    dc_readmark_release(&db->mark);
+    return status;
 }
 
 dc_status dc_db_begin_read(dc_db *db)
@@ -195,7 +201,7 @@ dc_status dc_db_commit(dc_db *db)
 
     dc_query_start(&query, db, DC_SQL_COMMIT);
     /* Through an exposed Connection a user may have changed the journal. */
-    if (db->gathers_frames && !db->forecast.exposed) {
+    if (db->has_known_log && !db->forecast.exposed) {
         dc_walframes_begin(&db->frames, db->handle);
     }
     status = dc_query_run(&query);
@@ -466,7 +472,7 @@ void dc_db_examine(dc_db *db, int *is_wal, int *synchronous)
     dc_db_query(db, "PRAGMA synchronous", keep_integer, synchronous);
     dc_db_query(db, "PRAGMA encoding", keep_text, encoding);
     *is_wal = strcmp(journal, "wal") == 0;
-    db->gathers_frames = *is_wal && dc_db_has_known_vfs(db);
+    db->has_known_log = *is_wal && dc_db_has_known_vfs(db);
     db->is_utf8 = strcmp(encoding, "UTF-8") == 0;
 }
 
@@ -489,6 +495,13 @@ int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text)
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
+
+#define DEFAULT_PAGE_SIZE 4096
+
+int64_t dc_db_wal_bytes(const dc_db *db)
+{
+    return db->wal_pages * (db->page_size > 0 ? db->page_size : DEFAULT_PAGE_SIZE);
+}
 
 dc_status dc_db_checkpoint(dc_db *db, int *left)
 {

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "readmark.h"
 #include "record.h"
 #include "sql.h"
 #include "sqlite_api.h"
@@ -40,7 +41,9 @@ typedef struct dc_db {
     int wal_pages;         /* pages in the log, as of this handle's last commit */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and sweeps so far */
-    int gathers_frames;    /* of commits: the journal is a log, and the VFS SQLite's own */
+    int has_known_log;     /* the journal is a log, and the VFS SQLite's own */
+    int notes_sums;        /* the function that DC_SQL_INCREMENT calls is defined */
+    dc_readmark mark;
     dc_walframes frames;
     dc_forecast forecast;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
@@ -108,6 +111,10 @@ void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);
 int dc_db_has_known_vfs(dc_db *db);
 /* Whether a PRAGMA answers with this text. */
 int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text);
+
+/* Bytes of pages in the log, as of this handle's last commit; a page whose size has not been asked for
+ * counts as one of SQLite's default size. */
+int64_t dc_db_wal_bytes(const dc_db *db);
 
 /* Copy as much of the log as possible into the database; waits for nobody, and says so with
  * DC_BUSY if someone else is at it. *left receives the pages that remain in the log. */

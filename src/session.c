@@ -36,12 +36,6 @@
 
 #include "convert.h"
 
-#if defined(_MSC_VER)
-#define DC_THREAD_LOCAL __declspec(thread)
-#else
-#define DC_THREAD_LOCAL _Thread_local
-#endif
-
 /* Above this mean the GIL is released around an operation: a switch of threads costs some 10 us when
  * nobody computes, and up to 5 ms when somebody does. */
 #define SLOW_SECONDS 100e-6
@@ -395,15 +389,14 @@ static void note_handle(sqlite3_context *context, int count, sqlite3_value **val
     sqlite.result_int(context, 1);
 }
 
-#define HANDLE_FUNCTION         "diskcache_handle"
-#define SQLITE_UTF8_DIRECT_ONLY (1 | 0x80000) /* never from a trigger, a view or a schema */
+#define HANDLE_FUNCTION "diskcache_handle"
 
 static int register_handle_function(sqlite3 *handle, char **message, const void *api)
 {
     (void)message;
     (void)api;
-    sqlite.create_function_v2(handle, HANDLE_FUNCTION, 0, SQLITE_UTF8_DIRECT_ONLY, NULL,
-                              note_handle, NULL, NULL, NULL);
+    sqlite.create_function_v2(handle, HANDLE_FUNCTION, 0, DC_SQLITE_UTF8 | DC_SQLITE_DIRECTONLY,
+                              NULL, note_handle, NULL, NULL, NULL);
     return DC_SQLITE_OK; /* never a reason to fail somebody's open */
 }
 

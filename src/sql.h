@@ -11,6 +11,19 @@
 /* The columns that store.c reads into a dc_row, in the order of its enum row_column. */
 #define DC_ROW_COLUMNS "rowid, store_time, expire_time, tag, size, mode, filename, value"
 
+/* Returns its argument, an integer, and notes it (store.c). */
+#define DC_FUNCTION_SUM "diskcache_sum"
+
+#define DC_INSERT                                                                                  \
+    "INSERT INTO Cache(key, raw, store_time, access_time, access_count,"                           \
+    " size, mode, filename, value, tag, expire_time)"                                              \
+    " VALUES (?1, ?2, ?3, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9)"
+
+/* Over a row whose value is not in a file, which would have to be removed. */
+#define DC_OR_UPDATE                                                                               \
+    " ON CONFLICT (key, raw) DO UPDATE SET store_time = ?3, access_time = ?3, access_count = 0,"   \
+    " size = ?4, mode = ?5, filename = ?6, value = ?7"
+
 /* The keys that push() makes, and no others (FORMAT.md, "Queues"): ?1 and ?2 bound the range; for
  * text ?3 is the size in bytes of prefix + '-' + 15 digits. (As text, SQLite's length() and substr()
  * would stop at a NUL.) */
@@ -34,24 +47,30 @@
         " WHERE key = ?1 AND raw = 1")                                                             \
     X(GET_PICKLED_KEY, "SELECT value, mode, expire_time, filename, size FROM Cache"                \
         " WHERE key = ?1 AND raw = 0")                                                             \
-    X(LOCATE, "SELECT rowid, expire_time, filename, tag IS NULL FROM Cache"                        \
+    X(LOCATE, "SELECT rowid, expire_time, filename FROM Cache"                                     \
         " WHERE key = ?1 AND raw = ?2")                                                            \
-    X(INSERT, "INSERT INTO Cache(key, raw, store_time, access_time, access_count,"                 \
-        " size, mode, filename, value, tag, expire_time)"                                          \
-        " VALUES (?1, ?2, ?3, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9)")                                     \
+    X(INSERT, DC_INSERT)                                                                           \
+    X(INSERT_ABSENT, DC_INSERT " ON CONFLICT (key, raw) DO NOTHING")                               \
+    X(PUT, DC_INSERT DC_OR_UPDATE ", tag = ?8, expire_time = ?9 WHERE filename IS NULL")           \
+    /* the same for an item without tag and expiry over a row without them: a column named in SET  \
+     * has its indexes written, changed or not */                                                  \
+    X(PUT_PLAIN, DC_INSERT DC_OR_UPDATE                                                            \
+        " WHERE filename IS NULL AND tag IS NULL AND expire_time IS NULL")                         \
     X(UPDATE, "UPDATE Cache SET store_time = ?2, access_time = ?2, access_count = 0, size = ?3,"   \
         " mode = ?4, filename = ?5, value = ?6, tag = ?7, expire_time = ?8 WHERE rowid = ?1")      \
-    /* the same for a row that has neither tag nor expiry and gets none: a column named in SET has \
-     * its indexes written, changed or not */                                                      \
-    X(UPDATE_PLAIN, "UPDATE Cache SET store_time = ?2, access_time = ?2, access_count = 0,"        \
-        " size = ?3, mode = ?4, filename = ?5, value = ?6 WHERE rowid = ?1")                       \
     X(UPDATE_VALUE, "UPDATE Cache SET store_time = ?2, value = ?3 WHERE rowid = ?1")               \
+    /* an integer; DC_FUNCTION_SUM tells what it becomes, for less than RETURNING costs */         \
+    X(INCREMENT, "UPDATE Cache SET store_time = ?3, value = " DC_FUNCTION_SUM "(value + ?4)"       \
+        " WHERE key = ?1 AND raw = ?2 AND typeof(value) = 'integer' AND mode = 1"                  \
+        " AND value BETWEEN ?5 AND ?6 AND (expire_time IS NULL OR expire_time >= ?3)")             \
     X(UPDATE_EXPIRE_TIME, "UPDATE Cache SET expire_time = ?2 WHERE rowid = ?1")                    \
     X(UPDATE_ACCESS_TIME, "UPDATE Cache SET access_time = max(access_time, ?2)"                    \
         " WHERE rowid = ?1")                                                                       \
     X(UPDATE_ACCESS_COUNT, "UPDATE Cache SET access_count = access_count + ?2 WHERE rowid = ?1")    \
     X(FILENAMES, "SELECT filename FROM Cache WHERE filename IS NOT NULL")                          \
     X(DELETE, "DELETE FROM Cache WHERE rowid = ?1")                                                \
+    X(DELETE_INLINE, "DELETE FROM Cache WHERE key = ?1 AND raw = ?2 AND filename IS NULL"          \
+        " AND (expire_time IS NULL OR expire_time > ?3)")                                          \
     /* queues and ends */                                                                          \
     X(INTEGERS_FRONT, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_INTEGERS                   \
         "ORDER BY key LIMIT 1")                                                                    \

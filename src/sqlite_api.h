@@ -21,6 +21,12 @@
 
 #include "status.h"
 
+#if defined(_MSC_VER)
+#define DC_THREAD_LOCAL __declspec(thread)
+#else
+#define DC_THREAD_LOCAL _Thread_local
+#endif
+
 typedef struct sqlite3 sqlite3;
 typedef struct sqlite3_stmt sqlite3_stmt;
 typedef struct sqlite3_context sqlite3_context;
@@ -44,6 +50,7 @@ typedef void (*dc_destructor)(void *);
     X(int,            bind_text64,          (sqlite3_stmt *, int, const char *, dc_uint64,       \
                                              dc_destructor, unsigned char))                        \
     X(int,            busy_timeout,         (sqlite3 *, int))                                      \
+    X(int,            changes,              (sqlite3 *))                                           \
     X(int,            close_v2,             (sqlite3 *))                                           \
     X(const void *,   column_blob,          (sqlite3_stmt *, int))                                 \
     X(int,            column_bytes,         (sqlite3_stmt *, int))                                 \
@@ -73,9 +80,11 @@ typedef void (*dc_destructor)(void *);
                                              sqlite3_stmt **, const char **))                      \
     X(int,            reset,                (sqlite3_stmt *))                                      \
     X(void,           result_int,           (sqlite3_context *, int))                              \
+    X(void,           result_int64,         (sqlite3_context *, dc_int64))                         \
     X(int,            step,                 (sqlite3_stmt *))                                      \
     X(int,            stmt_busy,            (sqlite3_stmt *))                                      \
     X(int,            threadsafe,           (void))                                                \
+    X(dc_int64,       value_int64,          (sqlite3_value *))                                     \
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
     X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
                                              int), void *))
@@ -104,6 +113,7 @@ enum {
     DC_SQLITE_TEXT = 3,
     DC_SQLITE_BLOB = 4,
     DC_SQLITE_UTF8 = 1,
+    DC_SQLITE_DIRECTONLY = 0x80000,
     DC_SQLITE_OPEN_READWRITE = 0x2,
     DC_SQLITE_OPEN_CREATE = 0x4,
     DC_SQLITE_PREPARE_PERSISTENT = 0x1,

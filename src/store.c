@@ -214,9 +214,6 @@ dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row)
         row->rowid = dc_query_integer(&query, 0);
         expire_time = dc_query_column(&query, 1);
         set_expire_time(&row->columns, &expire_time);
-        row->columns.tag.type = dc_query_integer(&query, 3) ? DC_NULL : DC_BLOB;
-        row->columns.tag.as.bytes.data = NULL;
-        row->columns.tag.as.bytes.size = 0;
         status = keep_filename(&query, 2, row);
     }
     dc_query_end(&query);
@@ -356,39 +353,58 @@ static void bind_content(dc_query *query, const dc_columns *columns)
     dc_query_bind(query, &columns->value);
 }
 
-dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                          int64_t *rowid)
+/* Run one of the statements that begin with DC_INSERT. */
+static dc_status run_insert(dc_db *db, dc_sql sql, const dc_key *key, const dc_columns *columns,
+                            double now)
 {
     dc_query query;
     dc_status status;
 
-    start_with_key(&query, db, DC_SQL_INSERT, key);
+    start_with_key(&query, db, sql, key);
     dc_query_bind_real(&query, now);
     bind_content(&query, columns);
     dc_query_bind(&query, &columns->tag);
     bind_expire_time(&query, columns);
     status = dc_query_run(&query);
     if (status == DC_OK) {
-        *rowid = sqlite.last_insert_rowid(db->handle);
         forecast_write(db, key, columns);
     }
     return status;
 }
 
-dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns,
-                          double now)
+dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                          int64_t *rowid)
+{
+    dc_status status = run_insert(db, DC_SQL_INSERT, key, columns, now);
+
+    if (status == DC_OK) {
+        *rowid = sqlite.last_insert_rowid(db->handle);
+    }
+    return status;
+}
+
+/* What one statement can do of dc_store_set(): insert an item, or put it over one that has no value
+ * file. DC_NOT_FOUND: it was something else, and nothing is changed. */
+static dc_status put_at_once(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                             int only_if_absent)
+{
+    int plain = columns->tag.type == DC_NULL && !columns->has_expire_time;
+    dc_sql sql = only_if_absent ? DC_SQL_INSERT_ABSENT : plain ? DC_SQL_PUT_PLAIN : DC_SQL_PUT;
+    dc_status status = run_insert(db, sql, key, columns, now);
+
+    return status == DC_OK && sqlite.changes(db->handle) == 0 ? DC_NOT_FOUND : status;
+}
+
+dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now)
 {
     dc_query query;
 
-    plain = plain && columns->tag.type == DC_NULL && !columns->has_expire_time;
-    dc_query_start(&query, db, plain ? DC_SQL_UPDATE_PLAIN : DC_SQL_UPDATE);
+    dc_query_start(&query, db, DC_SQL_UPDATE);
     dc_query_bind_integer(&query, rowid);
     dc_query_bind_real(&query, now);
     bind_content(&query, columns);
-    if (!plain) {
-        dc_query_bind(&query, &columns->tag);
-        bind_expire_time(&query, columns);
-    }
+    dc_query_bind(&query, &columns->tag);
+    bind_expire_time(&query, columns);
     forecast_write(db, NULL, columns);
     return dc_query_run(&query);
 }
@@ -404,15 +420,14 @@ static dc_status insert_step(dc_db *db, const dc_key *key, const dc_columns *col
                : dc_store_insert(db, key, columns, now, rowid);
 }
 
-static dc_status update_step(dc_db *db, const dc_row *old, const dc_columns *columns, double now,
+static dc_status update_step(dc_db *db, int64_t rowid, const dc_columns *columns, double now,
                              const dc_rules *rules)
 {
     const dc_row_hooks *hooks = rules->hooks;
-    int plain = old->columns.tag.type == DC_NULL && !old->columns.has_expire_time;
 
     return hooks != NULL && hooks->update != NULL
-               ? hooks->update(hooks->context, old->rowid, columns, now)
-               : dc_store_update(db, old->rowid, plain, columns, now);
+               ? hooks->update(hooks->context, rowid, columns, now)
+               : dc_store_update(db, rowid, columns, now);
 }
 
 /* Bytes of the value, in its file or inline; a number has none. */
@@ -467,6 +482,30 @@ dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_nam
     if (status != DC_OK) {
         dc_namelist_rewind(removed, used, count); /* the row is still there, and needs its file */
     }
+    return status;
+}
+
+dc_status dc_store_remove(dc_db *db, const dc_key *key, double now, dc_namelist *removed)
+{
+    dc_query query;
+    dc_row row;
+    dc_status status;
+
+    /* Most items have no value file, and go with one statement. */
+    start_with_key(&query, db, DC_SQL_DELETE_INLINE, key);
+    dc_query_bind_real(&query, now);
+    status = dc_query_run(&query);
+    if (status != DC_OK || sqlite.changes(db->handle) > 0) {
+        return status;
+    }
+    dc_row_init(&row);
+    status = dc_store_locate(db, key, &row);
+    if (status == DC_OK) {
+        status = dc_columns_alive(&row.columns, now)
+                     ? dc_store_delete(db, row.rowid, row.columns.filename, removed)
+                     : DC_NOT_FOUND;
+    }
+    dc_row_clear(&row);
     return status;
 }
 
@@ -549,9 +588,10 @@ int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules)
            value_bytes(columns) > rules->size_limit;
 }
 
-dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                       int only_if_absent, const dc_rules *rules, dc_namelist *removed,
-                       int *written)
+/* dc_store_set() by the steps that may be overridden, or with a value file to remove. */
+static dc_status set_by_steps(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                              int only_if_absent, const dc_rules *rules, dc_namelist *removed,
+                              int *written)
 {
     size_t used = removed->used;
     size_t noted = removed->count;
@@ -559,7 +599,6 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
     int64_t rowid = 0;
     dc_status status;
 
-    *written = 0;
     dc_row_init(&old);
     status = dc_store_locate(db, key, &old);
     if (status != DC_OK && status != DC_NOT_FOUND) {
@@ -580,7 +619,7 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
         rowid = old.rowid;
         status = note_removed(db, old.columns.filename, removed);
         if (status == DC_OK) {
-            status = update_step(db, &old, columns, now, rules);
+            status = update_step(db, rowid, columns, now, rules);
         }
         if (status != DC_OK) {
             dc_namelist_rewind(removed, used, noted);
@@ -592,6 +631,33 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
     }
 done:
     dc_row_clear(&old);
+    return status;
+}
+
+dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                       int only_if_absent, const dc_rules *rules, dc_namelist *removed,
+                       int *written)
+{
+    dc_status status = DC_NOT_FOUND;
+    dc_row row;
+
+    *written = 0;
+    if (rules->hooks == NULL && !dc_columns_exceed(columns, rules)) {
+        status = put_at_once(db, key, columns, now, only_if_absent);
+    }
+    if (status == DC_NOT_FOUND) {
+        return set_by_steps(db, key, columns, now, only_if_absent, rules, removed, written);
+    }
+    *written = status == DC_OK;
+    if (status != DC_OK || rules->cull_limit <= 0 || nothing_to_cull(db, now, rules)) {
+        return status;
+    }
+    dc_row_init(&row);
+    status = dc_store_locate(db, key, &row);
+    if (status == DC_OK) {
+        status = cull_step(db, now, rules, columns, row.rowid, removed);
+    }
+    dc_row_clear(&row);
     return status;
 }
 
@@ -667,6 +733,48 @@ dc_status dc_store_note_access(dc_db *db, dc_policy policy, int64_t rowid, doubl
     return dc_query_run(&query);
 }
 
+static DC_THREAD_LOCAL int64_t noted_sum;
+
+static void note_sum(sqlite3_context *context, int count, sqlite3_value **arguments)
+{
+    (void)count;
+    noted_sum = sqlite.value_int64(arguments[0]);
+    sqlite.result_int64(context, noted_sum);
+}
+
+void dc_store_define_sum(dc_db *db)
+{
+    if (!db->notes_sums) { /* if that fails, so does the statement that needs it */
+        sqlite.create_function_v2(db->handle, DC_FUNCTION_SUM, 1,
+                                  DC_SQLITE_UTF8 | DC_SQLITE_DIRECTONLY, NULL, note_sum, NULL, NULL,
+                                  NULL);
+        db->notes_sums = 1;
+    }
+}
+
+/* What one statement can do of dc_store_increment(): add integers, where the row is there and the sum
+ * fits. DC_NOT_FOUND: it was something else, and nothing is changed. */
+static dc_status add_at_once(dc_db *db, const dc_key *key, int64_t delta, double now, dc_datum *sum)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_store_define_sum(db);
+    start_with_key(&query, db, DC_SQL_INCREMENT, key);
+    dc_query_bind_real(&query, now);
+    dc_query_bind_integer(&query, delta);
+    dc_query_bind_integer(&query, delta < 0 ? INT64_MIN - delta : INT64_MIN);
+    dc_query_bind_integer(&query, delta > 0 ? INT64_MAX - delta : INT64_MAX);
+    forecast_draw(db, sizeof delta);
+    status = dc_query_run(&query);
+    if (status == DC_OK && sqlite.changes(db->handle) == 0) {
+        return DC_NOT_FOUND;
+    }
+    sum->type = DC_INTEGER;
+    sum->as.integer = noted_sum;
+    return status;
+}
+
 dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta,
                              const dc_columns *initial, double now, const dc_rules *rules,
                              dc_namelist *removed, dc_datum *sum, int *created)
@@ -676,6 +784,12 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
     dc_status status;
 
     *created = 0;
+    if (delta->type == DC_INTEGER && dc_policies[rules->policy].note_access == DC_NO_SQL) {
+        status = add_at_once(db, key, delta->as.integer, now, sum);
+        if (status != DC_NOT_FOUND) {
+            return status;
+        }
+    }
     dc_row_init(&row);
     status = dc_store_get(db, key, DC_DETAIL_IDENTITY, &row);
     if (status == DC_NOT_FOUND || (status == DC_OK && dc_columns_expired(&row.columns, now))) {

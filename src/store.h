@@ -57,16 +57,13 @@ enum dc_detail {
 /* Fill the row (without its key) whatever its expiry; DC_NOT_FOUND. */
 dc_status dc_store_get(dc_db *db, const dc_key *key, unsigned int details, dc_row *row);
 
-/* The same, but only rowid, expire_time, filename, and of the tag whether there is one (its bytes are
- * not read); DC_NOT_FOUND. */
+/* The same, but only rowid, expire_time and filename; DC_NOT_FOUND. */
 dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row);
 
 /* Insert a row; *rowid receives its number. */
 dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
                           int64_t *rowid);
-/* `plain`: the row is known to have neither tag nor expiry. */
-dc_status dc_store_update(dc_db *db, int64_t rowid, int plain, const dc_columns *columns,
-                          double now);
+dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now);
 
 /* Insert or update, then cull. An item larger than size_limit is not kept (nor its predecessor) while
  * culling is on. With `only_if_absent` a row that is alive stays. *written tells whether the new
@@ -88,11 +85,17 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
                              const dc_columns *initial, double now, const dc_rules *rules,
                              dc_namelist *removed, dc_datum *sum, int *created);
 
+/* Define the SQL function that DC_SQL_INCREMENT calls, unless the handle has it. */
+void dc_store_define_sum(dc_db *db);
+
 /* left + right, integers or reals; DC_OVERFLOW, DC_TYPE. */
 dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *sum);
 
 /* Delete a row and note its file; `filename` may be NULL. */
 dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_namelist *removed);
+
+/* Delete a living row by its key, and note its file; DC_NOT_FOUND. */
+dc_status dc_store_remove(dc_db *db, const dc_key *key, double now, dc_namelist *removed);
 
 /* Whether two rows, read with the same details at different times, are one and the same unchanged
  * row, as far as those details tell. */

@@ -6,6 +6,7 @@
 #include "sql.h"
 
 #include "database.h"
+#include "store.h"
 
 #define SQLITE_DBCONFIG_DQS_DDL 1014
 
@@ -23,16 +24,20 @@ static const statement_shape shapes[] = {
     {DC_SQL_GET, 2, 8},
     {DC_SQL_GET_RAW_KEY, 1, 5},
     {DC_SQL_GET_PICKLED_KEY, 1, 5},
-    {DC_SQL_LOCATE, 2, 4},
+    {DC_SQL_LOCATE, 2, 3},
     {DC_SQL_INSERT, 9, 0},
+    {DC_SQL_INSERT_ABSENT, 9, 0},
+    {DC_SQL_PUT, 9, 0},
+    {DC_SQL_PUT_PLAIN, 9, 0},
     {DC_SQL_UPDATE, 8, 0},
-    {DC_SQL_UPDATE_PLAIN, 6, 0},
     {DC_SQL_UPDATE_VALUE, 3, 0},
+    {DC_SQL_INCREMENT, 6, 0},
     {DC_SQL_UPDATE_EXPIRE_TIME, 2, 0},
     {DC_SQL_UPDATE_ACCESS_TIME, 2, 0},
     {DC_SQL_UPDATE_ACCESS_COUNT, 2, 0},
     {DC_SQL_FILENAMES, 0, 1},
     {DC_SQL_DELETE, 1, 0},
+    {DC_SQL_DELETE_INLINE, 3, 0},
     {DC_SQL_INTEGERS_FRONT, 2, 10},
     {DC_SQL_INTEGERS_BACK, 2, 10},
     {DC_SQL_TEXT_FRONT, 3, 10},
@@ -99,6 +104,7 @@ static void every_statement_compiles_with_its_parameters_and_columns(void)
     dc_db db;
 
     database_create(&db);
+    dc_store_define_sum(&db);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite3_stmt *statement = NULL;
         const char *rest = NULL;
@@ -139,6 +145,7 @@ static void no_statement_sorts(void)
     dc_db db;
 
     database_create(&db);
+    dc_store_define_sum(&db);
     for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
         if (dc_policies[policy].create_index != NULL) {
             database_execute(&db, dc_policies[policy].create_index);

@@ -308,7 +308,7 @@ static void a_key_and_its_pickle_are_two(void)
     close_store();
 }
 
-static void locate_tells_of_file_expiry_and_tag(void)
+static void locate_tells_of_file_and_expiry(void)
 {
     const dc_key plain = raw_key(integer(1));
     const dc_key full = raw_key(integer(2));
@@ -322,12 +322,10 @@ static void locate_tells_of_file_expiry_and_tag(void)
     CHECK_INT(2, row.rowid);
     CHECK_TEXT("a/b/c", row.columns.filename);
     CHECK(row.columns.has_expire_time && row.columns.expire_time == 5.0);
-    CHECK(row.columns.tag.type != DC_NULL);
     CHECK_INT(DC_OK, dc_store_locate(&db, &plain, &row));
     CHECK_INT(1, row.rowid);
     CHECK(row.columns.filename == NULL);
     CHECK(!row.columns.has_expire_time);
-    CHECK_INT(DC_NULL, row.columns.tag.type);
     dc_row_clear(&row);
     close_store();
 }
@@ -393,10 +391,10 @@ static void insert_and_update_are_a_sets_steps(void)
     CHECK_INT(1, rowid);
     CHECK_INT(DC_SQLITE, dc_store_insert(&db, &key, &first, NOW, &rowid));
     CHECK_CONTAINS("UNIQUE constraint failed", db.error.message);
-    CHECK_INT(DC_OK, dc_store_update(&db, rowid, 1, &second, NOW));
+    CHECK_INT(DC_OK, dc_store_update(&db, rowid, &second, NOW));
     CHECK(value_is_integer(text("k"), 2));
     CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE tag = 't'"));
-    CHECK_INT(DC_OK, dc_store_update(&db, 99, 0, &second, NOW)); /* no such row: nothing changes */
+    CHECK_INT(DC_OK, dc_store_update(&db, 99, &second, NOW)); /* no such row: nothing changes */
     CHECK_INT(1, row_count());
     close_store();
 }
@@ -508,7 +506,7 @@ static dc_status hook_update(void *context, int64_t rowid, const dc_columns *col
     struct hook_calls *calls = context;
 
     calls->updates++;
-    return calls->result != DC_OK ? calls->result : dc_store_update(&db, rowid, 0, columns, now);
+    return calls->result != DC_OK ? calls->result : dc_store_update(&db, rowid, columns, now);
 }
 
 static dc_status hook_cull(void *context, double now)
@@ -1356,6 +1354,118 @@ static void with_a_cull_limit_of_zero_writes_never_cull(void)
     close_store();
 }
 
+/* ---- One statement where one is enough ------------------------------------------------------- */
+
+/* The steps of SQLite that the last of these took. */
+#define STEPS(call) (database_watch_steps(0), (call), database_unwatch_steps(), step_count)
+
+static void an_item_without_a_file_is_set_in_one_step(void)
+{
+    open_store();
+    CHECK_INT(DC_OK, dc_db_begin(&db));
+    set(text("first"), inline_value(integer(0))); /* and makes a forecast */
+    CHECK_INT(1, STEPS(set(text("k"), inline_value(integer(1)))));
+    CHECK_INT(1, STEPS(set(text("k"), inline_value(integer(2)))));
+    CHECK_INT(1, STEPS(set(text("t"), tagged(inline_value(integer(3)), text("red")))));
+    CHECK_INT(1, STEPS(set(text("t"), tagged(inline_value(integer(4)), text("blue")))));
+    CHECK(value_is_integer(text("k"), 2));
+    CHECK(value_is_integer(text("t"), 4));
+    CHECK_INT(3, row_count());
+    CHECK_INT(3, setting("count"));
+    CHECK_INT(DC_OK, dc_db_commit(&db));
+    close_store();
+}
+
+static void a_plain_item_takes_tag_expiry_and_file_of_its_predecessor_away(void)
+{
+    const dc_key key = raw_key(text("k"));
+    const dc_columns before[] = {
+        tagged(inline_value(integer(1)), text("red")),
+        expiring(inline_value(integer(1)), NOW + 5),
+        file_value("a/b/c", 9),
+        tagged(expiring(file_value("a/b/d", 9), NOW + 5), integer(7)),
+    };
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        size_t noted = removed.count;
+
+        set(key.datum, before[i]);
+        set(key.datum, inline_value(integer(2)));
+        CHECK_INT(DC_OK, dc_store_get(&db, &key, DC_DETAIL_ALL, &row));
+        CHECK(is_integer(2, row.columns.value));
+        CHECK_INT(DC_NULL, row.columns.tag.type);
+        CHECK(!row.columns.has_expire_time && row.columns.filename == NULL);
+        CHECK_INT(noted + (before[i].filename != NULL), removed.count);
+        CHECK_INT(0, setting("size"));
+    }
+    dc_row_clear(&row);
+    close_store();
+}
+
+static int remove_key(dc_datum key, double now)
+{
+    const dc_key raw = raw_key(key);
+    dc_status status = dc_store_remove(&db, &raw, now, &removed);
+
+    CHECK(status == DC_OK || status == DC_NOT_FOUND);
+    return status == DC_OK;
+}
+
+static void an_item_without_a_file_is_removed_in_one_step(void)
+{
+    int there = 0;
+
+    open_store();
+    set(text("k"), expiring(inline_value(integer(1)), NOW + 5));
+    CHECK_INT(1, STEPS(there = remove_key(text("k"), NOW)));
+    CHECK(there);
+    CHECK_INT(0, row_count());
+    CHECK_INT(0, setting("count"));
+    CHECK(!remove_key(text("k"), NOW));
+    close_store();
+}
+
+static void what_has_expired_is_not_there_to_be_removed(void)
+{
+    open_store();
+    set(text("k"), expiring(inline_value(integer(1)), NOW + 5));
+    CHECK(!remove_key(text("k"), NOW + 5));
+    set(text("f"), expiring(file_value("a/b/c", 9), NOW + 5));
+    CHECK(!remove_key(text("f"), NOW + 5));
+    CHECK_INT(2, row_count());
+    CHECK_INT(0, removed.count);
+    CHECK(remove_key(text("f"), NOW));
+    CHECK_INT(1, removed.count);
+    CHECK_INT(0, setting("size"));
+    close_store();
+}
+
+static void integers_are_added_in_one_step(void)
+{
+    dc_status status = DC_OK;
+
+    open_store();
+    set(text("k"), inline_value(integer(40)));
+    CHECK_INT(1, STEPS(status = increment(text("k"), integer(2), NULL, NOW)));
+    CHECK_INT(DC_OK, status);
+    CHECK(is_integer(42, sum));
+    CHECK(value_is_integer(text("k"), 42));
+    CHECK_INT(1, STEPS(status = increment(text("k"), integer(INT64_MIN), NULL, NOW)));
+    CHECK_INT(DC_OK, status);
+    CHECK(value_is_integer(text("k"), INT64_MIN + 42));
+    CHECK_INT(DC_OVERFLOW, increment(text("k"), integer(-43), NULL, NOW));
+    CHECK_INT(DC_OK, increment(text("k"), integer(-42), NULL, NOW));
+    CHECK(value_is_integer(text("k"), INT64_MIN));
+    set(text("k"), inline_value(integer(INT64_MAX - 1)));
+    CHECK_INT(DC_OVERFLOW, increment(text("k"), integer(2), NULL, NOW));
+    CHECK_INT(DC_OK, increment(text("k"), integer(1), NULL, NOW));
+    CHECK(value_is_integer(text("k"), INT64_MAX));
+    close_store();
+}
+
 /* ---- Forecast ------------------------------------------------------------------------------- */
 
 /* How many steps of SQLite one write takes. */
@@ -1370,7 +1480,7 @@ static int steps_of_set(const dc_rules *rules, double now)
     return steps;
 }
 
-enum { STEPS_OF_PLAIN_SET = 2 }; /* locate and update */
+enum { STEPS_OF_PLAIN_SET = 1 };
 
 /* Make a forecast: a first write finds out what there is to know. */
 static void start_forecast(const dc_rules *rules)
@@ -2626,7 +2736,7 @@ int main(int argc, char **argv)
         CHECK_TEST(the_row_of_a_file_has_its_name_and_size),
         CHECK_TEST(values_tags_and_keys_of_every_type_come_back),
         CHECK_TEST(a_key_and_its_pickle_are_two),
-        CHECK_TEST(locate_tells_of_file_expiry_and_tag),
+        CHECK_TEST(locate_tells_of_file_and_expiry),
         CHECK_TEST(setting_again_replaces_every_column),
         CHECK_TEST(every_change_of_tag_and_expiry_is_written),
         CHECK_TEST(insert_and_update_are_a_sets_steps),
@@ -2669,6 +2779,11 @@ int main(int argc, char **argv)
         CHECK_TEST(the_row_to_keep_is_kept_by_every_policy),
         CHECK_TEST(a_write_culls_up_to_its_limit_and_never_itself),
         CHECK_TEST(with_a_cull_limit_of_zero_writes_never_cull),
+        CHECK_TEST(an_item_without_a_file_is_set_in_one_step),
+        CHECK_TEST(a_plain_item_takes_tag_expiry_and_file_of_its_predecessor_away),
+        CHECK_TEST(an_item_without_a_file_is_removed_in_one_step),
+        CHECK_TEST(what_has_expired_is_not_there_to_be_removed),
+        CHECK_TEST(integers_are_added_in_one_step),
         CHECK_TEST(a_forecast_spares_the_next_write_the_questions),
         CHECK_TEST(a_forecast_outlives_the_commits_of_its_handle),
         CHECK_TEST(another_connections_write_voids_the_forecast),

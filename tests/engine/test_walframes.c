@@ -230,10 +230,10 @@ static void a_journal_that_is_no_log_is_left_alone(void)
     int synchronous;
 
     open_table(&db);
-    CHECK(db.gathers_frames);
+    CHECK(db.has_known_log);
     database_execute(&db, "PRAGMA journal_mode = delete");
     dc_db_examine(&db, &is_wal, &synchronous);
-    CHECK(!db.gathers_frames);
+    CHECK(!db.has_known_log);
     CHECK_INT(DC_OK, commit_rows(&db, 3));
     CHECK_INT(3, rows(&db));
     dc_db_detach(&db);
