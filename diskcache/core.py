@@ -114,6 +114,10 @@ DEFAULT_SETTINGS: dict[str, Any] = {
     'disk_pickle_protocol': pickle.HIGHEST_PROTOCOL,
 }
 
+#: Bytes of a page of a new database: half of SQLite's own default. A small item changes three or
+#: four pages, all of which are copied to the log and from there into the database.
+_NEW_PAGE_SIZE = 2048
+
 METADATA = {'count': 0, 'size': 0, 'hits': 0, 'misses': 0}
 
 
@@ -455,7 +459,7 @@ class Transaction(cl.ContextDecorator, _core.Transaction):
 class _Settings:
     """The rules for the names and values of settings."""
 
-    known = frozenset(DEFAULT_SETTINGS)
+    known = frozenset([*DEFAULT_SETTINGS, 'sqlite_page_size'])
 
     @classmethod
     def is_taken(cls, owner: type, name: str) -> bool:
@@ -582,6 +586,8 @@ class Cache(_core.Cache):
         self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
+        if not schema:  # The file is made by the first pragma that is stored in it.
+            self._set_pragma('page_size', current.get('sqlite_page_size', _NEW_PAGE_SIZE))
         for name in sorted(current):
             if name.startswith('sqlite_') and (name not in stored or stored[name] != current[name]):
                 self._set_pragma(name[7:], current[name])
@@ -599,6 +605,8 @@ class Cache(_core.Cache):
         defaults = {name: value for name, value in METADATA.items() if name not in stored}
         if changed or missing or defaults:
             self._apply(missing, changed, defaults)
+        if not schema:
+            self._page_size = self._inspect()[2]
 
     @property
     def directory(self) -> str:

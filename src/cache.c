@@ -362,7 +362,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         cache_enlist(self);
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
-        self->checkpointer.next_at = CHECKPOINT_PAGES;
+        self->checkpointer.next_at = CHECKPOINT_BYTES;
         self->hot.limit = HOT_DEFAULT_LIMIT;
     }
     return (PyObject *)self;

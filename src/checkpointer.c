@@ -6,12 +6,12 @@
 
 #include "checkpoint.h"
 
-/* New pages for which the thread is started again: each round has less to copy than the one before. */
-#define NEXT_PAGES 300
-/* Pages from which the rest is copied while commits are kept out; a last round should be over by then. */
-#define CATCH_UP_PAGES 1600
-/* If others' reads or checkpoints were in the way of that, it is tried again after so many more pages. */
-#define AGAIN_PAGES 100
+/* New bytes for which the thread is started again: each round has less to copy than the one before. */
+#define NEXT_BYTES (CHECKPOINT_BYTES * 3 / 10)
+/* Bytes from which the rest is copied while commits are kept out; a last round should be over by then. */
+#define CATCH_UP_BYTES (CHECKPOINT_BYTES * 16 / 10)
+/* If others' reads or checkpoints were in the way of that, it is tried again after so many more. */
+#define AGAIN_BYTES (CHECKPOINT_BYTES / 10)
 /* How long that may wait for the write lock, and then for others that read. As long as a read lasts that
  * is in the way nobody can commit, so the next attempts wait for less. */
 #define CATCH_UP_SECONDS       0.02
@@ -154,40 +154,40 @@ static void catch_up(Cache *self)
     }
 }
 
-int checkpoint_if_due(Cache *self, int wal_pages)
+int checkpoint_if_due(Cache *self, int64_t wal_bytes)
 {
     Checkpointer *checkpointer = &self->checkpointer;
     compat_exception current;
 
-    if (wal_pages < CHECKPOINT_PAGES) {
-        checkpointer->next_at = CHECKPOINT_PAGES;
-        checkpointer->catch_up_at = CATCH_UP_PAGES;
+    if (wal_bytes < CHECKPOINT_BYTES) {
+        checkpointer->next_at = CHECKPOINT_BYTES;
+        checkpointer->catch_up_at = CATCH_UP_BYTES;
         checkpointer->patience = CATCH_UP_SECONDS;
         return 0;
     }
     if (checkpointer->catch_up_at == 0) { /* others have left a log that is long already */
-        checkpointer->catch_up_at = wal_pages + NEXT_PAGES + NEXT_PAGES;
-        if (checkpointer->catch_up_at < CATCH_UP_PAGES) {
-            checkpointer->catch_up_at = CATCH_UP_PAGES;
+        checkpointer->catch_up_at = wal_bytes + NEXT_BYTES + NEXT_BYTES;
+        if (checkpointer->catch_up_at < CATCH_UP_BYTES) {
+            checkpointer->catch_up_at = CATCH_UP_BYTES;
         }
         checkpointer->patience = CATCH_UP_SECONDS;
     }
-    if (wal_pages < checkpointer->next_at || (cache_hooks(self) & CACHE_HOOK__con)) {
+    if (wal_bytes < checkpointer->next_at || (cache_hooks(self) & CACHE_HOOK__con)) {
         return 0;
     }
-    if (wal_pages < checkpointer->catch_up_at && is_running(checkpointer)) {
+    if (wal_bytes < checkpointer->catch_up_at && is_running(checkpointer)) {
         return 0;
     }
     current = compat_exception_take();
     give_session_back(self);
-    if (wal_pages < checkpointer->catch_up_at && copy_in_background(self)) {
-        checkpointer->next_at = wal_pages + NEXT_PAGES;
-        if (checkpointer->next_at > checkpointer->catch_up_at - NEXT_PAGES) {
+    if (wal_bytes < checkpointer->catch_up_at && copy_in_background(self)) {
+        checkpointer->next_at = wal_bytes + NEXT_BYTES;
+        if (checkpointer->next_at > checkpointer->catch_up_at - NEXT_BYTES) {
             checkpointer->next_at = checkpointer->catch_up_at;
         }
     } else {
         catch_up(self); /* the thread may be at it still: others must not commit meanwhile */
-        checkpointer->next_at = checkpointer->catch_up_at = wal_pages + AGAIN_PAGES;
+        checkpointer->next_at = checkpointer->catch_up_at = wal_bytes + AGAIN_BYTES;
     }
     return cache_end_housekeeping(self->state, current);
 }

@@ -757,7 +757,7 @@ int operation_commit(Operation *operation)
     Cache *self = operation->cache;
     WriteTransaction transaction;
     dc_status status;
-    int wal_pages;
+    int64_t wal_bytes;
     int result = 0;
 
     if (is_parents(operation)) {
@@ -774,7 +774,7 @@ int operation_commit(Operation *operation)
     }
     transaction = take_transaction(self);
     status = commit_waiting(self, transaction.session);
-    wal_pages = transaction.session->db.wal_pages;
+    wal_bytes = dc_db_wal_bytes(&transaction.session->db);
     if (status == DC_OK) {
         dc_wal_header header = session_header(transaction.session);
 
@@ -788,7 +788,7 @@ int operation_commit(Operation *operation)
     cache_return_session(self, transaction.session);
     if (status == DC_OK) {
         result = disk_remove_all(self->state, self->disk, &transaction.removed);
-        if (checkpoint_if_due(self, wal_pages) < 0) {
+        if (checkpoint_if_due(self, wal_bytes) < 0) {
             result = -1;
         }
         give_way(self);

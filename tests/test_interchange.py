@@ -220,7 +220,6 @@ def test_the_schema_has_the_same_objects(
             answers.append(cache._sql('PRAGMA table_info(Settings)').fetchall())
             answers.append(cache._sql('PRAGMA index_xinfo(Cache_key_raw)').fetchall())
             answers.append(cache._sql('PRAGMA auto_vacuum').fetchall())
-            answers.append(cache._sql('PRAGMA page_size').fetchall())
             answers.append(sorted(cache._sql('SELECT * FROM Settings').fetchall()))
     answers
     """

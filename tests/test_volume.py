@@ -65,7 +65,7 @@ def fill_with_small(cache: diskcache.Cache, volume: int) -> None:
     numbers = count()
     while cache.volume() < volume:
         with cache.transact():
-            for number in islice(numbers, 1000):
+            for number in islice(numbers, 100):
                 cache[f'small {number}'] = 'x' * 100
 
 
@@ -233,7 +233,8 @@ def test_the_writes_of_a_transaction_keep_to_the_limit(
 def pages_and_files_inside(cache: diskcache.Cache) -> int:
     """Return the volume as this thread's open transaction sees it, without free pages."""
     ((free,),) = cache._sql('PRAGMA freelist_count').fetchall()
-    return cache.volume() - free * 4 * KB
+    ((page_size,),) = cache._sql('PRAGMA page_size').fetchall()
+    return cache.volume() - free * page_size
 
 
 @pytest.mark.parametrize('where', WHERE)
@@ -529,3 +530,32 @@ def test_two_processes_that_write_at_once_keep_to_the_limit(
         assert len(cache) > 1
         assert_exact(cache)
         assert [str(warning.message) for warning in cache.check()] == []
+
+
+def test_a_new_directory_has_pages_of_2_kb_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    for number, (settings, expected) in enumerate(
+        [({}, 2048), ({'sqlite_page_size': 8192}, 8192), ({'sqlite_journal_mode': 'delete'}, 2048)]
+    ):
+        directory = str(tmp_path / str(number))
+        with diskcache.Cache(directory, **settings) as cache:
+            cache['key'] = 'value'
+            assert cache._page_size == expected
+        with diskcache.Cache(directory) as cache:
+            assert cache._page_size == expected
+            assert cache._sql('PRAGMA page_size').fetchall() == [(expected,)]
+            assert cache['key'] == 'value'
+    with pytest.raises(ValueError, match='sqlite_page_size'):
+        diskcache.Cache(str(tmp_path / 'impossible'), sqlite_page_size='a; b')
+
+
+def test_a_directory_keeps_the_pages_that_the_original_made_it_with(
+    original: Interpreter, directory: str
+) -> None:
+    original.run("Cache(directory).set('key', 'value')", directory=directory)
+    with diskcache.Cache(directory) as cache:
+        cache['other'] = 'value'
+        assert cache._sql('PRAGMA page_size').fetchall() == [(4096,)]
+        assert cache._page_size == 4096
+    with diskcache.Cache(directory, sqlite_page_size=2048) as cache:
+        assert cache._sql('PRAGMA page_size').fetchall() == [(4096,)]
+        assert sorted(cache) == ['key', 'other']
