@@ -279,31 +279,33 @@ void dc_db_busy_timeout(dc_db *db, double seconds)
 
 /* --- statements that are not kept ------------------------------------------------------------- */
 
-/* `is_utf8`: text can be taken as it lies in SQLite's memory; column_text() would copy it, to put a
- * NUL behind it. */
+/* Each column_ function takes and gives back the mutex of the handle, so a column is asked for once, as
+ * a value; nobody but this thread uses the handle now, so the value stays what it is. `is_utf8`: text can
+ * be taken as it lies in SQLite's memory; column_text() would copy it, to put a NUL behind it. */
 static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8)
 {
+    sqlite3_value *value = sqlite.column_value(statement, column);
     dc_datum datum = {.type = DC_NULL};
 
-    switch (sqlite.column_type(statement, column)) {
+    switch (sqlite.value_type(value)) {
     case DC_SQLITE_INTEGER:
         datum.type = DC_INTEGER;
-        datum.as.integer = sqlite.column_int64(statement, column);
+        datum.as.integer = sqlite.value_int64(value);
         break;
     case DC_SQLITE_FLOAT:
         datum.type = DC_REAL;
-        datum.as.real = sqlite.column_double(statement, column);
+        datum.as.real = sqlite.value_double(value);
         break;
     case DC_SQLITE_TEXT:
         datum.type = DC_TEXT;
-        datum.as.bytes.data = is_utf8 ? sqlite.column_blob(statement, column)
+        datum.as.bytes.data = is_utf8 ? sqlite.value_blob(value)
                                       : (const char *)sqlite.column_text(statement, column);
-        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
+        datum.as.bytes.size = (size_t)sqlite.value_bytes(value);
         break;
     case DC_SQLITE_BLOB:
         datum.type = DC_BLOB;
-        datum.as.bytes.data = sqlite.column_blob(statement, column);
-        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
+        datum.as.bytes.data = sqlite.value_blob(value);
+        datum.as.bytes.size = (size_t)sqlite.value_bytes(value);
         break;
     default:
         break;
