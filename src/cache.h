@@ -42,8 +42,9 @@ typedef struct WriteTransaction {
  * monotonic clock. */
 typedef struct Turn {
     double contended_until; /* somebody else has written lately; 0: not */
-    double began;           /* when the commits that follow each other closely began */
+    double began;           /* the turn */
     double last;            /* commit */
+    int had_gap;            /* between two commits of the turn */
     int stamped;
     dc_stamp stamp; /* after it */
 } Turn;
@@ -178,6 +179,8 @@ double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
 Session *cache_find_session(Cache *self);
 /* The same, never a pinned one. */
 Session *cache_idle_session(Cache *self);
+/* The same, for long: where the only idle one would be taken another is opened. */
+Session *cache_spare_session(Cache *self);
 /* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an
  * exception that is not about the database comes from a signal handler, and must not be lost. `current`
  * is what was set before, and wins. -1 if an exception is set now. */

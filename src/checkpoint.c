@@ -92,6 +92,7 @@ typedef struct beginning {
     dc_db *db;
     int locked;
     int twice;
+    atomic_int *keeps_out;
 } beginning;
 
 static void let_commits_in(beginning *beginning)
@@ -99,6 +100,7 @@ static void let_commits_in(beginning *beginning)
     if (beginning->locked) {
         unlock(beginning->db, WRITER_LOCK, 1, beginning->twice);
         beginning->locked = 0;
+        atomic_store(beginning->keeps_out, 0);
     }
 }
 
@@ -111,9 +113,27 @@ static int sync_beside_commits(sqlite3_file *file, int flags)
     return beginning->original->sync(file, flags);
 }
 
-dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds)
+/* Keep commits out within so many seconds. */
+static int begin_alone(beginning *beginning, double seconds)
 {
-    beginning beginning = {.db = db};
+    double deadline = clock_seconds() + seconds;
+
+    for (;;) {
+        atomic_store(beginning->keeps_out, 1);
+        beginning->locked = lock(beginning->db, WRITER_LOCK, 1, &beginning->twice);
+        if (beginning->locked) {
+            return 1;
+        }
+        atomic_store(beginning->keeps_out, 0);
+        if (!wait_more(deadline)) {
+            return 0;
+        }
+    }
+}
+
+dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_out)
+{
+    beginning beginning = {.db = db, .keeps_out = keeps_out};
     dc_checkpoint_result result;
     sqlite3_file *file = NULL;
     int left;
@@ -128,10 +148,9 @@ dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds)
     if (file == NULL || file->methods == NULL || file->methods->version < 3) {
         return DC_CHECKPOINT_NO_LOG;
     }
-    if (!lock_commits(db, seconds, &beginning.twice)) {
+    if (!begin_alone(&beginning, seconds)) {
         return DC_CHECKPOINT_BUSY;
     }
-    beginning.locked = 1;
     beginning.original = file->methods;
     beginning.methods = *file->methods;
     beginning.methods.sync = sync_beside_commits;
@@ -144,20 +163,23 @@ dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds)
 
 /* --- with commits kept out ---------------------------------------------------------------------- */
 
-dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds)
+int dc_checkpoint_keep_out(dc_db *db, int *keeping)
+{
+    return is_lockable(db) && lock(db, WRITER_LOCK, 1, keeping);
+}
+
+void dc_checkpoint_let_in(dc_db *db, int keeping)
+{
+    unlock(db, WRITER_LOCK, 1, keeping);
+}
+
+dc_checkpoint_result dc_checkpoint_kept_out(dc_db *db, double seconds, int keeping)
 {
     dc_checkpoint_result result = DC_CHECKPOINT_BUSY;
     double deadline;
     int left = 0;
     int readers_twice = 0;
-    int twice = 0;
 
-    if (!is_lockable(db)) {
-        return result_of(dc_db_checkpoint(db, &left)); /* as SQLite would by itself */
-    }
-    if (!lock_commits(db, seconds, &twice)) {
-        return DC_CHECKPOINT_BUSY;
-    }
     /* Who copies now is waited for longer: it is a matter of the disk, and comes to an end. */
     deadline = clock_seconds() + COPYING_SECONDS;
     do {
@@ -180,6 +202,18 @@ dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds)
     if (result == DC_CHECKPOINT_DONE) {
         unlock(db, FIRST_READERS_LOCK, READERS_LOCKS, readers_twice);
     }
-    unlock(db, WRITER_LOCK, 1, twice);
+    dc_checkpoint_let_in(db, keeping);
     return result;
+}
+
+dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds)
+{
+    int left = 0;
+    int keeping = 0;
+
+    if (!is_lockable(db)) {
+        return result_of(dc_db_checkpoint(db, &left)); /* as SQLite would by itself */
+    }
+    return lock_commits(db, seconds, &keeping) ? dc_checkpoint_kept_out(db, seconds, keeping)
+                                               : DC_CHECKPOINT_BUSY;
 }

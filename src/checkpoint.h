@@ -25,12 +25,19 @@ typedef enum dc_checkpoint_result {
 } dc_checkpoint_result;
 
 /* Copy what others' reads allow, with a handle that has read before and has no transaction open; waits
- * `seconds` at most for the write lock. Takes milliseconds: it syncs. */
-dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds);
+ * `seconds` at most for the write lock. Takes milliseconds: it syncs. *keeps_out is true while it has the
+ * write lock, or is just trying to take it. */
+dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_out);
 
 /* The same with commits kept out all the time, waiting as long for others' reads, too; for others that
  * copy, up to a second. Then the next commit begins the log anew. Where nothing can be told of others
  * (locking is exclusive, or the VFS not SQLite's own) it is SQLite's checkpoint and no more. */
 dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds);
+
+/* dc_checkpoint_alone in two halves, for two threads: keep commits out, if that can be done at once; then
+ * copy and let them in again, or only let them in. *keeping is for the second half. */
+int dc_checkpoint_keep_out(dc_db *db, int *keeping);
+dc_checkpoint_result dc_checkpoint_kept_out(dc_db *db, double seconds, int keeping);
+void dc_checkpoint_let_in(dc_db *db, int keeping);
 
 #endif

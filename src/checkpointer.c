@@ -12,11 +12,14 @@
 #define CATCH_UP_BYTES (CHECKPOINT_BYTES * 16 / 10)
 /* If others' reads or checkpoints were in the way of that, it is tried again after so many more. */
 #define AGAIN_BYTES (CHECKPOINT_BYTES / 10)
-/* How long that may wait for the write lock, and then for others that read. As long as a read lasts that
- * is in the way nobody can commit, so the next attempts wait for less. */
+/* If the write lock cannot be had at once, and not after the commits that follow either, then after so
+ * many bytes an operation waits for it. */
+#define PATIENCE_BYTES (CHECKPOINT_BYTES * 2 / 10)
+/* How long that may take, and then the waiting for others that read. As long as a read lasts that is in
+ * the way nobody can commit, so the next attempts wait for less. */
 #define CATCH_UP_SECONDS       0.02
 #define CATCH_UP_SECONDS_LEAST 0.0001
-/* How long the thread may wait for the write lock, which it needs to begin. */
+/* How long a thread beside commits may wait for the write lock, which it needs to begin. */
 #define LOCK_SECONDS 0.02
 
 /* --- the thread --------------------------------------------------------------------------------- */
@@ -25,16 +28,19 @@
 
 static void *copy_log(void *context)
 {
-    Checkpointer *checkpointer = context;
+    Copying *copying = context;
+    dc_db *db = &copying->session->db;
 
     session_enter_natively();
-    dc_checkpoint(&checkpointer->session->db, LOCK_SECONDS); /* if it fails, the next one may not */
+    copying->result = copying->alone
+                          ? dc_checkpoint_kept_out(db, copying->patience, copying->keeping)
+                          : dc_checkpoint(db, copying->patience, &copying->keeps_out);
     session_leave_natively();
-    atomic_store(&checkpointer->done, 1); /* the last that it has to do with the Checkpointer */
+    atomic_store(&copying->done, 1); /* the last that it has to do with the Copying */
     return NULL;
 }
 
-static int start_thread(Checkpointer *checkpointer)
+static int start_thread(Copying *copying)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -45,98 +51,186 @@ static int start_thread(Checkpointer *checkpointer)
     if (pthread_attr_init(&attributes) != 0) {
         return 0;
     }
-    atomic_store(&checkpointer->done, 0);
+    atomic_store(&copying->done, 0);
     /* Signals are for threads that know what to do with them. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &former);
     started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-              pthread_create(&thread, &attributes, copy_log, checkpointer) == 0;
+              pthread_create(&thread, &attributes, copy_log, copying) == 0;
     pthread_sigmask(SIG_SETMASK, &former, NULL);
     pthread_attr_destroy(&attributes);
     return started;
 }
 
-static int is_running(const Checkpointer *checkpointer)
+static int is_running(const Copying *copying)
 {
-    return checkpointer->session != NULL && !atomic_load(&checkpointer->done);
+    return copying->session != NULL && !atomic_load(&copying->done);
 }
 
 #else
 
-static int start_thread(Checkpointer *checkpointer)
+static int start_thread(Copying *copying)
 {
-    (void)checkpointer;
+    (void)copying;
     return 0;
 }
 
-static int is_running(const Checkpointer *checkpointer)
+static int is_running(const Copying *copying)
 {
-    (void)checkpointer;
+    (void)copying;
     return 0;
 }
 
 #endif
 
-/* Put the session of a thread that has ended back into the pool. */
-static void give_session_back(Cache *self)
+int checkpoint_keeps_out(const Cache *self)
 {
-    Session *session = self->checkpointer.session;
+    const Checkpointer *checkpointer = &self->checkpointer;
 
-    if (session != NULL && !is_running(&self->checkpointer)) {
-        self->checkpointer.session = NULL;
+    return is_running(&checkpointer->alone) ||
+           (is_running(&checkpointer->beside) && atomic_load(&checkpointer->beside.keeps_out));
+}
+
+/* After an attempt to catch up. */
+static void note_result(Checkpointer *checkpointer, dc_checkpoint_result result)
+{
+    checkpointer->patience = result != DC_CHECKPOINT_BUSY ? CATCH_UP_SECONDS
+                             : checkpointer->patience > CATCH_UP_SECONDS_LEAST
+                                 ? checkpointer->patience / 4.0
+                                 : CATCH_UP_SECONDS_LEAST;
+}
+
+/* Put the session of a thread that has ended back into the pool. */
+static void give_session_back(Cache *self, Copying *copying)
+{
+    Session *session = copying->session;
+
+    if (session != NULL && !is_running(copying)) {
+        copying->session = NULL;
+        if (copying->alone) {
+            note_result(&self->checkpointer, copying->result);
+        }
         cache_return_session(self, session);
     }
 }
 
+static void give_sessions_back(Cache *self)
+{
+    give_session_back(self, &self->checkpointer.beside);
+    give_session_back(self, &self->checkpointer.alone);
+}
+
 void checkpoint_finish(Cache *self)
 {
+    const Checkpointer *checkpointer = &self->checkpointer;
     unsigned long generation = session_generation();
 
-    while (is_running(&self->checkpointer) && self->pool.generation == generation) {
+    while ((is_running(&checkpointer->beside) || is_running(&checkpointer->alone)) &&
+           self->pool.generation == generation) {
         session_pause();
     }
     if (self->pool.generation == generation) {
-        give_session_back(self);
+        give_sessions_back(self);
     }
+}
+
+static void forget(Cache *self, Copying *copying)
+{
+    Session *session = copying->session;
+
+    if (session != NULL && !is_running(copying)) {
+        session_release(&self->pool,
+                        session); /* it was over before the fork: the session is idle */
+    }
+    copying->session = NULL;
+    copying->opening = 0;
 }
 
 void checkpoint_forget(Cache *self)
 {
-    Session *session = self->checkpointer.session;
-
-    if (session != NULL && !is_running(&self->checkpointer)) {
-        session_release(&self->pool,
-                        session); /* it was over before the fork: the session is idle */
-    }
-    self->checkpointer.session = NULL;
+    forget(self, &self->checkpointer.beside);
+    forget(self, &self->checkpointer.alone);
 }
 
-/* Let the thread copy what there is; 0 if it cannot. */
-static int copy_in_background(Cache *self)
+/* A session for a thread, in use; or NULL: with exclusive locking, say, no other session could work
+ * meanwhile. Opening one gives up the GIL, and other threads must not begin the same. */
+static Session *session_for(Cache *self, Copying *copying)
 {
-    Checkpointer *checkpointer = &self->checkpointer;
-    Session *session = cache_idle_session(self);
+    unsigned long generation = session_generation();
+    Session *session = session_idle(&self->pool);
 
     if (session == NULL || session_header(session) == NULL) {
-        return 0; /* with exclusive locking, say, no other session could work meanwhile */
+        return NULL;
     }
-    if (checkpointer->session != NULL) {
-        return 1; /* while this thread opened a session another one has started a copy */
+    copying->opening = 1;
+    session = cache_spare_session(self);
+    copying->opening = 0;
+    if (session == NULL || session_header(session) == NULL || session_generation() != generation) {
+        return NULL;
     }
     session_use(session);
-    checkpointer->session = session;
-    if (!start_thread(checkpointer)) {
-        checkpointer->session = NULL;
+    return session;
+}
+
+static int start_copying(Copying *copying, Session *session)
+{
+    copying->session = session;
+    if (!start_thread(copying)) {
+        copying->session = NULL;
+    }
+    return copying->session != NULL;
+}
+
+/* Let a thread copy what there is; 0 if it cannot. */
+static int copy_beside_commits(Cache *self)
+{
+    Copying *copying = &self->checkpointer.beside;
+    Session *session;
+
+    if (copying->session != NULL || copying->opening) {
+        return 1;
+    }
+    session = session_for(self, copying);
+    if (session == NULL) {
+        return 0;
+    }
+    copying->patience = LOCK_SECONDS;
+    if (!start_copying(copying, session)) {
         cache_return_session(self, session);
         return 0;
     }
     return 1;
 }
 
-/* Copy what is left while commits are kept out, so that the next one begins the log anew. */
+/* Keep commits out and let a thread copy what is left, so that the next one begins the log anew; 0 if it
+ * cannot, or if the write lock is not free. */
+static int copy_alone(Cache *self)
+{
+    Copying *copying = &self->checkpointer.alone;
+    Session *session;
+
+    if (copying->session != NULL || copying->opening) {
+        return copying->session != NULL;
+    }
+    session = session_for(self, copying);
+    if (session == NULL) {
+        return 0;
+    }
+    copying->alone = 1;
+    copying->patience = self->checkpointer.patience;
+    if (dc_checkpoint_keep_out(&session->db, &copying->keeping)) {
+        if (start_copying(copying, session)) {
+            return 1;
+        }
+        dc_checkpoint_let_in(&session->db, copying->keeping);
+    }
+    cache_return_session(self, session);
+    return 0;
+}
+
+/* The same in this thread, waiting for the write lock. */
 static void catch_up(Cache *self)
 {
-    Checkpointer *checkpointer = &self->checkpointer;
     Session *session = cache_idle_session(self);
     dc_checkpoint_result result;
     session_visit visit;
@@ -144,12 +238,9 @@ static void catch_up(Cache *self)
     if (session != NULL) {
         session_use(session);
         visit = session_enter_slowly();
-        result = dc_checkpoint_alone(&session->db, checkpointer->patience);
+        result = dc_checkpoint_alone(&session->db, self->checkpointer.patience);
         session_leave_slowly(visit);
-        checkpointer->patience = result != DC_CHECKPOINT_BUSY ? CATCH_UP_SECONDS
-                                 : checkpointer->patience > CATCH_UP_SECONDS_LEAST
-                                     ? checkpointer->patience / 4.0
-                                     : CATCH_UP_SECONDS_LEAST;
+        note_result(&self->checkpointer, result);
         cache_return_session(self, session);
     }
 }
@@ -175,18 +266,21 @@ int checkpoint_if_due(Cache *self, int64_t wal_bytes)
     if (wal_bytes < checkpointer->next_at || (cache_hooks(self) & CACHE_HOOK__con)) {
         return 0;
     }
-    if (wal_bytes < checkpointer->catch_up_at && is_running(checkpointer)) {
+    if (wal_bytes < checkpointer->catch_up_at &&
+        (checkpointer->beside.opening || is_running(&checkpointer->beside))) {
         return 0;
     }
     current = compat_exception_take();
-    give_session_back(self);
-    if (wal_bytes < checkpointer->catch_up_at && copy_in_background(self)) {
+    give_sessions_back(self);
+    if (wal_bytes < checkpointer->catch_up_at && copy_beside_commits(self)) {
         checkpointer->next_at = wal_bytes + NEXT_BYTES;
         if (checkpointer->next_at > checkpointer->catch_up_at - NEXT_BYTES) {
             checkpointer->next_at = checkpointer->catch_up_at;
         }
-    } else {
-        catch_up(self); /* the thread may be at it still: others must not commit meanwhile */
+    } else if (!PyErr_Occurred() && copy_alone(self)) {
+        checkpointer->next_at = checkpointer->catch_up_at = wal_bytes + AGAIN_BYTES;
+    } else if (!PyErr_Occurred() && wal_bytes >= checkpointer->catch_up_at + PATIENCE_BYTES) {
+        catch_up(self);
         checkpointer->next_at = checkpointer->catch_up_at = wal_bytes + AGAIN_BYTES;
     }
     return cache_end_housekeeping(self->state, current);

@@ -169,6 +169,9 @@ dc_status dc_db_begin(dc_db *db)
     }
     status = dc_query_run(&query);
     dc_readmark_release(&db->mark);
+    if (status == DC_BUSY) {
+        dc_readmark_raise(&db->mark); /* who has the lock may be copying the log */
+    }
     return status;
 }
 

@@ -165,6 +165,13 @@ Session *cache_idle_session(Cache *self)
     return session != NULL ? session : open_session(self);
 }
 
+Session *cache_spare_session(Cache *self)
+{
+    Session *session = session_spare(&self->pool);
+
+    return session != NULL ? session : open_session(self);
+}
+
 Session *cache_find_session(Cache *self)
 {
     Session *session = session_pinned(&self->pool);
@@ -340,6 +347,7 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
 
     session_wait_start(&wait, timeout, retry);
     for (;;) {
+        int copying = checkpoint_keeps_out(self);
         Session *session = take_session(self);
 
         if (session == NULL && retry && PyErr_ExceptionMatches(self->state->Timeout)) {
@@ -364,7 +372,8 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
             return NULL;
         }
         cache_return_session(self, session);
-        again = session_wait_more(&wait);
+        again = copying || checkpoint_keeps_out(self) ? session_wait_for_copying(&wait)
+                                                      : session_wait_more(&wait);
         if (again == 0) {
             raise_timeout(self);
         }
@@ -378,11 +387,14 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
 
 /* SQLite has no queue for its write lock: whoever waits looks now and then whether it is free. A process
  * that writes without a pause leaves it free for a microsecond between two commits, and the others
- * starve, those of the original above all, which look ever more rarely. So where somebody else has
- * written lately, a process that has written for a while lets the others have a moment. */
+ * starve, those of the original above all, which look ever more rarely. And where more processes are at
+ * work than there are processors, one that has lost its processor while it had the lock makes all of them
+ * wait. So where somebody else has written lately, a process that has been at it for a while gives way in
+ * a moment when it has no lock: with a pause, if it has left no room for others, else with no more than
+ * its processor. */
 #define CONTENDED_SECONDS 10.0
-#define TURN_SECONDS      300e-6
-#define GAP_SECONDS       100e-6 /* between commits that leaves room enough */
+#define TURN_SECONDS      200e-6
+#define GAP_SECONDS       30e-6 /* between commits that leaves room enough */
 
 static void note_others(Cache *self)
 {
@@ -412,11 +424,19 @@ static void give_way(Cache *self)
     now = session_clock();
     if (now > turn->contended_until) {
         turn->contended_until = 0.0;
-    } else if (now - turn->last > GAP_SECONDS) {
-        turn->began = now;
+    }
+    turn->had_gap |= now - turn->last > GAP_SECONDS;
+    if (now - turn->last > TURN_SECONDS) {
+        turn->began = now; /* it has done something else, or waited */
+        turn->had_gap = 0;
     } else if (now - turn->began > TURN_SECONDS) {
-        session_pause();
+        if (turn->had_gap) {
+            session_yield_processor();
+        } else {
+            session_pause();
+        }
         turn->began = now = session_clock();
+        turn->had_gap = 0;
     }
     turn->last = now;
 }
@@ -515,7 +535,7 @@ int cache_flush_notes(Cache *self, double seconds)
     current = compat_exception_take();
     timeout = seconds > 0.0 ? cache_timeout(self) : 0.0;
     /* Beginning writes them, unless the transaction is open already. */
-    if (timeout >= 0.0 &&
+    if (timeout >= 0.0 && (seconds > 0.0 || !checkpoint_keeps_out(self)) &&
         begin_write(&operation, self, timeout < seconds ? timeout : seconds, 0) == 0 &&
         flush_notes_into(&operation) == 0) {
         operation_commit(&operation);

@@ -45,3 +45,8 @@ void dc_readmark_release(dc_readmark *mark)
         mark->file = NULL;
     }
 }
+
+void dc_readmark_raise(dc_readmark *mark)
+{
+    mark->begins = 0;
+}

@@ -27,5 +27,7 @@ typedef struct dc_readmark {
 /* Let what begins now use a mark as it stands, if it is the turn for that. */
 void dc_readmark_keep(dc_readmark *mark, sqlite3_file *file);
 void dc_readmark_release(dc_readmark *mark);
+/* Let the next BEGIN raise a mark. */
+void dc_readmark_raise(dc_readmark *mark);
 
 #endif

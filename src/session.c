@@ -40,6 +40,11 @@
  * nobody computes, and up to 5 ms when somebody does. */
 #define SLOW_SECONDS 100e-6
 #define MEAN_WEIGHT  0.25
+/* A visit counts as no longer than this. A single one that the system has interrupted then does not make
+ * the GIL be released, which costs 75 ms where sixteen threads compute; three in succession do. */
+#define LONGEST_SECONDS 200e-6
+/* Above this mean every visit is timed, to know soon. */
+#define SUSPICIOUS_SECONDS 25e-6
 /* Only one visit in so many is timed, while visits are short: reading the clock costs 50 ns. */
 #define TIMED_VISITS 8
 
@@ -50,6 +55,13 @@
 
 /* Closing the last connection copies the log into the database, and syncs. */
 #define CONNECTING_WAIT_SECONDS 10.0
+
+/* Whoever has the lock has it for 10 us mostly, and runs on another processor; who sleeps waits for a
+ * processor afterwards, milliseconds where all are busy. */
+#define BURST_SECONDS 40e-6
+
+/* How long to wait with the GIL: half of the interval after which a thread that computes must give it up. */
+#define COPYING_SECONDS 2.5e-3
 
 #define FIRST_DELAY  20e-6
 #define DELAY_GROWTH 1.5
@@ -78,7 +90,9 @@ double session_clock(void)
 
 void session_wait_start(session_wait *wait, double timeout, int forever)
 {
-    wait->deadline = session_clock() + timeout;
+    wait->began = session_clock();
+    wait->burst = wait->began;
+    wait->deadline = wait->began + timeout;
     wait->delay = FIRST_DELAY;
     wait->forever = forever;
 }
@@ -108,20 +122,14 @@ static void sleep_seconds(double seconds)
 #endif
 }
 
-int session_wait_more(session_wait *wait)
+/* Sleep with the GIL released, and look at what has happened meanwhile. 1, or -1 with an exception. */
+static int sleep_watchfully(double seconds)
 {
     unsigned long before = generation;
-    double left = wait->forever ? LAST_DELAY : wait->deadline - session_clock();
-    double delay = wait->delay * jitter();
-    PyThreadState *released;
+    PyThreadState *released = PyEval_SaveThread();
 
-    if (left <= 0.0) {
-        return 0;
-    }
-    released = PyEval_SaveThread();
-    sleep_seconds(delay < left ? delay : left);
+    sleep_seconds(seconds);
     PyEval_RestoreThread(released);
-    wait->delay = fmin(wait->delay * DELAY_GROWTH, LAST_DELAY);
     if (PyErr_CheckSignals() < 0) {
         return -1;
     }
@@ -131,6 +139,38 @@ int session_wait_more(session_wait *wait)
         return -1;
     }
     return 1;
+}
+
+int session_wait_more(session_wait *wait)
+{
+    double now = session_clock();
+    double left = wait->forever ? LAST_DELAY : wait->deadline - now;
+    int result;
+
+    if (left <= 0.0) {
+        return 0;
+    }
+    if (now - wait->burst < BURST_SECONDS) {
+        return 1;
+    }
+    result = sleep_watchfully(fmin(wait->delay * jitter(), left));
+    wait->delay = fmin(wait->delay * DELAY_GROWTH, LAST_DELAY);
+    wait->burst = session_clock();
+    return result;
+}
+
+int session_wait_for_copying(session_wait *wait)
+{
+    double before = session_clock();
+    int result = 1;
+
+    if (before - wait->began < COPYING_SECONDS) {
+        sleep_seconds(FIRST_DELAY);
+    } else {
+        result = sleep_watchfully(PAUSE_SECONDS);
+    }
+    wait->deadline += session_clock() - before;
+    return result;
 }
 
 /* --- the fork gate ---------------------------------------------------------------------------- */
@@ -220,6 +260,15 @@ static void sleep_without_gil(double seconds)
 void session_pause(void)
 {
     sleep_without_gil(PAUSE_SECONDS);
+}
+
+void session_yield_processor(void)
+{
+#ifdef _WIN32
+    SwitchToThread();
+#else
+    sched_yield();
+#endif
 }
 
 void session_before_fork(void)
@@ -342,7 +391,7 @@ session_visit session_enter(Session *session)
         visit.released = PyEval_SaveThread();
     }
     gate_enter();
-    if (session->visits++ % TIMED_VISITS == 0 || visit.released != NULL) {
+    if (session->visits++ % TIMED_VISITS == 0 || session->mean_seconds > SUSPICIOUS_SECONDS) {
         visit.entered = session_clock();
     }
     return visit;
@@ -368,7 +417,8 @@ void session_leave(Session *session, session_visit visit)
     if (visit.entered != 0.0) {
         double seconds = session_clock() - visit.entered;
 
-        session->mean_seconds += MEAN_WEIGHT * (seconds - session->mean_seconds);
+        session->mean_seconds += MEAN_WEIGHT *
+                                 (fmin(seconds, LONGEST_SECONDS) - session->mean_seconds);
     }
     if (visit.released != NULL) {
         PyEval_RestoreThread(visit.released);
@@ -748,6 +798,17 @@ static Session *find(SessionPool *pool, int (*chosen)(const SessionPool *, const
 Session *session_idle(SessionPool *pool)
 {
     return find(pool, is_idle);
+}
+
+Session *session_spare(SessionPool *pool)
+{
+    Session *first = session_idle(pool);
+    Session *spare = NULL;
+
+    for (Session *each = first; each != NULL; each = each->next) {
+        spare = each != first && is_idle(pool, each) ? each : spare;
+    }
+    return spare;
 }
 
 Session *session_pinned(SessionPool *pool)

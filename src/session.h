@@ -61,6 +61,8 @@ typedef struct SessionPool {
 
 /* An idle session, or NULL (without an exception). */
 Session *session_idle(SessionPool *pool);
+/* One that can be taken for long: another idle session is left. Or NULL. */
+Session *session_spare(SessionPool *pool);
 /* The session pinned to this thread, or NULL. */
 Session *session_pinned(SessionPool *pool);
 /* Open a session on the file `path`, waiting up to `timeout` seconds for locks. NULL with Timeout or
@@ -125,17 +127,25 @@ void session_leave_natively(void);
 
 /* Sleep a moment with the GIL released. */
 void session_pause(void);
+/* Let another thread or process have this processor, if one waits for it. */
+void session_yield_processor(void);
 
-/* Waiting for a lock: short growing sleeps with the GIL released. */
+/* Waiting for a lock: bursts of attempts, and between them short growing sleeps with the GIL released. */
 typedef struct session_wait {
+    double began;
+    double burst;    /* when the latest one began */
     double deadline; /* on the monotonic clock */
     double delay;    /* of the next sleep, seconds */
     int forever;     /* retry=True */
 } session_wait;
 
 void session_wait_start(session_wait *wait, double timeout, int forever);
-/* Sleep a little. 1: try again; 0: the time is over; -1: a signal handler raised. */
+/* Sleep a little, unless the burst goes on. 1: try again; 0: the time is over; -1: a signal handler
+ * raised. */
 int session_wait_more(session_wait *wait);
+/* The same while this process copies the log: it is a part of our own writing, and does not count. At
+ * first with the GIL: otherwise all threads that write would lose it, and have to wait for it again. */
+int session_wait_for_copying(session_wait *wait);
 
 double session_clock(void); /* monotonic, seconds */
 

@@ -3,10 +3,13 @@
 
 #include "database.h"
 
+#include <pthread.h>
+
 /* ---- A checkpoint with something in between ---------------------------------------------------- */
 
 static int (*checkpoint_of_sqlite)(sqlite3 *, const char *, int, int *, int *);
 static int checkpoints;
+static atomic_int keeps_out;
 static int failure; /* instead of the checkpoint, if it is not 0 */
 static void (*meanwhile)(void);
 
@@ -169,7 +172,7 @@ static void what_is_committed_is_copied(void)
 {
     open_both();
     CHECK_INT(DC_OK, insert(&other));
-    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001));
+    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001, &keeps_out));
     CHECK_INT(1, copied_rows());
     close_both();
 }
@@ -181,7 +184,7 @@ static void all_is_copied_already(void)
     open_both();
     CHECK_INT(DC_OK, insert(&other));
     for (int i = 0; i < 2; i++) {
-        CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001));
+        CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001, &keeps_out));
         CHECK_INT(DC_OK, dc_db_checkpoint(&other, &left)); /* the locks have been given back */
         CHECK_INT(DC_OK, insert(&other));
     }
@@ -203,7 +206,7 @@ static void nobody_commits_before_it_begins(void)
     open_both();
     CHECK_INT(DC_OK, insert(&db));
     watch_checkpoints(fail_to_commit, 0);
-    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001));
+    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001, &keeps_out));
     unwatch_checkpoints();
     CHECK_INT(1, checkpoints);
     CHECK_INT(DC_OK, insert(&other));
@@ -216,7 +219,7 @@ static void commit_and_copy(void)
 
     CHECK_INT(DC_OK, insert(&other));
     CHECK_INT(DC_BUSY, dc_db_checkpoint(&other, &left));
-    CHECK_INT(DC_CHECKPOINT_BUSY, dc_checkpoint(&other, 0.001));
+    CHECK_INT(DC_CHECKPOINT_BUSY, dc_checkpoint(&other, 0.001, &keeps_out));
 }
 
 static void others_commit_but_do_not_copy_while_it_syncs(void)
@@ -227,7 +230,7 @@ static void others_commit_but_do_not_copy_while_it_syncs(void)
     database_execute(&db, "PRAGMA synchronous = normal");
     CHECK_INT(DC_OK, insert(&db));
     watch_syncs(&db, commit_and_copy);
-    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001));
+    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001, &keeps_out));
     unwatch_syncs(&db);
     CHECK_INT(1, syncs);
     CHECK_INT(2, rows(&db));
@@ -246,7 +249,7 @@ static void locks_that_cannot_be_taken_twice_are_given_back(void)
     for (int i = 0; i < 3; i++) {
         CHECK_INT(DC_OK, insert(&other));
         CHECK_INT(DC_CHECKPOINT_DONE,
-                  i % 2 == 0 ? dc_checkpoint(&db, 0.001) : dc_checkpoint_alone(&db, 0.001));
+                  i % 2 == 0 ? dc_checkpoint(&db, 0.001, &keeps_out) : dc_checkpoint_alone(&db, 0.001));
         CHECK_INT(0, own_locks);
         CHECK_INT(DC_OK, dc_db_checkpoint(&other, &left));
     }
@@ -265,7 +268,7 @@ static void after_a_failure_others_can_copy(void)
 
         CHECK_INT(DC_OK, insert(&db));
         watch_checkpoints(NULL, results[i]);
-        CHECK(dc_checkpoint(&db, 0.001) != DC_CHECKPOINT_DONE);
+        CHECK(dc_checkpoint(&db, 0.001, &keeps_out) != DC_CHECKPOINT_DONE);
         unwatch_checkpoints();
         CHECK_INT(DC_OK, dc_db_checkpoint(&other, &left));
     }
@@ -279,10 +282,10 @@ static void a_reader_keeps_later_pages_in_the_log(void)
     CHECK_INT(DC_OK, dc_db_begin_read(&other));
     CHECK_INT(1, rows(&other));
     CHECK_INT(DC_OK, insert(&db));
-    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001));
+    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001, &keeps_out));
     CHECK_INT(1, rows(&other));
     dc_db_end_read(&other);
-    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001));
+    CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint(&db, 0.001, &keeps_out));
     CHECK_INT(2, copied_rows());
     close_both();
 }
@@ -375,9 +378,61 @@ static void without_a_log_nothing_is_done(void)
     database_execute(&db, "PRAGMA journal_mode = delete");
     database_execute(&db, "CREATE TABLE t (number)");
     CHECK_INT(dc_sqlite_has_wal_reset_race() ? DC_CHECKPOINT_NO_LOG : DC_CHECKPOINT_DONE,
-              dc_checkpoint(&db, 0.001));
+              dc_checkpoint(&db, 0.001, &keeps_out));
     CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint_alone(&db, 0.001));
     dc_db_detach(&db);
+}
+
+static dc_checkpoint_result result_of_thread;
+static int keeping;
+
+static void *copy_in_thread(void *unused)
+{
+    (void)unused;
+    result_of_thread = dc_checkpoint_kept_out(&db, 0.01, keeping);
+    return NULL;
+}
+
+static void what_one_thread_has_begun_another_ends(void)
+{
+    pthread_t thread;
+    uint64_t before;
+
+    open_both();
+    CHECK_INT(DC_OK, insert(&other));
+    before = salts(&db);
+    CHECK(dc_checkpoint_keep_out(&db, &keeping));
+    CHECK_INT(DC_BUSY, insert(&other));
+    CHECK_INT(1, rows(&other));
+    CHECK_INT(0, pthread_create(&thread, NULL, copy_in_thread, NULL));
+    pthread_join(thread, NULL);
+    CHECK_INT(DC_CHECKPOINT_DONE, result_of_thread);
+    CHECK_INT(1, copied_rows());
+    CHECK_INT(DC_OK, insert(&other));
+    CHECK(salts(&db) != before);
+    close_both();
+}
+
+static void commits_are_let_in_again_without_a_copy(void)
+{
+    open_both();
+    CHECK_INT(DC_OK, insert(&other));
+    CHECK(dc_checkpoint_keep_out(&db, &keeping));
+    dc_checkpoint_let_in(&db, keeping);
+    CHECK_INT(DC_OK, insert(&other));
+    CHECK_INT(DC_OK, insert(&db));
+    close_both();
+}
+
+static void a_writer_cannot_be_kept_out(void)
+{
+    open_both();
+    CHECK_INT(DC_OK, insert(&db));
+    CHECK_INT(DC_OK, dc_db_begin(&other));
+    CHECK(!dc_checkpoint_keep_out(&db, &keeping));
+    CHECK_INT(DC_OK, dc_db_commit(&other));
+    CHECK_INT(DC_OK, insert(&other));
+    close_both();
 }
 
 int main(int argc, char **argv)
@@ -395,6 +450,9 @@ int main(int argc, char **argv)
         CHECK_TEST(alone_it_does_not_wait_long_for_readers),
         CHECK_TEST(alone_it_does_not_wait_long_for_a_writer),
         CHECK_TEST(after_a_failure_alone_others_can_go_on),
+        CHECK_TEST(what_one_thread_has_begun_another_ends),
+        CHECK_TEST(commits_are_let_in_again_without_a_copy),
+        CHECK_TEST(a_writer_cannot_be_kept_out),
         CHECK_TEST(without_a_log_nothing_is_done),
     };
 

@@ -162,6 +162,28 @@ static void nothing_is_copied_that_a_transaction_on_a_low_mark_may_need(void)
     dc_db_detach(&db);
 }
 
+static void after_an_attempt_in_vain_a_mark_is_raised(void)
+{
+    dc_db db;
+    dc_db other;
+
+    open_table(&db);
+    open_table(&other);
+    for (int i = 0; i < 5; i++) {
+        commit_row(&other);
+    }
+    commit_row(&db);
+    CHECK_INT(DC_OK, dc_db_begin(&other));
+    database_execute(&other, "INSERT INTO t (content) VALUES ('x')");
+    CHECK_INT(DC_BUSY, dc_db_begin(&db));
+    CHECK(highest_mark(&db) < *word_at(&db, FRAMES_AT));
+    CHECK_INT(DC_BUSY, dc_db_begin(&db));
+    CHECK_INT(*word_at(&db, FRAMES_AT), highest_mark(&db));
+    CHECK_INT(DC_OK, dc_db_commit(&other));
+    dc_db_detach(&other);
+    dc_db_detach(&db);
+}
+
 static void a_log_begun_anew_is_used_from_its_first_mark(void)
 {
     dc_db db;
@@ -233,6 +255,7 @@ int main(int argc, char **argv)
         CHECK_TEST(marks_stay_behind_by_some_commits_only),
         CHECK_TEST(a_reader_keeps_what_it_sees),
         CHECK_TEST(nothing_is_copied_that_a_transaction_on_a_low_mark_may_need),
+        CHECK_TEST(after_an_attempt_in_vain_a_mark_is_raised),
         CHECK_TEST(a_log_begun_anew_is_used_from_its_first_mark),
         CHECK_TEST(where_no_mark_can_be_used_as_it_stands_one_is_raised),
         CHECK_TEST(without_a_log_there_are_no_marks),
