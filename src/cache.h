@@ -186,6 +186,9 @@ Session *cache_spare_session(Cache *self);
  * is what was set before, and wins. -1 if an exception is set now. */
 int cache_end_housekeeping(module_state *state, compat_exception current);
 void cache_return_session(Cache *self, Session *session);
+/* The same for one that was not pinned and did no operation: those that did come first in the pool, with
+ * their pages and prepared statements. */
+void cache_put_back_session(Cache *self, Session *session);
 void cache_clear_transaction(WriteTransaction *transaction);
 
 /* --- cache.c --- */

@@ -110,7 +110,7 @@ static void give_session_back(Cache *self, Copying *copying)
         if (copying->alone) {
             note_result(&self->checkpointer, copying->result);
         }
-        cache_return_session(self, session);
+        cache_put_back_session(self, session);
     }
 }
 
@@ -134,13 +134,12 @@ void checkpoint_finish(Cache *self)
     }
 }
 
-static void forget(Cache *self, Copying *copying)
+static void forget(Copying *copying)
 {
     Session *session = copying->session;
 
     if (session != NULL && !is_running(copying)) {
-        session_release(&self->pool,
-                        session); /* it was over before the fork: the session is idle */
+        session_put_back(session); /* it was over before the fork: the session is idle */
     }
     copying->session = NULL;
     copying->opening = 0;
@@ -148,8 +147,8 @@ static void forget(Cache *self, Copying *copying)
 
 void checkpoint_forget(Cache *self)
 {
-    forget(self, &self->checkpointer.beside);
-    forget(self, &self->checkpointer.alone);
+    forget(&self->checkpointer.beside);
+    forget(&self->checkpointer.alone);
 }
 
 /* A session for a thread, in use; or NULL: with exclusive locking, say, no other session could work
@@ -196,7 +195,7 @@ static int copy_beside_commits(Cache *self)
     }
     copying->patience = LOCK_SECONDS;
     if (!start_copying(copying, session)) {
-        cache_return_session(self, session);
+        cache_put_back_session(self, session);
         return 0;
     }
     return 1;
@@ -224,7 +223,7 @@ static int copy_alone(Cache *self)
         }
         dc_checkpoint_let_in(&session->db, copying->keeping);
     }
-    cache_return_session(self, session);
+    cache_put_back_session(self, session);
     return 0;
 }
 
@@ -241,7 +240,7 @@ static void catch_up(Cache *self)
         result = dc_checkpoint_alone(&session->db, self->checkpointer.patience);
         session_leave_slowly(visit);
         note_result(&self->checkpointer, result);
-        cache_return_session(self, session);
+        cache_put_back_session(self, session);
     }
 }
 

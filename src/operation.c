@@ -200,6 +200,14 @@ static Session *take_session(Cache *self)
     return session;
 }
 
+static void discard_if_spoilt(Cache *self, Session *session)
+{
+    if (session->uses == 0 && session->db.handle != NULL &&
+        (session->spoilt || (!session->pinned && session->epoch != self->pool.epoch))) {
+        session_discard(self->state, &self->pool, session);
+    }
+}
+
 void cache_return_session(Cache *self, Session *session)
 {
     if (session->pinned && session->db.handle != NULL) {
@@ -210,10 +218,13 @@ void cache_return_session(Cache *self, Session *session)
         compat_exception_put(current);
     }
     session_release(&self->pool, session);
-    if (session->uses == 0 && session->db.handle != NULL &&
-        (session->spoilt || (!session->pinned && session->epoch != self->pool.epoch))) {
-        session_discard(self->state, &self->pool, session);
-    }
+    discard_if_spoilt(self, session);
+}
+
+void cache_put_back_session(Cache *self, Session *session)
+{
+    session_put_back(session);
+    discard_if_spoilt(self, session);
 }
 
 /* --- who owns the transaction ----------------------------------------------------------------- */

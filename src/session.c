@@ -856,9 +856,14 @@ void session_use(Session *session)
     session->uses++;
 }
 
-void session_release(SessionPool *pool, Session *session)
+void session_put_back(Session *session)
 {
     session->uses--;
+}
+
+void session_release(SessionPool *pool, Session *session)
+{
+    session_put_back(session);
     if (session->db.handle == NULL) {
         return; /* abandoned in a forked child, and in no pool */
     }

@@ -74,7 +74,9 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
 
 /* Between these two nobody else takes it, and nothing closes it. */
 void session_use(Session *session);
+/* From now on it is the first in the pool that is taken; or it stays where it is. */
 void session_release(SessionPool *pool, Session *session);
+void session_put_back(Session *session);
 
 void session_pin(SessionPool *pool, Session *session);
 /* Close one that is not in use. */
