@@ -12,8 +12,9 @@
 #define CATCH_UP_BYTES (CHECKPOINT_BYTES * 16 / 10)
 /* If others' reads or checkpoints were in the way of that, it is tried again after so many more. */
 #define AGAIN_BYTES (CHECKPOINT_BYTES / 10)
-/* If the write lock cannot be had at once, and not after the commits that follow either, then after so
- * many bytes an operation waits for it. */
+/* If the write lock cannot be had at once, it is tried again after so many. */
+#define SOON_BYTES (CHECKPOINT_BYTES / 100)
+/* And then, after so many, an operation waits for it. */
 #define PATIENCE_BYTES (CHECKPOINT_BYTES * 2 / 10)
 /* How long that may take, and then the waiting for others that read. As long as a read lasts that is in
  * the way nobody can commit, so the next attempts wait for less. */
@@ -151,19 +152,33 @@ void checkpoint_forget(Cache *self)
     forget(&self->checkpointer.alone);
 }
 
-/* A session for a thread, in use; or NULL: with exclusive locking, say, no other session could work
- * meanwhile. Opening one gives up the GIL, and other threads must not begin the same. */
-static Session *session_for(Cache *self, Copying *copying)
+/* Whether another session could work beside the one that has just committed: with exclusive locking none
+ * can, and opening one would wait for ever. */
+static int can_share_file(Cache *self)
 {
-    unsigned long generation = session_generation();
     Session *session = session_idle(&self->pool);
 
-    if (session == NULL || session_header(session) == NULL) {
-        return NULL;
+    if (session != NULL) {
+        return session_header(session) != NULL;
     }
-    copying->opening = 1;
-    session = cache_spare_session(self);
-    copying->opening = 0;
+    session = session_pinned(&self->pool);
+    return session != NULL && dc_db_pragma_is(&session->db, "PRAGMA locking_mode", "normal");
+}
+
+/* A session for a thread, in use; or NULL, with an exception only if a signal handler raised one. Opening
+ * one gives up the GIL, and other threads must not begin the same. */
+static Session *session_for(Cache *self, Copying *copying)
+{
+    compat_exception none = compat_exception_take(); /* there is none: see checkpoint_if_due */
+    unsigned long generation = session_generation();
+    Session *session = NULL;
+
+    if (can_share_file(self)) {
+        copying->opening = 1;
+        session = cache_spare_session(self);
+        copying->opening = 0;
+    }
+    cache_end_housekeeping(self->state, none); /* no descriptor may be left, for instance */
     if (session == NULL || session_header(session) == NULL || session_generation() != generation) {
         return NULL;
     }
@@ -227,14 +242,17 @@ static int copy_alone(Cache *self)
     return 0;
 }
 
-/* The same in this thread, waiting for the write lock. */
+/* The same in this thread, waiting for the write lock, with a session that is there. */
 static void catch_up(Cache *self)
 {
-    Session *session = cache_idle_session(self);
+    Session *session = session_idle(&self->pool);
     dc_checkpoint_result result;
     session_visit visit;
 
-    if (session != NULL) {
+    if (session == NULL) {
+        session = session_pinned(&self->pool);
+    }
+    if (session != NULL && session->uses == 0) {
         session_use(session);
         visit = session_enter_slowly();
         result = dc_checkpoint_alone(&session->db, self->checkpointer.patience);
@@ -262,7 +280,7 @@ int checkpoint_if_due(Cache *self, int64_t wal_bytes)
         }
         checkpointer->patience = CATCH_UP_SECONDS;
     }
-    if (wal_bytes < checkpointer->next_at || (cache_hooks(self) & CACHE_HOOK__con)) {
+    if (wal_bytes < checkpointer->next_at) {
         return 0;
     }
     if (wal_bytes < checkpointer->catch_up_at &&
@@ -281,6 +299,8 @@ int checkpoint_if_due(Cache *self, int64_t wal_bytes)
     } else if (!PyErr_Occurred() && wal_bytes >= checkpointer->catch_up_at + PATIENCE_BYTES) {
         catch_up(self);
         checkpointer->next_at = checkpointer->catch_up_at = wal_bytes + AGAIN_BYTES;
+    } else {
+        checkpointer->next_at = wal_bytes + SOON_BYTES;
     }
     return cache_end_housekeeping(self->state, current);
 }

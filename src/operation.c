@@ -805,7 +805,8 @@ int operation_commit(Operation *operation)
     }
     transaction = take_transaction(self);
     status = commit_waiting(self, transaction.session);
-    wal_bytes = dc_db_wal_bytes(&transaction.session->db);
+    /* The log of a connection that an overridden `_con` returned is copied by SQLite. */
+    wal_bytes = transaction.session->foreign ? 0 : dc_db_wal_bytes(&transaction.session->db);
     if (status == DC_OK) {
         dc_wal_header header = session_header(transaction.session);
 

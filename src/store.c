@@ -654,8 +654,8 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
     }
     dc_row_init(&row);
     status = dc_store_locate(db, key, &row);
-    if (status == DC_OK) {
-        status = cull_step(db, now, rules, columns, row.rowid, removed);
+    if (status == DC_OK || status == DC_NOT_FOUND) { /* a user's trigger may have deleted it */
+        status = cull_step(db, now, rules, columns, status == DC_OK ? row.rowid : 0, removed);
     }
     dc_row_clear(&row);
     return status;
@@ -744,11 +744,10 @@ static void note_sum(sqlite3_context *context, int count, sqlite3_value **argume
 
 void dc_store_define_sum(dc_db *db)
 {
-    if (!db->notes_sums) { /* if that fails, so does the statement that needs it */
-        sqlite.create_function_v2(db->handle, DC_FUNCTION_SUM, 1,
-                                  DC_SQLITE_UTF8 | DC_SQLITE_DIRECTONLY, NULL, note_sum, NULL, NULL,
-                                  NULL);
-        db->notes_sums = 1;
+    if (!db->notes_sums) {
+        db->notes_sums = sqlite.create_function_v2(db->handle, DC_FUNCTION_SUM, 1,
+                                                   DC_SQLITE_UTF8 | DC_SQLITE_DIRECTONLY, NULL,
+                                                   note_sum, NULL, NULL, NULL) == DC_SQLITE_OK;
     }
 }
 
@@ -760,6 +759,9 @@ static dc_status add_at_once(dc_db *db, const dc_key *key, int64_t delta, double
     dc_status status;
 
     dc_store_define_sum(db);
+    if (!db->notes_sums) {
+        return DC_NOT_FOUND;
+    }
     start_with_key(&query, db, DC_SQL_INCREMENT, key);
     dc_query_bind_real(&query, now);
     dc_query_bind_integer(&query, delta);

@@ -249,3 +249,46 @@ def test_threads_that_have_connections_start_one_copying(directory: str) -> None
         for thread in threads:
             thread.join()
     assert descriptors() == 0
+
+
+def test_without_a_descriptor_left_the_log_is_copied_too(
+    directory: str, alone: Interpreter
+) -> None:
+    script = """
+    import resource
+    cache = Cache(directory)
+    cache['first'] = 'x' * 3000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    taken = []
+    try:
+        while True:
+            taken.append(os.open('/dev/null', os.O_RDONLY))
+    except OSError:
+        pass
+    for number in range(6000):
+        cache[number % 1000] = 'x' * 3000
+    for descriptor in taken:
+        os.close(descriptor)
+    os.stat(f'{directory}/cache.db-wal').st_size
+    """
+    assert alone.run(script, directory=directory) <= LIMIT
+
+
+def test_with_exclusive_locking_by_ones_own_connection_the_log_is_copied_too(
+    directory: str,
+) -> None:
+    with Cache(directory, timeout=60) as cache:
+        cache._sql('PRAGMA locking_mode = exclusive').fetchall()
+        fill(cache, 0, 2000)  # An attempt to open another connection would wait for the timeout.
+        assert log_size(directory) <= LIMIT
+
+
+def test_the_log_is_copied_where_con_is_overridden_and_asks_its_base(directory: str) -> None:
+    class Asking(Cache):
+        @property
+        def _con(self) -> sqlite3.Connection:
+            return super()._con
+
+    with Asking(directory) as cache:
+        fill(cache, 0, 3000)
+        assert log_size(directory) <= LIMIT

@@ -285,3 +285,18 @@ def test_statistics_count_what_is_rolled_back_or_not_but_never_twice(directory: 
         hits, misses = cache.stats()
         assert hits in (0, 1)
         assert misses == 0
+
+
+def test_a_row_that_a_trigger_deletes_at_once_disturbs_no_culling(directory: str) -> None:
+    with diskcache.Cache(directory, cull_limit=10, disk_min_file_size=10**6) as cache:
+        for number in range(30):
+            cache[number] = ITEM
+        cache._sql(
+            "CREATE TRIGGER gone AFTER INSERT ON Cache WHEN new.key = 'gone'"
+            ' BEGIN DELETE FROM Cache WHERE rowid = new.rowid; END'
+        )
+        cache.reset('size_limit', 1000)
+        assert cache.set('gone', 1) is True
+        assert cache.add('gone', 1) is True
+        assert cache.incr('gone', 1) == 1
+        assert len(cache) == 0
