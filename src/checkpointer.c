@@ -242,20 +242,26 @@ static int copy_alone(Cache *self)
     return 0;
 }
 
-/* The same in this thread, waiting for the write lock, with a session that is there. */
+/* The same in this thread, with a session that is there. Our other threads cannot commit as long as this
+ * one has the GIL, so the write lock is taken before that is released; for others it is waited. */
 static void catch_up(Cache *self)
 {
     Session *session = session_idle(&self->pool);
+    double patience = self->checkpointer.patience;
     dc_checkpoint_result result;
     session_visit visit;
+    int keeping = 0;
+    int kept_out;
 
     if (session == NULL) {
         session = session_pinned(&self->pool);
     }
     if (session != NULL && session->uses == 0) {
         session_use(session);
+        kept_out = dc_checkpoint_keep_out(&session->db, &keeping);
         visit = session_enter_slowly();
-        result = dc_checkpoint_alone(&session->db, self->checkpointer.patience);
+        result = kept_out ? dc_checkpoint_kept_out(&session->db, patience, keeping)
+                          : dc_checkpoint_alone(&session->db, patience);
         session_leave_slowly(visit);
         note_result(&self->checkpointer, result);
         cache_put_back_session(self, session);
