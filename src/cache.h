@@ -177,9 +177,7 @@ double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
  * Opened if there is none; NULL with an exception. session_use it, then give it to
  * cache_return_session. */
 Session *cache_find_session(Cache *self);
-/* The same, never a pinned one. */
-Session *cache_idle_session(Cache *self);
-/* The same, for long: where the only idle one would be taken another is opened. */
+/* The same, for long, and never a pinned one: where the only idle one would be taken another is opened. */
 Session *cache_spare_session(Cache *self);
 /* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an
  * exception that is not about the database comes from a signal handler, and must not be lost. `current`

@@ -2,8 +2,8 @@
  *
  * Keys are read a page at a time, each page in a session of its own, so no lock is held and no
  * statement is left open between two keys. Pages begin small, for those who only want the first keys,
- * and grow, because beginning to read costs as much as 20 keys. In the order of insertion the end is fixed when the
- * iterator is made: keys inserted meanwhile are not seen, as in the original.
+ * and grow, because beginning to read costs as much as 20 keys. In the order of insertion the end is
+ * fixed when the iterator is made: keys inserted meanwhile are not seen, as in the original.
  */
 #include "cache.h"
 

@@ -70,17 +70,22 @@ static int wait_more(double deadline)
     return clock_seconds() < deadline;
 }
 
-/* Get the write lock within so many seconds. */
-static int lock_commits(dc_db *db, double seconds, int *twice)
+/* Get the write lock within so many seconds. *keeps_out is true from just before each attempt, and stays so
+ * after the one that has it. */
+static int lock_commits(dc_db *db, double seconds, int *twice, atomic_int *keeps_out)
 {
     double deadline = clock_seconds() + seconds;
 
-    while (!lock(db, WRITER_LOCK, 1, twice)) {
+    for (;;) {
+        atomic_store(keeps_out, 1);
+        if (lock(db, WRITER_LOCK, 1, twice)) {
+            return 1;
+        }
+        atomic_store(keeps_out, 0);
         if (!wait_more(deadline)) {
             return 0;
         }
     }
-    return 1;
 }
 
 /* --- beside commits ----------------------------------------------------------------------------- */
@@ -113,24 +118,6 @@ static int sync_beside_commits(sqlite3_file *file, int flags)
     return beginning->original->sync(file, flags);
 }
 
-/* Keep commits out within so many seconds. */
-static int begin_alone(beginning *beginning, double seconds)
-{
-    double deadline = clock_seconds() + seconds;
-
-    for (;;) {
-        atomic_store(beginning->keeps_out, 1);
-        beginning->locked = lock(beginning->db, WRITER_LOCK, 1, &beginning->twice);
-        if (beginning->locked) {
-            return 1;
-        }
-        atomic_store(beginning->keeps_out, 0);
-        if (!wait_more(deadline)) {
-            return 0;
-        }
-    }
-}
-
 dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_out)
 {
     beginning beginning = {.db = db, .keeps_out = keeps_out};
@@ -148,7 +135,8 @@ dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_
     if (file == NULL || file->methods == NULL || file->methods->version < 3) {
         return DC_CHECKPOINT_NO_LOG;
     }
-    if (!begin_alone(&beginning, seconds)) {
+    beginning.locked = lock_commits(db, seconds, &beginning.twice, keeps_out);
+    if (!beginning.locked) {
         return DC_CHECKPOINT_BUSY;
     }
     beginning.original = file->methods;
@@ -210,10 +198,12 @@ dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds)
 {
     int left = 0;
     int keeping = 0;
+    atomic_int keeps_out = 0;
 
     if (!is_lockable(db)) {
         return result_of(dc_db_checkpoint(db, &left)); /* as SQLite would by itself */
     }
-    return lock_commits(db, seconds, &keeping) ? dc_checkpoint_kept_out(db, seconds, keeping)
-                                               : DC_CHECKPOINT_BUSY;
+    return lock_commits(db, seconds, &keeping, &keeps_out)
+               ? dc_checkpoint_kept_out(db, seconds, keeping)
+               : DC_CHECKPOINT_BUSY;
 }

@@ -2,9 +2,6 @@
 #include "cache.h"
 
 #include <signal.h>
-#include <string.h>
-
-#include "checkpoint.h"
 
 /* New bytes for which the thread is started again: each round has less to copy than the one before. */
 #define NEXT_BYTES (CHECKPOINT_BYTES * 3 / 10)

@@ -140,8 +140,9 @@ static inline int hot_knows(const HotEntry *entry, int needed)
 }
 
 /* Remember a row that was read while the header was `stamp`, before and after, in this attachment: in
- * another one the same header may mean another state. `row` is NULL for a key that has none, and has its key for an end. `value`
- * is what the row's value was converted to, or NULL. Failing for want of memory is no failure. */
+ * another one the same header may mean another state. `row` is NULL for a key that has none, and has its
+ * key for an end. `value` is what the row's value was converted to, or NULL. Failing for want of memory
+ * is no failure. */
 void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
                   const dc_stamp *stamp, const dc_row *row, int known, PyObject *value);
 void hot_forget(HotTier *tier, const hot_key *key);

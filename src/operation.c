@@ -158,13 +158,6 @@ static Session *open_session(Cache *self)
     return session;
 }
 
-Session *cache_idle_session(Cache *self)
-{
-    Session *session = session_idle(&self->pool);
-
-    return session != NULL ? session : open_session(self);
-}
-
 Session *cache_spare_session(Cache *self)
 {
     Session *session = session_spare(&self->pool);
@@ -176,7 +169,10 @@ Session *cache_find_session(Cache *self)
 {
     Session *session = session_pinned(&self->pool);
 
-    return session != NULL && session->uses == 0 ? session : cache_idle_session(self);
+    if (session == NULL || session->uses > 0) {
+        session = session_idle(&self->pool);
+    }
+    return session != NULL ? session : open_session(self);
 }
 
 static Session *take_session(Cache *self)

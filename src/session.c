@@ -122,14 +122,20 @@ static void sleep_seconds(double seconds)
 #endif
 }
 
-/* Sleep with the GIL released, and look at what has happened meanwhile. 1, or -1 with an exception. */
-static int sleep_watchfully(double seconds)
+static void sleep_without_gil(double seconds)
 {
-    unsigned long before = generation;
     PyThreadState *released = PyEval_SaveThread();
 
     sleep_seconds(seconds);
     PyEval_RestoreThread(released);
+}
+
+/* The same, and look at what has happened meanwhile. 1, or -1 with an exception. */
+static int sleep_watchfully(double seconds)
+{
+    unsigned long before = generation;
+
+    sleep_without_gil(seconds);
     if (PyErr_CheckSignals() < 0) {
         return -1;
     }
@@ -248,14 +254,6 @@ static void gate_leave(void)
 }
 
 #endif
-
-static void sleep_without_gil(double seconds)
-{
-    PyThreadState *released = PyEval_SaveThread();
-
-    sleep_seconds(seconds);
-    PyEval_RestoreThread(released);
-}
 
 void session_pause(void)
 {
