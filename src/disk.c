@@ -15,6 +15,7 @@
 #include "args.h"
 #include "convert.h"
 #include "keypickle.h"
+#include "log.h"
 
 /* Bytes from which reading or writing a file releases the GIL: some 50 us of copying. Below that the
  * file is done sooner than another thread could start. */
@@ -111,17 +112,44 @@ static PyObject *pickle_with(module_state *state, Disk *self, PyObject *object)
     return PyObject_CallFunctionObjArgs(state->dumps, object, self->pickle_protocol, NULL);
 }
 
+/* Whether keypickle does what this Python's pickle and pickletools do; looked at once for each protocol.
+ * 1, 0, or -1 with an exception. */
+static int pickles_natively(module_state *state, Disk *self)
+{
+    signed char *known = &state->key_pickling[self->key_pickle_protocol];
+    int same;
+
+    if (*known == 0 && require_attribute(self->pickle_protocol, "pickle_protocol") < 0) {
+        return -1;
+    }
+    if (*known == 0) {
+        same = keypickle_check(state->dumps, state->optimize, self->pickle_protocol);
+        if (same < 0) {
+            return -1;
+        }
+        *known = same ? 1 : -1;
+        if (!same) {
+            log_warning("Python %s pickles keys otherwise than the versions that are known, so diskcache "
+                        "leaves that to pickle and pickletools, which takes longer",
+                        Py_GetVersion());
+        }
+    }
+    return *known > 0;
+}
+
 static PyObject *pickle_key(module_state *state, Disk *self, PyObject *key)
 {
-    PyObject *optimized = keypickle_dumps(key, self->key_pickle_protocol);
+    int natively = pickles_natively(state, self);
+    PyObject *optimized = natively > 0 ? keypickle_dumps(key, self->key_pickle_protocol) : NULL;
     PyObject *pickled;
 
-    if (optimized != NULL) {
+    if (optimized != NULL || natively < 0) {
         return optimized;
     }
     pickled = pickle_with(state, self, key);
     if (pickled != NULL) {
-        optimized = keypickle_optimize(pickled, state->optimize);
+        optimized = natively ? keypickle_optimize(pickled, state->optimize)
+                             : PyObject_CallOneArg(state->optimize, pickled);
         Py_DECREF(pickled);
     }
     return optimized;

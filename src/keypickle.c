@@ -1117,3 +1117,64 @@ PyObject *keypickle_optimize(PyObject *pickled, PyObject *optimize_fallback)
     output_clear(&out);
     return result;
 }
+
+/* ---- The check ---- */
+
+/* Objects whose pickles have in them what those of keys have: each kind of number and string, short and
+ * long, and tuples of each length, nested; and what only the pickler can do, objects that come twice among
+ * them. Few, because pickletools takes its time. */
+static PyObject *make_samples(void)
+{
+    PyObject *text = PyUnicode_FromString("twice");
+    PyObject *long_text = PyUnicode_New(300, 'x');
+    PyObject *long_bytes = PyBytes_FromStringAndSize(NULL, 300);
+    PyObject *samples = NULL;
+
+    if (text != NULL && long_text != NULL && long_bytes != NULL) {
+        PyUnicode_Fill(long_text, 0, 300, 'x');
+        memset(PyBytes_AS_STRING(long_bytes), 'x', 300);
+        samples = Py_BuildValue(
+            "[(OOOiiiiiLLds)(y#((ss)())O)[OO(Os){sOs[i]}]]", Py_None, Py_True, Py_False, 0, 255, 256,
+            65535, -1, 1LL << 31, -(1LL << 62), 1.5, "\xc3\xa9", "bytes", (Py_ssize_t)5, "f", "",
+            long_text, text, long_bytes, text, "x", "key", text, "list", 1);
+    }
+    Py_XDECREF(long_bytes);
+    Py_XDECREF(long_text);
+    Py_XDECREF(text);
+    return samples;
+}
+
+/* Whether a sample is pickled alike. */
+static int check_sample(PyObject *sample, PyObject *dumps, PyObject *optimize, PyObject *protocol)
+{
+    PyObject *pickled = PyObject_CallFunctionObjArgs(dumps, sample, protocol, NULL);
+    PyObject *expected = pickled != NULL ? PyObject_CallOneArg(optimize, pickled) : NULL;
+    PyObject *optimized = expected != NULL ? keypickle_optimize(pickled, optimize) : NULL;
+    PyObject *dumped = NULL;
+    int same = -1;
+
+    if (optimized != NULL) {
+        same = PyObject_RichCompareBool(optimized, expected, Py_EQ);
+        dumped = keypickle_dumps(sample, (int)PyLong_AsLong(protocol));
+    }
+    if (same > 0 && dumped != NULL) {
+        same = PyObject_RichCompareBool(dumped, expected, Py_EQ);
+    }
+    Py_XDECREF(dumped);
+    Py_XDECREF(optimized);
+    Py_XDECREF(expected);
+    Py_XDECREF(pickled);
+    return same;
+}
+
+int keypickle_check(PyObject *dumps, PyObject *optimize, PyObject *protocol)
+{
+    PyObject *samples = make_samples();
+    int same = samples != NULL ? 1 : -1;
+
+    for (Py_ssize_t i = 0; same > 0 && i < PyList_GET_SIZE(samples); i++) {
+        same = check_sample(PyList_GET_ITEM(samples, i), dumps, optimize, protocol);
+    }
+    Py_XDECREF(samples);
+    return same;
+}

@@ -26,4 +26,9 @@ PyObject *keypickle_dumps(PyObject *object, int protocol);
  * borrowed), whose result or exception is then the caller's. No Python code runs otherwise. */
 PyObject *keypickle_optimize(PyObject *pickled, PyObject *optimize_fallback);
 
+/* Whether both do for some samples what `dumps` and `optimize`, of pickle and pickletools, do: 1, 0, or
+ * -1 with an exception. The bytes are CPython's business, and may change with its next version; keys that
+ * are pickled otherwise would not be found. `protocol` is an int object. */
+int keypickle_check(PyObject *dumps, PyObject *optimize, PyObject *protocol);
+
 #endif

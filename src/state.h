@@ -95,6 +95,7 @@ typedef struct module_state {
 
     hook_base disk_hooks;
     hook_base cache_hooks;
+    signed char key_pickling[6]; /* by protocol: 1 native, -1 by pickle, 0 not checked (keypickle.h) */
 
     struct {
 #define STATE_NAME_MEMBER(name) PyObject *name;

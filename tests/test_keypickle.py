@@ -18,6 +18,7 @@ import fractions
 import pickle
 import pickletools
 import struct
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -979,3 +980,51 @@ def test_a_disk_without_a_protocol(tmp_path: Path) -> None:
         disk.pickle_protocol = '5'  # type: ignore[assignment]
     with pytest.raises(AttributeError):
         disk.put(('name', 1))
+
+
+# A Python that pickles otherwise.
+
+OTHERWISE = """
+import logging, pickle, pickletools, sys
+messages = []
+class Keep(logging.Handler):
+    def emit(self, record):
+        messages.append((record.name, record.levelname, record.getMessage()))
+logging.getLogger().addHandler(Keep())
+{change}
+import diskcache
+for protocol in (5, 2):
+    with diskcache.Cache(sys.argv[1] + str(protocol), disk_pickle_protocol=protocol) as cache:
+        for key in (('name', 1), ['list']):
+            cache[key] = 'value'
+            assert cache[key] == 'value'
+            expected = pickletools.optimize(pickle.dumps(key, protocol))
+            ((stored,),) = cache._sql('SELECT key FROM Cache ORDER BY rowid DESC LIMIT 1')
+            assert bytes(stored) == expected, (stored, expected)
+        assert list(cache) == [('name', 1), ['list']]
+print([(name, level, 'pickles keys otherwise' in text) for name, level, text in messages])
+"""
+
+
+@pytest.mark.parametrize(
+    ('change', 'warnings'),
+    [
+        ('', 0),
+        ('pickletools.optimize = lambda pickled: pickled', 2),
+        ('dumps = pickle.dumps; pickle.dumps = lambda key, protocol: dumps(key, protocol - 1)', 1),
+    ],
+)
+def test_keys_are_left_to_a_pickle_module_that_makes_other_bytes(
+    change: str, warnings: int, tmp_path: Path
+) -> None:
+    """Keys are found by their bytes, which must be those of this Python's own modules.
+
+    Protocol 5 is checked for itself, and the optimizer for those whose pickles it only optimizes.
+    """
+    script = OTHERWISE.format(change=change)
+    run = subprocess.run(
+        [sys.executable, '-c', script, str(tmp_path / 'cache')], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    expected = [('diskcache', 'WARNING', True)] * warnings
+    assert run.stdout.strip() == repr(expected)
