@@ -39,7 +39,7 @@ C_HEADERS := $(wildcard src/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source demo django-demo test engine-test stress soak lint bench dist clean distclean
+.PHONY: help venv build django-source demo django-demo test engine-test stress steps soak lint bench dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
@@ -49,6 +49,7 @@ help:
 	@echo 'make django-source  only fetch the tests of Django that make test runs'
 	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
 	@echo 'make stress       many processes at once, looking for a stale read, for SECONDS=60 in all'
+	@echo 'make steps        another process between any two steps of each operation; some minutes'
 	@echo 'make soak         everything at once in 8 processes, losing nothing, for SECONDS=60'
 	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
 	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
@@ -151,6 +152,9 @@ engine-test:
 stress: $(VENV)/.built $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    $(VENV_PYTHON) tests/coherence.py --seconds $(SECONDS) $(SITUATIONS)
+
+steps: $(VENV)/.built $(ORIGINAL_STAMP)
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest -m stress tests/test_steps.py
 
 soak: $(VENV)/.built $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/soak.py --seconds $(SECONDS)

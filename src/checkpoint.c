@@ -92,8 +92,7 @@ static int lock_commits(dc_db *db, double seconds, int *twice, atomic_int *keeps
 
 /* The write lock, until SQLite syncs the log. */
 typedef struct beginning {
-    dc_io_methods methods; /* of the log's file meanwhile; finds this structure again */
-    const dc_io_methods *original;
+    dc_io_override io; /* first: of the log's file */
     dc_db *db;
     int locked;
     int twice;
@@ -111,17 +110,17 @@ static void let_commits_in(beginning *beginning)
 
 static int sync_beside_commits(sqlite3_file *file, int flags)
 {
-    beginning *beginning =
-        (struct beginning *)((char *)file->methods - offsetof(struct beginning, methods));
+    beginning *beginning = (struct beginning *)dc_io_override_of(file);
 
     let_commits_in(beginning);
-    return beginning->original->sync(file, flags);
+    return beginning->io.original->sync(file, flags);
 }
 
 dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_out)
 {
     beginning beginning = {.db = db, .keeps_out = keeps_out};
     dc_checkpoint_result result;
+    dc_io_methods *methods;
     sqlite3_file *file = NULL;
     int left;
 
@@ -132,20 +131,19 @@ dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_
         return DC_CHECKPOINT_NO_LOG;
     }
     sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_JOURNAL_POINTER, &file);
-    if (file == NULL || file->methods == NULL || file->methods->version < 3) {
+    methods = dc_io_override_begin(&beginning.io, file);
+    if (methods == NULL) {
         return DC_CHECKPOINT_NO_LOG;
     }
     beginning.locked = lock_commits(db, seconds, &beginning.twice, keeps_out);
-    if (!beginning.locked) {
-        return DC_CHECKPOINT_BUSY;
+    if (beginning.locked) {
+        methods->sync = sync_beside_commits;
+        result = result_of(dc_db_checkpoint(db, &left));
+        let_commits_in(&beginning);
+    } else {
+        result = DC_CHECKPOINT_BUSY;
     }
-    beginning.original = file->methods;
-    beginning.methods = *file->methods;
-    beginning.methods.sync = sync_beside_commits;
-    file->methods = &beginning.methods;
-    result = result_of(dc_db_checkpoint(db, &left));
-    file->methods = beginning.original;
-    let_commits_in(&beginning);
+    dc_io_override_end(&beginning.io);
     return result;
 }
 

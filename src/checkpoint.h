@@ -15,7 +15,9 @@
 #ifndef DC_CHECKPOINT_H
 #define DC_CHECKPOINT_H
 
-#include "walindex.h"
+#include <stdatomic.h>
+
+#include "db.h"
 
 typedef enum dc_checkpoint_result {
     DC_CHECKPOINT_DONE,

@@ -22,6 +22,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "selfcheck.h"
+
 static dc_status fail(dc_db *db, int result)
 {
     int primary = result & 0xff;
@@ -55,9 +57,26 @@ static int note_wal_pages(void *context, sqlite3 *handle, const char *schema, in
     dc_db *db = context;
 
     (void)handle;
-    (void)schema;
-    db->wal_pages = pages;
+    if (strcmp(schema, "main") == 0) { /* a user may have attached another database */
+        db->wal_pages = db->hooked_pages = pages;
+    }
     return DC_SQLITE_OK;
+}
+
+static void note_changed_row(void *context, int operation, const char *schema, const char *table,
+                             dc_int64 rowid)
+{
+    dc_db *db = context;
+
+    (void)operation;
+    (void)rowid;
+    db->changes.all += strcmp(table, "Cache") == 0 && strcmp(schema, "main") == 0;
+}
+
+static int changes_rows(const char *sql)
+{
+    return strncmp(sql, "INSERT INTO Cache", 17) == 0 || strncmp(sql, "UPDATE Cache", 12) == 0 ||
+           strncmp(sql, "DELETE FROM Cache", 17) == 0;
 }
 
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
@@ -71,6 +90,7 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
     sqlite.file_control(handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &db->file);
     sqlite.busy_timeout(handle, 0);
     sqlite.wal_hook(handle, note_wal_pages, db);
+    sqlite.update_hook(handle, note_changed_row, db);
     /* Old directories have triggers with "double-quoted" strings; where SQLite is built to reject
      * them this turns them back on for the handle, elsewhere it changes nothing. */
     sqlite.db_config(handle, DC_SQLITE_DBCONFIG_DQS_DML, 1, NULL);
@@ -120,6 +140,7 @@ void dc_db_detach(dc_db *db)
         return;
     }
     sqlite.wal_hook(handle, NULL, NULL);
+    sqlite.update_hook(handle, NULL, NULL);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite.finalize(db->statements[sql]);
     }
@@ -158,57 +179,96 @@ void dc_db_detach_inherited(dc_db *db)
     dc_db_detach(db);
 }
 
-dc_status dc_db_begin(dc_db *db)
+static dc_status run(dc_db *db, dc_sql sql)
 {
     dc_query query;
+
+    dc_query_start(&query, db, sql);
+    return dc_query_run(&query);
+}
+
+dc_status dc_db_begin(dc_db *db)
+{
     dc_status status;
 
-    dc_query_start(&query, db, DC_SQL_BEGIN);
-    if (db->has_known_log) {
-        dc_readmark_keep(&db->mark, db->file);
+    db->changes = (dc_row_changes){0, 0};
+    if (!db->has_known_log) {
+        return run(db, DC_SQL_BEGIN);
     }
-    status = dc_query_run(&query);
+    dc_readmark_keep(&db->mark, db->file);
+    status = run(db, DC_SQL_BEGIN);
     dc_readmark_release(&db->mark);
     if (status == DC_BUSY) {
         dc_readmark_raise(&db->mark); /* who has the lock may be copying the log */
+    } else if (status != DC_OK && db->mark.refused > 0) {
+        status = run(db, DC_SQL_BEGIN);
+        if (status == DC_OK) {
+            dc_selfcheck_fail(DC_READ_MARK, "BEGIN failed where it could not raise a read mark");
+        }
     }
     return status;
 }
 
+int dc_db_has_foreign_changes(const dc_db *db)
+{
+    return db->changes.all != db->changes.own;
+}
+
 dc_status dc_db_begin_read(dc_db *db)
 {
-    dc_query query;
-
-    dc_query_start(&query, db, DC_SQL_BEGIN_READ);
-    return dc_query_run(&query);
+    return run(db, DC_SQL_BEGIN_READ);
 }
 
 void dc_db_end_read(dc_db *db)
 {
     dc_error error = db->error; /* of a read in between */
-    dc_query query;
 
-    dc_query_start(&query, db, DC_SQL_COMMIT);
-    if (dc_query_run(&query) != DC_OK) { /* after a failure SQLite may have ended it by itself */
-        dc_query_start(&query, db, DC_SQL_ROLLBACK);
-        dc_query_run(&query);
+    if (run(db, DC_SQL_COMMIT) != DC_OK) { /* after a failure SQLite may have ended it by itself */
+        run(db, DC_SQL_ROLLBACK);
     }
     db->error = error;
+}
+
+/* COMMIT, with the methods of both files replaced. */
+static dc_status commit_watched(dc_db *db)
+{
+    dc_status status;
+    int result;
+
+    db->hooked_pages = -1;
+    dc_commitstamp_begin(&db->commit, db->file, &db->frames);
+    /* Through an exposed Connection a user may have changed the journal. */
+    if (db->has_known_log && !db->forecast.exposed) {
+        dc_walframes_begin(&db->frames, db->handle);
+    }
+    status = run(db, DC_SQL_COMMIT);
+    dc_commitstamp_end(&db->commit, status == DC_OK, db->hooked_pages);
+    result = dc_walframes_end(&db->frames, status == DC_OK);
+    if (result != DC_SQLITE_OK) {
+        status = fail(db, result);
+    }
+    if (db->commit.valid) {
+        db->wal_pages = (int)dc_stamp_frames(&db->commit.stamp);
+    }
+    return status;
+}
+
+const dc_stamp *dc_db_commit_stamp(const dc_db *db)
+{
+    return db->commit.valid ? &db->commit.stamp : NULL;
+}
+
+void dc_db_watch_header(dc_db *db, dc_wal_header header)
+{
+    db->commit.header = header;
+    db->commit.valid = 0;
 }
 
 dc_status dc_db_commit(dc_db *db)
 {
     unsigned int version = dc_db_data_version(db);
-    dc_query query;
-    dc_status status;
+    dc_status status = commit_watched(db);
 
-    dc_query_start(&query, db, DC_SQL_COMMIT);
-    /* Through an exposed Connection a user may have changed the journal. */
-    if (db->has_known_log && !db->forecast.exposed) {
-        dc_walframes_begin(&db->frames, db->handle);
-    }
-    status = dc_query_run(&query);
-    dc_walframes_end(&db->frames);
     if (status == DC_OK && db->forecast.version == version) {
         /* The data version counts this handle's commits too, and under the write lock there was no
          * other: the forecast still holds. */
@@ -225,12 +285,9 @@ dc_status dc_db_commit(dc_db *db)
 
 void dc_db_rollback(dc_db *db)
 {
-    dc_query query;
-
     db->forecast.known = 0;
     if (dc_db_in_transaction(db)) {
-        dc_query_start(&query, db, DC_SQL_ROLLBACK);
-        dc_query_run(&query); /* fails only if SQLite has rolled back by itself */
+        run(db, DC_SQL_ROLLBACK); /* fails only if SQLite has rolled back by itself */
     }
 }
 
@@ -538,6 +595,7 @@ void dc_query_start(dc_query *query, dc_db *db, dc_sql sql)
 {
     query->db = db;
     query->parameter = 0;
+    query->changes_rows = changes_rows(dc_sql_text[sql]);
     query->statement = statement_of(db, sql, &query->result);
     if (query->statement != NULL && sqlite.stmt_busy(query->statement)) {
         /* A callback of the user's, from inside this very statement, has come back here. */
@@ -622,6 +680,9 @@ dc_status dc_query_step(dc_query *query)
         return DC_OK;
     }
     if (query->result == DC_SQLITE_DONE) {
+        if (query->changes_rows) {
+            query->db->changes.own += (uint64_t)sqlite.changes(query->db->handle);
+        }
         return DC_NOT_FOUND;
     }
     return fail(query->db, query->result);

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "commitstamp.h"
 #include "readmark.h"
 #include "record.h"
 #include "sql.h"
@@ -33,22 +34,33 @@ typedef struct dc_forecast {
     double earliest_expiry; /* no row expires before; infinite if none does */
 } dc_forecast;
 
-typedef struct dc_db {
+/* Rows of the table Cache that have been changed since BEGIN: all of them, which SQLite's update hook
+ * tells, and those that statements of ours account for. Where the numbers differ, a trigger or SQL of
+ * somebody else's has changed rows of which nobody knows the keys. */
+typedef struct dc_row_changes {
+    uint64_t all;
+    uint64_t own;
+} dc_row_changes;
+
+struct dc_db {
     sqlite3 *handle;    /* NULL unless attached */
     sqlite3_file *file; /* SQLite's, of the database; valid as long as the handle */
     int owns_handle;
     int is_utf8;           /* the database's text is UTF-8, as far as is known */
     int wal_pages;         /* pages in the log, as of this handle's last commit */
+    int hooked_pages;      /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and sweeps so far */
     int has_known_log;     /* the journal is a log, and the VFS SQLite's own */
     int notes_sums;        /* the function that DC_SQL_INCREMENT calls is defined */
     dc_readmark mark;
     dc_walframes frames;
+    dc_commitstamp commit;
+    dc_row_changes changes;
     dc_forecast forecast;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
     dc_error error;                         /* of the last function that failed */
-} dc_db;
+};
 
 /* Take `handle`: turn its automatic checkpoint and its busy wait off and prepare what must exist. */
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle);
@@ -69,7 +81,13 @@ dc_status dc_db_begin(dc_db *db);
 /* On DC_BUSY (a reader in the way, only without a write-ahead log) the transaction is still open: try
  * again or roll back. On any other failure it has been rolled back. */
 dc_status dc_db_commit(dc_db *db);
+/* The header that the last commit has left, or NULL if that is not known. `header` says where it is to be
+ * looked at, from the next commit on; NULL: nowhere. */
+const dc_stamp *dc_db_commit_stamp(const dc_db *db);
+void dc_db_watch_header(dc_db *db, dc_wal_header header);
 void dc_db_rollback(dc_db *db);
+/* Whether rows have been changed since BEGIN that no statement of ours accounts for. */
+int dc_db_has_foreign_changes(const dc_db *db);
 /* Between these two, reads see one and the same state of the database. Nothing may be written, and
  * no transaction be open before. */
 dc_status dc_db_begin_read(dc_db *db);
@@ -129,8 +147,9 @@ int dc_sqlite_has_wal_reset_race(void);
 typedef struct dc_query {
     dc_db *db;
     sqlite3_stmt *statement;
-    int result;    /* SQLite's code of the first failure */
-    int parameter; /* number of the parameter bound last */
+    int result;       /* SQLite's code of the first failure */
+    int parameter;    /* number of the parameter bound last */
+    int changes_rows; /* of the table Cache */
 } dc_query;
 
 void dc_query_start(dc_query *query, dc_db *db, dc_sql sql);

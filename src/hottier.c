@@ -606,16 +606,13 @@ static void apply(HotTier *tier, HotChange *change)
     place(tier, entry);
 }
 
-void hot_commit(HotTier *tier, HotChanges *changes)
+void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp)
 {
-    dc_stamp now;
-
     if (changes->header == NULL || tier->state != changes->state || !tier->stamped ||
         tier->header == NULL) {
         return; /* emptied meanwhile: what is in it now was read later */
     }
-    if (changes->unknown || !dc_stamp_read(changes->header, &now) ||
-        !dc_stamp_follows(&changes->stamp, &now)) {
+    if (changes->unknown || stamp == NULL) {
         tier->invalidations += tier->count > 0;
         hot_empty(tier);
         return;
@@ -624,7 +621,7 @@ void hot_commit(HotTier *tier, HotChanges *changes)
         apply(tier, &changes->each[i]);
     }
     tier->commits += changes->count > 0;
-    tier->stamp = now;
+    tier->stamp = *stamp;
 }
 
 void hot_changes_clear(HotChanges *changes)

@@ -16,10 +16,11 @@
  * Keys are database keys, never Python's equality: True is a pickle, and 1 and 1.0 are one key
  * because they are one to SQLite.
  *
- * Our own commits. A transaction notes the keys that it writes, and what it has set them to. When it has
- * committed, and the header is exactly one commit further than the stamp was under the write lock, the
- * other entries still hold: those of the keys are replaced, or dropped where it is not known what they
- * are now, and the tier takes the new stamp. In all other cases the tier is emptied.
+ * Our own commits. A transaction notes the keys that it writes, and what it has set them to. If the tier
+ * was current when it had got the write lock, the entries of other keys hold when it has committed: those
+ * of its keys are replaced, or dropped where it is not known what they are now, and the tier takes the
+ * header that the commit has left (commitstamp.h). In all other cases the tier is emptied: where that
+ * header is not known, or where rows have been changed that nobody has told (dc_db_has_foreign_changes).
  *
  * What is dropped first when the limit is reached is decided by SIEVE (Zhang and others, "SIEVE is
  * Simpler than LRU", NSDI 2024): entries stand in the order of their arrival; a hand goes from the
@@ -180,8 +181,8 @@ void hot_change(HotChanges *changes, const hot_key *key);
 /* The key has been set: `stored` is the value, `tag` what keeps the bytes of its tag, or NULL. */
 void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored,
                    PyObject *tag);
-/* It has been committed. */
-void hot_commit(HotTier *tier, HotChanges *changes);
+/* It has been committed, and has left that header, if it is known. */
+void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp);
 void hot_changes_clear(HotChanges *changes);
 
 #endif

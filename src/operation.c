@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "convert.h"
+#include "log.h"
+#include "selfcheck.h"
 
 /* --- housekeeping ------------------------------------------------------------------------------- */
 
@@ -28,6 +30,27 @@ int cache_end_housekeeping(module_state *state, compat_exception current)
         compat_exception_put(current);
     }
     return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Say once what has been turned off (selfcheck.h). Both belong to the process; the GIL guards them. */
+static void report_selfchecks(void)
+{
+    static int reported;
+    static int told[DC_MECHANISM_COUNT];
+
+    while (reported != atomic_load(&dc_selfcheck_count)) {
+        reported = atomic_load(&dc_selfcheck_count);
+        for (int i = 0; i < DC_MECHANISM_COUNT; i++) {
+            const char *reason = atomic_load(&dc_selfcheck_failures[i]);
+
+            if (reason != NULL && !told[i]) {
+                told[i] = 1;
+                log_warning("%s; SQLite %s works otherwise than those that are known, so diskcache goes "
+                            "on without relying on it, more slowly",
+                            reason, sqlite.libversion());
+            }
+        }
+    }
 }
 
 /* --- readiness -------------------------------------------------------------------------------- */
@@ -804,10 +827,12 @@ int operation_commit(Operation *operation)
     /* The log of a connection that an overridden `_con` returned is copied by SQLite. */
     wal_bytes = transaction.session->foreign ? 0 : dc_db_wal_bytes(&transaction.session->db);
     if (status == DC_OK) {
-        dc_wal_header header = session_header(transaction.session);
+        const dc_stamp *stamp = dc_db_commit_stamp(&transaction.session->db);
 
-        self->turn.stamped = header != NULL && dc_stamp_read(header, &self->turn.stamp);
-        hot_commit(&self->hot, &transaction.changes);
+        transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);
+        self->turn.stamped = stamp != NULL;
+        self->turn.stamp = stamp != NULL ? *stamp : self->turn.stamp;
+        hot_commit(&self->hot, &transaction.changes, stamp);
     } else {
         discard_added(self, transaction.session, &transaction.added);
         keep_notes(self, &transaction.notes);
@@ -820,6 +845,7 @@ int operation_commit(Operation *operation)
             result = -1;
         }
         give_way(self);
+        report_selfchecks();
     } else {
         result = -1;
     }

@@ -5,21 +5,21 @@
  * were set, which it has after every commit, SQLite first raises one, for which it locks that mark
  * alone and unlocks it again: two of the six fcntl calls of a write. A lower mark does as well, it only
  * holds up who copies the log a little earlier; SQLite takes one whenever it cannot raise any. So while
- * most of our BEGINs run, the methods of the database's file (the public interface between SQLite and
- * its VFS) refuse that lock. Every few times they do not, so that our marks never fall far behind.
+ * most of our BEGINs run, the methods of the database's file refuse that lock (io_override.h). Every few
+ * times they do not, so that our marks never fall far behind.
  *
- * A dc_readmark belongs to one handle and is used by the thread that begins with it. Outside of
- * dc_readmark_keep and _release nothing of SQLite's points here.
+ * Refusing a lock is what another process does all the time, so nothing but time can be lost by it. If a
+ * BEGIN should fail all the same that goes without it, this is turned off (selfcheck.h).
+ *
+ * A dc_readmark belongs to one handle and is used by the thread that begins with it.
  */
 #ifndef DC_READMARK_H
 #define DC_READMARK_H
 
-#include "sqlite_api.h"
+#include "io_override.h"
 
 typedef struct dc_readmark {
-    dc_io_methods methods; /* of the file while a BEGIN runs; finds this structure again */
-    const dc_io_methods *original;
-    sqlite3_file *file;  /* of the database, while a BEGIN runs; else NULL */
+    dc_io_override io;   /* first: of the database's file */
     int refused;         /* marks that this BEGIN was not allowed to raise */
     unsigned int begins; /* so far */
 } dc_readmark;

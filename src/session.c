@@ -562,6 +562,7 @@ dc_wal_header session_header(Session *session)
         !session->db.forecast.exposed) {
         session->header_known = 1;
         session->header = dc_wal_header_of(&session->db);
+        dc_db_watch_header(&session->db, session->header);
     }
     return session->header;
 }
@@ -573,6 +574,7 @@ void session_withdraw_header(Session *session)
     }
     session->lent = NULL;
     session->header = NULL;
+    dc_db_watch_header(&session->db, NULL);
     session->header_known = 0;
 }
 

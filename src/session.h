@@ -28,7 +28,7 @@
 
 #include "state.h" /* first: it includes Python.h */
 
-#include "walindex.h"
+#include "db.h"
 
 typedef struct Session {
     dc_db db;

@@ -82,6 +82,8 @@ typedef void (*dc_destructor)(void *);
     X(int,            step,                 (sqlite3_stmt *))                                      \
     X(int,            stmt_busy,            (sqlite3_stmt *))                                      \
     X(int,            threadsafe,           (void))                                                \
+    X(void *,         update_hook,          (sqlite3 *, void (*)(void *, int, const char *,        \
+                                             const char *, dc_int64), void *))                     \
     X(const void *,   value_blob,           (sqlite3_value *))                                     \
     X(int,            value_bytes,          (sqlite3_value *))                                     \
     X(double,         value_double,         (sqlite3_value *))                                     \

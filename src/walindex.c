@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "db.h"
+
 #define WAL_INDEX_VERSION 3007000u
 /* The size of a mapped part of the wal-index, part of its format. */
 #define WAL_INDEX_REGION 32768
@@ -11,8 +13,8 @@
 #define HEADER_ATTEMPTS 100
 
 /* The header's fields, as far as they are looked at. */
-enum { WORD_VERSION = 0, WORD_CHANGES = 2, WORD_SALT = 8, WORD_CHECKSUM = 10, WORD_COUNT = 12 };
-enum { BYTE_INITIALIZED = 12 };
+enum { WORD_VERSION = 0, WORD_FRAMES = 4, WORD_CHECKSUM = 10, WORD_COUNT = 12 };
+enum { BYTE_INITIALIZED = 12, BYTE_PAGE_SIZE = 14 };
 
 static void split(const dc_stamp *stamp, uint32_t words[WORD_COUNT])
 {
@@ -52,18 +54,21 @@ int dc_stamp_read(dc_wal_header header, dc_stamp *stamp)
     return words[WORD_VERSION] == WAL_INDEX_VERSION && bytes[BYTE_INITIALIZED] == 1;
 }
 
-int dc_stamp_follows(const dc_stamp *before, const dc_stamp *after)
+uint32_t dc_stamp_frames(const dc_stamp *stamp)
 {
-    uint32_t old[WORD_COUNT];
-    uint32_t new[WORD_COUNT];
+    uint32_t words[WORD_COUNT];
 
-    if (memcmp(before, after, sizeof *before) == 0) {
-        return 1;
-    }
-    split(before, old);
-    split(after, new);
-    return new[WORD_CHANGES] == old[WORD_CHANGES] + 1 && new[WORD_SALT] == old[WORD_SALT] &&
-           new[WORD_SALT + 1] == old[WORD_SALT + 1];
+    split(stamp, words);
+    return words[WORD_FRAMES];
+}
+
+/* 65,536 does not fit into the two bytes: there it is 1. */
+uint32_t dc_stamp_page_size(const dc_stamp *stamp)
+{
+    uint16_t size;
+
+    memcpy(&size, (const char *)stamp->words + BYTE_PAGE_SIZE, sizeof size);
+    return (size & 0xfe00u) + ((size & 1u) << 16);
 }
 
 dc_wal_header dc_wal_header_of(dc_db *db)

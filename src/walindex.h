@@ -28,7 +28,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "db.h"
+typedef struct dc_db dc_db;
 
 /* The header at one moment. */
 typedef struct dc_stamp {
@@ -58,7 +58,8 @@ static inline int dc_stamp_holds(dc_wal_header header, const dc_stamp *stamp)
     return difference == 0;
 }
 
-/* Whether `after` is `before` plus at most one commit, to the same log. */
-int dc_stamp_follows(const dc_stamp *before, const dc_stamp *after);
+/* Frames in the log, and bytes of a page, as a header says. */
+uint32_t dc_stamp_frames(const dc_stamp *stamp);
+uint32_t dc_stamp_page_size(const dc_stamp *stamp);
 
 #endif

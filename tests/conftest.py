@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
+import subprocess
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -57,6 +60,22 @@ def original_package() -> Path:
             ' it, or set DISKCACHE_ORIGINAL to the directory that contains it'
         )
     return path
+
+
+@pytest.fixture(scope='session')
+def preload(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
+    """A function that compiles a shim of this folder; returns the environment that preloads it."""
+    directory = tmp_path_factory.mktemp('shims')
+
+    def preload(source: str) -> dict[str, str]:
+        shim = directory / f'{Path(source).stem}.so'
+        if not shim.exists():
+            compiler = shlex.split(sysconfig.get_config_var('CC'))
+            path = Path(__file__).with_name(source)
+            subprocess.run([*compiler, '-shared', '-fPIC', '-o', shim, path, '-ldl'], check=True)
+        return {'LD_PRELOAD': f'{os.environ.get("LD_PRELOAD", "")} {shim}'}
+
+    return preload
 
 
 @pytest.fixture(scope='session')

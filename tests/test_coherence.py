@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import sys
-import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +47,12 @@ def test_no_read_is_older_than_the_last_commit(
 @pytest.mark.skipif(sys.platform != 'linux', reason='the descriptors are looked up in /proc')
 @pytest.mark.parametrize('situation', ['closing', 'journal-modes'])
 def test_no_lock_is_lost_to_a_descriptor_closed_in_another_thread(
-    original_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, situation: str
+    original_package: Path,
+    preload: Callable[[str], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    situation: str,
 ) -> None:
-    shim = tmp_path / 'slow_close.so'
-    compiler = shlex.split(sysconfig.get_config_var('CC'))
-    source = Path(__file__).with_name('slow_close.c')
-    subprocess.run([*compiler, '-shared', '-fPIC', '-o', shim, source, '-ldl'], check=True)
-    monkeypatch.setenv('LD_PRELOAD', f'{os.environ.get("LD_PRELOAD", "")} {shim}')
+    monkeypatch.setenv('LD_PRELOAD', preload('slow_close.c')['LD_PRELOAD'])
     interpreters = coherence.Interpreters(original_package)
     try:
         outcome = coherence.run_situation(situation, 4 * SECONDS, interpreters)

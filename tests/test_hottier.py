@@ -904,6 +904,97 @@ def test_another_kind_of_disk_is_served(directory: str) -> None:
         assert answers.count() == (4, 2)
 
 
+# Rows that are changed by what no operation has said.
+
+
+def test_a_trigger_of_somebody_elses_changes_another_row(cache: Cache, directory: str) -> None:
+    """What a write does to other keys, by whoever's trigger, is seen at once."""
+    cache['a'], cache['b'] = 0, 1
+    with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
+        con.execute(
+            "CREATE TRIGGER other AFTER UPDATE ON Cache WHEN NEW.key = 'a'"
+            " BEGIN UPDATE Cache SET value = NEW.value + 70 WHERE key = 'b'; END"
+        )
+    assert cache['b'] == 1
+    cache['a'] = 5
+    assert cache['b'] == 75
+    with cache.transact():
+        cache['a'] = 6
+    assert cache['b'] == 76
+    assert cache.incr('a') == 7
+    assert cache['b'] == 77
+
+
+@pytest.mark.parametrize(
+    'trigger',
+    [
+        "AFTER INSERT ON Cache WHEN NEW.key = 'new' BEGIN DELETE FROM Cache WHERE key = 'b'; END",
+        "AFTER DELETE ON Cache WHEN OLD.key = 'a' BEGIN"
+        " INSERT INTO Cache (key, raw, mode, value) VALUES ('c', 1, 1, 'by a trigger'); END",
+        "AFTER UPDATE OF expire_time ON Cache WHEN NEW.key = 'a'"
+        " BEGIN UPDATE Cache SET expire_time = 1.0 WHERE key = 'b'; END",
+        "AFTER UPDATE ON Settings WHEN NEW.key = 'count'"
+        " BEGIN UPDATE Cache SET value = 'counted' WHERE key = 'b'; END",
+        "AFTER INSERT ON Cache WHEN NEW.key = 'new' BEGIN"
+        " INSERT OR REPLACE INTO Cache (key, raw, mode, value) VALUES ('b', 1, 1, 'replaced'); END",
+    ],
+    ids=['insert deletes', 'delete inserts', 'touch expires', 'count updates', 'insert replaces'],
+)
+@pytest.mark.parametrize('temporary', [False, True])
+def test_what_triggers_do_is_never_hidden_by_memory(
+    cache: Cache, directory: str, trigger: str, temporary: bool
+) -> None:
+    for key in 'ab':
+        cache[key] = 'before'
+    kind = 'TEMP' if temporary else ''
+    if temporary:  # On the one connection that it is made with.
+        cache._con.execute(f'CREATE {kind} TRIGGER other {trigger}')
+    else:
+        with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
+            con.execute(f'CREATE {kind} TRIGGER other {trigger}')
+    with Cache(directory, memory_limit=0) as truth:
+        for write in (
+            lambda: cache.set('new', 1),
+            lambda: cache.touch('a', 1000),
+            lambda: cache.delete('a'),
+            lambda: cache.push('item', 'a'),
+            lambda: cache.pull('a'),
+        ):
+            seen = [cache.get(key) for key in ('a', 'b', 'c', 'new')]
+            write()
+            seen = [cache.get(key) for key in ('a', 'b', 'c', 'new')]
+            assert seen == [truth.get(key) for key in ('a', 'b', 'c', 'new')]
+
+
+def test_a_trigger_that_changes_what_is_being_set_is_seen(cache: Cache, directory: str) -> None:
+    with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
+        con.execute(
+            "CREATE TRIGGER other AFTER INSERT ON Cache WHEN NEW.key = 'key'"
+            " BEGIN UPDATE Cache SET value = 'changed' WHERE rowid = NEW.rowid; END"
+        )
+    cache.get('key')
+    cache['key'] = 'set'
+    assert cache['key'] == 'changed'
+
+
+def test_an_own_write_leaves_the_memory_of_other_keys(cache: Cache, answers: Answers) -> None:
+    """Counting changed rows must not take the library's own triggers for somebody else's."""
+    cache.set_many({'a': 1, 'b': 2, 'large': LARGE})
+    for key in ('a', 'b', 'large'):
+        cache[key]
+    answers.count()
+    cache['a'] = 5
+    cache['new'] = LARGE  # The count and the size in Settings change, by triggers.
+    cache.delete('large')
+    cache.touch('b', 100)
+    cache.incr('a')
+    cache.push('item')
+    assert cache['b'] == 2
+    assert cache['a'] == 6
+    cache['b'], cache['new']
+    assert answers.count()[0] >= 2
+
+
 # Objects.
 
 
