@@ -116,6 +116,9 @@ static int publish_connection(Cache *self, Session *session)
 
 void cache_expose(Cache *self, Session *session)
 {
+    if (!session->db.forecast.exposed) {
+        dc_checkpoint_after_foreign_commits(&session->db);
+    }
     session->db.forecast.exposed = 1;
     session_withdraw_header(session);
     if (self->transaction.session == session) {
@@ -362,7 +365,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         cache_enlist(self);
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
-        self->checkpointer.next_at = CHECKPOINT_BYTES;
+        self->checkpointer.copy_at = DC_CHECKPOINT_BYTES;
         self->hot.limit = HOT_DEFAULT_LIMIT;
     }
     return (PyObject *)self;

@@ -7,50 +7,21 @@
 
 /* Of the eight locks of the wal-index ("WAL-Index File Format"): of who writes, and of reads that use
  * the log. */
-enum { WRITER_LOCK = 0, FIRST_READERS_LOCK = 4, READERS_LOCKS = 4 };
+enum { WRITE_LOCK = 0, FIRST_READERS_LOCK = 4, READERS_LOCKS = 4 };
 
 #define POLL_NANOSECONDS 20000
-#define COPYING_SECONDS  1.0
 
-static int try_lock(dc_db *db, int first, int count)
+static int lock(dc_db *db, int first, int count)
 {
     return db->file->methods->shm_lock(db->file, first, count,
                                        DC_SQLITE_SHM_LOCK | DC_SQLITE_SHM_EXCLUSIVE) ==
            DC_SQLITE_OK;
 }
 
-/* Take a lock. *twice receives whether the handle could take it once more: SQLite's VFS for Unix lets it in
- * some versions (3.36 to 3.43 at least), but not in 3.46 and 3.51, and the one for Windows does not. */
-static int lock(dc_db *db, int first, int count, int *twice)
+static void unlock(dc_db *db, int first, int count)
 {
-    int taken = try_lock(db, first, count);
-
-    *twice = taken && try_lock(db, first, count);
-    return taken;
-}
-
-/* Give a lock back, if we have it still. Where a handle can take it twice SQLite may have done so, and
- * have given it back, and then somebody else may have it: what we can take is ours or nobody's. Where it
- * cannot, SQLite has not had it either, and it is ours. */
-static void unlock(dc_db *db, int first, int count, int twice)
-{
-    if (!twice || try_lock(db, first, count)) {
-        db->file->methods->shm_lock(db->file, first, count,
-                                    DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
-    }
-}
-
-static dc_checkpoint_result result_of(dc_status status)
-{
-    return status == DC_OK     ? DC_CHECKPOINT_DONE
-           : status == DC_BUSY ? DC_CHECKPOINT_BUSY
-                               : DC_CHECKPOINT_FAILED;
-}
-
-/* Whether the locks of the wal-index can be used with this handle. */
-static int is_lockable(dc_db *db)
-{
-    return dc_wal_header_of(db) != NULL && db->file->methods->shm_lock != NULL;
+    db->file->methods->shm_lock(db->file, first, count,
+                                DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
 }
 
 static double clock_seconds(void)
@@ -70,138 +41,174 @@ static int wait_more(double deadline)
     return clock_seconds() < deadline;
 }
 
-/* Get the write lock within so many seconds. *keeps_out is true from just before each attempt, and stays so
- * after the one that has it. */
-static int lock_commits(dc_db *db, double seconds, int *twice, atomic_int *keeps_out)
+/* --- one checkpoint ----------------------------------------------------------------------------- */
+
+typedef struct copying copying;
+
+/* One of the two files that are synced. */
+typedef struct synced_file {
+    dc_io_override io; /* first */
+    copying *copying;
+} synced_file;
+
+struct copying {
+    dc_db *db;
+    dc_checkpoint *checkpoint;
+    synced_file log;
+    synced_file database;
+    int locked;
+};
+
+static void note_holding(const copying *copying, int holding)
 {
-    double deadline = clock_seconds() + seconds;
+    if (copying->checkpoint->holding != NULL) {
+        atomic_store(copying->checkpoint->holding, holding);
+    }
+}
+
+static void let_commits_in(copying *copying)
+{
+    if (copying->locked) {
+        unlock(copying->db, WRITE_LOCK, 1);
+        copying->locked = 0;
+        note_holding(copying, 0);
+    }
+}
+
+static int sync_beside_commits(sqlite3_file *file, int flags)
+{
+    synced_file *synced = (synced_file *)dc_io_override_of(file);
+    copying *copying = synced->copying;
+    double began;
+    double seconds;
+    int result;
+
+    let_commits_in(copying);
+    began = clock_seconds();
+    result = synced->io.original->sync(file, flags);
+    seconds = clock_seconds() - began;
+    if (seconds > copying->checkpoint->sync_seconds) {
+        copying->checkpoint->sync_seconds = seconds;
+    }
+    return result;
+}
+
+static int watch_syncs(copying *copying, synced_file *synced, sqlite3_file *file)
+{
+    dc_io_methods *methods = dc_io_override_begin(&synced->io, file);
+
+    synced->copying = copying;
+    if (methods != NULL) {
+        methods->sync = sync_beside_commits;
+    }
+    return methods != NULL;
+}
+
+/* Get the write lock within so many seconds. The handle that checkpoints has it then, behind SQLite's back:
+ * SQLite takes it in a checkpoint only to repair the header, and while it is held and the header is good,
+ * the header stays so. */
+static int keep_commits_out(copying *copying, dc_wal_header header)
+{
+    double deadline = clock_seconds() + copying->checkpoint->patience;
+    dc_stamp stamp;
 
     for (;;) {
-        atomic_store(keeps_out, 1);
-        if (lock(db, WRITER_LOCK, 1, twice)) {
+        note_holding(copying, 1);
+        copying->locked = lock(copying->db, WRITE_LOCK, 1);
+        if (copying->locked && dc_stamp_read(header, &stamp)) {
             return 1;
         }
-        atomic_store(keeps_out, 0);
+        let_commits_in(copying);
+        note_holding(copying, 0);
         if (!wait_more(deadline)) {
             return 0;
         }
     }
 }
 
-/* --- beside commits ----------------------------------------------------------------------------- */
-
-/* The write lock, until SQLite syncs the log. */
-typedef struct beginning {
-    dc_io_override io; /* first: of the log's file */
-    dc_db *db;
-    int locked;
-    int twice;
-    atomic_int *keeps_out;
-} beginning;
-
-static void let_commits_in(beginning *beginning)
+static dc_checkpoint_result checkpoint_now(dc_db *db)
 {
-    if (beginning->locked) {
-        unlock(beginning->db, WRITER_LOCK, 1, beginning->twice);
-        beginning->locked = 0;
-        atomic_store(beginning->keeps_out, 0);
-    }
+    dc_status status = dc_db_checkpoint(db);
+
+    return status == DC_OK     ? DC_CHECKPOINT_DONE
+           : status == DC_BUSY ? DC_CHECKPOINT_BUSY
+                               : DC_CHECKPOINT_FAILED;
 }
 
-static int sync_beside_commits(sqlite3_file *file, int flags)
+dc_checkpoint_result dc_checkpoint_copy(dc_db *db, dc_checkpoint *checkpoint)
 {
-    beginning *beginning = (struct beginning *)dc_io_override_of(file);
+    copying copying = {.db = db, .checkpoint = checkpoint};
+    dc_wal_header header = dc_wal_header_of(db);
+    dc_checkpoint_result result = DC_CHECKPOINT_NO_LOG;
+    sqlite3_file *log = NULL;
 
-    let_commits_in(beginning);
-    return beginning->io.original->sync(file, flags);
-}
-
-dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_out)
-{
-    beginning beginning = {.db = db, .keeps_out = keeps_out};
-    dc_checkpoint_result result;
-    dc_io_methods *methods;
-    sqlite3_file *file = NULL;
-    int left;
-
-    if (!dc_sqlite_has_wal_reset_race()) {
-        return result_of(dc_db_checkpoint(db, &left));
-    }
-    if (!is_lockable(db)) {
-        return DC_CHECKPOINT_NO_LOG;
-    }
-    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_JOURNAL_POINTER, &file);
-    methods = dc_io_override_begin(&beginning.io, file);
-    if (methods == NULL) {
-        return DC_CHECKPOINT_NO_LOG;
-    }
-    beginning.locked = lock_commits(db, seconds, &beginning.twice, keeps_out);
-    if (beginning.locked) {
-        methods->sync = sync_beside_commits;
-        result = result_of(dc_db_checkpoint(db, &left));
-        let_commits_in(&beginning);
-    } else {
-        result = DC_CHECKPOINT_BUSY;
-    }
-    dc_io_override_end(&beginning.io);
-    return result;
-}
-
-/* --- with commits kept out ---------------------------------------------------------------------- */
-
-int dc_checkpoint_keep_out(dc_db *db, int *keeping)
-{
-    return is_lockable(db) && lock(db, WRITER_LOCK, 1, keeping);
-}
-
-void dc_checkpoint_let_in(dc_db *db, int keeping)
-{
-    unlock(db, WRITER_LOCK, 1, keeping);
-}
-
-dc_checkpoint_result dc_checkpoint_kept_out(dc_db *db, double seconds, int keeping)
-{
-    dc_checkpoint_result result = DC_CHECKPOINT_BUSY;
-    double deadline;
-    int left = 0;
-    int readers_twice = 0;
-
-    /* Who copies now is waited for longer: it is a matter of the disk, and comes to an end. */
-    deadline = clock_seconds() + COPYING_SECONDS;
-    do {
-        result = result_of(dc_db_checkpoint(db, &left));
-    } while (result == DC_CHECKPOINT_BUSY && wait_more(deadline));
-    deadline = clock_seconds() + seconds;
-    while (result == DC_CHECKPOINT_DONE && left > 0 && wait_more(deadline)) {
-        result = result_of(dc_db_checkpoint(db, &left));
-    }
-    if (result == DC_CHECKPOINT_DONE && left > 0) {
-        result = DC_CHECKPOINT_BUSY;
-    }
-    /* Reads that begin now do not need the log: all of it is copied. */
-    while (result == DC_CHECKPOINT_DONE &&
-           !lock(db, FIRST_READERS_LOCK, READERS_LOCKS, &readers_twice)) {
-        if (!wait_more(deadline)) {
+    checkpoint->sync_seconds = 0.0;
+    sqlite.file_control(db->handle, "main", DC_SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (header != NULL && watch_syncs(&copying, &copying.log, log) &&
+        watch_syncs(&copying, &copying.database, db->file)) {
+        if (!dc_sqlite_has_wal_reset_race() || keep_commits_out(&copying, header)) {
+            result = checkpoint_now(db);
+            let_commits_in(&copying);
+        } else {
             result = DC_CHECKPOINT_BUSY;
         }
     }
-    if (result == DC_CHECKPOINT_DONE) {
-        unlock(db, FIRST_READERS_LOCK, READERS_LOCKS, readers_twice);
-    }
-    dc_checkpoint_let_in(db, keeping);
+    dc_io_override_end(&copying.database.io);
+    dc_io_override_end(&copying.log.io);
     return result;
 }
 
-dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds)
+dc_checkpoint_result dc_checkpoint_in_any_case(dc_db *db, dc_checkpoint *checkpoint)
 {
-    int left = 0;
-    int keeping = 0;
-    atomic_int keeps_out = 0;
+    dc_checkpoint_result result = dc_checkpoint_copy(db, checkpoint);
 
-    if (!is_lockable(db)) {
-        return result_of(dc_db_checkpoint(db, &left)); /* as SQLite would by itself */
+    return result == DC_CHECKPOINT_NO_LOG ? checkpoint_now(db) : result;
+}
+
+static int copy_long_log(void *context, sqlite3 *handle, const char *schema, int pages)
+{
+    dc_checkpoint checkpoint = {0.0, NULL, 0.0};
+    dc_db *db = context;
+
+    (void)handle;
+    dc_db_note_pages(db, schema, pages);
+    if (!db->committing && dc_db_wal_bytes(db) >= DC_CHECKPOINT_BYTES) {
+        dc_checkpoint_in_any_case(db, &checkpoint); /* if it fails the next commit tries again */
     }
-    return lock_commits(db, seconds, &keeping, &keeps_out)
-               ? dc_checkpoint_kept_out(db, seconds, keeping)
-               : DC_CHECKPOINT_BUSY;
+    return DC_SQLITE_OK;
+}
+
+void dc_checkpoint_after_foreign_commits(dc_db *db)
+{
+    sqlite.wal_hook(db->handle, copy_long_log, db);
+}
+
+/* --- what is left ------------------------------------------------------------------------------- */
+
+int64_t dc_checkpoint_frames_left(dc_db *db)
+{
+    dc_wal_header header = dc_wal_header_of(db);
+    dc_stamp stamp;
+
+    if (header == NULL || !dc_stamp_read(header, &stamp)) {
+        return -1;
+    }
+    return (int64_t)dc_stamp_frames(&stamp) - (int64_t)dc_wal_frames_copied(header);
+}
+
+int dc_checkpoint_wait_for_readers(dc_db *db, double seconds)
+{
+    double deadline = clock_seconds() + seconds;
+
+    if (dc_wal_header_of(db) == NULL) {
+        return 0;
+    }
+    /* Reads that begin now do not need the log: all of it is copied. */
+    while (!lock(db, FIRST_READERS_LOCK, READERS_LOCKS)) {
+        if (!wait_more(deadline)) {
+            return 0;
+        }
+    }
+    unlock(db, FIRST_READERS_LOCK, READERS_LOCKS);
+    return 1;
 }

@@ -1,16 +1,17 @@
 /* checkpoint.h: copying the log into the database while others go on committing.
  *
- * SQLite 3.7.0 to 3.51.2 (but for 3.44.6 and 3.50.7) has the WAL-reset race: a checkpoint that finds
- * everything copied already may be overtaken, between its first look and its second, by a commit that
- * begins the log anew; it then takes the new log's frames for copied, and they are lost when the log
- * begins anew once more. Once SQLite has looked twice and begins to copy that cannot happen any more,
- * because there is something left to copy until it has done so. So on these versions dc_checkpoint has
- * the write lock, one of those in the wal-index that SQLite's documentation lists, until SQLite begins to
- * copy, which it does by syncing the log.
+ * A checkpoint copies pages from the log into the database, between two syncs: of the log before, so that
+ * no page comes into the database that a power loss can take out of the log, and of the database after, so
+ * that the log may be overwritten. Both take milliseconds, on a slow disk hundreds of them. So nothing here
+ * holds the write lock over a sync, and nobody's commit waits for one.
  *
- * That keeps commits out for microseconds, and nobody waits for the disk. But SQLite begins the log anew
- * only with a commit that finds all of it copied and nobody reading it; under constant load that would
- * never be. dc_checkpoint_alone has the write lock for as long as that needs.
+ * Nearly nothing holds it at all. SQLite 3.7.0 to 3.51.2 (but for 3.44.6 and 3.50.7) has the WAL-reset
+ * race: a checkpoint that finds everything copied already may be overtaken, between its first look and its
+ * second, by a commit that begins the log anew; it then takes the new log's frames for copied, and they are
+ * lost when the log begins anew once more. Once SQLite has looked twice and begins to copy that cannot
+ * happen any more, because there is something left to copy until it has done so. So on these versions the
+ * write lock, one of those in the wal-index that SQLite's documentation lists, is held until SQLite begins
+ * to copy, which it does by syncing the log.
  */
 #ifndef DC_CHECKPOINT_H
 #define DC_CHECKPOINT_H
@@ -19,27 +20,38 @@
 
 #include "db.h"
 
+/* Bytes of pages in the log from which it is copied: SQLite's own default, 1000 pages of 4096. */
+#define DC_CHECKPOINT_BYTES INT64_C(4096000)
+
 typedef enum dc_checkpoint_result {
     DC_CHECKPOINT_DONE,
-    DC_CHECKPOINT_BUSY,   /* somebody else is at it, or reads what would be overwritten */
+    DC_CHECKPOINT_BUSY,   /* somebody else is at it, or has the write lock */
     DC_CHECKPOINT_NO_LOG, /* or one of which we cannot tell who uses it */
     DC_CHECKPOINT_FAILED  /* db->error has it */
 } dc_checkpoint_result;
 
-/* Copy what others' reads allow, with a handle that has read before and has no transaction open; waits
- * `seconds` at most for the write lock. Takes milliseconds: it syncs. *keeps_out is true while it has the
- * write lock, or is just trying to take it. */
-dc_checkpoint_result dc_checkpoint(dc_db *db, double seconds, atomic_int *keeps_out);
+typedef struct dc_checkpoint {
+    double patience;     /* seconds to wait for the write lock */
+    atomic_int *holding; /* true while it is held, or just about to be taken; or NULL */
+    double sync_seconds; /* receives what the longest sync has taken */
+} dc_checkpoint;
 
-/* The same with commits kept out all the time, waiting as long for others' reads, too; for others that
- * copy, up to a second. Then the next commit begins the log anew. Where nothing can be told of others
- * (locking is exclusive, or the VFS not SQLite's own) it is SQLite's checkpoint and no more. */
-dc_checkpoint_result dc_checkpoint_alone(dc_db *db, double seconds);
+/* Copy what others' reads allow, with a handle that has read before and has no transaction open. */
+dc_checkpoint_result dc_checkpoint_copy(dc_db *db, dc_checkpoint *checkpoint);
 
-/* dc_checkpoint_alone in two halves, for two threads: keep commits out, if that can be done at once; then
- * copy and let them in again, or only let them in. *keeping is for the second half. */
-int dc_checkpoint_keep_out(dc_db *db, int *keeping);
-dc_checkpoint_result dc_checkpoint_kept_out(dc_db *db, double seconds, int keeping);
-void dc_checkpoint_let_in(dc_db *db, int keeping);
+/* The same at once, with SQLite's checkpoint where nothing can be told of others. */
+dc_checkpoint_result dc_checkpoint_in_any_case(dc_db *db, dc_checkpoint *checkpoint);
+
+/* Copy the log after a commit that has been made with the handle by somebody else, if it is long: a user who
+ * works with the Connection. SQLite's own automatic checkpoint, which the handle has not got, does the
+ * same. */
+void dc_checkpoint_after_foreign_commits(dc_db *db);
+
+/* Frames in the log that are not in the database, now; -1 if that cannot be told. */
+int64_t dc_checkpoint_frames_left(dc_db *db);
+
+/* Wait until nobody reads what is in the log, `seconds` at most: then the next commit begins it anew, if
+ * all of it is copied. Returns whether that is so. */
+int dc_checkpoint_wait_for_readers(dc_db *db, double seconds);
 
 #endif

@@ -1,44 +1,100 @@
 /* checkpointer.c: see checkpointer.h. */
 #include "cache.h"
 
+#include <math.h>
 #include <signal.h>
 
-/* New bytes for which the thread is started again: each round has less to copy than the one before. */
-#define NEXT_BYTES (CHECKPOINT_BYTES * 3 / 10)
-/* Bytes from which the rest is copied while commits are kept out; a last round should be over by then. */
-#define CATCH_UP_BYTES (CHECKPOINT_BYTES * 16 / 10)
-/* If others' reads or checkpoints were in the way of that, it is tried again after so many more. */
-#define AGAIN_BYTES (CHECKPOINT_BYTES / 10)
-/* If the write lock cannot be had at once, it is tried again after so many. */
-#define SOON_BYTES (CHECKPOINT_BYTES / 100)
-/* And then, after so many, an operation waits for it. */
-#define PATIENCE_BYTES (CHECKPOINT_BYTES * 2 / 10)
-/* How long that may take, and then the waiting for others that read. As long as a read lasts that is in
- * the way nobody can commit, so the next attempts wait for less. */
-#define CATCH_UP_SECONDS       0.02
-#define CATCH_UP_SECONDS_LEAST 0.0001
-/* How long a thread beside commits may wait for the write lock, which it needs to begin. */
+/* New bytes for which the thread is started again. */
+#define NEXT_BYTES (DC_CHECKPOINT_BYTES * 3 / 10)
+/* Bytes from which writes pause; where a sync takes so many seconds, or more, only from more on. */
+#define PAUSE_BYTES      (DC_CHECKPOINT_BYTES * 16 / 10)
+#define SLOW_PAUSE_BYTES (DC_CHECKPOINT_BYTES * 8)
+#define SLOW_SYNC_SECONDS 25e-3
+#define SYNC_WEIGHT       0.3
+/* After a pause in vain the next comes after so many more, then after twice as many, and so on. */
+#define FIRST_PAUSE_STEP (DC_CHECKPOINT_BYTES / 10)
+#define LAST_PAUSE_STEP  (DC_CHECKPOINT_BYTES * 8)
+
+/* How long a copy may wait for the write lock, which it needs to begin. */
 #define LOCK_SECONDS 0.02
+/* Copies in one pause, and how long it waits after each for another process's, besides what four syncs
+ * take; and at its end for readers. */
+#define PAUSE_COPIES       2
+#define PAUSE_SECONDS      0.02
+#define PAUSE_POLL_SECONDS 1e-4
+#define LONGEST_PAUSE      1.0
+#define READERS_SECONDS    5e-3
 
 /* --- the thread --------------------------------------------------------------------------------- */
 
+/* Wait until another process has copied what is left, for so many seconds at most. */
+static void wait_for_others(dc_db *db, double seconds)
+{
+    double deadline = session_clock() + seconds;
+
+    while (dc_checkpoint_frames_left(db) != 0 && session_clock() < deadline) {
+        session_sleep(PAUSE_POLL_SECONDS);
+    }
+}
+
+/* Copy while this cache's writes pause, until nothing is left and nobody reads what is in the log: then the
+ * next commit begins it anew. Where others copy just now, that will do. And after one's own copy what others
+ * have committed meanwhile is left, but then it is their turn: a process of this library pauses and copies,
+ * too, and one of the original copies after its commit. */
+static void copy_in_pause(Checkpointer *checkpointer)
+{
+    dc_db *db = &checkpointer->session->db;
+    dc_checkpoint *run = &checkpointer->run;
+    double longest_sync = 0.0;
+    double waited = 0.0;
+    int copies = 0;
+
+    while (dc_checkpoint_frames_left(db) != 0 && copies < PAUSE_COPIES) {
+        dc_checkpoint_result result = dc_checkpoint_copy(db, run);
+        double patience;
+
+        longest_sync = fmax(longest_sync, run->sync_seconds);
+        patience = fmin(PAUSE_SECONDS + 4.0 * longest_sync, LONGEST_PAUSE);
+        if (result == DC_CHECKPOINT_DONE) {
+            copies++;
+            wait_for_others(db, patience);
+        } else if (result == DC_CHECKPOINT_BUSY && waited < patience) {
+            session_sleep(PAUSE_POLL_SECONDS);
+            waited += PAUSE_POLL_SECONDS;
+        } else {
+            break;
+        }
+    }
+    dc_checkpoint_wait_for_readers(db, READERS_SECONDS);
+    run->sync_seconds = longest_sync;
+}
+
+static void copy(Checkpointer *checkpointer)
+{
+    int copying = CHECKPOINTER_COPYING;
+
+    checkpointer->run = (dc_checkpoint){LOCK_SECONDS, &checkpointer->holding, 0.0};
+    if (atomic_load(&checkpointer->state) == CHECKPOINTER_COPYING) {
+        dc_checkpoint_copy(&checkpointer->session->db, &checkpointer->run);
+    }
+    /* The last that it has to do with the Checkpointer, unless a pause has begun meanwhile. */
+    if (!atomic_compare_exchange_strong(&checkpointer->state, &copying, CHECKPOINTER_IDLE)) {
+        copy_in_pause(checkpointer);
+        atomic_store(&checkpointer->state, CHECKPOINTER_IDLE);
+    }
+}
+
 #ifndef _WIN32
 
-static void *copy_log(void *context)
+static void *copy_in_thread(void *context)
 {
-    Copying *copying = context;
-    dc_db *db = &copying->session->db;
-
     session_enter_natively();
-    copying->result = copying->alone
-                          ? dc_checkpoint_kept_out(db, copying->patience, copying->keeping)
-                          : dc_checkpoint(db, copying->patience, &copying->keeps_out);
+    copy(context);
     session_leave_natively();
-    atomic_store(&copying->done, 1); /* the last that it has to do with the Copying */
     return NULL;
 }
 
-static int start_thread(Copying *copying)
+static int start_thread(Checkpointer *checkpointer)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -49,104 +105,105 @@ static int start_thread(Copying *copying)
     if (pthread_attr_init(&attributes) != 0) {
         return 0;
     }
-    atomic_store(&copying->done, 0);
     /* Signals are for threads that know what to do with them. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &former);
     started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-              pthread_create(&thread, &attributes, copy_log, copying) == 0;
+              pthread_create(&thread, &attributes, copy_in_thread, checkpointer) == 0;
     pthread_sigmask(SIG_SETMASK, &former, NULL);
     pthread_attr_destroy(&attributes);
     return started;
 }
 
-static int is_running(const Copying *copying)
+static int is_running(const Checkpointer *checkpointer)
 {
-    return copying->session != NULL && !atomic_load(&copying->done);
+    return checkpointer->session != NULL &&
+           atomic_load(&checkpointer->state) != CHECKPOINTER_IDLE;
 }
 
 #else
 
-static int start_thread(Copying *copying)
+static int start_thread(Checkpointer *checkpointer)
 {
-    (void)copying;
+    (void)checkpointer;
     return 0;
 }
 
-static int is_running(const Copying *copying)
+static int is_running(const Checkpointer *checkpointer)
 {
-    (void)copying;
+    (void)checkpointer;
     return 0;
 }
 
 #endif
 
-int checkpoint_keeps_out(const Cache *self)
+int checkpoint_pauses(const Cache *self)
 {
     const Checkpointer *checkpointer = &self->checkpointer;
 
-    return is_running(&checkpointer->alone) ||
-           (is_running(&checkpointer->beside) && atomic_load(&checkpointer->beside.keeps_out));
+    return (checkpointer->session != NULL || checkpointer->opening) &&
+           atomic_load(&checkpointer->state) == CHECKPOINTER_PAUSING;
 }
 
-/* After an attempt to catch up. */
-static void note_result(Checkpointer *checkpointer, dc_checkpoint_result result)
+int checkpoint_holds_lock(const Cache *self)
 {
-    checkpointer->patience = result != DC_CHECKPOINT_BUSY ? CATCH_UP_SECONDS
-                             : checkpointer->patience > CATCH_UP_SECONDS_LEAST
-                                 ? checkpointer->patience / 4.0
-                                 : CATCH_UP_SECONDS_LEAST;
+    return is_running(&self->checkpointer) && atomic_load(&self->checkpointer.holding);
+}
+
+/* --- its session -------------------------------------------------------------------------------- */
+
+static int64_t first_pause(const Checkpointer *checkpointer)
+{
+    return checkpointer->sync_seconds < SLOW_SYNC_SECONDS ? PAUSE_BYTES : SLOW_PAUSE_BYTES;
+}
+
+/* After a copy: what it has come to. */
+static void note_copy(Checkpointer *checkpointer)
+{
+    if (checkpointer->run.sync_seconds > 0.0) {
+        checkpointer->sync_seconds +=
+            SYNC_WEIGHT * (checkpointer->run.sync_seconds - checkpointer->sync_seconds);
+    }
+    if (checkpointer->pause_at < first_pause(checkpointer)) {
+        checkpointer->pause_at = first_pause(checkpointer);
+    }
 }
 
 /* Put the session of a thread that has ended back into the pool. */
-static void give_session_back(Cache *self, Copying *copying)
+static void give_session_back(Cache *self)
 {
-    Session *session = copying->session;
+    Checkpointer *checkpointer = &self->checkpointer;
+    Session *session = checkpointer->session;
 
-    if (session != NULL && !is_running(copying)) {
-        copying->session = NULL;
-        if (copying->alone) {
-            note_result(&self->checkpointer, copying->result);
-        }
+    if (session != NULL && !is_running(checkpointer)) {
+        checkpointer->session = NULL;
+        note_copy(checkpointer);
         cache_put_back_session(self, session);
     }
 }
 
-static void give_sessions_back(Cache *self)
-{
-    give_session_back(self, &self->checkpointer.beside);
-    give_session_back(self, &self->checkpointer.alone);
-}
-
 void checkpoint_finish(Cache *self)
 {
-    const Checkpointer *checkpointer = &self->checkpointer;
     unsigned long generation = session_generation();
 
-    while ((is_running(&checkpointer->beside) || is_running(&checkpointer->alone)) &&
-           self->pool.generation == generation) {
+    while (is_running(&self->checkpointer) && self->pool.generation == generation) {
         session_pause();
     }
     if (self->pool.generation == generation) {
-        give_sessions_back(self);
+        give_session_back(self);
     }
-}
-
-static void forget(Copying *copying)
-{
-    Session *session = copying->session;
-
-    if (session != NULL && !is_running(copying)) {
-        session_put_back(session); /* it was over before the fork: the session is idle */
-    }
-    copying->session = NULL;
-    copying->opening = 0;
 }
 
 void checkpoint_forget(Cache *self)
 {
-    forget(&self->checkpointer.beside);
-    forget(&self->checkpointer.alone);
+    Checkpointer *checkpointer = &self->checkpointer;
+
+    if (checkpointer->session != NULL && !is_running(checkpointer)) {
+        session_put_back(checkpointer->session); /* it was over before the fork: the session is idle */
+    }
+    checkpointer->session = NULL;
+    checkpointer->opening = 0;
+    atomic_store(&checkpointer->state, CHECKPOINTER_IDLE);
 }
 
 /* Whether another session could work beside the one that has just committed: with exclusive locking none
@@ -162,18 +219,19 @@ static int can_share_file(Cache *self)
     return session != NULL && dc_db_pragma_is(&session->db, "PRAGMA locking_mode", "normal");
 }
 
-/* A session for a thread, in use; or NULL, with an exception only if a signal handler raised one. Opening
- * one gives up the GIL, and other threads must not begin the same. */
-static Session *session_for(Cache *self, Copying *copying)
+/* A session for the thread, in use; or NULL, with an exception only if a signal handler raised one. Opening
+ * one gives up the GIL, so other threads must not begin the same; where they go on writing meanwhile it
+ * takes long to get the GIL again, and they may have to pause. */
+static Session *session_for_thread(Cache *self)
 {
     compat_exception none = compat_exception_take(); /* there is none: see checkpoint_if_due */
     unsigned long generation = session_generation();
     Session *session = NULL;
 
     if (can_share_file(self)) {
-        copying->opening = 1;
+        self->checkpointer.opening = 1;
         session = cache_spare_session(self);
-        copying->opening = 0;
+        self->checkpointer.opening = 0;
     }
     cache_end_housekeeping(self->state, none); /* no descriptor may be left, for instance */
     if (session == NULL || session_header(session) == NULL || session_generation() != generation) {
@@ -183,85 +241,99 @@ static Session *session_for(Cache *self, Copying *copying)
     return session;
 }
 
-static int start_copying(Copying *copying, Session *session)
-{
-    copying->session = session;
-    if (!start_thread(copying)) {
-        copying->session = NULL;
-    }
-    return copying->session != NULL;
-}
+/* --- beginning ---------------------------------------------------------------------------------- */
 
-/* Let a thread copy what there is; 0 if it cannot. */
-static int copy_beside_commits(Cache *self)
+/* Let the thread copy; 0 if that cannot be. */
+static int copy_beside(Cache *self, enum checkpointer_state state)
 {
-    Copying *copying = &self->checkpointer.beside;
-    Session *session;
+    Checkpointer *checkpointer = &self->checkpointer;
+    Session *session = session_for_thread(self);
 
-    if (copying->session != NULL || copying->opening) {
-        return 1;
-    }
-    session = session_for(self, copying);
     if (session == NULL) {
+        atomic_store(&checkpointer->state, CHECKPOINTER_IDLE);
         return 0;
     }
-    copying->patience = LOCK_SECONDS;
-    if (!start_copying(copying, session)) {
+    checkpointer->session = session;
+    if (atomic_load(&checkpointer->state) == CHECKPOINTER_IDLE) {
+        atomic_store(&checkpointer->state, state);
+    }
+    if (!start_thread(checkpointer)) {
+        atomic_store(&checkpointer->state, CHECKPOINTER_IDLE);
+        checkpointer->session = NULL;
         cache_put_back_session(self, session);
         return 0;
     }
     return 1;
 }
 
-/* Keep commits out and let a thread copy what is left, so that the next one begins the log anew; 0 if it
- * cannot, or if the write lock is not free. */
-static int copy_alone(Cache *self)
+/* The same in this thread, with a session that is there. */
+static void copy_here(Cache *self)
 {
-    Copying *copying = &self->checkpointer.alone;
-    Session *session;
-
-    if (copying->session != NULL || copying->opening) {
-        return copying->session != NULL;
-    }
-    session = session_for(self, copying);
-    if (session == NULL) {
-        return 0;
-    }
-    copying->alone = 1;
-    copying->patience = self->checkpointer.patience;
-    if (dc_checkpoint_keep_out(&session->db, &copying->keeping)) {
-        if (start_copying(copying, session)) {
-            return 1;
-        }
-        dc_checkpoint_let_in(&session->db, copying->keeping);
-    }
-    cache_put_back_session(self, session);
-    return 0;
-}
-
-/* The same in this thread, with a session that is there. Our other threads cannot commit as long as this
- * one has the GIL, so the write lock is taken before that is released; for others it is waited. */
-static void catch_up(Cache *self)
-{
+    Checkpointer *checkpointer = &self->checkpointer;
     Session *session = session_idle(&self->pool);
-    double patience = self->checkpointer.patience;
-    dc_checkpoint_result result;
     session_visit visit;
-    int keeping = 0;
-    int kept_out;
 
     if (session == NULL) {
         session = session_pinned(&self->pool);
     }
     if (session != NULL && session->uses == 0) {
+        checkpointer->run = (dc_checkpoint){LOCK_SECONDS, NULL, 0.0};
         session_use(session);
-        kept_out = dc_checkpoint_keep_out(&session->db, &keeping);
         visit = session_enter_slowly();
-        result = kept_out ? dc_checkpoint_kept_out(&session->db, patience, keeping)
-                          : dc_checkpoint_alone(&session->db, patience);
+        dc_checkpoint_in_any_case(&session->db, &checkpointer->run);
         session_leave_slowly(visit);
-        note_result(&self->checkpointer, result);
+        note_copy(checkpointer);
         cache_put_back_session(self, session);
+    }
+}
+
+/* The write that has found the log so long pauses too. A signal handler may raise an exception. */
+static void wait_for_pause(Cache *self)
+{
+    unsigned long generation = session_generation();
+    session_wait wait;
+    int again = 1;
+
+    session_wait_start(&wait, 2.0 * LONGEST_PAUSE, 0);
+    while (again > 0 && checkpoint_pauses(self) && session_generation() == generation) {
+        again = session_wait_for_copying(&wait);
+    }
+}
+
+/* Let the thread that copies, or that is about to begin, go on in a pause; 0 if there is none. */
+static int begin_pause(Checkpointer *checkpointer)
+{
+    int copying = CHECKPOINTER_COPYING;
+
+    if (checkpointer->opening) {
+        atomic_store(&checkpointer->state, CHECKPOINTER_PAUSING);
+        return 1;
+    }
+    return checkpointer->session != NULL &&
+           atomic_compare_exchange_strong(&checkpointer->state, &copying, CHECKPOINTER_PAUSING);
+}
+
+static void checkpoint(Cache *self, int64_t wal_bytes)
+{
+    Checkpointer *checkpointer = &self->checkpointer;
+    int pausing = wal_bytes >= checkpointer->pause_at;
+
+    checkpointer->copy_at = wal_bytes + NEXT_BYTES;
+    if (pausing) {
+        checkpointer->pause_at = wal_bytes + checkpointer->pause_step;
+        checkpointer->pause_step *= checkpointer->pause_step < LAST_PAUSE_STEP ? 2 : 1;
+    }
+    if (!pausing || !begin_pause(checkpointer)) {
+        give_session_back(self);
+        if (!copy_beside(self, pausing ? CHECKPOINTER_PAUSING : CHECKPOINTER_COPYING)) {
+            if (!PyErr_Occurred()) {
+                copy_here(self);
+            }
+            return;
+        }
+    }
+    if (pausing && !PyErr_Occurred()) {
+        wait_for_pause(self);
     }
 }
 
@@ -270,40 +342,23 @@ int checkpoint_if_due(Cache *self, int64_t wal_bytes)
     Checkpointer *checkpointer = &self->checkpointer;
     compat_exception current;
 
-    if (wal_bytes < CHECKPOINT_BYTES) {
-        checkpointer->next_at = CHECKPOINT_BYTES;
-        checkpointer->catch_up_at = CATCH_UP_BYTES;
-        checkpointer->patience = CATCH_UP_SECONDS;
+    if (wal_bytes < DC_CHECKPOINT_BYTES) {
+        checkpointer->copy_at = DC_CHECKPOINT_BYTES;
+        checkpointer->pause_at = first_pause(checkpointer);
+        checkpointer->pause_step = FIRST_PAUSE_STEP;
         return 0;
     }
-    if (checkpointer->catch_up_at == 0) { /* others have left a log that is long already */
-        checkpointer->catch_up_at = wal_bytes + NEXT_BYTES + NEXT_BYTES;
-        if (checkpointer->catch_up_at < CATCH_UP_BYTES) {
-            checkpointer->catch_up_at = CATCH_UP_BYTES;
-        }
-        checkpointer->patience = CATCH_UP_SECONDS;
+    if (checkpointer->pause_at == 0) { /* others have left a log that is long already */
+        checkpointer->pause_at = wal_bytes + first_pause(checkpointer);
+        checkpointer->pause_step = FIRST_PAUSE_STEP;
     }
-    if (wal_bytes < checkpointer->next_at) {
-        return 0;
-    }
-    if (wal_bytes < checkpointer->catch_up_at &&
-        (checkpointer->beside.opening || is_running(&checkpointer->beside))) {
+    if (checkpoint_pauses(self) ||
+        (wal_bytes < checkpointer->pause_at &&
+         (wal_bytes < checkpointer->copy_at || is_running(checkpointer) ||
+          checkpointer->opening))) {
         return 0;
     }
     current = compat_exception_take();
-    give_sessions_back(self);
-    if (wal_bytes < checkpointer->catch_up_at && copy_beside_commits(self)) {
-        checkpointer->next_at = wal_bytes + NEXT_BYTES;
-        if (checkpointer->next_at > checkpointer->catch_up_at - NEXT_BYTES) {
-            checkpointer->next_at = checkpointer->catch_up_at;
-        }
-    } else if (!PyErr_Occurred() && copy_alone(self)) {
-        checkpointer->next_at = checkpointer->catch_up_at = wal_bytes + AGAIN_BYTES;
-    } else if (!PyErr_Occurred() && wal_bytes >= checkpointer->catch_up_at + PATIENCE_BYTES) {
-        catch_up(self);
-        checkpointer->next_at = checkpointer->catch_up_at = wal_bytes + AGAIN_BYTES;
-    } else {
-        checkpointer->next_at = wal_bytes + SOON_BYTES;
-    }
+    checkpoint(self, wal_bytes);
     return cache_end_housekeeping(self->state, current);
 }

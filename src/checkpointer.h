@@ -1,18 +1,24 @@
 /* checkpointer.h: when the log of a cache is copied into the database, and by whom.
  *
- * A checkpoint syncs to disk, which takes a thousand times as long as a commit. So when the log has
- * grown to CHECKPOINT_BYTES, a thread that knows nothing of Python copies it, while this and other
- * processes go on reading and committing. SQLite begins the log anew when all of it is copied at the
- * moment of a commit; under constant load that moment would never come, because there are new frames
- * whenever a copy is finished. So before the log reaches twice its limit the operation that finds that
- * takes the write lock, and another thread copies the rest, which is little by then, and gives the lock
- * back. What this process writes meanwhile waits, for a moment without giving up the GIL: as all of its
- * threads would have to wait, and each of them for the GIL once more.
+ * A checkpoint syncs to disk, which takes a thousand times as long as a commit. So when the log has grown
+ * to DC_CHECKPOINT_BYTES, a thread that knows nothing of Python copies it, while this and other processes go
+ * on reading and committing.
  *
- * A Checkpointer belongs to one Cache, and the GIL guards it. A thread uses one session of the pool,
- * which is in use meanwhile; when it has written `done` it has nothing more to do with either, and then
- * the GIL's holder puts the session back. In a forked child there are no such threads, and their sessions
- * are ones in use: they are abandoned.
+ * SQLite begins the log anew only with a commit that finds all of it copied. Where commits come without a
+ * pause there are new frames whenever a copy is finished, so the log would grow as long as that lasts. So
+ * from some size on the writes of this cache pause for the time of one copy: the one that finds the log so
+ * long waits at its end, the others at their beginning, as for any lock, for as long as their timeout.
+ * Other processes of this library do the same when they see how long the log is; one of the original copies
+ * after its own commit, without committing meanwhile. So the log begins anew soon, and nobody has kept
+ * anybody from writing but himself.
+ *
+ * If somebody goes on writing nevertheless, or reads for long, that fails, and is tried again later, each
+ * time when the log has grown by twice as much. On a slow disk it begins later.
+ *
+ * A Checkpointer belongs to one Cache, and the GIL guards it. The thread uses one session of the pool, which
+ * is in use meanwhile. When it has set `state` to CHECKPOINTER_IDLE it has nothing more to do with the
+ * Checkpointer nor with the session, and the GIL's holder puts that back. In a forked child there is no such
+ * thread, and its session is one in use: it is abandoned.
  */
 #ifndef DC_CHECKPOINTER_H
 #define DC_CHECKPOINTER_H
@@ -24,39 +30,39 @@
 
 #include <stdatomic.h>
 
-/* Bytes of pages in the log from which it is copied: SQLite's own default, 1000 pages of 4096. */
-#define CHECKPOINT_BYTES INT64_C(4096000)
+/* Seconds for which a write may wait for its own process to begin copying, whatever its timeout. */
+#define CHECKPOINT_GRACE_SECONDS 5e-3
 
-/* A thread that copies. */
-typedef struct Copying {
-    Session *session; /* that it uses, or has used; NULL: there was none since */
-    int opening;      /* one is being opened */
-    int alone;        /* it has the write lock */
-    int keeping;      /* for dc_checkpoint_kept_out */
-    double patience;  /* seconds for which it waits: for the lock; for reads, if it has the lock */
-    dc_checkpoint_result result;
-    atomic_int keeps_out; /* beside commits: as dc_checkpoint has it */
-    atomic_int done;
-} Copying;
+/* What the thread does. Only it leaves CHECKPOINTER_PAUSING, and only the GIL's holder goes there. */
+enum checkpointer_state { CHECKPOINTER_IDLE, CHECKPOINTER_COPYING, CHECKPOINTER_PAUSING };
 
 typedef struct Checkpointer {
-    int64_t next_at;     /* bytes in the log from which to copy next */
-    int64_t catch_up_at; /* and from which commits are kept out meanwhile */
-    double patience;     /* seconds that keeping commits out may take */
-    Copying beside;      /* commits */
-    Copying alone;
+    int64_t copy_at;     /* bytes in the log from which to copy next */
+    int64_t pause_at;    /* and from which this cache's writes pause meanwhile; 0: not known yet */
+    int64_t pause_step;  /* by which the next pause is put off */
+    double sync_seconds; /* what the longest sync of a copy takes, a running mean */
+
+    /* The thread. */
+    Session *session; /* that it uses, or has used; NULL: there was none since */
+    int opening;      /* one is being opened */
+    dc_checkpoint run;
+    atomic_int state;   /* enum checkpointer_state */
+    atomic_int holding; /* it has the write lock, for an instant */
 } Checkpointer;
 
 typedef struct Cache Cache;
 
-/* After a commit that left so many bytes in the log, without the frames' headers. It is only housekeeping: what goes wrong is tried
- * again after a later commit. -1 with an exception only if one came out of a signal handler. */
+/* After a commit that left so many bytes in the log, without the frames' headers. It is only housekeeping:
+ * what goes wrong is tried again after a later commit. -1 with an exception only if one came out of a signal
+ * handler. */
 int checkpoint_if_due(Cache *self, int64_t wal_bytes);
-/* Whether this process keeps commits out, in order to copy. */
-int checkpoint_keeps_out(const Cache *self);
-/* Wait for the threads, if there are any, and give their sessions back. */
+/* Whether writes of this cache are to wait for its own copying. */
+int checkpoint_pauses(const Cache *self);
+/* Whether this process has the write lock for its own copying just now. */
+int checkpoint_holds_lock(const Cache *self);
+/* Wait for the thread, if there is one, and give its session back. */
 void checkpoint_finish(Cache *self);
-/* In a forked child: the threads are the parent's. */
+/* In a forked child: the thread is the parent's. */
 void checkpoint_forget(Cache *self);
 
 #endif

@@ -52,14 +52,17 @@ static sqlite3_stmt *statement_of(dc_db *db, dc_sql sql, int *result)
     return statement;
 }
 
-static int note_wal_pages(void *context, sqlite3 *handle, const char *schema, int pages)
+void dc_db_note_pages(dc_db *db, const char *schema, int pages)
 {
-    dc_db *db = context;
-
-    (void)handle;
     if (strcmp(schema, "main") == 0) { /* a user may have attached another database */
         db->wal_pages = db->hooked_pages = pages;
     }
+}
+
+static int note_pages(void *context, sqlite3 *handle, const char *schema, int pages)
+{
+    (void)handle;
+    dc_db_note_pages(context, schema, pages);
     return DC_SQLITE_OK;
 }
 
@@ -89,7 +92,7 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
     db->handle = handle;
     sqlite.file_control(handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &db->file);
     sqlite.busy_timeout(handle, 0);
-    sqlite.wal_hook(handle, note_wal_pages, db);
+    sqlite.wal_hook(handle, note_pages, db);
     sqlite.update_hook(handle, note_changed_row, db);
     /* Old directories have triggers with "double-quoted" strings; where SQLite is built to reject
      * them this turns them back on for the handle, elsewhere it changes nothing. */
@@ -236,12 +239,14 @@ static dc_status commit_watched(dc_db *db)
     int result;
 
     db->hooked_pages = -1;
+    db->committing = 1;
     dc_commitstamp_begin(&db->commit, db->file, &db->frames);
     /* Through an exposed Connection a user may have changed the journal. */
     if (db->has_known_log && !db->forecast.exposed) {
         dc_walframes_begin(&db->frames, db->handle);
     }
     status = run(db, DC_SQL_COMMIT);
+    db->committing = 0;
     dc_commitstamp_end(&db->commit, status == DC_OK, db->hooked_pages);
     result = dc_walframes_end(&db->frames, status == DC_OK);
     if (result != DC_SQLITE_OK) {
@@ -565,18 +570,21 @@ int64_t dc_db_wal_bytes(const dc_db *db)
     return db->wal_pages * (db->page_size > 0 ? db->page_size : DEFAULT_PAGE_SIZE);
 }
 
-dc_status dc_db_checkpoint(dc_db *db, int *left)
+dc_status dc_db_checkpoint(dc_db *db)
 {
-    int pages = 0;
-    int copied = 0;
     int result =
-        sqlite.wal_checkpoint_v2(db->handle, "main", DC_SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
+        sqlite.wal_checkpoint_v2(db->handle, "main", DC_SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 
-    if (result != DC_SQLITE_OK) {
-        return fail(db, result);
-    }
-    *left = pages > copied ? pages - copied : 0; /* both are -1 if the journal is no log */
-    return DC_OK;
+    return result == DC_SQLITE_OK ? DC_OK : fail(db, result);
+}
+
+int dc_db_is_log_copied(const dc_db *db)
+{
+    dc_wal_header header = db->commit.header;
+    dc_stamp stamp;
+
+    return header != NULL && dc_stamp_read(header, &stamp) &&
+           dc_wal_frames_copied(header) == dc_stamp_frames(&stamp);
 }
 
 int dc_sqlite_has_wal_reset_race(void)

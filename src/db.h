@@ -49,6 +49,7 @@ struct dc_db {
     int is_utf8;           /* the database's text is UTF-8, as far as is known */
     int wal_pages;         /* pages in the log, as of this handle's last commit */
     int hooked_pages;      /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
+    int committing;        /* in dc_db_commit */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and sweeps so far */
     int has_known_log;     /* the journal is a log, and the VFS SQLite's own */
@@ -130,13 +131,17 @@ int dc_db_has_known_vfs(dc_db *db);
 /* Whether a PRAGMA answers with this text. */
 int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text);
 
+/* What a wal_hook has been told: the pages in the log. */
+void dc_db_note_pages(dc_db *db, const char *schema, int pages);
 /* Bytes of pages in the log, as of this handle's last commit; a page whose size has not been asked for
  * counts as one of SQLite's default size. */
 int64_t dc_db_wal_bytes(const dc_db *db);
 
 /* Copy as much of the log as possible into the database; waits for nobody, and says so with
- * DC_BUSY if someone else is at it. *left receives the pages that remain in the log. */
-dc_status dc_db_checkpoint(dc_db *db, int *left);
+ * DC_BUSY if someone else is at it. */
+dc_status dc_db_checkpoint(dc_db *db);
+/* Whether the commit to come is likely to begin the log anew: then SQLite syncs the log's new header in it. */
+int dc_db_is_log_copied(const dc_db *db);
 /* Whether this SQLite can lose data when checkpoints and a commit coincide, so that the caller must
  * keep commits out during a checkpoint (3.7.0 to 3.51.2, but for 3.44.6 and 3.50.7). */
 int dc_sqlite_has_wal_reset_race(void);

@@ -8,6 +8,7 @@
  */
 #include "cache.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "convert.h"
@@ -368,6 +369,22 @@ static dc_status begin_once(Session *session)
     return status;
 }
 
+/* Wait a little, unless the timeout is over. `held`: this process's own copying of the log had the lock,
+ * for an instant: that alone is no reason for a Timeout. 1, or 0 or -1 with an exception. */
+static int wait_for_lock(Cache *self, session_wait *wait, int held)
+{
+    int again;
+
+    if (held || checkpoint_holds_lock(self)) {
+        wait->deadline = fmax(wait->deadline, wait->began + CHECKPOINT_GRACE_SECONDS);
+    }
+    again = checkpoint_pauses(self) ? session_wait_for_copying(wait) : session_wait_more(wait);
+    if (again == 0) {
+        raise_timeout(self);
+    }
+    return again;
+}
+
 /* Wait for the write lock; the session is not held meanwhile. NULL with an exception. */
 static Session *begin_waiting(Cache *self, double timeout, int retry)
 {
@@ -377,8 +394,17 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
 
     session_wait_start(&wait, timeout, retry);
     for (;;) {
-        int copying = checkpoint_keeps_out(self);
-        Session *session = take_session(self);
+        int held = checkpoint_holds_lock(self);
+        Session *session;
+
+        if (checkpoint_pauses(self)) {
+            again = wait_for_lock(self, &wait, 0);
+            if (again <= 0) {
+                return NULL;
+            }
+            continue;
+        }
+        session = take_session(self);
 
         if (session == NULL && retry && PyErr_ExceptionMatches(self->state->Timeout)) {
             PyErr_Clear(); /* nor could the file be opened: go on trying that */
@@ -402,11 +428,7 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
             return NULL;
         }
         cache_return_session(self, session);
-        again = copying || checkpoint_keeps_out(self) ? session_wait_for_copying(&wait)
-                                                      : session_wait_more(&wait);
-        if (again == 0) {
-            raise_timeout(self);
-        }
+        again = wait_for_lock(self, &wait, held);
         if (again <= 0) {
             return NULL;
         }
@@ -565,7 +587,7 @@ int cache_flush_notes(Cache *self, double seconds)
     current = compat_exception_take();
     timeout = seconds > 0.0 ? cache_timeout(self) : 0.0;
     /* Beginning writes them, unless the transaction is open already. */
-    if (timeout >= 0.0 && (seconds > 0.0 || !checkpoint_keeps_out(self)) &&
+    if (timeout >= 0.0 && (seconds > 0.0 || (!checkpoint_pauses(self) && !checkpoint_holds_lock(self))) &&
         begin_write(&operation, self, timeout < seconds ? timeout : seconds, 0) == 0 &&
         flush_notes_into(&operation) == 0) {
         operation_commit(&operation);
@@ -746,7 +768,9 @@ static dc_status commit_waiting(Cache *self, Session *session)
     int again = 1;
 
     for (;;) {
-        session_visit visit = session_enter(session);
+        /* SQLite syncs, for once, where it begins the log anew. */
+        session_visit visit = dc_db_is_log_copied(&session->db) ? session_enter_lengthy(session)
+                                                                : session_enter(session);
 
         status = dc_db_commit(&session->db);
         session_leave(session, visit);

@@ -109,7 +109,7 @@ static double jitter(void)
     return 0.5 + (double)(sequence >> 8) / (double)(1u << 25);
 }
 
-static void sleep_seconds(double seconds)
+void session_sleep(double seconds)
 {
 #ifdef _WIN32
     Sleep((DWORD)ceil(seconds * 1000.0));
@@ -126,7 +126,7 @@ static void sleep_without_gil(double seconds)
 {
     PyThreadState *released = PyEval_SaveThread();
 
-    sleep_seconds(seconds);
+    session_sleep(seconds);
     PyEval_RestoreThread(released);
 }
 
@@ -167,16 +167,16 @@ int session_wait_more(session_wait *wait)
 
 int session_wait_for_copying(session_wait *wait)
 {
-    double before = session_clock();
-    int result = 1;
+    double now = session_clock();
 
-    if (before - wait->began < COPYING_SECONDS) {
-        sleep_seconds(FIRST_DELAY);
-    } else {
-        result = sleep_watchfully(PAUSE_SECONDS);
+    if (!wait->forever && now >= wait->deadline) {
+        return 0;
     }
-    wait->deadline += session_clock() - before;
-    return result;
+    if (now - wait->began < COPYING_SECONDS) {
+        session_sleep(FIRST_DELAY);
+        return 1;
+    }
+    return sleep_watchfully(PAUSE_SECONDS);
 }
 
 /* --- the fork gate ---------------------------------------------------------------------------- */

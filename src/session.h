@@ -145,11 +145,12 @@ void session_wait_start(session_wait *wait, double timeout, int forever);
 /* Sleep a little, unless the burst goes on. 1: try again; 0: the time is over; -1: a signal handler
  * raised. */
 int session_wait_more(session_wait *wait);
-/* The same while this process copies the log: it is a part of our own writing, and does not count. At
- * first with the GIL: otherwise all threads that write would lose it, and have to wait for it again. */
+/* The same while this cache's writes pause for the copying of the log. At first with the GIL: otherwise all
+ * threads that write would lose it, and have to wait for it again. */
 int session_wait_for_copying(session_wait *wait);
 
 double session_clock(void); /* monotonic, seconds */
+void session_sleep(double seconds); /* with the GIL, if the thread has it */
 
 /* To be called before and after each os.fork(), in both processes: no thread is opening or closing a
  * connection meanwhile. */

@@ -61,5 +61,10 @@ static inline int dc_stamp_holds(dc_wal_header header, const dc_stamp *stamp)
 /* Frames in the log, and bytes of a page, as a header says. */
 uint32_t dc_stamp_frames(const dc_stamp *stamp);
 uint32_t dc_stamp_page_size(const dc_stamp *stamp);
+/* Frames that have been copied into the database: the number behind the two headers. */
+static inline uint32_t dc_wal_frames_copied(dc_wal_header header)
+{
+    return *(const volatile uint32_t *)(header + 12);
+}
 
 #endif

@@ -8,6 +8,7 @@
 #define DC_DATABASE_H
 
 #include "check.h"
+#include "checkpoint.h"
 #include "db.h"
 
 #define DATABASE_UNUSED __attribute__((unused))
@@ -142,6 +143,19 @@ static inline void database_create(dc_db *db)
     }
     database_execute(db, "INSERT INTO Settings VALUES ('count', 0), ('size', 0), ('hits', 0),"
                          " ('misses', 0)");
+}
+
+/* Copy the log; *left receives the frames that remain in it. */
+static inline dc_status database_checkpoint(dc_db *db, int *left)
+{
+    dc_status status = dc_db_checkpoint(db);
+
+    if (status == DC_OK) {
+        int64_t frames = dc_checkpoint_frames_left(db);
+
+        *left = frames > 0 ? (int)frames : 0;
+    }
+    return status;
 }
 
 /* ---- Statements that fail ------------------------------------------------------------------- */

@@ -168,7 +168,7 @@ static void a_commit_that_begins_the_log_anew_is_known(void)
 
     for (int i = 0; i < 10; i++) {
         commit_row(&db);
-        CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+        CHECK_INT(DC_OK, database_checkpoint(&db, &left));
         CHECK_INT(0, left);
     }
     CHECK(is_now(header, dc_db_commit_stamp(&db)));

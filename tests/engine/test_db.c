@@ -635,7 +635,7 @@ static void nobody_checkpoints_unless_asked(void)
     fill(&db);
     CHECK(db.wal_pages > 2000); /* SQLite's own limit is 1000 */
     CHECK_INT(size, file_size("cache.db"));
-    CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
     CHECK(file_size("cache.db") > 2000 * 4000);
     database_execute(&db, "INSERT INTO Settings VALUES ('new', 1)");
@@ -654,10 +654,10 @@ static void pages_that_a_reader_needs_remain_in_the_log(void)
     database_execute(&reader, "BEGIN");
     database_integer(&reader, "SELECT count(*) FROM Settings");
     fill(&db);
-    CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK(left > 2000 && left <= db.wal_pages);
     dc_db_rollback(&reader);
-    CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
     dc_db_detach(&reader);
     dc_db_detach(&db);
@@ -670,7 +670,7 @@ static void without_a_log_nothing_is_left(void)
 
     CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
     database_execute(&db, "CREATE TABLE t (c)");
-    CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
     dc_db_detach(&db);
 }
@@ -683,11 +683,11 @@ static void inside_a_transaction_a_checkpoint_is_busy(void)
     database_create(&db);
     CHECK_INT(DC_OK, dc_db_begin(&db));
     database_execute(&db, "INSERT INTO Settings VALUES ('new', 1)");
-    CHECK_INT(DC_BUSY, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_BUSY, database_checkpoint(&db, &left));
     CHECK_INT(DC_SQLITE_LOCKED, db.error.sqlite_code & 0xff);
     CHECK_INT(17, left);
     CHECK_INT(DC_OK, dc_db_commit(&db));
-    CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     dc_db_detach(&db);
 }
 

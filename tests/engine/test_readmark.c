@@ -127,13 +127,13 @@ static void a_reader_keeps_what_it_sees(void)
     CHECK_INT(20, rows(&reader));
     for (int i = 0; i < 20; i++) {
         commit_row(&db);
-        CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+        CHECK_INT(DC_OK, database_checkpoint(&db, &left));
         CHECK(left > 0);
         CHECK_INT(20, rows(&reader));
     }
     dc_db_end_read(&reader);
     CHECK_INT(40, rows(&reader));
-    CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
     dc_db_detach(&reader);
     dc_db_detach(&db);
@@ -151,12 +151,12 @@ static void nothing_is_copied_that_a_transaction_on_a_low_mark_may_need(void)
         commit_row(&db);
     }
     CHECK_INT(DC_OK, dc_db_begin(&db));
-    CHECK_INT(DC_OK, dc_db_checkpoint(&copier, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&copier, &left));
     CHECK(left > 0);
     CHECK((int64_t)*word_at(&db, COPIED_AT) <= highest_mark(&db));
     CHECK_INT(5, rows(&db));
     CHECK_INT(DC_OK, dc_db_commit(&db));
-    CHECK_INT(DC_OK, dc_db_checkpoint(&copier, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&copier, &left));
     CHECK_INT(0, left);
     dc_db_detach(&copier);
     dc_db_detach(&db);
@@ -193,7 +193,7 @@ static void a_log_begun_anew_is_used_from_its_first_mark(void)
     for (int i = 0; i < 50; i++) {
         commit_row(&db);
         if (i % 3 == 0) {
-            CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+            CHECK_INT(DC_OK, database_checkpoint(&db, &left));
             CHECK_INT(0, left);
         }
     }

@@ -110,7 +110,7 @@ static void the_first_frame_of_a_log_follows_its_header(void)
     int left;
 
     open_table(&db);
-    CHECK_INT(DC_OK, dc_db_checkpoint(&db, &left));
+    CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
     watch(&db);
     CHECK_INT(DC_OK, commit_rows(&db, 1));
