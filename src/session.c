@@ -27,7 +27,7 @@
 #include <time.h>
 
 #ifdef _WIN32
-#include <windows.h>
+#include "windows_api.h"
 #else
 #include <pthread.h>
 #include <sched.h>

@@ -12,7 +12,7 @@
 #include <stddef.h>
 
 #ifdef _WIN32
-#include <windows.h>
+#include "windows_api.h"
 #else
 #include <dlfcn.h>
 #endif

@@ -90,8 +90,8 @@
 
 #include <direct.h>
 #include <io.h>
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+
+#include "windows_api.h"
 
 /* The counter of next_directory. */
 static volatile LONG directory_word;
