@@ -154,6 +154,28 @@ void dc_db_detach(dc_db *db)
     memset(db, 0, sizeof *db);
 }
 
+/* Of the eight locks of the wal-index those of read marks: of them alone a handle has shared ones for more
+ * than a moment. */
+#define FIRST_MARK_LOCK 3
+
+/* From here on SQLite's unlock must name the mode in which the lock is held (debug builds abort), and asking
+ * for a shared lock beside an exclusive one of the same handle is refused; before, it is the other way
+ * round. */
+#define UNLOCK_NAMES_MODE 3044000
+
+/* Release a lock of the wal-index in whichever mode the handle has it, or has it not. */
+static void release_shm_lock(sqlite3_file *file, int slot)
+{
+    int mode = DC_SQLITE_SHM_EXCLUSIVE;
+
+    if (slot >= FIRST_MARK_LOCK && sqlite.libversion_number() >= UNLOCK_NAMES_MODE &&
+        file->methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_LOCK | DC_SQLITE_SHM_SHARED) ==
+            DC_SQLITE_OK) {
+        mode = DC_SQLITE_SHM_SHARED; /* it has, or has now, a shared one */
+    }
+    file->methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | mode);
+}
+
 void dc_db_abandon(dc_db *db)
 {
     sqlite3_file *file = db->file;
@@ -164,8 +186,7 @@ void dc_db_abandon(dc_db *db)
 
         if (methods->version >= 2 && methods->shm_lock != NULL) {
             for (int slot = 0; slot < DC_SQLITE_SHM_NLOCK; slot++) {
-                methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_SHARED);
-                methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
+                release_shm_lock(file, slot);
             }
             methods->shm_unmap(file, 0);
         }
@@ -344,33 +365,31 @@ void dc_db_busy_timeout(dc_db *db, double seconds)
 
 /* --- statements that are not kept ------------------------------------------------------------- */
 
-/* Each column_ function takes and gives back the mutex of the handle, so a column is asked for once, as
- * a value; nobody but this thread uses the handle now, so the value stays what it is. `is_utf8`: text can
- * be taken as it lies in SQLite's memory; column_text() would copy it, to put a NUL behind it. */
+/* `is_utf8`: text can be taken as it lies in SQLite's memory; column_text() would copy it, to put a NUL
+ * behind it. The size is asked for after the bytes, which may have to be converted first. */
 static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8)
 {
-    sqlite3_value *value = sqlite.column_value(statement, column);
     dc_datum datum = {.type = DC_NULL};
 
-    switch (sqlite.value_type(value)) {
+    switch (sqlite.column_type(statement, column)) {
     case DC_SQLITE_INTEGER:
         datum.type = DC_INTEGER;
-        datum.as.integer = sqlite.value_int64(value);
+        datum.as.integer = sqlite.column_int64(statement, column);
         break;
     case DC_SQLITE_FLOAT:
         datum.type = DC_REAL;
-        datum.as.real = sqlite.value_double(value);
+        datum.as.real = sqlite.column_double(statement, column);
         break;
     case DC_SQLITE_TEXT:
         datum.type = DC_TEXT;
-        datum.as.bytes.data = is_utf8 ? sqlite.value_blob(value)
+        datum.as.bytes.data = is_utf8 ? sqlite.column_blob(statement, column)
                                       : (const char *)sqlite.column_text(statement, column);
-        datum.as.bytes.size = (size_t)sqlite.value_bytes(value);
+        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
         break;
     case DC_SQLITE_BLOB:
         datum.type = DC_BLOB;
-        datum.as.bytes.data = sqlite.value_blob(value);
-        datum.as.bytes.size = (size_t)sqlite.value_bytes(value);
+        datum.as.bytes.data = sqlite.column_blob(statement, column);
+        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
         break;
     default:
         break;

@@ -52,11 +52,13 @@ typedef void (*dc_destructor)(void *);
     X(int,            busy_timeout,         (sqlite3 *, int))                                      \
     X(int,            changes,              (sqlite3 *))                                           \
     X(int,            close_v2,             (sqlite3 *))                                           \
+    X(const void *,   column_blob,          (sqlite3_stmt *, int))                                 \
+    X(int,            column_bytes,         (sqlite3_stmt *, int))                                 \
     X(int,            column_count,         (sqlite3_stmt *))                                      \
     X(double,         column_double,        (sqlite3_stmt *, int))                                 \
     X(dc_int64,     column_int64,         (sqlite3_stmt *, int))                                 \
     X(const unsigned char *, column_text,   (sqlite3_stmt *, int))                                 \
-    X(sqlite3_value *, column_value,        (sqlite3_stmt *, int))                                 \
+    X(int,            column_type,          (sqlite3_stmt *, int))                                 \
     X(sqlite3 *,      context_db_handle,    (sqlite3_context *))                                   \
     X(int,            create_function_v2,   (sqlite3 *, const char *, int, int, void *,            \
                                              void (*)(sqlite3_context *, int, sqlite3_value **),   \
@@ -84,11 +86,7 @@ typedef void (*dc_destructor)(void *);
     X(int,            threadsafe,           (void))                                                \
     X(void *,         update_hook,          (sqlite3 *, void (*)(void *, int, const char *,        \
                                              const char *, dc_int64), void *))                     \
-    X(const void *,   value_blob,           (sqlite3_value *))                                     \
-    X(int,            value_bytes,          (sqlite3_value *))                                     \
-    X(double,         value_double,         (sqlite3_value *))                                     \
     X(dc_int64,       value_int64,          (sqlite3_value *))                                     \
-    X(int,            value_type,           (sqlite3_value *))                                     \
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
     X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
                                              int), void *))

@@ -295,6 +295,46 @@ static void a_child_that_let_go_of_an_idle_handle_can_write(void)
     dc_db_detach(&db);
 }
 
+static int lock_exclusively(dc_db *db, int slot)
+{
+    return db->file->methods->shm_lock(db->file, slot, 1,
+                                       DC_SQLITE_SHM_LOCK | DC_SQLITE_SHM_EXCLUSIVE);
+}
+
+/* In whichever mode it has them: those of a writer, of a checkpoint, and of a read. */
+static void the_locks_of_an_abandoned_handle_are_free(void)
+{
+    static sqlite3 *handle; /* never to be closed, and still referred to */
+    dc_db db;
+    dc_db other;
+
+    database_create(&db);
+    database_execute(&db, "INSERT INTO Settings VALUES ('key', 1)");
+    CHECK_INT(DC_OK, dc_db_begin_read(&db));
+    CHECK_INT(5, database_integer(&db, "SELECT count(*) FROM Settings"));
+    for (int slot = 0; slot <= 3; slot++) { /* a read of what the log has uses another than 3 */
+        CHECK_INT(DC_SQLITE_OK, lock_exclusively(&db, slot));
+    }
+    handle = db.handle;
+    for (int sql = 0; sql < DC_SQL_COUNT; sql++) { /* which would be leaked */
+        sqlite.finalize(db.statements[sql]);
+    }
+    dc_db_abandon(&db);
+    CHECK(is_zeroed(&db));
+    CHECK(handle != NULL);
+    database_connect(&other);
+    for (int slot = 0; slot < DC_SQLITE_SHM_NLOCK; slot++) {
+        CHECK_INT(0, database_integer(&other, "SELECT count(*) FROM Cache"));
+        CHECK_INT(DC_SQLITE_OK, lock_exclusively(&other, slot));
+        other.file->methods->shm_lock(other.file, slot, 1,
+                                      DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
+    }
+    CHECK_INT(DC_OK, dc_db_begin(&other));
+    CHECK_INT(DC_OK, dc_db_commit(&other));
+    CHECK_INT(0, database_integer(&other, "PRAGMA wal_checkpoint(TRUNCATE)"));
+    dc_db_detach(&other);
+}
+
 static void a_handle_without_shared_memory_can_be_abandoned(void)
 {
     sqlite3 *handle = open_handle();
@@ -1036,6 +1076,7 @@ int main(int argc, char **argv)
         CHECK_TEST(detaching_an_inherited_handle_leaves_the_log),
         CHECK_TEST(a_transaction_abandoned_in_the_child_goes_on_in_the_parent),
         CHECK_TEST(a_child_that_let_go_of_an_idle_handle_can_write),
+        CHECK_TEST(the_locks_of_an_abandoned_handle_are_free),
         CHECK_TEST(a_handle_without_shared_memory_can_be_abandoned),
         CHECK_TEST(what_is_committed_is_seen_by_others),
         CHECK_TEST(what_is_rolled_back_is_gone),
