@@ -148,12 +148,7 @@ PyObject *cache_connection(Cache *self)
     }
     session_use(session);
     cache_expose(self, session);
-    if (session->connection == NULL) {
-        PyErr_SetString(
-            PyExc_RuntimeError,
-            "this cache has no sqlite3.Connection: Python's sqlite3 has been replaced by "
-            "one with another copy of SQLite");
-    } else if (session->pinned || publish_connection(self, session) == 0) {
+    if (session->pinned || publish_connection(self, session) == 0) {
         session_pin(&self->pool, session);
         connection = Py_NewRef(session->connection);
     }

@@ -85,9 +85,7 @@ static dc_status cull_by_hook(void *context, double now)
     PyObject *execute = NULL;
     dc_status status = DC_CALLBACK;
 
-    if (transaction != NULL && self->transaction.session->connection == NULL) {
-        Py_XDECREF(cache_connection(self)); /* raises */
-    } else if (transaction != NULL) {
+    if (transaction != NULL) {
         cleanup = PyObject_GetAttr(transaction, self->state->name._cleanup);
         cache_expose(self, self->transaction.session);
         execute =

@@ -50,6 +50,15 @@ static inline int compat_exception_is_none(const compat_exception *taken)
 #endif
 }
 
+/* The exception itself; borrowed. */
+static inline PyObject *compat_exception_value(compat_exception *taken)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    PyErr_NormalizeException(&taken->type, &taken->value, &taken->traceback);
+#endif
+    return taken->value;
+}
+
 static inline void compat_exception_put(compat_exception taken)
 {
 #if PY_VERSION_HEX < 0x030C0000

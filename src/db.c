@@ -111,44 +111,15 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
     return status;
 }
 
-dc_status dc_db_open(dc_db *db, const char *path)
-{
-    sqlite3 *handle = NULL;
-    int result =
-        sqlite.open_v2(path, &handle, DC_SQLITE_OPEN_READWRITE | DC_SQLITE_OPEN_CREATE, NULL);
-    dc_status status;
-
-    memset(db, 0, sizeof *db);
-    if (result != DC_SQLITE_OK) {
-        db->handle = handle;
-        status = fail(db, result);
-        db->handle = NULL;
-    } else {
-        status = dc_db_attach(db, handle);
-    }
-    if (status == DC_OK) {
-        db->owns_handle = 1;
-    } else {
-        sqlite.close_v2(handle);
-    }
-    return status;
-}
-
 void dc_db_detach(dc_db *db)
 {
-    sqlite3 *handle = db->handle;
-    int owned = db->owns_handle;
-
-    if (handle == NULL) {
+    if (db->handle == NULL) {
         return;
     }
-    sqlite.wal_hook(handle, NULL, NULL);
-    sqlite.update_hook(handle, NULL, NULL);
+    sqlite.wal_hook(db->handle, NULL, NULL);
+    sqlite.update_hook(db->handle, NULL, NULL);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite.finalize(db->statements[sql]);
-    }
-    if (owned) {
-        sqlite.close_v2(handle);
     }
     dc_walframes_clear(&db->frames);
     memset(db, 0, sizeof *db);

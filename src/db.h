@@ -2,7 +2,7 @@
  *
  * A dc_db is used by one thread at a time; the binding's sessions see to that. Functions that return
  * a status leave the details of a failure in db->error. Ownership: the handle is borrowed from a
- * sqlite3.Connection, unless dc_db_open opened it; the prepared statements are always ours.
+ * sqlite3.Connection, the prepared statements are ours.
  *
  * Because BEGIN and COMMIT are prepared when a handle is attached and kept until it is detached, the
  * handle's memory outlives even a close() of the Connection behind our back: SQLite frees a handle
@@ -45,7 +45,6 @@ typedef struct dc_row_changes {
 struct dc_db {
     sqlite3 *handle;    /* NULL unless attached */
     sqlite3_file *file; /* SQLite's, of the database; valid as long as the handle */
-    int owns_handle;
     int is_utf8;           /* the database's text is UTF-8, as far as is known */
     int wal_pages;         /* pages in the log, as of this handle's last commit */
     int hooked_pages;      /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
@@ -65,10 +64,8 @@ struct dc_db {
 
 /* Take `handle`: turn its automatic checkpoint and its busy wait off and prepare what must exist. */
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle);
-/* Open the file and attach to the handle, which then is the dc_db's own. */
-dc_status dc_db_open(dc_db *db, const char *path);
-/* Finalize every statement and let go of the handle (closing it if it is our own). An open
- * transaction on a borrowed handle is left to its owner. Safe on a zeroed dc_db. */
+/* Finalize every statement and let go of the handle. An open transaction is left to its owner. Safe on a
+ * zeroed dc_db. */
 void dc_db_detach(dc_db *db);
 /* The same in a forked child, for a handle that was idle when the parent forked: closing it then
  * does not checkpoint the log, which is the parent's. */

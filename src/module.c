@@ -1,8 +1,7 @@
 /* module.c: the extension module diskcache._core: multi-phase initialization and module state.
  *
- * What belongs to the process rather than to an interpreter: the table of SQLite's functions
- * (sqlite_api.h), the function that tells the handle behind a Connection, and the fork handlers
- * (session.h). Everything else is in the module state (state.h).
+ * What belongs to the process rather than to an interpreter: the binding to a copy of SQLite
+ * (connection.h) and the fork handlers (session.h). Everything else is in the module state (state.h).
  */
 #include "state.h"
 
@@ -11,6 +10,7 @@
 #include "args.h"
 #include "cachekey.h"
 #include "cache.h"
+#include "connection.h"
 #include "disk.h"
 #include "keypickle.h"
 #include "session.h"
@@ -210,22 +210,32 @@ static PyObject *import_attribute(const char *module_name, const char *attribute
     return value;
 }
 
-static int import_python_functions(module_state *state)
+/* What is in use of the module sqlite3 as it is now, which programs replace: all of it from the same. */
+static int import_sqlite3(module_state *state)
 {
     static const char *const error_names[SQLITE_ERROR_COUNT] = {
 #define ERROR_NAME(name) [SQLITE_ERROR_##name] = #name,
         STATE_SQLITE_ERRORS(ERROR_NAME)
 #undef ERROR_NAME
     };
+    PyObject *module = PyImport_ImportModule("sqlite3");
+    int failed = module == NULL;
 
-    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
-        state->sqlite_errors[i] = import_attribute("sqlite3", error_names[i]);
-        if (state->sqlite_errors[i] == NULL) {
-            return -1;
-        }
+    if (!failed) {
+        state->connect = PyObject_GetAttrString(module, "connect");
+        failed = state->connect == NULL;
     }
+    for (int i = 0; i < SQLITE_ERROR_COUNT && !failed; i++) {
+        state->sqlite_errors[i] = PyObject_GetAttrString(module, error_names[i]);
+        failed = state->sqlite_errors[i] == NULL;
+    }
+    Py_XDECREF(module);
+    return failed ? -1 : 0;
+}
+
+static int import_python_functions(module_state *state)
+{
     state->time_module = PyImport_ImportModule("time");
-    state->connect = import_attribute("sqlite3", "connect");
     state->dumps = import_attribute("pickle", "dumps");
     state->loads = import_attribute("pickle", "loads");
     state->optimize = import_attribute("pickletools", "optimize");
@@ -233,36 +243,6 @@ static int import_python_functions(module_state *state)
     state->join = import_attribute("os.path", "join");
     state->getpid = import_attribute("os", "getpid");
     return PyErr_Occurred() ? -1 : 0;
-}
-
-/* Bind to the SQLite behind Python's sqlite3; ImportError with one clear sentence if that fails. */
-static int bind_sqlite(void)
-{
-    PyObject *module = PyImport_ImportModule("_sqlite3");
-    PyObject *file = NULL;
-    PyObject *path = NULL;
-    dc_error error;
-    int result = -1;
-
-    if (module == NULL) {
-        return -1;
-    }
-    file = PyObject_GetAttrString(module, "__file__");
-    if (file == NULL) {
-        PyErr_Clear(); /* built into the interpreter */
-    } else if (!PyUnicode_FSConverter(file, &path)) {
-        goto done;
-    }
-    if (dc_sqlite_bind(path != NULL ? PyBytes_AS_STRING(path) : NULL, &error) != DC_OK) {
-        PyErr_SetString(PyExc_ImportError, error.message);
-        goto done;
-    }
-    result = session_module_init();
-done:
-    Py_XDECREF(path);
-    Py_XDECREF(file);
-    Py_DECREF(module);
-    return result;
 }
 
 static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
@@ -333,8 +313,10 @@ static int core_exec(PyObject *module)
 {
     module_state *state = state_of(module);
 
-    if (bind_sqlite() < 0 || intern_names(state) < 0 || import_python_functions(state) < 0 ||
-        add_types(module, state) < 0 || add_schema(module) < 0) {
+    if (intern_names(state) < 0 || import_sqlite3(state) < 0 ||
+        connection_bind(state, module) < 0 || session_module_init() < 0 ||
+        import_python_functions(state) < 0 || add_types(module, state) < 0 ||
+        add_schema(module) < 0) {
         return -1;
     }
     state->transaction_class = (PyTypeObject *)Py_NewRef(state->transaction_type);

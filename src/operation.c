@@ -205,8 +205,11 @@ static Session *take_session(Cache *self)
 
     if (cache_hooks(self) & CACHE_HOOK__con) {
         PyObject *connection = PyObject_GetAttr((PyObject *)self, self->state->name._con);
+        double timeout = connection != NULL ? cache_timeout(self) : -1.0;
 
-        session = connection != NULL ? session_adopt(self->state, &self->pool, connection) : NULL;
+        session = timeout >= 0.0
+                      ? session_adopt(self->state, &self->pool, connection, timeout)
+                      : NULL;
         Py_XDECREF(connection);
     } else {
         session = cache_find_session(self);

@@ -1,11 +1,5 @@
 /* session.c: see session.h.
  *
- * The handle behind a Connection. sqlite3_auto_extension(), a public function, calls us for every
- * handle that is opened in the process; there we register the SQL function diskcache_handle() on it,
- * which notes the handle that it runs on in a thread-local variable. Executing it through any
- * sqlite3.Connection, whoever opened it, yields the sqlite3 * behind it. If the function is not
- * there, the Connection belongs to another copy of SQLite, and sessions are opened natively instead.
- *
  * Closing. POSIX drops all locks of a process on a file when it closes any descriptor of that file, so
  * SQLite keeps a descriptor open while another connection of the process holds a lock. But its
  * unixClose() looks for such locks before it closes, with nothing held in between (3.40 to 3.51 at
@@ -34,6 +28,7 @@
 #include <stdatomic.h>
 #endif
 
+#include "connection.h"
 #include "convert.h"
 
 /* Above this mean the GIL is released around an operation: a switch of threads costs some 10 us when
@@ -425,67 +420,18 @@ void session_leave(Session *session, session_visit visit)
                  relocking > 0; /* 0: in a child, forked by a callback of SQLite's */
 }
 
-/* --- the handle behind a Connection ----------------------------------------------------------- */
-
-static DC_THREAD_LOCAL sqlite3 *noted_handle;
-
-static void note_handle(sqlite3_context *context, int count, sqlite3_value **values)
-{
-    (void)count;
-    (void)values;
-    noted_handle = sqlite.context_db_handle(context);
-    sqlite.result_int(context, 1);
-}
-
-#define HANDLE_FUNCTION "diskcache_handle"
-
-static int register_handle_function(sqlite3 *handle, char **message, const void *api)
-{
-    (void)message;
-    (void)api;
-    sqlite.create_function_v2(handle, HANDLE_FUNCTION, 0, DC_SQLITE_UTF8 | DC_SQLITE_DIRECTONLY,
-                              NULL, note_handle, NULL, NULL, NULL);
-    return DC_SQLITE_OK; /* never a reason to fail somebody's open */
-}
-
-/* The handle of any Connection on our SQLite; NULL without an exception if it is on another copy,
- * NULL with an exception if it is closed. */
-static sqlite3 *handle_of(module_state *state, PyObject *connection)
-{
-    PyObject *cursor;
-
-    noted_handle = NULL;
-    cursor = PyObject_CallMethod(connection, "execute", "s", "SELECT " HANDLE_FUNCTION "()");
-    if (cursor != NULL) {
-        Py_XDECREF(PyObject_CallMethodNoArgs(cursor, state->name.fetchall));
-        Py_DECREF(cursor);
-    }
-    if (cursor == NULL) {
-        if (PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_OperationalError])) {
-            PyErr_Clear(); /* no such function */
-        }
-        return NULL;
-    }
-    return PyErr_Occurred() ? NULL : noted_handle;
-}
-
 int session_module_init(void)
 {
+#ifndef _WIN32
     static int registered;
 
-    if (!registered) {
-#ifndef _WIN32
-        if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) {
-            PyErr_NoMemory();
-            return -1;
-        }
-#endif
-        if (sqlite.auto_extension((void (*)(void))register_handle_function) != DC_SQLITE_OK) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        registered = 1;
+    if (!registered &&
+        pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) {
+        PyErr_NoMemory();
+        return -1;
     }
+    registered = 1;
+#endif
     return 0;
 }
 
@@ -578,76 +524,41 @@ void session_withdraw_header(Session *session)
     session->header_known = 0;
 }
 
-static PyObject *open_connection(module_state *state, PyObject *path)
+/* Make a session around a Connection. `handle`: the one behind it, or NULL to ask the Connection. Its pragmas
+ * are not set yet. 1; 0 if a lock was in the way and it may be tried again; -1 with an exception. */
+static int session_around(module_state *state, PyObject *connection, sqlite3 *handle,
+                          Session **session)
 {
-    PyObject *keywords = PyTuple_Pack(3, state->name.timeout, state->name.isolation_level,
-                                      state->name.check_same_thread);
-    PyObject *zero = PyFloat_FromDouble(0.0);
-    PyObject *connection = NULL;
-
-    if (keywords != NULL && zero != NULL) {
-        PyObject *arguments[] = {path, zero, Py_None, Py_False};
-
-        connection = PyObject_Vectorcall(state->connect, arguments, 1, keywords);
-    }
-    Py_XDECREF(zero);
-    Py_XDECREF(keywords);
-    return connection;
-}
-
-static void close_connection(module_state *state, PyObject *connection)
-{
-    PyObject *result = PyObject_CallMethodNoArgs(connection, state->name.close);
-
-    if (result == NULL) {
-        PyErr_WriteUnraisable(connection);
-    }
-    Py_XDECREF(result);
-}
-
-/* A session around a Connection of which the reference is stolen, or around a file opened natively
- * if the Connection is on another copy of SQLite. Its pragmas are not set yet. */
-static Session *session_around(module_state *state, PyObject *connection, PyObject *path)
-{
-    Session *session = PyMem_Calloc(1, sizeof *session);
-    sqlite3 *handle = NULL;
-    PyObject *path_bytes = NULL;
+    connection_answer answer = CONNECTION_FOUND;
     dc_status status;
 
-    if (session == NULL) {
-        PyErr_NoMemory();
-        goto failed;
+    if (handle == NULL) {
+        answer = connection_find_handle(state, connection, &handle);
     }
-    handle = handle_of(state, connection);
-    if (handle == NULL && PyErr_Occurred()) {
-        goto failed;
-    }
-    if (handle != NULL) {
-        session->connection = connection;
-        status = dc_db_attach(&session->db, handle);
-    } else if (path == NULL) {
+    if (answer == CONNECTION_OTHER) {
         PyErr_SetString(PyExc_RuntimeError,
-                        "_con must return a sqlite3.Connection of Python's own sqlite3 module");
-        goto failed;
-    } else {
-        close_connection(state, connection);
-        Py_CLEAR(connection);
-        if (!PyUnicode_FSConverter(path, &path_bytes)) {
-            goto failed;
-        }
-        status = dc_db_open(&session->db, PyBytes_AS_STRING(path_bytes));
+                        "this Connection is on another copy of SQLite than diskcache, or was opened "
+                        "before diskcache was imported: open it after the import, with the "
+                        "sqlite3.connect that was in use at the import");
     }
-    if (status != DC_OK) {
-        convert_raise(state, status, &session->db.error);
-        goto failed;
+    if (answer != CONNECTION_FOUND) {
+        return answer == CONNECTION_LOCKED ? 0 : -1;
     }
-    Py_XDECREF(path_bytes);
-    return session;
-failed:
-    PyMem_Free(session);
-    Py_XDECREF(path_bytes);
-    Py_XDECREF(connection);
-    return NULL;
+    *session = PyMem_Calloc(1, sizeof **session);
+    if (*session == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    status = dc_db_attach(&(*session)->db, handle);
+    if (status == DC_OK) {
+        (*session)->connection = Py_NewRef(connection);
+        return 1;
+    }
+    if (status != DC_BUSY) {
+        convert_raise(state, status, &(*session)->db.error);
+    }
+    PyMem_Free(*session);
+    return status == DC_BUSY ? 0 : -1;
 }
 
 /* Close what a session holds. Exceptions are reported as unraisable; the caller's stays. */
@@ -658,14 +569,14 @@ static void close_session(module_state *state, Session *session)
 
     session->connection = NULL;
     session_withdraw_header(session);
-    if (connection != NULL && !session->foreign) {
+    if (!session->foreign) {
         dc_db_rollback(&session->db);
     }
     dc_db_detach(&session->db);
-    if (connection != NULL && !session->foreign) {
-        close_connection(state, connection);
+    if (!session->foreign) {
+        connection_close(state, connection);
     }
-    Py_XDECREF(connection);
+    Py_DECREF(connection);
     compat_exception_put(current);
 }
 
@@ -709,30 +620,49 @@ void session_discard(module_state *state, SessionPool *pool, Session *session)
     PyMem_Free(session);
 }
 
+/* Open a Connection and make a session around it; as session_around. A child forked from here on must find
+ * the connection in the pool. */
+static int open_attempt(module_state *state, SessionPool *pool, PyObject *path, Session **session)
+{
+    PyObject *connection;
+    sqlite3 *handle;
+    int made = -1;
+
+    connecting_enter();
+    connection = connection_open(state, path, &handle);
+    if (connection != NULL) {
+        made = session_around(state, connection, handle, session);
+        if (made == 1) {
+            (*session)->uses = 1;
+            pool_insert(pool, *session);
+        } else {
+            connection_close(state, connection);
+        }
+        Py_DECREF(connection);
+    }
+    connecting_leave();
+    return made;
+}
+
 Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout)
 {
     Session *session = NULL;
-    PyObject *connection;
     session_wait wait;
     session_visit visit;
     dc_status status;
     int again = 1;
+    int made;
 
-    /* A child forked from here on must find the connection in the pool. */
-    connecting_enter();
-    connection = open_connection(state, path);
-    if (connection != NULL) {
-        session = session_around(state, connection, path);
+    session_wait_start(&wait, timeout, 0);
+    while ((made = open_attempt(state, pool, path, &session)) == 0 &&
+           (again = session_wait_more(&wait)) > 0) {
     }
-    if (session != NULL) {
-        session->uses = 1;
-        pool_insert(pool, session);
+    if (made == 0 && again == 0) {
+        PyErr_SetNone(state->Timeout);
     }
-    connecting_leave();
-    if (session == NULL) {
+    if (made != 1) {
         return NULL;
     }
-    session_wait_start(&wait, timeout, 0);
     do {
         connecting_enter();
         visit = session_enter_slowly();
@@ -816,27 +746,57 @@ Session *session_pinned(SessionPool *pool)
     return pool->pinned > 0 ? find(pool, is_own) : NULL;
 }
 
-Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection)
+static Session *find_adopted(SessionPool *pool, PyObject *connection)
 {
-    Session *session;
-    Session *former;
+    Session *session = pool->sessions;
 
-    for (session = pool->sessions; session != NULL; session = session->next) {
-        if (session->connection == connection) {
-            return session;
+    while (session != NULL && session->connection != connection) {
+        session = session->next;
+    }
+    return session;
+}
+
+/* Make a session around somebody's Connection, unless another thread has just done it; as session_around. */
+static int adopt_attempt(module_state *state, SessionPool *pool, PyObject *connection,
+                         Session **session)
+{
+    int made = 1;
+
+    connecting_enter();
+    *session = find_adopted(pool, connection);
+    if (*session == NULL) {
+        made = session_around(state, connection, NULL, session);
+        if (made == 1) {
+            (*session)->foreign = 1;
+            pool_insert(pool, *session);
         }
     }
-    connecting_enter();
-    session = session_around(state, Py_NewRef(connection), NULL);
-    if (session != NULL) {
-        session->foreign = 1;
-        session->uses = 1;
-        pool_insert(pool, session);
-    }
     connecting_leave();
-    if (session == NULL) {
+    return made;
+}
+
+Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection, double timeout)
+{
+    Session *session = find_adopted(pool, connection);
+    Session *former;
+    session_wait wait;
+    int again = 1;
+    int made;
+
+    if (session != NULL) {
+        return session;
+    }
+    session_wait_start(&wait, timeout, 0);
+    while ((made = adopt_attempt(state, pool, connection, &session)) == 0 &&
+           (again = session_wait_more(&wait)) > 0) {
+    }
+    if (made == 0 && again == 0) {
+        PyErr_SetNone(state->Timeout);
+    }
+    if (made != 1) {
         return NULL;
     }
+    session->uses++;
     former = session_pinned(pool);
     if (former != NULL && former->foreign && former->uses == 0) {
         session_discard(state, pool, former);
@@ -847,7 +807,7 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
     dc_db_execute(&session->db, "PRAGMA wal_autocheckpoint = 1000");
     session_examine(session);
     session_pin(pool, session);
-    session->uses = 0;
+    session->uses--;
     return session;
 }
 

@@ -32,7 +32,7 @@
 
 typedef struct Session {
     dc_db db;
-    PyObject *connection; /* strong; NULL if the handle was opened natively */
+    PyObject *connection; /* strong; NULL only while it is being closed */
     unsigned long serial; /* its number in the pool, never used again */
     unsigned long epoch;  /* of the pool when it was opened */
     int uses;             /* operations and transactions that are using it */
@@ -68,9 +68,10 @@ Session *session_pinned(SessionPool *pool);
 /* Open a session on the file `path`, waiting up to `timeout` seconds for locks. NULL with Timeout or
  * another exception. */
 Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout);
-/* The session, pinned to this thread, around a Connection that an overridden `_con` returned; NULL
- * with an exception. */
-Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection);
+/* The session, pinned to this thread, around a Connection that an overridden `_con` returned, waiting as
+ * session_open does. NULL with an exception: RuntimeError if it is on another copy of SQLite. */
+Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection,
+                       double timeout);
 
 /* Between these two nobody else takes it, and nothing closes it. */
 void session_use(Session *session);
@@ -157,8 +158,7 @@ void session_sleep(double seconds); /* with the GIL, if the thread has it */
 void session_before_fork(void);
 void session_fork_is_over(void);
 
-/* Register the fork handlers and the function that tells the handle behind a Connection; once per
- * process. -1 with an exception. */
+/* Register the fork handlers, once per process. -1 with an exception. */
 int session_module_init(void);
 
 #endif

@@ -1,18 +1,20 @@
-/* sqlite_api.h: the functions of the one SQLite in this process, bound at import.
+/* sqlite_api.h: the functions of the one SQLite that this process uses, bound at import.
  *
  * Two copies of SQLite in one process that open the same file lose data: POSIX locks belong to the
  * process, so a descriptor closed by either copy drops the other's locks. Therefore nothing here is
- * linked or bundled. dc_sqlite_bind() looks every function up in the very library that Python's own
- * `sqlite3` module uses, and the engine calls them through the table `sqlite`:
+ * linked or bundled. The engine calls SQLite through the table `sqlite`, which holds the functions of
+ * the very copy that Python's `sqlite3.connect` uses:
  *
  *     sqlite.step(statement)        stands for        sqlite3_step(statement)
  *
  * DC_SQLITE_FUNCTIONS declares the table once: return type, name without the "sqlite3_", parameters.
- * Where <sqlite3.h> happens to be installed at build time, sqlite_api.c checks every line of it
- * against the header's declarations.
+ * DC_SQLITE_PLACES says of each where it stands in the table that SQLite itself hands to extensions.
+ * Where SQLite's headers happen to be installed at build time, sqlite_api.c checks every line of both
+ * against them.
  *
  * The table belongs to the process, as SQLite itself does; it is written once, under the import lock,
- * and only read afterwards.
+ * and only read afterwards. This file fills candidates for it; which is the right one, and that it is,
+ * is the binding's to find out (connection.c).
  */
 #ifndef DC_SQLITE_API_H
 #define DC_SQLITE_API_H
@@ -50,8 +52,8 @@ typedef void (*dc_destructor)(void *);
     X(int,            bind_text64,          (sqlite3_stmt *, int, const char *, dc_uint64,       \
                                              dc_destructor, unsigned char))                        \
     X(int,            busy_timeout,         (sqlite3 *, int))                                      \
+    X(int,            cancel_auto_extension, (void (*)(void)))                                     \
     X(int,            changes,              (sqlite3 *))                                           \
-    X(int,            close_v2,             (sqlite3 *))                                           \
     X(const void *,   column_blob,          (sqlite3_stmt *, int))                                 \
     X(int,            column_bytes,         (sqlite3_stmt *, int))                                 \
     X(int,            column_count,         (sqlite3_stmt *))                                      \
@@ -75,7 +77,6 @@ typedef void (*dc_destructor)(void *);
     X(const char *,   libversion,           (void))                                                \
     X(int,            libversion_number,    (void))                                                \
     X(sqlite3_stmt *, next_stmt,            (sqlite3 *, sqlite3_stmt *))                           \
-    X(int,            open_v2,              (const char *, sqlite3 **, int, const char *))         \
     X(int,            prepare_v3,           (sqlite3 *, const char *, int, unsigned int,           \
                                              sqlite3_stmt **, const char **))                      \
     X(int,            reset,                (sqlite3_stmt *))                                      \
@@ -90,6 +91,20 @@ typedef void (*dc_destructor)(void *);
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
     X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
                                              int), void *))
+
+/* Where each stands in the table that SQLite hands to an extension (struct sqlite3_api_routines, which
+ * only ever grows at its end). Version 3.35, the oldest that will do, has DC_SQLITE_ROUTINES of them. */
+#define DC_SQLITE_PLACES(P)                                                                        \
+    P(auto_extension, 192) P(bind_blob64, 193) P(bind_double, 3) P(bind_int64, 5)                  \
+    P(bind_null, 6) P(bind_text64, 194) P(busy_timeout, 14) P(cancel_auto_extension, 195)          \
+    P(changes, 15) P(column_blob, 19) P(column_bytes, 20) P(column_count, 22)                      \
+    P(column_double, 27) P(column_int64, 29) P(column_text, 36) P(column_type, 38)                 \
+    P(context_db_handle, 149) P(create_function_v2, 162) P(db_config, 163) P(errmsg, 53)           \
+    P(errstr, 183) P(extended_errcode, 166) P(file_control, 127) P(finalize, 57)                   \
+    P(get_autocommit, 60) P(last_insert_rowid, 65) P(libversion, 66) P(libversion_number, 67)      \
+    P(next_stmt, 152) P(prepare_v3, 217) P(reset, 77) P(result_int, 82) P(result_int64, 83)        \
+    P(step, 94) P(stmt_busy, 184) P(threadsafe, 144) P(update_hook, 100)                           \
+    P(value_int64, 107) P(wal_checkpoint_v2, 191) P(wal_hook, 175)
 /* clang-format on */
 
 struct dc_sqlite_api {
@@ -116,8 +131,6 @@ enum {
     DC_SQLITE_BLOB = 4,
     DC_SQLITE_UTF8 = 1,
     DC_SQLITE_DIRECTONLY = 0x80000,
-    DC_SQLITE_OPEN_READWRITE = 0x2,
-    DC_SQLITE_OPEN_CREATE = 0x4,
     DC_SQLITE_PREPARE_PERSISTENT = 0x1,
     DC_SQLITE_CHECKPOINT_PASSIVE = 0,
     DC_SQLITE_DBCONFIG_ENABLE_TRIGGER = 1003,
@@ -169,11 +182,29 @@ typedef struct dc_sqlite_vfs {
 } dc_sqlite_vfs;
 
 #define DC_SQLITE_MINIMUM_VERSION 3035000
+#define DC_SQLITE_ROUTINES        253
 
-/* Fill `sqlite` from the library behind the extension module file `module_path` (`_sqlite3.__file__`,
- * or NULL if the interpreter carries it inside), else from the global scope, else from the
- * platform's own library. All functions come from one and the same place. DC_SQLITE, with one clear
- * sentence, if a function is missing, SQLite is older than 3.35, or it is not threadsafe. */
-dc_status dc_sqlite_bind(const char *module_path, dc_error *error);
+/* Each of these fills `api` with the functions of one copy of SQLite. DC_SQLITE, with one clear sentence,
+ * if a function is missing, SQLite is older than 3.35, or it is not threadsafe; then `api` is of no
+ * use. */
+
+/* From the table that SQLite hands to an extension. */
+dc_status dc_sqlite_from_routines(struct dc_sqlite_api *api, const void *routines,
+                                  dc_error *error);
+
+/* Where functions can be looked up by name. Nothing is loaded for it: a copy in use is there already. */
+typedef enum dc_sqlite_place {
+    DC_SQLITE_OF_MODULE, /* the library that has a given function, and what that is linked with */
+    DC_SQLITE_GLOBAL,    /* the global scope, for an interpreter that carries SQLite inside */
+    DC_SQLITE_PLATFORM,  /* the platform's own library */
+    DC_SQLITE_PLACES_COUNT
+} dc_sqlite_place;
+
+typedef void (*dc_function)(void);
+
+/* All functions come from one and the same place. `code`: for DC_SQLITE_OF_MODULE, any function of the
+ * module. DC_NOT_FOUND if there is no SQLite. */
+dc_status dc_sqlite_from_place(struct dc_sqlite_api *api, dc_sqlite_place place, dc_function code,
+                               dc_error *error);
 
 #endif

@@ -55,9 +55,6 @@ static PyObject *make_cursor(Transaction *self, Session *session)
     PyObject *cleanup = NULL;
     PyObject *pair = NULL;
 
-    if (session->connection == NULL) {
-        return cache_connection(self->cache); /* raises */
-    }
     cache_expose(self->cache, session);
     execute = PyObject_GetAttr(session->connection, state->name.execute);
     cleanup = PyObject_GetAttr((PyObject *)self, state->name._cleanup);

@@ -3,6 +3,9 @@
  * A program lists its tests as check.h says and hands them to database_main. Where no SQLite is to
  * be found every test is skipped, with the reason. DC_TEST_SQLITE may name a library to bind to in
  * place of the platform's.
+ *
+ * The engine itself opens no file and closes no handle: that is done here, as Python's sqlite3 does it for
+ * the engine.
  */
 #ifndef DC_DATABASE_H
 #define DC_DATABASE_H
@@ -11,15 +14,32 @@
 #include "checkpoint.h"
 #include "db.h"
 
+#include <dlfcn.h>
+
 #define DATABASE_UNUSED __attribute__((unused))
 
 /* ---- Binding -------------------------------------------------------------------------------- */
 
 static dc_error database_binding_error;
 
+/* What Python's sqlite3 calls; NULL before database_bind. */
+static int (*database_sqlite_open)(const char *, sqlite3 **, int, const char *) DATABASE_UNUSED;
+static int (*database_sqlite_close)(sqlite3 *) DATABASE_UNUSED;
+
+enum { DATABASE_READWRITE = 0x2, DATABASE_OR_CREATE = 0x4 };
+
 static inline int database_bind(void)
 {
-    return dc_sqlite_bind(getenv("DC_TEST_SQLITE"), &database_binding_error) == DC_OK;
+    const char *name = getenv("DC_TEST_SQLITE");
+    void *library = dlopen(name != NULL ? name : "libsqlite3.so.0", RTLD_NOW | RTLD_GLOBAL);
+
+    if (library == NULL) {
+        dc_error_set(&database_binding_error, DC_SQLITE, "%s", dlerror());
+        return 0;
+    }
+    *(void **)&database_sqlite_open = dlsym(library, "sqlite3_open_v2");
+    *(void **)&database_sqlite_close = dlsym(library, "sqlite3_close_v2");
+    return dc_sqlite_from_place(&sqlite, DC_SQLITE_GLOBAL, NULL, &database_binding_error) == DC_OK;
 }
 
 static inline void database_skip(void)
@@ -93,6 +113,39 @@ static inline const char *database_path(const char *name)
     return path;
 }
 
+/* Attach to the file as the engine attaches to a Connection. */
+static inline dc_status database_open(dc_db *db, const char *path)
+{
+    sqlite3 *handle = NULL;
+    int result =
+        database_sqlite_open(path, &handle, DATABASE_READWRITE | DATABASE_OR_CREATE, NULL);
+    dc_status status;
+
+    memset(db, 0, sizeof *db);
+    status = result == DC_SQLITE_OK ? dc_db_attach(db, handle)
+                                    : dc_error_set(&db->error, DC_SQLITE, "cannot be opened");
+    if (status != DC_OK) {
+        database_sqlite_close(handle);
+    }
+    return status;
+}
+
+static inline void database_close(dc_db *db)
+{
+    sqlite3 *handle = db->handle;
+
+    dc_db_detach(db);
+    database_sqlite_close(handle); /* NULL will do */
+}
+
+static inline void database_close_inherited(dc_db *db)
+{
+    sqlite3 *handle = db->handle;
+
+    dc_db_detach_inherited(db);
+    database_sqlite_close(handle);
+}
+
 /* Run a statement that the test relies on. */
 static inline void database_execute(dc_db *db, const char *sql)
 {
@@ -125,7 +178,7 @@ static inline void database_connect(dc_db *db)
     int is_wal;
     int synchronous;
 
-    if (dc_db_open(db, database_path("cache.db")) != DC_OK) {
+    if (database_open(db, database_path("cache.db")) != DC_OK) {
         printf("# cannot open the database: %s\n", db->error.message);
         exit(2);
     }

@@ -136,8 +136,8 @@ static void open_both(void)
 
 static void close_both(void)
 {
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static dc_status insert(dc_db *into)
@@ -175,9 +175,9 @@ static int64_t copied_rows(void)
     snprintf(command, sizeof command, "cp '%s/cache.db' '%s/copy.db'", check_directory(),
              check_directory());
     CHECK_INT(0, system(command));
-    CHECK_INT(DC_OK, dc_db_open(&copy, database_path("copy.db")));
+    CHECK_INT(DC_OK, database_open(&copy, database_path("copy.db")));
     count = rows(&copy);
-    dc_db_detach(&copy);
+    database_close(&copy);
     return count;
 }
 
@@ -409,14 +409,14 @@ static void without_a_log_nothing_is_done(void)
 {
     dc_checkpoint checkpoint = {0.001, NULL, 0.0};
 
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
     database_execute(&db, "PRAGMA journal_mode = delete");
     database_execute(&db, "CREATE TABLE t (number)");
     CHECK_INT(DC_CHECKPOINT_NO_LOG, copy(&db));
     CHECK_INT(DC_CHECKPOINT_DONE, dc_checkpoint_in_any_case(&db, &checkpoint));
     CHECK_INT(-1, dc_checkpoint_frames_left(&db));
     CHECK(!dc_checkpoint_wait_for_readers(&db, 0.001));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* A handle with which somebody else commits, without our statements. */

@@ -102,7 +102,7 @@ static void a_commit_leaves_the_header_that_stands(void)
         CHECK(is_now(header, dc_db_commit_stamp(&db)));
         CHECK_INT(db.wal_pages, dc_stamp_frames(dc_db_commit_stamp(&db)));
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_commit_that_wrote_nothing_leaves_the_header_that_was(void)
@@ -117,7 +117,7 @@ static void a_commit_that_wrote_nothing_leaves_the_header_that_was(void)
     CHECK_INT(DC_OK, dc_db_commit(&db));
     CHECK(dc_db_commit_stamp(&db) != NULL);
     CHECK(memcmp(&before, dc_db_commit_stamp(&db), sizeof before) == 0);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* `writes`: whether the first of the two writes at all. */
@@ -146,8 +146,8 @@ static void another_commit_is_not_taken_for_ones_own(int writes)
     CHECK_INT(dc_stamp_frames(&before) + (writes ? 1 : 0),
               dc_stamp_frames(dc_db_commit_stamp(&db)));
     db.file->methods = watched;
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static void the_commit_of_another_right_after_ones_own_is_told_apart(void)
@@ -173,7 +173,7 @@ static void a_commit_that_begins_the_log_anew_is_known(void)
     }
     CHECK(is_now(header, dc_db_commit_stamp(&db)));
     CHECK(dc_stamp_frames(dc_db_commit_stamp(&db)) < 5);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_rollback_and_a_commit_that_fails_leave_nothing(void)
@@ -191,7 +191,7 @@ static void a_rollback_and_a_commit_that_fails_leave_nothing(void)
     commit_row(&db);
     CHECK(dc_db_commit_stamp(&db) != NULL);
     CHECK(dc_selfcheck_holds(DC_COMMIT_STAMP));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void nothing_is_known_without_a_header(void)
@@ -203,7 +203,7 @@ static void nothing_is_known_without_a_header(void)
     commit_row(&db);
     CHECK(dc_db_commit_stamp(&db) == NULL);
     CHECK(dc_selfcheck_holds(DC_COMMIT_STAMP));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* ---- Another SQLite ------------------------------------------------------------------------------ */
@@ -221,7 +221,7 @@ static void methods_of_a_later_version_are_left_alone(void)
     commit_row(&db);
     CHECK_INT(2, database_integer(&db, "SELECT count(*) FROM t"));
     db.file->methods = watched;
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* Give the lock back once more, somewhere in COMMIT: while the log is written. */
@@ -264,7 +264,7 @@ static void a_lock_given_back_too_early_turns_it_off(void)
     CHECK(dc_db_commit_stamp(&db) == NULL);
     log_of(&db)->methods = log_watched;
     db.file->methods = watched;
-    dc_db_detach(&db);
+    database_close(&db);
     forget_failures();
 }
 
@@ -282,7 +282,7 @@ static void a_header_that_is_not_final_turns_it_off(void)
     commit_row(&db);
     CHECK(dc_db_commit_stamp(&db) == NULL);
     CHECK(!dc_selfcheck_holds(DC_COMMIT_STAMP));
-    dc_db_detach(&db);
+    database_close(&db);
     forget_failures();
 }
 
@@ -296,7 +296,7 @@ static void a_header_that_is_being_written_turns_it_off(void)
     commit_row(&db);
     CHECK(dc_db_commit_stamp(&db) == NULL);
     CHECK(!dc_selfcheck_holds(DC_COMMIT_STAMP));
-    dc_db_detach(&db);
+    database_close(&db);
     forget_failures();
 }
 
@@ -320,7 +320,7 @@ static void frames_left_behind_by_a_commit_are_written_and_turn_gathering_off(vo
     CHECK(!dc_selfcheck_holds(DC_WAL_APPEND));
     commit_row(&db);
     CHECK_INT(2, database_integer(&db, "SELECT count(*) FROM t"));
-    dc_db_detach(&db);
+    database_close(&db);
     forget_failures();
 }
 
@@ -339,7 +339,7 @@ static void a_log_that_is_too_short_turns_gathering_off(void)
     dc_walframes_check(&db.frames, &stamp);
     CHECK_INT(DC_SQLITE_OK, dc_walframes_end(&db.frames, 1));
     CHECK(!dc_selfcheck_holds(DC_WAL_APPEND));
-    dc_db_detach(&db);
+    database_close(&db);
     forget_failures();
 }
 
@@ -357,7 +357,7 @@ static void a_begin_that_fails_on_a_low_mark_is_done_again_without(void)
     CHECK(!dc_selfcheck_holds(DC_READ_MARK));
     CHECK_INT(DC_OK, dc_db_commit(&db));
     db.file->methods = watched;
-    dc_db_detach(&db);
+    database_close(&db);
     forget_failures();
 }
 

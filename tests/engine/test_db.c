@@ -10,7 +10,6 @@
 #include <math.h>
 
 enum {
-    SQLITE_CANTOPEN = 14,
     SQLITE_CONSTRAINT_FOREIGNKEY = 787,
     SQLITE_TOOBIG = 18,
     SQLITE_MISUSE = 21,
@@ -30,7 +29,7 @@ static int is_zeroed(const dc_db *db)
     static const dc_db zeroed;
 
     return memcmp(db->statements, zeroed.statements, sizeof db->statements) == 0 &&
-           db->handle == NULL && !db->owns_handle && !db->is_utf8 && db->page_size == 0;
+           db->handle == NULL && !db->is_utf8 && db->page_size == 0;
 }
 
 /* ---- Attaching and detaching ---------------------------------------------------------------- */
@@ -40,8 +39,8 @@ static sqlite3 *open_handle(void)
 {
     sqlite3 *handle = NULL;
 
-    CHECK_INT(DC_SQLITE_OK, sqlite.open_v2(database_path("cache.db"), &handle,
-                                           DC_SQLITE_OPEN_READWRITE | DC_SQLITE_OPEN_CREATE, NULL));
+    CHECK_INT(DC_SQLITE_OK, database_sqlite_open(database_path("cache.db"), &handle,
+                                                 DATABASE_READWRITE | DATABASE_OR_CREATE, NULL));
     return handle;
 }
 
@@ -52,7 +51,6 @@ static void a_borrowed_handle_stays_open(void)
     dc_db db;
 
     CHECK_INT(DC_OK, dc_db_attach(&db, handle));
-    CHECK(!db.owns_handle);
     database_execute(&db, "CREATE TABLE t (c)");
     dc_db_detach(&db);
     CHECK(is_zeroed(&db));
@@ -60,7 +58,7 @@ static void a_borrowed_handle_stays_open(void)
               sqlite.prepare_v3(handle, "INSERT INTO t VALUES (1)", -1, 0, &statement, NULL));
     CHECK_INT(DC_SQLITE_DONE, sqlite.step(statement));
     sqlite.finalize(statement);
-    CHECK_INT(DC_SQLITE_OK, sqlite.close_v2(handle));
+    CHECK_INT(DC_SQLITE_OK, database_sqlite_close(handle));
 }
 
 static void an_open_transaction_on_a_borrowed_handle_is_left_to_its_owner(void)
@@ -72,21 +70,7 @@ static void an_open_transaction_on_a_borrowed_handle_is_left_to_its_owner(void)
     CHECK_INT(DC_OK, dc_db_begin(&db));
     dc_db_detach(&db);
     CHECK(!sqlite.get_autocommit(handle));
-    sqlite.close_v2(handle);
-}
-
-static void an_open_transaction_on_an_own_handle_is_rolled_back(void)
-{
-    dc_db db;
-
-    database_create(&db);
-    CHECK(db.owns_handle);
-    CHECK_INT(DC_OK, dc_db_begin(&db));
-    database_execute(&db, "INSERT INTO Settings VALUES ('lost', 1)");
-    dc_db_detach(&db);
-    database_connect(&db);
-    CHECK_INT(0, database_integer(&db, "SELECT count(*) FROM Settings WHERE key = 'lost'"));
-    dc_db_detach(&db);
+    database_sqlite_close(handle);
 }
 
 static void a_handle_closed_behind_our_back_is_still_memory(void)
@@ -95,7 +79,7 @@ static void a_handle_closed_behind_our_back_is_still_memory(void)
     dc_db db;
 
     CHECK_INT(DC_OK, dc_db_attach(&db, handle));
-    CHECK_INT(DC_SQLITE_OK, sqlite.close_v2(handle));
+    CHECK_INT(DC_SQLITE_OK, database_sqlite_close(handle));
     CHECK(!dc_db_in_transaction(&db));
     dc_db_detach(&db);
 }
@@ -109,45 +93,14 @@ static void attaching_lets_old_triggers_quote_strings_with_double_quotes(void)
     database_execute(&db, "DROP TRIGGER Settings_count_insert");
     database_execute(&db, "CREATE TRIGGER Settings_count_insert AFTER INSERT ON Cache BEGIN"
                           " UPDATE Settings SET value = value + 1 WHERE key = \"count\"; END");
-    dc_db_detach(&db);
+    database_close(&db);
     handle = open_handle();
     sqlite.db_config(handle, DC_SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     CHECK_INT(DC_OK, dc_db_attach(&db, handle));
     CHECK_INT(DC_OK, dc_db_execute(&db, "INSERT INTO Cache (key, raw) VALUES (1, 1)"));
     CHECK_INT(1, database_integer(&db, "SELECT value FROM Settings WHERE key = 'count'"));
     dc_db_detach(&db);
-    sqlite.close_v2(handle);
-}
-
-static void a_directory_that_is_not_there_cannot_be_opened(void)
-{
-    dc_db db;
-
-    CHECK_INT(DC_SQLITE, dc_db_open(&db, database_path("no/such/cache.db")));
-    CHECK_INT(SQLITE_CANTOPEN, db.error.sqlite_code & 0xff);
-    CHECK_CONTAINS("unable to open database file", db.error.message);
-    CHECK(is_zeroed(&db));
-    dc_db_detach(&db);
-}
-
-static int open_without_memory(const char *path, sqlite3 **handle, int flags, const char *vfs)
-{
-    (void)path, (void)flags, (void)vfs;
-    *handle = NULL;
-    return 7; /* SQLITE_NOMEM */
-}
-
-static void without_memory_for_a_handle_there_is_an_error(void)
-{
-    int (*open_v2)(const char *, sqlite3 **, int, const char *) = sqlite.open_v2;
-    dc_db db;
-
-    sqlite.open_v2 = open_without_memory;
-    CHECK_INT(DC_SQLITE, dc_db_open(&db, database_path("cache.db")));
-    sqlite.open_v2 = open_v2;
-    CHECK_INT(7, db.error.sqlite_code);
-    CHECK_TEXT("out of memory", db.error.message);
-    CHECK(is_zeroed(&db));
+    database_sqlite_close(handle);
 }
 
 static int prepare_nothing(sqlite3 *handle, const char *sql, int size, unsigned int flags,
@@ -169,13 +122,10 @@ static void an_attach_that_fails_lets_go_of_the_handle(void)
     CHECK_INT(DC_SQLITE, dc_db_attach(&db, handle));
     CHECK_INT(DATABASE_IO_ERROR, db.error.sqlite_code);
     CHECK(is_zeroed(&db));
-    CHECK_INT(DC_SQLITE, dc_db_open(&db, database_path("cache.db")));
-    CHECK_INT(DATABASE_IO_ERROR, db.error.sqlite_code);
-    CHECK(is_zeroed(&db));
     sqlite.prepare_v3 = prepare_v3;
     CHECK_INT(DC_OK, dc_db_attach(&db, handle));
     dc_db_detach(&db);
-    sqlite.close_v2(handle);
+    database_sqlite_close(handle);
 }
 
 static void a_file_that_is_no_database_is_an_error(void)
@@ -190,11 +140,11 @@ static void a_file_that_is_no_database_is_an_error(void)
         fputs("this is no database ", file);
     }
     fclose(file);
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
     CHECK_INT(DC_SQLITE, dc_db_begin(&db));
     CHECK_INT(SQLITE_NOTADB, db.error.sqlite_code);
     CHECK_TEXT("file is not a database", db.error.message);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void detaching_twice_or_what_was_never_attached_does_nothing(void)
@@ -207,36 +157,36 @@ static void detaching_twice_or_what_was_never_attached_does_nothing(void)
     CHECK(!dc_db_in_transaction(&db));
     dc_db_rollback(&db);
     database_create(&db);
-    dc_db_detach(&db);
-    dc_db_detach(&db);
+    database_close(&db);
+    database_close(&db);
     CHECK(is_zeroed(&db));
 }
 
 /* ---- Fork ----------------------------------------------------------------------------------- */
 
-static void detaching_checkpoints_the_log(void)
+static void closing_checkpoints_the_log(void)
 {
     dc_db db;
 
     database_create(&db);
     CHECK(file_size("cache.db-wal") > 0);
-    dc_db_detach(&db);
+    database_close(&db);
     CHECK_INT(-1, file_size("cache.db-wal"));
 }
 
-static void detaching_an_inherited_handle_leaves_the_log(void)
+static void closing_an_inherited_handle_leaves_the_log(void)
 {
     int64_t size;
     dc_db db;
 
     database_create(&db);
     size = file_size("cache.db-wal");
-    dc_db_detach_inherited(&db);
+    database_close_inherited(&db);
     CHECK(is_zeroed(&db));
     CHECK_INT(size, file_size("cache.db-wal"));
     database_connect(&db);
     CHECK_INT(4, database_integer(&db, "SELECT count(*) FROM Settings"));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void use_the_cache_in_the_child(void *context)
@@ -249,7 +199,7 @@ static void use_the_cache_in_the_child(void *context)
     database_connect(&own);
     CHECK_INT(0, database_integer(&own, "SELECT count(*) FROM Settings WHERE key = 'parent'"));
     CHECK_INT(DC_BUSY, dc_db_begin(&own)); /* the parent is still at it */
-    dc_db_detach(&own);
+    database_close(&own);
 }
 
 static void a_transaction_abandoned_in_the_child_goes_on_in_the_parent(void)
@@ -263,10 +213,10 @@ static void a_transaction_abandoned_in_the_child_goes_on_in_the_parent(void)
     CHECK(dc_db_in_transaction(&db));
     CHECK_INT(DC_OK, dc_db_commit(&db));
     CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Settings WHERE key = 'parent'"));
-    dc_db_detach(&db);
+    database_close(&db);
     database_connect(&db);
     CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Settings WHERE key = 'parent'"));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void write_in_the_child(void *context)
@@ -274,12 +224,12 @@ static void write_in_the_child(void *context)
     dc_db *inherited = context;
     dc_db own;
 
-    dc_db_detach_inherited(inherited);
+    database_close_inherited(inherited);
     database_connect(&own);
     CHECK_INT(DC_OK, dc_db_begin(&own));
     database_execute(&own, "INSERT INTO Settings VALUES ('child', 1)");
     CHECK_INT(DC_OK, dc_db_commit(&own));
-    dc_db_detach(&own);
+    database_close(&own);
 }
 
 static void a_child_that_let_go_of_an_idle_handle_can_write(void)
@@ -292,7 +242,7 @@ static void a_child_that_let_go_of_an_idle_handle_can_write(void)
     CHECK_INT(DC_OK, dc_db_begin(&db));
     database_execute(&db, "INSERT INTO Settings VALUES ('parent', 1)");
     CHECK_INT(DC_OK, dc_db_commit(&db));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static int lock_exclusively(dc_db *db, int slot)
@@ -332,7 +282,7 @@ static void the_locks_of_an_abandoned_handle_are_free(void)
     CHECK_INT(DC_OK, dc_db_begin(&other));
     CHECK_INT(DC_OK, dc_db_commit(&other));
     CHECK_INT(0, database_integer(&other, "PRAGMA wal_checkpoint(TRUNCATE)"));
-    dc_db_detach(&other);
+    database_close(&other);
 }
 
 static void a_handle_without_shared_memory_can_be_abandoned(void)
@@ -350,11 +300,11 @@ static void a_handle_without_shared_memory_can_be_abandoned(void)
     }
     dc_db_abandon(&db);
     CHECK(is_zeroed(&db));
-    CHECK_INT(DC_OK, dc_db_open(&other, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&other, database_path("cache.db")));
     CHECK_INT(DC_OK, dc_db_begin(&other)); /* no lock is left */
     dc_db_rollback(&other);
-    dc_db_detach(&other);
-    sqlite.close_v2(handle);
+    database_close(&other);
+    database_sqlite_close(handle);
 }
 
 /* ---- Transactions --------------------------------------------------------------------------- */
@@ -375,8 +325,8 @@ static void what_is_committed_is_seen_by_others(void)
     CHECK_INT(DC_OK, dc_db_commit(&db));
     CHECK(!dc_db_in_transaction(&db));
     CHECK_INT(1, database_integer(&other, query));
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static void what_is_rolled_back_is_gone(void)
@@ -390,7 +340,7 @@ static void what_is_rolled_back_is_gone(void)
     CHECK(!dc_db_in_transaction(&db));
     CHECK_INT(4, database_integer(&db, "SELECT count(*) FROM Settings"));
     dc_db_rollback(&db); /* without a transaction: nothing to do */
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void begin_is_busy_while_another_writes(void)
@@ -408,8 +358,8 @@ static void begin_is_busy_while_another_writes(void)
     dc_db_rollback(&other);
     CHECK_INT(DC_OK, dc_db_begin(&db));
     dc_db_rollback(&db);
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static void transactions_do_not_nest(void)
@@ -424,7 +374,7 @@ static void transactions_do_not_nest(void)
     CHECK_CONTAINS("within a transaction", db.error.message);
     CHECK(dc_db_in_transaction(&db));
     CHECK_INT(DC_OK, dc_db_commit(&db));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_commit_that_fails_is_rolled_back(void)
@@ -445,7 +395,7 @@ static void a_commit_that_fails_is_rolled_back(void)
     CHECK_INT(0, database_integer(&db, "SELECT count(*) FROM child"));
     CHECK_INT(DC_OK, dc_db_begin(&db));
     CHECK_INT(DC_OK, dc_db_commit(&db));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_reader_in_the_way_keeps_the_transaction_open(void)
@@ -455,7 +405,7 @@ static void a_reader_in_the_way_keeps_the_transaction_open(void)
 
     database_create(&db);
     database_execute(&db, "PRAGMA journal_mode = delete");
-    CHECK_INT(DC_OK, dc_db_open(&reader, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&reader, database_path("cache.db")));
     database_execute(&reader, "BEGIN");
     CHECK_INT(4, database_integer(&reader, "SELECT count(*) FROM Settings"));
     CHECK_INT(DC_OK, dc_db_begin(&db));
@@ -466,8 +416,8 @@ static void a_reader_in_the_way_keeps_the_transaction_open(void)
     dc_db_rollback(&reader);
     CHECK_INT(DC_OK, dc_db_commit(&db));
     CHECK_INT(5, database_integer(&reader, "SELECT count(*) FROM Settings"));
-    dc_db_detach(&reader);
-    dc_db_detach(&db);
+    database_close(&reader);
+    database_close(&db);
 }
 
 static void rolling_back_voids_the_forecast(void)
@@ -478,7 +428,7 @@ static void rolling_back_voids_the_forecast(void)
     db.forecast.known = 1;
     dc_db_rollback(&db);
     CHECK(!db.forecast.known);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void the_data_version_tells_of_another_connections_commits(void)
@@ -497,8 +447,8 @@ static void the_data_version_tells_of_another_connections_commits(void)
     CHECK_INT(DC_OK, dc_db_begin(&db));
     CHECK(version != dc_db_data_version(&db));
     dc_db_rollback(&db);
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 /* ---- Pragmas -------------------------------------------------------------------------------- */
@@ -518,7 +468,7 @@ static void the_busy_timeout_is_zero_unless_set(void)
         dc_db_busy_timeout(&db, cases[i].seconds);
         CHECK_INT(cases[i].milliseconds, database_integer(&db, "PRAGMA busy_timeout"));
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static dc_status set_pragma(dc_db *db, const char *name, dc_datum value)
@@ -541,7 +491,7 @@ static void pragmas_take_integers_reals_and_words(void)
     CHECK_INT(DC_OK, set_pragma(&db, "synchronous", text("NORMAL")));
     CHECK_INT(1, database_integer(&db, "PRAGMA synchronous"));
     CHECK_INT(DC_OK, set_pragma(&db, "no_such_pragma", integer(1))); /* as SQLite has it */
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* Setting the journal mode anew would need the write lock. */
@@ -565,8 +515,8 @@ static void a_pragma_that_has_the_value_is_not_set_again(void)
     database_unwatch_steps();
     CHECK_INT(DC_BUSY, set_pragma(&db, "journal_mode", text("delete")));
     dc_db_rollback(&other);
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static void names_and_values_that_could_be_more_are_refused(void)
@@ -597,7 +547,7 @@ static void names_and_values_that_could_be_more_are_refused(void)
     CHECK_INT(DC_OK, set_pragma(&db, "no_such", bytes(DC_TEXT, longest, sizeof longest - 1)));
     longest[sizeof longest - 1] = '\0';
     CHECK_INT(DC_OK, set_pragma(&db, longest, integer(INT64_MIN)));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_word_that_is_no_sql_is_sqlites_error(void)
@@ -609,7 +559,7 @@ static void a_word_that_is_no_sql_is_sqlites_error(void)
     CHECK_CONTAINS("unrecognized token", db.error.message);
     CHECK_INT(DC_SQLITE, set_pragma(&db, "select", integer(1)));
     CHECK_CONTAINS("syntax error", db.error.message);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void what_decides_the_speed_of_a_handle_is_found_out(void)
@@ -618,7 +568,7 @@ static void what_decides_the_speed_of_a_handle_is_found_out(void)
     int synchronous;
     dc_db db;
 
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
     database_execute(&db, "CREATE TABLE t (c)");
     dc_db_examine(&db, &is_wal, &synchronous);
     CHECK(!is_wal);
@@ -629,7 +579,7 @@ static void what_decides_the_speed_of_a_handle_is_found_out(void)
     dc_db_examine(&db, &is_wal, &synchronous);
     CHECK(is_wal);
     CHECK_INT(1, synchronous);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void what_cannot_be_found_out_counts_as_slow(void)
@@ -652,7 +602,7 @@ static void what_cannot_be_found_out_counts_as_slow(void)
     dc_db_examine(&db, &is_wal, &synchronous);
     CHECK(!db.is_utf8);
     database_unwatch_steps();
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* ---- The log -------------------------------------------------------------------------------- */
@@ -680,7 +630,7 @@ static void nobody_checkpoints_unless_asked(void)
     CHECK(file_size("cache.db") > 2000 * 4000);
     database_execute(&db, "INSERT INTO Settings VALUES ('new', 1)");
     CHECK(db.wal_pages < 10); /* the log begins anew */
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void pages_that_a_reader_needs_remain_in_the_log(void)
@@ -699,8 +649,8 @@ static void pages_that_a_reader_needs_remain_in_the_log(void)
     dc_db_rollback(&reader);
     CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
-    dc_db_detach(&reader);
-    dc_db_detach(&db);
+    database_close(&reader);
+    database_close(&db);
 }
 
 static void without_a_log_nothing_is_left(void)
@@ -708,11 +658,11 @@ static void without_a_log_nothing_is_left(void)
     int left = -1;
     dc_db db;
 
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
     database_execute(&db, "CREATE TABLE t (c)");
     CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void inside_a_transaction_a_checkpoint_is_busy(void)
@@ -728,7 +678,7 @@ static void inside_a_transaction_a_checkpoint_is_busy(void)
     CHECK_INT(17, left);
     CHECK_INT(DC_OK, dc_db_commit(&db));
     CHECK_INT(DC_OK, database_checkpoint(&db, &left));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static int version_of_the_test;
@@ -796,7 +746,7 @@ static void a_query_hands_out_two_columns_of_each_row(void)
     CHECK_INT(DC_OK, dc_db_query(&db, "SELECT 1 WHERE 0", count_row, &rows));
     CHECK_INT(0, rows.count);
     CHECK_INT(DC_OK, dc_db_query(&db, "VALUES (1), (2)", NULL, NULL));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void what_the_callback_returns_ends_the_query(void)
@@ -808,7 +758,7 @@ static void what_the_callback_returns_ends_the_query(void)
     CHECK_INT(DC_CALLBACK, dc_db_query(&db, "VALUES (1), (2), (3)", count_row, &rows));
     CHECK_INT(2, rows.count);
     database_execute(&db, "DROP TABLE Settings"); /* no statement is left in its way */
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void sql_that_is_wrong_is_an_error(void)
@@ -825,7 +775,7 @@ static void sql_that_is_wrong_is_an_error(void)
     CHECK_INT(2067, db.error.sqlite_code); /* SQLITE_CONSTRAINT_UNIQUE */
     CHECK_INT(DC_SQLITE, dc_db_execute(&db, ""));
     CHECK_INT(SQLITE_MISUSE, db.error.sqlite_code);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* ---- Prepared statements -------------------------------------------------------------------- */
@@ -913,7 +863,7 @@ static void values_of_every_type_come_back(void)
     check_all_round_trips(&db);
     db.is_utf8 = 0; /* as long as the encoding is not known, by another way */
     check_all_round_trips(&db);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_database_in_utf_16_gives_utf_8(void)
@@ -922,7 +872,7 @@ static void a_database_in_utf_16_gives_utf_8(void)
     int synchronous;
     dc_db db;
 
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
     database_execute(&db, "PRAGMA encoding = 'UTF-16'");
     for (size_t i = 0; i < DC_SCHEMA_COUNT; i++) {
         database_execute(&db, dc_schema[i].create);
@@ -930,7 +880,7 @@ static void a_database_in_utf_16_gives_utf_8(void)
     dc_db_examine(&db, &is_wal, &synchronous);
     CHECK(!db.is_utf8);
     check_all_round_trips(&db);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void binding_no_text_binds_null(void)
@@ -947,7 +897,7 @@ static void binding_no_text_binds_null(void)
     found = start_reading(&query, &db);
     CHECK_INT(DC_NULL, found.type);
     dc_query_end(&query);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_failed_bind_comes_back_from_the_step(void)
@@ -968,7 +918,7 @@ static void a_failed_bind_comes_back_from_the_step(void)
     dc_query_bind_text(&query, "count");
     CHECK_INT(DC_OK, dc_query_step(&query));
     dc_query_end(&query);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_value_too_large_for_sqlite_is_an_error(void)
@@ -982,7 +932,7 @@ static void a_value_too_large_for_sqlite_is_an_error(void)
     CHECK_INT(DC_SQLITE, store(&db, bytes(DC_TEXT, "x", (size_t)3 << 30)));
     CHECK_INT(SQLITE_TOOBIG, db.error.sqlite_code);
     CHECK_INT(DC_OK, store(&db, integer(1)));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_statement_that_cannot_be_prepared_is_tried_again(void)
@@ -991,7 +941,7 @@ static void a_statement_that_cannot_be_prepared_is_tried_again(void)
     dc_query query;
     dc_db db;
 
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
     dc_query_start(&query, &db, DC_SQL_SETTING_REPLACE);
     dc_query_bind_text(&query, "name");
     dc_query_bind(&query, &key);
@@ -1002,7 +952,7 @@ static void a_statement_that_cannot_be_prepared_is_tried_again(void)
     dc_query_end(&query);
     database_execute(&db, dc_schema[0].create);
     CHECK_INT(DC_OK, store(&db, integer(1)));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_statement_is_prepared_once(void)
@@ -1017,7 +967,7 @@ static void a_statement_is_prepared_once(void)
     CHECK(statement != NULL);
     CHECK_INT(DC_OK, store(&db, integer(2)));
     CHECK(db.statements[DC_SQL_SETTING_REPLACE] == statement);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_statement_survives_a_change_of_the_schema(void)
@@ -1034,12 +984,12 @@ static void a_statement_survives_a_change_of_the_schema(void)
     dc_query_end(&query);
     database_connect(&other);
     database_execute(&other, "CREATE TABLE another (c)");
-    dc_db_detach(&other);
+    database_close(&other);
     CHECK_INT(DC_OK, store(&db, integer(2)));
     found = start_reading(&query, &db);
     CHECK(is_integer(2, found));
     dc_query_end(&query);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void an_error_while_stepping_is_told_and_leaves_nothing_open(void)
@@ -1056,7 +1006,7 @@ static void an_error_while_stepping_is_told_and_leaves_nothing_open(void)
     start_reading(&query, &db);
     dc_query_end(&query);
     database_execute(&db, "DROP TABLE Cache");
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 int main(int argc, char **argv)
@@ -1064,16 +1014,13 @@ int main(int argc, char **argv)
     static check_test tests[] = {
         CHECK_TEST(a_borrowed_handle_stays_open),
         CHECK_TEST(an_open_transaction_on_a_borrowed_handle_is_left_to_its_owner),
-        CHECK_TEST(an_open_transaction_on_an_own_handle_is_rolled_back),
         CHECK_TEST(a_handle_closed_behind_our_back_is_still_memory),
         CHECK_TEST(attaching_lets_old_triggers_quote_strings_with_double_quotes),
-        CHECK_TEST(a_directory_that_is_not_there_cannot_be_opened),
-        CHECK_TEST(without_memory_for_a_handle_there_is_an_error),
         CHECK_TEST(an_attach_that_fails_lets_go_of_the_handle),
         CHECK_TEST(a_file_that_is_no_database_is_an_error),
         CHECK_TEST(detaching_twice_or_what_was_never_attached_does_nothing),
-        CHECK_TEST(detaching_checkpoints_the_log),
-        CHECK_TEST(detaching_an_inherited_handle_leaves_the_log),
+        CHECK_TEST(closing_checkpoints_the_log),
+        CHECK_TEST(closing_an_inherited_handle_leaves_the_log),
         CHECK_TEST(a_transaction_abandoned_in_the_child_goes_on_in_the_parent),
         CHECK_TEST(a_child_that_let_go_of_an_idle_handle_can_write),
         CHECK_TEST(the_locks_of_an_abandoned_handle_are_free),

@@ -95,7 +95,7 @@ static void most_begins_take_two_locks(void)
         CHECK_INT(DC_OK, dc_db_commit(&db));
     }
     CHECK_INT(30, most);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void marks_stay_behind_by_some_commits_only(void)
@@ -109,7 +109,7 @@ static void marks_stay_behind_by_some_commits_only(void)
         frames = *word_at(&db, FRAMES_AT);
         CHECK(frames - highest_mark(&db) <= 2 * 17);
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_reader_keeps_what_it_sees(void)
@@ -135,8 +135,8 @@ static void a_reader_keeps_what_it_sees(void)
     CHECK_INT(40, rows(&reader));
     CHECK_INT(DC_OK, database_checkpoint(&db, &left));
     CHECK_INT(0, left);
-    dc_db_detach(&reader);
-    dc_db_detach(&db);
+    database_close(&reader);
+    database_close(&db);
 }
 
 static void nothing_is_copied_that_a_transaction_on_a_low_mark_may_need(void)
@@ -158,8 +158,8 @@ static void nothing_is_copied_that_a_transaction_on_a_low_mark_may_need(void)
     CHECK_INT(DC_OK, dc_db_commit(&db));
     CHECK_INT(DC_OK, database_checkpoint(&copier, &left));
     CHECK_INT(0, left);
-    dc_db_detach(&copier);
-    dc_db_detach(&db);
+    database_close(&copier);
+    database_close(&db);
 }
 
 static void after_an_attempt_in_vain_a_mark_is_raised(void)
@@ -180,8 +180,8 @@ static void after_an_attempt_in_vain_a_mark_is_raised(void)
     CHECK_INT(DC_BUSY, dc_db_begin(&db));
     CHECK_INT(*word_at(&db, FRAMES_AT), highest_mark(&db));
     CHECK_INT(DC_OK, dc_db_commit(&other));
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static void a_log_begun_anew_is_used_from_its_first_mark(void)
@@ -199,7 +199,7 @@ static void a_log_begun_anew_is_used_from_its_first_mark(void)
     }
     CHECK_INT(50, rows(&db));
     CHECK(dc_db_pragma_is(&db, "PRAGMA integrity_check", "ok"));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void where_no_mark_can_be_used_as_it_stands_one_is_raised(void)
@@ -217,7 +217,7 @@ static void where_no_mark_can_be_used_as_it_stands_one_is_raised(void)
     commit_row(&db);
     CHECK(highest_mark(&db) > 0);
     CHECK_INT(3, rows(&db));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void without_a_log_there_are_no_marks(void)
@@ -231,7 +231,7 @@ static void without_a_log_there_are_no_marks(void)
     commit_row(&db);
     commit_row(&db);
     CHECK_INT(4, rows(&db));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_file_without_shared_memory_is_left_alone(void)

@@ -121,7 +121,7 @@ static void every_statement_compiles_with_its_parameters_and_columns(void)
         }
         sqlite.finalize(statement);
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* Whether some step of the plan for `sql` reads `part`. */
@@ -157,7 +157,7 @@ static void no_statement_sorts(void)
             printf("# %s\n", dc_sql_text[sql]);
         }
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void statements_use_the_index_made_for_them(void)
@@ -194,7 +194,7 @@ static void statements_use_the_index_made_for_them(void)
             printf("# %s\n", dc_sql_text[uses[i].sql]);
         }
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void no_string_needs_double_quotes(void)
@@ -230,7 +230,7 @@ static void the_schema_makes_what_it_names(void)
     }
     CHECK_INT(DC_SCHEMA_COUNT, database_integer(&db, "SELECT count(*) FROM sqlite_master"
                                                      " WHERE name NOT LIKE 'sqlite_autoindex%'"));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void the_schema_can_be_made_again(void)
@@ -246,7 +246,7 @@ static void the_schema_can_be_made_again(void)
     CHECK_INT(DC_OK, dc_db_execute(&db, DC_TAG_INDEX_CREATE));
     CHECK_INT(DC_OK, dc_db_execute(&db, DC_TAG_INDEX_DROP));
     CHECK_INT(DC_OK, dc_db_execute(&db, DC_TAG_INDEX_DROP));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* As on a SQLite that was built without the misfeature. */
@@ -254,7 +254,7 @@ static void the_schema_does_without_double_quoted_strings(void)
 {
     dc_db db;
 
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("strict.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("strict.db")));
     CHECK_INT(DC_SQLITE_OK, sqlite.db_config(db.handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL));
     CHECK_INT(DC_SQLITE_OK, sqlite.db_config(db.handle, DC_SQLITE_DBCONFIG_DQS_DML, 0, NULL));
     for (size_t i = 0; i < DC_SCHEMA_COUNT; i++) {
@@ -263,7 +263,7 @@ static void the_schema_does_without_double_quoted_strings(void)
     CHECK_INT(DC_OK, dc_db_execute(&db, "INSERT INTO Cache (key, raw, size) VALUES (1, 1, 1)"));
     CHECK_INT(DC_OK, dc_db_execute(&db, "UPDATE Cache SET size = 2"));
     CHECK_INT(DC_OK, dc_db_execute(&db, "DELETE FROM Cache"));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void triggers_keep_count_and_size(void)
@@ -288,7 +288,7 @@ static void triggers_keep_count_and_size(void)
     database_execute(&db, "DELETE FROM Cache");
     CHECK_INT(0, database_integer(&db, count));
     CHECK_INT(0, database_integer(&db, size));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_key_is_unique_together_with_raw(void)
@@ -302,7 +302,7 @@ static void a_key_is_unique_together_with_raw(void)
     CHECK_INT(DC_OK, dc_db_execute(&db, "INSERT INTO Cache (key, raw) VALUES (1, 1)"));
     CHECK_INT(DC_SQLITE, dc_db_execute(&db, "INSERT INTO Cache (key, raw) VALUES (1.0, 1)"));
     CHECK_CONTAINS("UNIQUE constraint failed", db.error.message);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static dc_status collect_names(void *context, const dc_datum *name, const dc_datum *value)
@@ -331,7 +331,7 @@ static void pragma_settings_are_those_with_the_prefix(void)
     names[0] = '\0';
     CHECK_INT(DC_OK, dc_db_query(&db, DC_SELECT_SCHEMA, collect_names, names));
     CHECK_CONTAINS("Cache_key_raw ", names);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* ---- Policies ------------------------------------------------------------------------------- */
@@ -372,7 +372,7 @@ static void a_policy_makes_the_index_that_its_victims_need(void)
         CHECK_INT(DC_OK, dc_db_execute(&db, each->create_index));
         CHECK(plan_contains(&db, dc_sql_text[each->victim], each->index));
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 int main(int argc, char **argv)

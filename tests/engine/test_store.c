@@ -62,7 +62,7 @@ static void open_store(void)
 static void close_store(void)
 {
     dc_namelist_clear(&removed);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static dc_key raw_key(dc_datum datum)
@@ -1527,7 +1527,7 @@ static void another_connections_write_voids_the_forecast(void)
     CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
     CHECK_INT(DC_OK, dc_db_commit(&db));
     CHECK(!has(text("x"))); /* it was seen, and culled */
-    dc_db_detach(&other);
+    database_close(&other);
     close_store();
 }
 
@@ -1716,7 +1716,7 @@ static void write_at_random(dc_policy policy)
     CHECK_INT(row_count(), database_integer(&db, "SELECT count(*) FROM Cache"));
     CHECK_INT(setting("size"), database_integer(&db, "SELECT sum(size) FROM Cache"));
     dc_row_clear(&row);
-    dc_db_detach(&other);
+    database_close(&other);
 }
 
 static void whatever_is_written_the_volume_keeps_to_the_limit(void)
@@ -2554,7 +2554,7 @@ static void a_lock_held_by_another_is_busy(void)
     CHECK(!written);
     dc_db_rollback(&other);
     set(text("k"), inline_value(integer(1)));
-    dc_db_detach(&other);
+    database_close(&other);
     close_store();
 }
 

@@ -82,11 +82,11 @@ static void check_recovery(dc_db *db)
 
     copy_file("cache.db", "copy.db");
     copy_file("cache.db-wal", "copy.db-wal");
-    CHECK_INT(DC_OK, dc_db_open(&copy, database_path("copy.db")));
+    CHECK_INT(DC_OK, database_open(&copy, database_path("copy.db")));
     CHECK_INT(expected, rows(&copy));
     CHECK(dc_db_pragma_is(&copy, "PRAGMA integrity_check", "ok"));
     CHECK_INT(0, database_integer(&copy, "SELECT count(*) FROM t WHERE length(content) <> 3000"));
-    dc_db_detach(&copy);
+    database_close(&copy);
 }
 
 /* ---- Tests ------------------------------------------------------------------------------------- */
@@ -101,7 +101,7 @@ static void a_commit_is_one_write(void)
     CHECK_INT(1, writes);
     CHECK(log_of(&db)->methods == &watching);
     check_recovery(&db);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void the_first_frame_of_a_log_follows_its_header(void)
@@ -116,7 +116,7 @@ static void the_first_frame_of_a_log_follows_its_header(void)
     CHECK_INT(DC_OK, commit_rows(&db, 1));
     CHECK_INT(2, writes);
     check_recovery(&db);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void others_see_what_is_committed(void)
@@ -132,8 +132,8 @@ static void others_see_what_is_committed(void)
     CHECK_INT(DC_OK, commit_rows(&other, 5));
     CHECK_INT(7, rows(&db));
     check_recovery(&db);
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static void a_commit_of_many_frames_takes_a_few_writes(void)
@@ -145,7 +145,7 @@ static void a_commit_of_many_frames_takes_a_few_writes(void)
     CHECK_INT(DC_OK, commit_rows(&db, 200));
     CHECK(writes > 1 && writes < 20);
     check_recovery(&db);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void pages_larger_than_the_buffer_are_written(void)
@@ -155,7 +155,7 @@ static void pages_larger_than_the_buffer_are_written(void)
     int is_wal;
     int synchronous;
 
-    CHECK_INT(DC_OK, dc_db_open(&db, database_path("cache.db")));
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
     database_execute(&db, "PRAGMA page_size = 65536");
     database_execute(&db, "PRAGMA journal_mode = wal");
     database_execute(&db, "CREATE TABLE t (id INTEGER PRIMARY KEY, content)");
@@ -163,7 +163,7 @@ static void pages_larger_than_the_buffer_are_written(void)
     CHECK_INT(65536, database_integer(&db, "PRAGMA page_size"));
     CHECK_INT(DC_OK, commit_rows(&db, 100));
     check_recovery(&db);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 /* Pages that do not fit into memory are in the log before the commit, and are read and written there
@@ -183,7 +183,7 @@ static void frames_written_before_the_commit_are_rewritten(void)
     check_recovery(&db);
     CHECK_INT(DC_OK, commit_rows(&db, 2));
     check_recovery(&db);
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void each_commit_is_synchronous_where_it_is_to_be(void)
@@ -196,7 +196,7 @@ static void each_commit_is_synchronous_where_it_is_to_be(void)
         CHECK_INT(DC_OK, commit_rows(&db, 1));
         check_recovery(&db);
     }
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 static void a_commit_fails_if_its_frames_cannot_be_written(void)
@@ -219,8 +219,8 @@ static void a_commit_fails_if_its_frames_cannot_be_written(void)
         CHECK_INT(DC_OK, commit_rows(&db, 1));
         check_recovery(&db);
     }
-    dc_db_detach(&other);
-    dc_db_detach(&db);
+    database_close(&other);
+    database_close(&db);
 }
 
 static void a_journal_that_is_no_log_is_left_alone(void)
@@ -236,7 +236,7 @@ static void a_journal_that_is_no_log_is_left_alone(void)
     CHECK(!db.has_known_log);
     CHECK_INT(DC_OK, commit_rows(&db, 3));
     CHECK_INT(3, rows(&db));
-    dc_db_detach(&db);
+    database_close(&db);
 }
 
 int main(int argc, char **argv)
