@@ -8,11 +8,13 @@
 #   make soak SECONDS=600                               everything at once, for ten minutes
 #   make bench BENCH_ARGS='core web'                    some of the benchmarks
 #   make bench QUICK=1                                  all of them in a minute, to see that they work
+#   make test-sqlite SQLITE='sid 0.5.4.post2'        some of the SQLites; SHORT=1 for some of the tests
 #   make django-demo PORT=9000 CACHE_DIR=/var/tmp/site  another port, caches that stay
 
 PYTHON   ?= python3
 VENV     ?= .venv
 ORIGINAL ?= .original
+PYSQLITE3 ?= $(VENV)/pysqlite3
 DJANGO_SOURCE ?= .django-source
 
 PYTEST_ARGS ?=
@@ -20,6 +22,9 @@ DEMO_ARGS   ?=
 BENCH_ARGS  ?=
 SECONDS     ?= 60
 SITUATIONS  ?=
+SQLITE      ?=
+STATIC      ?=
+SHORT       ?=
 PORT        ?= 8000
 CACHE_DIR   ?=
 
@@ -34,12 +39,17 @@ BUILD_REQUIRES = $(shell sed -n 's/^requires = \[\(.*\)\].*/\1/p' pyproject.toml
 ORIGINAL_VERSION := 5.6.3
 ORIGINAL_STAMP := $(ORIGINAL)/diskcache-$(ORIGINAL_VERSION).dist-info/METADATA
 
+# Another copy of SQLite in a sqlite3 of its own, which tests put in the place of Python's. It is not in
+# the environment either, only beside it: it is compiled for its Python.
+PYSQLITE3_VERSION := 0.5.4.post2
+
 C_SOURCES := $(wildcard src/*.c)
 C_HEADERS := $(wildcard src/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source demo django-demo test engine-test stress steps soak lint bench dist clean distclean
+.PHONY: help venv build django-source pysqlite3 demo django-demo test engine-test test-sqlite test-static \
+    stress steps soak lint bench dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
@@ -47,6 +57,8 @@ help:
 	@echo 'make test         build, then run all tests, those of the C engine included'
 	@echo 'make build        only build and install into $(VENV) (editable)'
 	@echo 'make django-source  only fetch the tests of Django that make test runs'
+	@echo 'make test-sqlite  the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)'
+	@echo 'make test-static  the tests on Pythons that carry SQLite inside (STATIC=with or without)'
 	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
 	@echo 'make stress       many processes at once, looking for a stale read, for SECONDS=60 in all'
 	@echo 'make steps        another process between any two steps of each operation; some minutes'
@@ -108,6 +120,16 @@ $(ORIGINAL_STAMP): | $(VENV)/.ready
 	@echo '== $(ORIGINAL): diskcache $(ORIGINAL_VERSION), to compare with'
 	@$(PIP) install --no-deps --upgrade --target $(ORIGINAL) diskcache==$(ORIGINAL_VERSION)
 
+# Where there is no wheel for the Python, an empty directory says that it has been tried.
+$(PYSQLITE3)/.tried: | $(VENV)/.ready
+	@echo '== $(PYSQLITE3): pysqlite3-binary $(PYSQLITE3_VERSION), a second SQLite for the tests'
+	@$(PIP) install --no-deps --only-binary=:all: --upgrade --target $(PYSQLITE3) \
+	    pysqlite3-binary==$(PYSQLITE3_VERSION) || \
+	    echo 'make: no pysqlite3-binary for this Python; the tests that need it are skipped' >&2
+	@mkdir -p $(PYSQLITE3) && touch $@
+
+pysqlite3: $(PYSQLITE3)/.tried
+
 # The tests of the Django that is installed, which are in its source distribution only; nothing is
 # built of it. The directory gets its final name when it is complete.
 django-source: $(VENV)/.built
@@ -139,11 +161,23 @@ django-demo: $(VENV)/.built
 	@PORT='$(PORT)' CACHE_DIR='$(CACHE_DIR)' exec $(VENV_PYTHON) -m gunicorn \
 	    --config examples/django_site/server.py
 
-test: $(VENV)/.built $(ORIGINAL_STAMP) django-source engine-test
+test: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3 engine-test
 	@echo '== the Python tests'
+	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
+    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) DISKCACHE_PYSQLITE3=$(abspath $(PYSQLITE3))
+
+# Long: the whole suite each time, unless SHORT=1. What is fetched and built stays in build/sqlite.
+test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3
+	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/sqlite_matrix.py sqlite $(SQLITE) \
+	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
+
+test-static: $(ORIGINAL_STAMP) django-source
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) \
-	    $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	    $(VENV_PYTHON) tests/sqlite_matrix.py static $(STATIC) \
+	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
 engine-test:
 	@echo '== the tests of the C engine'

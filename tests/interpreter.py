@@ -203,6 +203,7 @@ def prepare_namespace(names: dict[str, Any]) -> dict[str, Any]:
     namespace: dict[str, Any] = {'__name__': '__main__', 'diskcache': diskcache, 'Child': Child}
     namespace.update((name, getattr(diskcache, name)) for name in ('Cache', 'Disk', 'JSONDisk'))
     namespace.update((module.__name__, module) for module in NAMES)
+    namespace['sqlite3'] = sqlite3  # Which may be pysqlite3.
     namespace.update(names)
     return namespace
 

@@ -7,6 +7,7 @@ Every script runs in a process of its own.
 from __future__ import annotations
 
 import os
+import sqlite3
 
 import pytest
 from interpreter import Interpreter
@@ -258,6 +259,7 @@ def test_descriptors_of_the_parent_are_closed_in_the_child_on_first_use(
     assert forking(script) == (True, 0)
 
 
+@pytest.mark.skipif(sqlite3.__name__ != 'sqlite3', reason='pysqlite3 raises no audit events')
 def test_an_audit_hook_that_forks_while_a_connection_is_opened(
     directory: str, alone: Interpreter
 ) -> None:
