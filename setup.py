@@ -8,8 +8,8 @@ Two environment variables change how the extension is compiled:
   the reports readable. The interpreter itself is not instrumented, so load the runtime first:
   ``LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python ...``.
 
-SQLite is looked up at import in the library of the interpreter's own ``sqlite3`` module: there is
-no header to find and no library to link here (docs/design.rst, "One SQLite per process").
+SQLite is found at import, behind the ``sqlite3`` module that is in use: there is no header to find
+and no library to link here (docs/design.rst, "One SQLite per process").
 """
 
 import os
