@@ -22,7 +22,17 @@ from measuring import ORIGINAL_VERSION, ROOT, quick_is_asked_for
 from results import NATIVE, ORIGINAL, Result, format_table
 
 #: In the order of the page; each is a script, ``bench_<name>.py``.
-BENCHMARKS = ['core', 'layers', 'processes', 'threads', 'web', 'files', 'peers', 'django']
+BENCHMARKS = [
+    'core',
+    'layers',
+    'processes',
+    'threads',
+    'web',
+    'files',
+    'slowdisk',
+    'peers',
+    'django',
+]
 BUILD = ROOT / 'build' / 'benchmarks'
 #: Seconds after which a script is not going to end.
 TIMEOUT = 1800

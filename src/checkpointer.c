@@ -9,7 +9,7 @@
 /* Bytes from which writes pause; where a sync takes so many seconds, or more, only from more on. */
 #define PAUSE_BYTES      (DC_CHECKPOINT_BYTES * 16 / 10)
 #define SLOW_PAUSE_BYTES (DC_CHECKPOINT_BYTES * 8)
-#define SLOW_SYNC_SECONDS 25e-3
+#define SLOW_SYNC_SECONDS 12e-3
 #define SYNC_WEIGHT       0.3
 /* After a pause in vain the next comes after so many more, then after twice as many, and so on. */
 #define FIRST_PAUSE_STEP (DC_CHECKPOINT_BYTES / 10)
@@ -294,7 +294,7 @@ static void wait_for_pause(Cache *self)
     session_wait wait;
     int again = 1;
 
-    session_wait_start(&wait, 2.0 * LONGEST_PAUSE, 0);
+    session_wait_start(&wait, 0.0, 1); /* the thread comes to an end by itself */
     while (again > 0 && checkpoint_pauses(self) && session_generation() == generation) {
         again = session_wait_for_copying(&wait);
     }

@@ -30,8 +30,9 @@
 
 #include <stdatomic.h>
 
-/* Seconds for which a write may wait for its own process to begin copying, whatever its timeout. */
-#define CHECKPOINT_GRACE_SECONDS 5e-3
+/* Seconds for which a write may wait for its own process to begin copying, whatever its timeout: that takes
+ * microseconds, unless the system takes the processor away meanwhile. */
+#define CHECKPOINT_GRACE_SECONDS 0.1
 
 /* What the thread does. Only it leaves CHECKPOINTER_PAUSING, and only the GIL's holder goes there. */
 enum checkpointer_state { CHECKPOINTER_IDLE, CHECKPOINTER_COPYING, CHECKPOINTER_PAUSING };

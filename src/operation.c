@@ -8,7 +8,6 @@
  */
 #include "cache.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "convert.h"
@@ -376,12 +375,13 @@ static dc_status begin_once(Session *session)
  * for an instant: that alone is no reason for a Timeout. 1, or 0 or -1 with an exception. */
 static int wait_for_lock(Cache *self, session_wait *wait, int held)
 {
-    int again;
+    int again = checkpoint_pauses(self) ? session_wait_for_copying(wait) : session_wait_more(wait);
 
-    if (held || checkpoint_holds_lock(self)) {
-        wait->deadline = fmax(wait->deadline, wait->began + CHECKPOINT_GRACE_SECONDS);
+    if (again == 0 && (held || checkpoint_holds_lock(self)) &&
+        session_clock() - wait->began < CHECKPOINT_GRACE_SECONDS) {
+        session_pause();
+        again = 1;
     }
-    again = checkpoint_pauses(self) ? session_wait_for_copying(wait) : session_wait_more(wait);
     if (again == 0) {
         raise_timeout(self);
     }
