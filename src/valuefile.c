@@ -15,7 +15,8 @@
  *   3. A row is written after its file has its final name, and a file is removed after its row is
  *      gone for good. That is the caller's part (store.c): it makes invariant 1 enough.
  *   4. A directory between the cache directory and a file is removed when it is empty, by anybody,
- *      at any moment. So a creation that finds its directory missing makes it and tries again. Once
+ *      at any moment. So a creation that finds its directory missing makes it and tries again; the
+ *      cache directory, too, which an administrator may have removed under a running process. Once
  *      the temporary file exists its directory cannot be empty, so the rename has no such race.
  *
  * Nothing is fsynced: this is a cache, and the original syncs nothing either. A file that lost its
@@ -83,7 +84,7 @@
 /* ---- The platform ------------------------------------------------------------------------------
  *
  * POSIX semantics throughout: -1 and errno on failure. sys_rename may or may not replace: it is
- * only called where there is nothing to replace.
+ * only called where there is nothing to replace. What is no regular file has no size, ENOENT.
  */
 
 #ifdef _WIN32
@@ -111,9 +112,9 @@ static int sys_is_separator(char c)
     return c == '/' || c == '\\';
 }
 
-static int sys_is_absolute(const char *name)
+static int sys_has_drive(const char *name)
 {
-    return sys_is_separator(name[0]) || strchr(name, ':') != NULL; /* also "c:x" and streams */
+    return strchr(name, ':') != NULL; /* or names a stream */
 }
 
 /* The owned UTF-16 form of a UTF-8 path, or NULL. */
@@ -186,6 +187,10 @@ static int sys_file_size(int descriptor, int64_t *size)
 
     if (_fstat64(descriptor, &facts) != 0)
         return -1;
+    if ((facts.st_mode & _S_IFMT) != _S_IFREG) {
+        errno = ENOENT;
+        return -1;
+    }
     *size = facts.st_size;
     return 0;
 }
@@ -226,8 +231,9 @@ static int sys_remove(const char *path)
     return sys_call_with_path(_wunlink, path);
 }
 
-static int sys_make_directory(const char *path)
+static int sys_make_directory(const char *path, int mode)
 {
+    (void)mode;
     return sys_call_with_path(_wmkdir, path);
 }
 
@@ -281,9 +287,10 @@ static int sys_is_separator(char c)
     return c == '/';
 }
 
-static int sys_is_absolute(const char *name)
+static int sys_has_drive(const char *name)
 {
-    return name[0] == '/';
+    (void)name;
+    return 0;
 }
 
 static int sys_open(const char *path, int flags)
@@ -301,9 +308,10 @@ static int sys_create(const char *path)
     return sys_open(path, O_WRONLY | O_CREAT | O_EXCL);
 }
 
+/* A pipe is opened without waiting for who writes into it: it is no value file, which its type tells. */
 static int sys_open_read(const char *path)
 {
-    return sys_open(path, O_RDONLY);
+    return sys_open(path, O_RDONLY | O_NONBLOCK);
 }
 
 static int64_t sys_read(int descriptor, void *buffer, size_t size)
@@ -328,8 +336,8 @@ static int sys_file_size(int descriptor, int64_t *size)
 
     if (fstat(descriptor, &facts) != 0)
         return -1;
-    if (S_ISDIR(facts.st_mode)) { /* open(2) lets it through, read(2) would not */
-        errno = EISDIR;
+    if (!S_ISREG(facts.st_mode)) {
+        errno = ENOENT;
         return -1;
     }
     *size = facts.st_size;
@@ -353,9 +361,9 @@ static int sys_remove(const char *path)
     return unlink(path);
 }
 
-static int sys_make_directory(const char *path)
+static int sys_make_directory(const char *path, int mode)
 {
-    return mkdir(path, 0777);
+    return mkdir(path, (mode_t)mode);
 }
 
 static int sys_remove_directory(const char *path)
@@ -441,26 +449,27 @@ dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error)
     return DC_OK;
 }
 
-/* Whether every component of a relative name is a proper one, so that neither the file nor a
- * directory above it can be anything but inside the cache directory. */
-static int name_is_inside(const char *name)
+/* "\\" too, wherever this runs: a directory written on Windows has it in its names. */
+static int separates(char c)
 {
-    const char *component = name;
+    return c == '/' || c == '\\';
+}
 
-    if (sys_is_absolute(name))
+int dc_valuefile_is_inside(const char *name, size_t size)
+{
+    size_t start = 0; /* of the component */
+
+    if (size == 0 || memchr(name, '\0', size) != NULL || separates(name[0]) || sys_has_drive(name))
         return 0;
-    for (const char *c = name;; c++) {
-        if (*c != '\0' && !sys_is_separator(*c))
+    for (size_t i = 0; i <= size; i++) {
+        if (i < size && !separates(name[i]))
             continue;
-        size_t length = (size_t)(c - component);
-
-        if (length == 0 || (length == 1 && component[0] == '.') ||
-            (length == 2 && component[0] == '.' && component[1] == '.'))
+        if (i - start == 2 && name[start] == '.' && name[start + 1] == '.')
             return 0;
-        if (*c == '\0')
-            return 1;
-        component = c + 1;
+        if (i < size)
+            start = i + 1;
     }
+    return start < size && !(size - start == 1 && name[start] == '.');
 }
 
 /* ---- Paths -------------------------------------------------------------------------------------
@@ -499,6 +508,27 @@ static char *temporary_path(const char *path)
     return temporary;
 }
 
+/* The modes of the cache directory, as opening a cache makes it (core.py), and of all others. */
+#define ROOT_MODE      0700
+#define DIRECTORY_MODE 0777
+
+/* Make the root and what is missing above it. -1 and errno if there is no root after that. */
+static int make_root(char *path, size_t root_size)
+{
+    int result = -1;
+
+    for (size_t i = 1; i <= root_size; i++) {
+        char separator = path[i];
+
+        if (i < root_size && !sys_is_separator(separator))
+            continue;
+        path[i] = '\0';
+        result = sys_make_directory(path, i < root_size ? DIRECTORY_MODE : ROOT_MODE);
+        path[i] = separator;
+    }
+    return result == 0 || errno == EEXIST ? 0 : -1;
+}
+
 /* Make the directories between the root and the file, outermost first. -1 and errno on failure; not
  * if one was pruned before the next was made in it, which the caller finds out and tries again. */
 static int make_directories(char *path, size_t root_size)
@@ -512,15 +542,15 @@ static int make_directories(char *path, size_t root_size)
         if (!sys_is_separator(separator))
             continue;
         *c = '\0';
-        result = sys_make_directory(path);
+        result = sys_make_directory(path, DIRECTORY_MODE);
         *c = separator;
-        if (result != 0 && errno == ENOENT && !outermost)
-            return 0;
+        if (result != 0 && errno == ENOENT)
+            break;
         if (result != 0 && errno != EEXIST)
             return -1;
         outermost = 0;
     }
-    return 0;
+    return outermost ? make_root(path, root_size) : 0;
 }
 
 /* Remove the directories between the root and the file, innermost first, until one is not empty.
@@ -657,21 +687,41 @@ dc_status dc_valuefile_write(const char *directory, const char *name, const void
 /* ---- Reading and removing ----------------------------------------------------------------------
  */
 
+/* Whether opening failed because there is no file of that name, and not because of the moment, or of where
+ * the cache directory is (ENAMETOOLONG): the row of a missing file may be deleted. */
+static int tells_of_no_file(int system_errno)
+{
+    static const int codes[] = {ENOENT, ENOTDIR, ELOOP, ENXIO, ENODEV};
+
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        if (codes[i] == system_errno)
+            return 1;
+    }
+    return 0;
+}
+
 dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor, int64_t *size,
                             dc_error *error)
 {
     dc_status status = DC_OK;
-    char *path = join_path(directory, name);
+    char *path;
 
     *descriptor = -1;
     *size = 0;
+    if (!dc_valuefile_is_inside(name, strlen(name))) {
+        dc_error_system(error, ENOENT, name);
+        return DC_NOT_FOUND;
+    }
+    path = join_path(directory, name);
     if (path == NULL)
         return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
 
     *descriptor = sys_open_read(path);
     if (*descriptor == -1 || sys_file_size(*descriptor, size) != 0) {
-        status = dc_error_system(error, errno, path);
-        if (*descriptor == -1 && error->system_errno == ENOENT)
+        int absent = tells_of_no_file(errno);
+
+        status = dc_error_system(error, absent ? ENOENT : errno, path);
+        if (absent)
             status = DC_NOT_FOUND;
     }
 
@@ -712,7 +762,7 @@ void dc_valuefile_remove(const char *directory, const char *name)
 {
     char *path;
 
-    if (!name_is_inside(name))
+    if (!dc_valuefile_is_inside(name, strlen(name)))
         return;
     path = join_path(directory, name);
     if (path == NULL)

@@ -23,6 +23,13 @@
 /* Write a fresh random relative name. Fails with DC_SYSTEM if the system has no randomness. */
 dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error);
 
+/* Whether a name of `size` bytes, as a row has it, is that of a file inside the cache directory, so that
+ * it may be read or removed: it is relative, without NUL, no component of it is "..", and the last is
+ * a proper one. "\\" separates components everywhere, because the original on Windows writes it. What
+ * the name leads to may still be a link that leads elsewhere: links are followed, as the original
+ * does, since only somebody who may write into the directory can have put one there. */
+int dc_valuefile_is_inside(const char *name, size_t size);
+
 /* A file being written. Every field is the writer's own, except that `size` may be read. It is open
  * exactly while `path` is not NULL, so a zero-initialized one is not open and may be aborted. */
 typedef struct dc_valuewriter {
@@ -34,7 +41,7 @@ typedef struct dc_valuewriter {
 } dc_valuewriter;
 
 /* Open a writer for directory/name, making the sub-directories in `name` if they are missing
- * (again, if another process prunes them meanwhile), but not `directory`. A file of that name that
+ * (again, if another process prunes them meanwhile), and `directory` if somebody has removed it. A file of that name that
  * is there or being written already is never replaced: DC_SYSTEM with EEXIST. On failure nothing is
  * left behind and nothing is owned. */
 dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, const char *name,
@@ -55,8 +62,9 @@ dc_status dc_valuefile_write(const char *directory, const char *name, const void
                              dc_error *error);
 
 /* Open directory/name for reading into *descriptor (the caller closes it with
- * dc_valuefile_close) and its size into *size. DC_NOT_FOUND if there is no such file; the error is
- * filled then, too. On failure *descriptor is -1. */
+ * dc_valuefile_close) and its size into *size. DC_NOT_FOUND if there is no such file: also if the name
+ * is not inside of the directory, and if it is that of a directory, a pipe or a device, which are never
+ * waited for; the error is filled then, too. On failure *descriptor is -1. */
 dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor, int64_t *size,
                             dc_error *error);
 /* Read exactly `size` bytes; DC_CORRUPT if the file ends before. */
@@ -65,9 +73,7 @@ void dc_valuefile_close(int descriptor);
 
 /* Remove directory/name and then the directories above it that are empty, up to and not including
  * `directory`. Failures are ignored: a file that cannot be removed (already gone, or open on
- * Windows) is an orphan that check() reports. A name that is absolute or has a component that is
- * "..", "." or empty is ignored: it, or a directory above it, could be outside of `directory` or
- * `directory` itself. */
+ * Windows) is an orphan that check() reports. A name that is not inside of the directory is ignored. */
 void dc_valuefile_remove(const char *directory, const char *name);
 
 #endif

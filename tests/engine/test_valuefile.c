@@ -440,17 +440,43 @@ static void a_missing_file_is_not_found(void)
     CHECK_TEXT(path_of(NAME), error.message);
 }
 
-static void a_directory_in_place_of_a_file_is_an_error(void)
+static void is_not_found(const char *directory, const char *name)
 {
     int before = next_descriptor();
-    int descriptor;
+    int descriptor = 7;
     int64_t size;
 
-    make_directory("x.val");
-    CHECK_INT(DC_SYSTEM, dc_valuefile_open(check_directory(), "x.val", &descriptor, &size, &error));
+    if (!CHECK_INT(DC_NOT_FOUND, dc_valuefile_open(directory, name, &descriptor, &size, &error)))
+        printf("# the name: %s\n", name);
     CHECK_INT(-1, descriptor);
-    CHECK_INT(EISDIR, error.system_errno);
+    CHECK_INT(ENOENT, error.system_errno);
     CHECK_INT(before, next_descriptor());
+}
+
+static void what_is_no_regular_file_is_not_found(void)
+{
+    make_directory("directory");
+    make_file("file");
+    CHECK_INT(0, mkfifo(path_of("pipe"), 0666));
+    CHECK_INT(0, mknod(path_of("socket"), S_IFSOCK | 0666, 0));
+    CHECK_INT(0, symlink("/dev/zero", path_of("device")));
+    CHECK_INT(0, symlink("loop", path_of("loop")));
+    is_not_found(check_directory(), "directory");
+    is_not_found(check_directory(), "file/x.val");
+    is_not_found(check_directory(), "pipe");
+    is_not_found(check_directory(), "socket");
+    is_not_found(check_directory(), "device");
+    is_not_found(check_directory(), "loop");
+}
+
+static void a_link_is_followed(void)
+{
+    make_directory("elsewhere");
+    CHECK_INT(DC_OK, write_value("elsewhere/x.val", "value", 5));
+    CHECK_INT(0, symlink("elsewhere", path_of("12")));
+    CHECK_INT(0, symlink("elsewhere/x.val", path_of("y.val")));
+    holds("12/x.val", (const unsigned char *)"value", 5);
+    holds("y.val", (const unsigned char *)"value", 5);
 }
 
 static void a_truncated_file_is_corrupt(void)
@@ -559,14 +585,37 @@ static void a_name_being_written_is_taken(void)
     holds(NAME, (const unsigned char *)"first", 5);
 }
 
-static void a_missing_cache_directory_is_not_made(void)
+static void a_missing_cache_directory_is_made_again(void)
 {
-    const char *missing = path_of("missing");
+    char directory[sizeof check_scratch + 32];
+    struct stat facts;
 
-    CHECK_INT(DC_SYSTEM, dc_valuefile_write(missing, NAME, "x", 1, &error));
+    snprintf(directory, sizeof directory, "%s", path_of("above/missing"));
+    umask(022);
+    CHECK_INT(DC_OK, dc_valuefile_write(directory, NAME, "value", 5, &error));
+    holds("above/missing/" NAME, (const unsigned char *)"value", 5);
+    CHECK_INT(0, stat(directory, &facts));
+    CHECK_INT(0700, facts.st_mode & 0777);
+    CHECK_INT(0, stat(path_of("above"), &facts));
+    CHECK_INT(0755, facts.st_mode & 0777);
+    CHECK_INT(DC_OK, dc_valuefile_write(path_of("beside"), "plain", "value", 5, &error));
+    holds("beside/plain", (const unsigned char *)"value", 5);
+}
+
+static void a_cache_directory_that_cannot_be_made_is_an_error(void)
+{
+    char directory[sizeof check_scratch + 32];
+
+    make_file("file");
+    snprintf(directory, sizeof directory, "%s", path_of("file/missing"));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, NAME, "x", 1, &error));
+    CHECK_INT(ENOTDIR, error.system_errno);
+    CHECK_INT(0, symlink("nowhere/at/all", path_of("link")));
+    snprintf(directory, sizeof directory, "%s", path_of("link"));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, NAME, "x", 1, &error));
     CHECK_INT(ENOENT, error.system_errno);
-    CHECK_CONTAINS("missing/" TEMPORARY, error.message);
-    CHECK_INT(0, entries());
+    CHECK_CONTAINS("link/" TEMPORARY, error.message);
+    CHECK_INT(2, entries());
 }
 
 static void a_file_in_place_of_a_directory_is_an_error(void)
@@ -844,25 +893,53 @@ static void remove_goes_on_where_another_process_pruned(void)
     CHECK_INT(0, entries());
 }
 
-static void remove_refuses_names_that_lead_outside(void)
+static void names_that_lead_outside_are_neither_read_nor_removed(void)
 {
+    static const char *const names[] = {
+        "../x", "in/../../x",   "./../x",      "in//../../x", "../root/../x", "in/../../root/in/y",
+        "..",   "in/..",        "..\\x",       "in\\..\\..\\x", "\\x",         "/x",
+        "",     ".",            "in/",         "in/.",        "in\\",         "/",
+    };
     char directory[sizeof check_scratch + 16];
     char absolute[sizeof check_scratch + 16];
-    static const char *const names[] = {"../x", "in/../../x", "./../x", "in//../../x",
-                                        "../root/../x"};
 
     snprintf(directory, sizeof directory, "%s/root", check_directory());
     snprintf(absolute, sizeof absolute, "%s/x", check_directory());
     make_directory("root");
     make_directory("root/in");
     make_file("x");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    make_file("root/in/y");
+    make_file("root/..\\x");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        is_not_found(directory, names[i]);
         dc_valuefile_remove(directory, names[i]);
+    }
+    is_not_found(directory, absolute);
     dc_valuefile_remove(directory, absolute);
+    is_not_found("", absolute);
     dc_valuefile_remove("", absolute);
-    dc_valuefile_remove(directory, "/x");
     CHECK(exists("x"));
-    CHECK(exists("root/in"));
+    CHECK(exists("root/in/y"));
+    CHECK(exists("root/..\\x"));
+    CHECK(!dc_valuefile_is_inside("a\0b", 3));
+    CHECK(!dc_valuefile_is_inside("a\0", 2));
+    CHECK(!dc_valuefile_is_inside("\0", 1));
+    CHECK(dc_valuefile_is_inside("x/..", 3) == 0);
+    CHECK(dc_valuefile_is_inside("x/..", 1));
+}
+
+static void names_with_empty_components_are_inside(void)
+{
+    static const char *const names[] = {"a//x", "./x", "a/./x", "a///b/.//x", "a\\b\\x", "...", ". "};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CHECK(dc_valuefile_is_inside(names[i], strlen(names[i])));
+        CHECK_INT(DC_OK, write_value(names[i], "value", 5));
+        holds(names[i], (const unsigned char *)"value", 5);
+        dc_valuefile_remove(check_directory(), names[i]);
+        CHECK(!exists(names[i]));
+    }
+    CHECK(exists(""));
 }
 
 static void remove_takes_names_that_only_look_like_parents(void)
@@ -997,7 +1074,8 @@ int main(int argc, char **argv)
         CHECK_TEST(the_descriptor_is_not_inherited_by_other_programs),
         CHECK_TEST(names_of_other_forms_work_too),
         CHECK_TEST(a_missing_file_is_not_found),
-        CHECK_TEST(a_directory_in_place_of_a_file_is_an_error),
+        CHECK_TEST(what_is_no_regular_file_is_not_found),
+        CHECK_TEST(a_link_is_followed),
         CHECK_TEST(a_truncated_file_is_corrupt),
         CHECK_TEST(an_unreadable_descriptor_is_a_system_error),
         CHECK_TEST(abort_leaves_nothing),
@@ -1006,7 +1084,8 @@ int main(int argc, char **argv)
         CHECK_TEST(abort_after_a_commit_keeps_the_file),
         CHECK_TEST(a_file_is_never_replaced),
         CHECK_TEST(a_name_being_written_is_taken),
-        CHECK_TEST(a_missing_cache_directory_is_not_made),
+        CHECK_TEST(a_missing_cache_directory_is_made_again),
+        CHECK_TEST(a_cache_directory_that_cannot_be_made_is_an_error),
         CHECK_TEST(a_file_in_place_of_a_directory_is_an_error),
         CHECK_TEST(a_file_in_place_of_the_inner_directory_is_an_error),
         CHECK_TEST(a_name_too_long_is_an_error),
@@ -1026,7 +1105,8 @@ int main(int argc, char **argv)
         CHECK_TEST(remove_never_takes_the_cache_directory),
         CHECK_TEST(remove_of_a_file_already_gone_still_prunes),
         CHECK_TEST(remove_goes_on_where_another_process_pruned),
-        CHECK_TEST(remove_refuses_names_that_lead_outside),
+        CHECK_TEST(names_that_lead_outside_are_neither_read_nor_removed),
+        CHECK_TEST(names_with_empty_components_are_inside),
         CHECK_TEST(remove_takes_names_that_only_look_like_parents),
         CHECK_TEST(remove_does_not_follow_a_link_in_place_of_a_directory),
         CHECK_TEST(concurrent_writers_and_pruners_lose_nothing),
