@@ -5,10 +5,12 @@
 
 #include "args.h"
 
-/* Keyword arguments that are sorted without memory of their own; more need some. */
-#define FEW_KEYWORDS 16
+/* Keyword arguments that are sorted without memory of their own, and arguments; more need some. */
+#define FEW_KEYWORDS  16
+#define FEW_ARGUMENTS 64
 
-/* The arguments of one call, all borrowed. */
+/* The arguments of one call, borrowed from whoever keeps them alive: comparing and hashing names runs
+ * Python code, which may empty the dict that they came from. */
 typedef struct call {
     PyObject *const *positional;
     Py_ssize_t positional_count;
@@ -39,28 +41,26 @@ static int counts(PyObject *ignore, Py_ssize_t index, PyObject *name)
 /* By insertion: there are few, and mostly in order already. */
 static int sort_keywords(call *call)
 {
-    for (Py_ssize_t i = 1; i < call->keyword_count; i++) {
+    int less = 0;
+
+    for (Py_ssize_t i = 1; i < call->keyword_count && less >= 0; i++) {
         PyObject *name = call->names[i];
         PyObject *value = call->values[i];
         Py_ssize_t place = i;
 
         while (place > 0) {
-            int less = PyObject_RichCompareBool(name, call->names[place - 1], Py_LT);
-
-            if (less < 0) {
-                return -1;
-            }
-            if (!less) {
+            less = PyObject_RichCompareBool(name, call->names[place - 1], Py_LT);
+            if (less <= 0) {
                 break;
             }
             call->names[place] = call->names[place - 1];
             call->values[place] = call->values[place - 1];
             place--;
         }
-        call->names[place] = name;
+        call->names[place] = name; /* after a failure too, so that each is there once */
         call->values[place] = value;
     }
-    return 0;
+    return less < 0 ? -1 : 0;
 }
 
 static void append(PyObject *key, Py_ssize_t *size, PyObject *part)
@@ -69,31 +69,50 @@ static void append(PyObject *key, Py_ssize_t *size, PyObject *part)
     (*size)++;
 }
 
-/* The key; `call` has been sorted. */
-static PyObject *make_key(PyObject *base, const call *call, int typed, PyObject *ignore)
+/* Which arguments count, positional ones first: into `counted`. -1 with an exception. */
+static int find_counted(const call *call, PyObject *ignore, signed char *counted)
 {
-    Py_ssize_t room = PyTuple_GET_SIZE(base) + 2 * call->positional_count + 1 +
-                      3 * call->keyword_count;
-    PyObject *key = PyTuple_New(room);
-    Py_ssize_t size = 0;
-    int pass;
-    int counted = 0;
+    for (Py_ssize_t i = 0; i < call->positional_count; i++) {
+        *counted = (signed char)counts(ignore, i, NULL);
+        if (*counted++ < 0) {
+            return -1;
+        }
+    }
+    for (Py_ssize_t i = 0; i < call->keyword_count; i++) {
+        *counted = (signed char)counts(ignore, 0, call->names[i]);
+        if (*counted++ < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
 
+/* The tuple, when nothing is left that runs Python code: nobody gets to see it half filled. */
+static PyObject *fill_key(PyObject *base, const call *call, int typed, const signed char *counted)
+{
+    const signed char *keyword_counted = counted + call->positional_count;
+    Py_ssize_t room = PyTuple_GET_SIZE(base) + 1;
+    Py_ssize_t size = 0;
+    PyObject *key;
+
+    for (Py_ssize_t i = 0; i < call->positional_count; i++) {
+        room += counted[i] * (1 + typed);
+    }
+    for (Py_ssize_t i = 0; i < call->keyword_count; i++) {
+        room += keyword_counted[i] * (2 + typed);
+    }
+    key = PyTuple_New(room);
     if (key == NULL) {
         return NULL;
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(base); i++) {
         append(key, &size, PyTuple_GET_ITEM(base, i));
     }
-    for (pass = 0; pass <= typed; pass++) { /* the arguments, then their types */
+    for (int pass = 0; pass <= typed; pass++) { /* the arguments, then their types */
         for (Py_ssize_t i = 0; i < call->positional_count; i++) {
             PyObject *argument = call->positional[i];
 
-            counted = counts(ignore, i, NULL);
-            if (counted < 0) {
-                goto failed;
-            }
-            if (counted) {
+            if (counted[i]) {
                 append(key, &size, pass == 0 ? argument : (PyObject *)Py_TYPE(argument));
             }
         }
@@ -101,25 +120,38 @@ static PyObject *make_key(PyObject *base, const call *call, int typed, PyObject 
             append(key, &size, Py_None);
         }
         for (Py_ssize_t i = 0; i < call->keyword_count; i++) {
-            counted = counts(ignore, 0, call->names[i]);
-            if (counted < 0) {
-                goto failed;
-            }
-            if (counted && pass == 0) {
+            if (keyword_counted[i] && pass == 0) {
                 append(key, &size, call->names[i]);
                 append(key, &size, call->values[i]);
-            } else if (counted) {
+            } else if (keyword_counted[i]) {
                 append(key, &size, (PyObject *)Py_TYPE(call->values[i]));
             }
         }
     }
-    if (size < room && _PyTuple_Resize(&key, size) < 0) {
-        return NULL;
+    return key;
+}
+
+/* The key; `call` has been sorted. */
+static PyObject *make_key(PyObject *base, const call *call, int typed, PyObject *ignore)
+{
+    signed char few[FEW_ARGUMENTS];
+    signed char *counted = few;
+    PyObject *key = NULL;
+    Py_ssize_t count = call->positional_count + call->keyword_count;
+
+    if (count > FEW_ARGUMENTS) {
+        counted = PyMem_Malloc((size_t)count);
+        if (counted == NULL) {
+            return PyErr_NoMemory();
+        }
+    }
+    if (find_counted(call, ignore, counted) == 0) {
+        key = fill_key(base, call, typed, counted);
+    }
+    if (counted != few) {
+        PyMem_Free(counted);
     }
     return key;
-failed:
-    Py_DECREF(key);
-    return NULL;
 }
 
 /* NULL for an empty one. */
@@ -181,11 +213,15 @@ PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t
     }
     call.values = call.names + PyDict_GET_SIZE(values[2]);
     while (PyDict_Next(values[2], &position, &name, &value)) {
-        call.names[call.keyword_count] = name;
-        call.values[call.keyword_count++] = value;
+        call.names[call.keyword_count] = Py_NewRef(name);
+        call.values[call.keyword_count++] = Py_NewRef(value);
     }
     if (sort_keywords(&call) == 0) {
         key = make_key(values[0], &call, typed, ignore);
+    }
+    for (Py_ssize_t i = 0; i < call.keyword_count; i++) {
+        Py_DECREF(call.names[i]);
+        Py_DECREF(call.values[i]);
     }
 done:
     PyMem_Free(call.names);
@@ -266,19 +302,15 @@ static int CacheKey_traverse(CacheKey *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int CacheKey_clear(CacheKey *self)
-{
-    Py_CLEAR(self->base);
-    Py_CLEAR(self->ignore);
-    return 0;
-}
-
+/* There is no tp_clear, as a tuple has none: it could be called after that, by what its being cleared has
+ * destroyed. Any cycle that it is in goes through something else, since it never changes. */
 static void CacheKey_dealloc(CacheKey *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
     PyObject_GC_UnTrack(self);
-    CacheKey_clear(self);
+    Py_CLEAR(self->base);
+    Py_CLEAR(self->ignore);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -294,7 +326,6 @@ static PyType_Slot CacheKey_slots[] = {
     {Py_tp_new, CacheKey_new},
     {Py_tp_dealloc, CacheKey_dealloc},
     {Py_tp_traverse, CacheKey_traverse},
-    {Py_tp_clear, CacheKey_clear},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_members, CacheKey_members},
     {0, NULL},

@@ -392,3 +392,40 @@ def test_parts_of_a_key_of_other_types_are_type_errors(arguments: tuple[Any, ...
         diskcache.core.args_to_key(*arguments)
     with pytest.raises(TypeError):
         diskcache.core.args_to_key(('f',), (), {}, False, 5)
+
+
+@pytest.mark.parametrize('moment', ['__lt__', '__hash__', '__eq__'])
+def test_a_name_that_empties_the_arguments_while_it_is_compared_does_no_harm(
+    alone: Interpreter, moment: str
+) -> None:
+    """The key is that of the arguments as they were; nothing of them is freed before it is made."""
+
+    def scenario(moment: str) -> None:
+        class Name(str):
+            __slots__ = ()
+            __hash__ = str.__hash__
+
+        def strike(self: str, *args: object) -> object:
+            nonlocal armed
+            if armed:
+                armed = False
+                keywords.clear()
+                rubbish.append([bytearray(48) for _ in range(1000)])
+            return getattr(str, moment)(self, *args)
+
+        armed = False
+        rubbish: list[object] = []
+        setattr(Name, moment, strike)
+        for _ in range(50):
+            armed = False
+            keywords = {Name(f'name{number:02}'): [number] * 3 for number in range(40, 0, -1)}
+            expected = [[number] * 3 for number in range(1, 40)]
+            armed = True
+            key = diskcache.core.args_to_key(('f',), (1,), keywords, True, ('name40',))
+            assert not armed
+            assert key[:3] == ('f', 1, None), key
+            assert list(key[4:81:2]) == expected, key
+            assert all(type(name) is Name for name in key[3:81:2]), key
+            assert key[81:] == (int, *[list] * 39), key
+
+    alone.run(scenario, moment=moment)
