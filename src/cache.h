@@ -33,6 +33,7 @@ typedef struct WriteTransaction {
     Session *session; /* in use */
     unsigned long serial; /* its number in the cache */
     dc_namelist added;
+    unsigned int version; /* of the data, when the first of them was */
     dc_namelist removed;
     HotChanges changes;
     dc_notes notes; /* written in it, and noted again if it is rolled back */

@@ -703,7 +703,15 @@ void operation_changes_row(Operation *operation, const dc_key *key)
 
 int operation_add_file(Operation *operation, const char *filename)
 {
-    if (filename != NULL && !dc_namelist_add(&operation->cache->transaction.added, filename)) {
+    WriteTransaction *transaction = &operation->cache->transaction;
+
+    if (filename == NULL) {
+        return 0;
+    }
+    if (transaction->added.count == 0) {
+        transaction->version = dc_db_data_version(&operation->session->db);
+    }
+    if (!dc_namelist_add(&transaction->added, filename)) {
         PyErr_NoMemory();
         return -1;
     }
@@ -812,13 +820,26 @@ static void remove_files_quietly(Cache *self, const dc_namelist *names)
 }
 
 /* Remove the files of rows that are not there after all. */
-static void discard_added(Cache *self, Session *session, const dc_namelist *added)
+static void discard_added(Cache *self, const WriteTransaction *transaction)
 {
+    Session *session = transaction->session;
     dc_namelist gone = {.memory = NULL};
+    session_visit visit;
 
-    /* A user may have ended the transaction with SQL of his own, and the rows be there. What cannot be
-     * found out now is left to check(). */
-    dc_store_unnamed_files(&session->db, added, &gone);
+    if (transaction->added.count == 0) {
+        return;
+    }
+    /* The data version changes with a commit of this handle, and under the write lock there was no other:
+     * as it was, no row can name one of the files. */
+    if (dc_db_data_version(&session->db) == transaction->version) {
+        remove_files_quietly(self, &transaction->added);
+        return;
+    }
+    /* Else a user has ended the transaction with SQL of his own, perhaps, and the rows are there. What
+     * cannot be found out now is left to check(). */
+    visit = session_enter_lengthy(session);
+    dc_store_unnamed_files(&session->db, &transaction->added, &gone);
+    session_leave(session, visit);
     remove_files_quietly(self, &gone);
     dc_namelist_clear(&gone);
 }
@@ -861,7 +882,7 @@ int operation_commit(Operation *operation)
         self->turn.stamp = stamp != NULL ? *stamp : self->turn.stamp;
         hot_commit(&self->hot, &transaction.changes, stamp);
     } else {
-        discard_added(self, transaction.session, &transaction.added);
+        discard_added(self, &transaction);
         keep_notes(self, &transaction.notes);
     }
     end_exposure(transaction.session);
@@ -897,7 +918,7 @@ void operation_rollback(Operation *operation)
     visit = session_enter(transaction.session);
     dc_db_rollback(&transaction.session->db);
     session_leave(transaction.session, visit);
-    discard_added(self, transaction.session, &transaction.added);
+    discard_added(self, &transaction);
     keep_notes(self, &transaction.notes);
     end_exposure(transaction.session);
     cache_return_session(self, transaction.session);

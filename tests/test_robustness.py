@@ -358,6 +358,43 @@ def test_a_commit_through_the_connection_is_an_error_of_the_block_and_keeps_the_
     assert_intact(cache)
 
 
+def test_a_transaction_begun_anew_through_the_connection_keeps_the_file_of_the_one_before(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    with pytest.raises(ZeroDivisionError), cache.transact():
+        cache['kept'] = LARGE
+        cache._con.execute('COMMIT')
+        cache._con.execute('BEGIN IMMEDIATE')
+        cache['gone'] = LARGE
+        raise ZeroDivisionError
+    assert cache['kept'] == LARGE
+    assert list(cache) == ['kept']
+    assert_intact(cache)
+
+
+def test_a_rollback_does_not_read_the_table_to_find_its_files(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    """Reading it takes tens of milliseconds in a large cache, and all threads would wait."""
+
+    def steps_of_a_rollback() -> int:
+        """Return how many thousand steps of SQLite's a rollback takes."""
+        steps: list[None] = []
+        connection.set_progress_handler(lambda: steps.append(None), 1000)
+        with pytest.raises(ZeroDivisionError), cache.transact():
+            cache['key'], cache['another'] = LARGE, LARGE
+            raise ZeroDivisionError
+        connection.set_progress_handler(None, 0)
+        return len(steps)
+
+    connection = cache._con
+    before = steps_of_a_rollback()
+    cache.set_many((number, number) for number in range(20_000))
+    connection.execute("UPDATE Cache SET filename = '12/34/' || key || '.val', size = 0")
+    assert steps_of_a_rollback() <= before + 1
+    assert value_files(cache.directory) == set()
+
+
 @pytest.mark.parametrize(
     'spoil_timeout',
     [
