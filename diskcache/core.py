@@ -145,6 +145,10 @@ _OPEN_TIMEOUT = 60.0
 #: Seconds for which check() leaves a value file alone that no row names: a set may be under way.
 _ORPHAN_GRACE = 600.0
 
+#: How often a file is tried to be made where others remove the directories that become empty; see
+#: valuefile.c, which was seen to need 500 attempts against two processes that do nothing else.
+_CREATE_ATTEMPTS = 1000
+
 #: Bytes that are read from a file-like object at a time.
 _READ_BLOCK = 2**22
 
@@ -252,15 +256,18 @@ class Disk(_core.Disk):
         :raises OSError: if the file cannot be written
         """
         newline = None if 'b' in mode else ''
-        attempts = 10
-        while True:
-            attempts -= 1
-            os.makedirs(op.dirname(full_path), exist_ok=True)
+        for left in reversed(range(_CREATE_ATTEMPTS)):
+            try:
+                os.makedirs(op.dirname(full_path), exist_ok=True)
+            except (FileNotFoundError, FileExistsError):  # pruned while it was made
+                if not left:
+                    raise
+                continue
             try:
                 writer = open(full_path, mode, encoding=encoding, newline=newline)  # noqa: SIM115
                 break
-            except FileNotFoundError:  # another process has pruned the directory meanwhile
-                if not attempts:
+            except FileNotFoundError:  # pruned since it was made
+                if not left:
                     raise
         size = 0
         try:

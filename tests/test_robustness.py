@@ -138,6 +138,51 @@ def test_pop_of_an_item_whose_file_is_missing_is_a_miss_and_drops_it(
     assert_intact(cache)
 
 
+def test_a_disk_that_names_its_files_makes_their_directories_again_while_others_remove_them(
+    directory: str, assert_intact: Callable
+) -> None:
+    class Naming(diskcache.Disk):
+        def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
+            name = f'a/b/{key}'
+            return name, os.path.join(self._directory, name)
+
+    def write(thread: int) -> None:
+        try:
+            for number in range(400):
+                cache[f'{thread}-{number}'] = LARGE[:40_000]
+                del cache[f'{thread}-{number}']
+        except BaseException as error:
+            errors.append(error)
+
+    errors: list[BaseException] = []
+    with diskcache.Cache(directory, disk=Naming) as cache:
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert len(cache) == 0
+        assert_intact(cache)
+
+
+@pytest.mark.parametrize('obstacle', ['a', 'a/b'])
+def test_a_file_in_place_of_a_directory_is_an_error_of_a_disk_that_names_its_files(
+    directory: str, obstacle: str
+) -> None:
+    class Naming(diskcache.Disk):
+        def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
+            return 'a/b/c', os.path.join(self._directory, 'a/b/c')
+
+    with diskcache.Cache(directory, disk=Naming) as cache:
+        path = Path(directory, obstacle)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            cache['key'] = LARGE
+        assert len(cache) == 0
+
+
 # Writes that fail inside a transaction
 
 
