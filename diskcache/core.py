@@ -860,14 +860,16 @@ class Cache(_core.Cache):
             try:
                 with self._transact(retry) as (sql, cleanup):
                     rows = sql(select, args).fetchall()
+                    deleted = 0
                     for row in rows:
-                        sql('DELETE FROM Cache WHERE rowid = ?', (row[0],))
-                        cleanup(row[-1])
+                        if sql('DELETE FROM Cache WHERE rowid = ?', (row[0],)).rowcount > 0:
+                            cleanup(row[-1])
+                            deleted += 1
             except Timeout:
                 raise Timeout(count) from None
-            if not rows:
+            if not deleted:  # a trigger may keep the rows, which would be selected for ever
                 return count
-            count += len(rows)
+            count += deleted
             args[arg_index] = rows[-1][row_index]
 
     def _iter(self, ascending: bool = True) -> Generator[Any, None, None]:

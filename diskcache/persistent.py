@@ -231,8 +231,8 @@ class Deque(_OnCache, Sequence[Any]):
     def _shrink(self, side: str) -> None:
         """Remove from one side what is over maxlen, in a transaction of the caller's."""
         while len(self._cache) > self._maxlen:
-            if self._cache.pull(default=ENOVAL, side=side, retry=True) is ENOVAL:
-                break  # the rest are no items of a queue
+            if not self._cache._drop_end(side):
+                break  # the rest are no items of a queue, or cannot be deleted
 
     def _index(self, index: int, func: Callable[[StoredKey], R]) -> R:
         """Call a function with the key of the item at an index, both in one transaction.

@@ -19,6 +19,7 @@ typedef struct sweeping {
     dc_sweep sweep;
     dc_sql victim;  /* the next two: of a cull */
     int64_t volume; /* bytes */
+    int64_t kept;   /* rows that a trigger keeps */
     dc_namelist *removed;
     int64_t count;
     int done;
@@ -37,7 +38,7 @@ static dc_status shrink_portion(dc_db *db, void *context)
     sweeping *sweeping = context;
 
     return dc_store_shrink(db, sweeping->victim, sweeping->volume, SWEEP_SECONDS, sweeping->removed,
-                           &sweeping->count, &sweeping->done);
+                           &sweeping->kept, &sweeping->count, &sweeping->done);
 }
 
 /* Delete in portions, each a transaction; sweeping->count grows. -1 with an exception; a Timeout
@@ -93,7 +94,7 @@ METHOD_DOC(clear,
 PyObject *Cache_clear(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"clear", 0, 1, {"retry"}};
-    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}}};
+    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0}};
     PyObject *retry;
 
     return args_parse(&table, args, nargs, kwnames, &retry) < 0
@@ -111,7 +112,7 @@ METHOD_DOC(evict,
 PyObject *Cache_evict(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"evict", 1, 2, {"tag", "retry"}};
-    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}}};
+    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}, 0}};
     PyObject *values[2];
     PyObject *owner = NULL;
     PyObject *result = NULL;

@@ -201,7 +201,8 @@ static int add_entry(many *many, PyObject *taken)
     }
     columns = &entry->item.stored.columns;
     many->inline_bytes += dc_datum_room(&entry->put.key.datum) + dc_datum_room(&columns->value);
-    many->file_bytes += columns->size > 0 ? columns->size : 0; /* a hook may say anything */
+    /* A hook may say anything of the size. */
+    many->file_bytes = dc_saturated_sum(many->file_bytes, columns->size > 0 ? columns->size : 0);
     many->count++;
     return 0;
 }

@@ -25,6 +25,7 @@
     X(set_many, set_many) X(add_many, add_many) X(_store_many, store_many)                         \
     X(delete_many, delete_many) X(get_many, get_many)                                              \
     X(iterkeys, iterkeys) X(_stored_keys, stored_keys) X(_peek_nth, peek_nth)                      \
+    X(_drop_end, drop_end)                                                                         \
     X(transact, transact) X(_transact, transact_step)                                              \
     X(_row_insert, row_insert) X(_row_update, row_update) X(_cull, cull_step)
 /* clang-format on */

@@ -112,11 +112,23 @@ static dc_status delete_found(dc_db *db, void *context)
                            deletion->removed);
 }
 
-int delete_row(Operation *operation, dc_row *row)
+dc_status delete_if_there(Operation *operation, const dc_row *row)
 {
     deletion deletion = {row, &operation->cache->transaction.removed};
-    dc_status status = operation_write(operation, delete_found, &deletion);
 
+    return operation_write(operation, delete_found, &deletion);
+}
+
+int delete_row(Operation *operation, dc_row *row)
+{
+    dc_status status = delete_if_there(operation, row);
+
+    if (status == DC_NOT_FOUND) {
+        operation_rollback(operation);
+        PyErr_SetString(operation->cache->state->sqlite_errors[SQLITE_ERROR_IntegrityError],
+                        "a trigger has kept a row from being deleted");
+        return -1;
+    }
     return status == DC_OK ? 0 : operation_fail(operation, status);
 }
 

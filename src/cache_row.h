@@ -61,8 +61,12 @@ dc_status locate_row(dc_db *db, void *context);
  * matters. At the very moment of its expiry an item is gone for its key, and still in its queue. */
 int is_alive(Cache *self, selection_kind kind, const dc_columns *columns);
 
-/* Delete a row in the transaction under way. -1 with an exception, rolled back. */
+/* Delete a row in the transaction under way. -1 with an exception, rolled back: also if a trigger of a
+ * user's keeps the row, because whoever takes an item out must not get it twice. */
 int delete_row(Operation *operation, dc_row *row);
+
+/* The same, but DC_NOT_FOUND if it is kept; any other failure is for operation_fail. */
+dc_status delete_if_there(Operation *operation, const dc_row *row);
 
 /* Delete the row, unless it has changed since it was read: 1 deleted, 0 changed, -1 exception. */
 int delete_if_same(Cache *self, found *known, int retry);

@@ -114,7 +114,8 @@ METHOD_DOC(set,
 ":param bool read: value is a file opened for reading in binary mode; its bytes are stored\n"
 ":param tag: int, float, str or bytes to evict() by, or None\n"
 ":param bool retry: wait for the lock as long as it takes\n"
-":return: True; False if the item is larger than size_limit and so is not kept\n"
+":return: True; False if the item is larger than size_limit and so is not kept, or a trigger of a\n"
+"    user's on the table keeps it from being stored\n"
 ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n"
 ":raises TypeError: if expire or tag is of the wrong type\n"
 ":raises ValueError: if the key is NaN\n"
@@ -521,7 +522,7 @@ static PyObject *row_method(Cache *self, row_writing *writing, PyObject *tuple)
         columns_from_tuple(tuple, &writing->columns, &tag_owner, &value_owner) == 0 &&
         operation_begin_write(&operation, self, 1) == 0) {
         status = operation_write(&operation, write_row, writing);
-        if (status != DC_OK) {
+        if (status != DC_OK && status != DC_NOT_FOUND) {
             operation_fail(&operation, status);
         } else if (operation_commit(&operation) == 0) {
             result = Py_NewRef(Py_None);

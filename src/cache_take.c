@@ -574,3 +574,42 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     peeking_clear(&peeking);
     return value;
 }
+
+METHOD_DOC(drop_end,
+"_drop_end($self, /, side)\n--\n\n"
+"Delete the item at one end of the queue without a prefix, unread.\n"
+"\n"
+":param str side: 'front' or 'back' of the queue\n"
+":return: True; False if the queue is empty, or a trigger keeps the item\n"
+":raises ValueError: if side is none of the two\n");
+
+PyObject *Cache_drop_end(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"_drop_end", 1, 1, {"side"}};
+    Operation operation = {.cache = NULL};
+    selection selection = {.kind = SELECT_QUEUE};
+    found found = {.selection = &selection};
+    PyObject *side;
+    PyObject *result = NULL;
+    dc_status status;
+
+    if (args_parse(&table, args, nargs, kwnames, &side) < 0 ||
+        parse_side(side, DC_FRONT, &selection.side) < 0 || cache_ready(self) < 0 ||
+        operation_begin_write(&operation, self, 1) < 0) {
+        return NULL;
+    }
+    dc_row_init(&found.row);
+    operation.tells_keys = 1;
+    status = operation_write(&operation, find_row, &found);
+    if (status == DC_OK) {
+        operation_changes_row(&operation, &found.row.key);
+        status = delete_if_there(&operation, &found.row);
+    }
+    if (status != DC_OK && status != DC_NOT_FOUND) {
+        operation_fail(&operation, status);
+    } else if (operation_commit(&operation) == 0) {
+        result = PyBool_FromLong(status == DC_OK);
+    }
+    dc_row_clear(&found.row);
+    return result;
+}

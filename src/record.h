@@ -75,6 +75,16 @@ int dc_row_reserve(dc_row *row, size_t size);
 /* Copy bytes into room reserved before, with a NUL behind them; returns the copy. */
 const char *dc_row_keep(dc_row *row, const char *data, size_t size);
 
+/* The sum of two numbers of bytes, or the largest (smallest) number there is: sizes come out of a database
+ * that anybody may have written. The result can be negated. */
+static inline int64_t dc_saturated_sum(int64_t left, int64_t right)
+{
+    if (right > 0 && left > INT64_MAX - right) {
+        return INT64_MAX;
+    }
+    return right < 0 && left < -INT64_MAX - right ? -INT64_MAX : left + right;
+}
+
 /* The room that a datum's bytes take, with the NUL behind them; 0 for numbers and NULL. */
 static inline size_t dc_datum_room(const dc_datum *datum)
 {

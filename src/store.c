@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 /* FORMAT.md, "Queues". The integer range begins at 10^14, so that a user's own small integer keys are
  * no part of the queue. */
@@ -24,6 +25,21 @@
 static dc_status out_of_memory(dc_db *db)
 {
     return dc_error_set(&db->error, DC_NO_MEMORY, "out of memory");
+}
+
+/* A statement has done nothing, because a trigger of a user's has said so. */
+#define CONSTRAINT_TRIGGER (19 | 7 << 8) /* SQLITE_CONSTRAINT_TRIGGER */
+
+static dc_status kept_by_trigger(dc_db *db)
+{
+    dc_error_set(&db->error, DC_SQLITE, "a trigger has kept a row from being written");
+    db->error.sqlite_code = CONSTRAINT_TRIGGER;
+    return DC_SQLITE;
+}
+
+static dc_status found_if_changed(dc_db *db, dc_status status)
+{
+    return status == DC_OK && sqlite.changes(db->handle) == 0 ? DC_NOT_FOUND : status;
 }
 
 int dc_columns_alive(const dc_columns *columns, double now)
@@ -278,7 +294,10 @@ static int forecast_holds(dc_db *db, const dc_rules *rules)
  * pages, so a part in 32 is enough. */
 static void forecast_draw(dc_db *db, int64_t bytes)
 {
-    db->forecast.slack -= bytes + bytes / 32 + PAGES_PER_WRITE * db->page_size;
+    int64_t drawn = bytes > 0 ? bytes : 0; /* a row may say anything of its file */
+
+    drawn = dc_saturated_sum(drawn, drawn / 32 + PAGES_PER_WRITE * db->page_size);
+    db->forecast.slack = dc_saturated_sum(db->forecast.slack, -drawn);
 }
 
 static void forecast_write(dc_db *db, const dc_key *key, const dc_columns *columns)
@@ -290,7 +309,7 @@ static void forecast_write(dc_db *db, const dc_key *key, const dc_columns *colum
     if (key != NULL) {
         size += 2 * dc_datum_room(&key->datum);
     }
-    forecast_draw(db, columns->size + (int64_t)size);
+    forecast_draw(db, dc_saturated_sum(columns->size, (int64_t)size));
     if (columns->has_expire_time && columns->expire_time < forecast->earliest_expiry) {
         forecast->earliest_expiry = columns->expire_time;
     }
@@ -315,7 +334,7 @@ static dc_status forecast_make(dc_db *db, const dc_rules *rules)
         forecast->earliest_expiry = earliest.type == DC_REAL      ? earliest.as.real
                                     : earliest.type == DC_INTEGER ? (double)earliest.as.integer
                                                                   : HUGE_VAL;
-        forecast->slack = rules->size_limit - volume;
+        forecast->slack = dc_saturated_sum(rules->size_limit, -volume);
         forecast->size_limit = rules->size_limit;
         forecast->version = dc_db_data_version(db);
         forecast->known = 1;
@@ -375,7 +394,7 @@ static dc_status run_insert(dc_db *db, dc_sql sql, const dc_key *key, const dc_c
 dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
                           int64_t *rowid)
 {
-    dc_status status = run_insert(db, DC_SQL_INSERT, key, columns, now);
+    dc_status status = found_if_changed(db, run_insert(db, DC_SQL_INSERT, key, columns, now));
 
     if (status == DC_OK) {
         *rowid = sqlite.last_insert_rowid(db->handle);
@@ -390,9 +409,8 @@ static dc_status put_at_once(dc_db *db, const dc_key *key, const dc_columns *col
 {
     int plain = columns->tag.type == DC_NULL && !columns->has_expire_time;
     dc_sql sql = only_if_absent ? DC_SQL_INSERT_ABSENT : plain ? DC_SQL_PUT_PLAIN : DC_SQL_PUT;
-    dc_status status = run_insert(db, sql, key, columns, now);
 
-    return status == DC_OK && sqlite.changes(db->handle) == 0 ? DC_NOT_FOUND : status;
+    return found_if_changed(db, run_insert(db, sql, key, columns, now));
 }
 
 dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now)
@@ -406,7 +424,7 @@ dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, d
     dc_query_bind(&query, &columns->tag);
     bind_expire_time(&query, columns);
     forecast_write(db, NULL, columns);
-    return dc_query_run(&query);
+    return found_if_changed(db, dc_query_run(&query));
 }
 
 /* The steps of a write, or what has taken their place. */
@@ -477,7 +495,7 @@ dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_nam
     if (status == DC_OK) {
         dc_query_start(&query, db, DC_SQL_DELETE);
         dc_query_bind_integer(&query, rowid);
-        status = dc_query_run(&query);
+        status = found_if_changed(db, dc_query_run(&query));
     }
     if (status != DC_OK) {
         dc_namelist_rewind(removed, used, count); /* the row is still there, and needs its file */
@@ -608,9 +626,8 @@ static dc_status set_by_steps(dc_db *db, const dc_key *key, const dc_columns *co
         goto done;
     }
     if (dc_columns_exceed(columns, rules)) {
-        status = status == DC_NOT_FOUND
-                     ? DC_OK
-                     : dc_store_delete(db, old.rowid, old.columns.filename, removed);
+        status = status == DC_OK ? dc_store_delete(db, old.rowid, old.columns.filename, removed)
+                                 : status;
         goto done;
     }
     if (status == DC_NOT_FOUND) {
@@ -631,7 +648,8 @@ static dc_status set_by_steps(dc_db *db, const dc_key *key, const dc_columns *co
     }
 done:
     dc_row_clear(&old);
-    return status;
+    return status == DC_NOT_FOUND ? DC_OK
+                                  : status; /* nothing was to be done, or a trigger kept it */
 }
 
 dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
@@ -677,7 +695,7 @@ dc_status dc_store_touch(dc_db *db, const dc_key *key, const dc_columns *expire,
         dc_query_bind_integer(&query, row.rowid);
         bind_expire_time(&query, expire);
         forecast_write(db, NULL, expire);
-        status = dc_query_run(&query);
+        status = found_if_changed(db, dc_query_run(&query));
     }
     dc_row_clear(&row);
     return status;
@@ -768,9 +786,9 @@ static dc_status add_at_once(dc_db *db, const dc_key *key, int64_t delta, double
     dc_query_bind_integer(&query, delta < 0 ? INT64_MIN - delta : INT64_MIN);
     dc_query_bind_integer(&query, delta > 0 ? INT64_MAX - delta : INT64_MAX);
     forecast_draw(db, sizeof delta);
-    status = dc_query_run(&query);
-    if (status == DC_OK && sqlite.changes(db->handle) == 0) {
-        return DC_NOT_FOUND;
+    status = found_if_changed(db, dc_query_run(&query));
+    if (status == DC_NOT_FOUND) {
+        return status;
     }
     sum->type = DC_INTEGER;
     sum->as.integer = noted_sum;
@@ -800,6 +818,9 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
             goto done;
         }
         status = dc_store_set(db, key, initial, now, 0, rules, removed, created);
+        if (status == DC_OK && !*created && !dc_columns_exceed(initial, rules)) {
+            status = kept_by_trigger(db);
+        }
         goto done;
     }
     if (status != DC_OK) {
@@ -814,7 +835,10 @@ dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta
         dc_query_bind_real(&query, now);
         dc_query_bind(&query, sum);
         forecast_draw(db, sizeof sum->as);
-        status = dc_query_run(&query);
+        status = found_if_changed(db, dc_query_run(&query));
+        if (status == DC_NOT_FOUND) {
+            status = kept_by_trigger(db);
+        }
     }
     if (status == DC_OK) {
         status = dc_store_note_access(db, rules->policy, row.rowid, now, 1);
@@ -924,7 +948,7 @@ dc_status dc_store_push(dc_db *db, const dc_queue *queue, dc_side side, const dc
         *written = 1;
         status = cull_step(db, now, rules, columns, rowid, removed);
     }
-    return status;
+    return status == DC_NOT_FOUND ? DC_OK : status; /* a trigger kept it from being inserted */
 }
 
 dc_status dc_store_end(dc_db *db, int last, dc_row *row)
@@ -946,18 +970,17 @@ dc_status dc_store_nth(dc_db *db, dc_side side, int64_t before, dc_row *row)
 
 /* --- many rows -------------------------------------------------------------------------------- */
 
-/* Find the row that `sql` names (with its ?1 and, where it has one, ?2); DC_NOT_FOUND if none. */
+/* Find the row that `sql` names with its parameters; DC_NOT_FOUND if there is none. */
 static dc_status find_victim(dc_db *db, dc_sql sql, int64_t rowid, const dc_datum *parameter,
-                             dc_row *row)
+                             int64_t passed, dc_row *row)
 {
     dc_query query;
     dc_status status;
 
     dc_query_start(&query, db, sql);
     dc_query_bind_integer(&query, rowid);
-    if (sql == DC_SQL_VICTIM_EXPIRED) {
-        dc_query_bind(&query, parameter);
-    }
+    dc_query_bind(&query, parameter);
+    dc_query_bind_integer(&query, passed);
     status = dc_query_step(&query);
     if (status == DC_OK) {
         row->rowid = dc_query_integer(&query, 0);
@@ -973,8 +996,8 @@ static dc_status delete_victim(dc_db *db, const dc_row *row, dc_namelist *remove
     return dc_store_delete(db, row->rowid, row->columns.filename, removed);
 }
 
-/* Add the bytes of a row's value, as value_bytes counts them, to *bytes. */
-static dc_status add_value_bytes(dc_db *db, int64_t rowid, int64_t *bytes)
+/* The bytes of a row's value, as value_bytes counts them. */
+static dc_status read_value_bytes(dc_db *db, int64_t rowid, int64_t *bytes)
 {
     dc_query query;
     dc_status status;
@@ -983,7 +1006,7 @@ static dc_status add_value_bytes(dc_db *db, int64_t rowid, int64_t *bytes)
     dc_query_bind_integer(&query, rowid);
     status = dc_query_step(&query);
     if (status == DC_OK) {
-        *bytes += dc_query_integer(&query, 0);
+        *bytes = dc_query_integer(&query, 0);
     }
     dc_query_end(&query);
     return status;
@@ -996,13 +1019,16 @@ dc_status dc_store_cull(dc_db *db, double now, int64_t limit, int64_t written,
     dc_sql by_policy = dc_policies[rules->policy].victim;
     dc_sql victim = DC_SQL_VICTIM_EXPIRED;
     int64_t left = limit;
-    int64_t freed = 0; /* bytes of the values removed */
+    int64_t freed = 0;  /* bytes of the values removed */
+    int64_t passed = 0; /* rows that a trigger keeps: each counts as one that went */
     int64_t volume = 0;
     dc_row row;
     dc_status status = DC_OK;
 
     dc_row_init(&row);
     while (status == DC_OK) {
+        int64_t bytes = 0;
+
         if (left <= 0 && (freed >= written || by_policy == DC_NO_SQL)) {
             break;
         }
@@ -1012,37 +1038,34 @@ dc_status dc_store_cull(dc_db *db, double now, int64_t limit, int64_t written,
                 break;
             }
         }
-        status = find_victim(db, victim, keep, &time, &row);
+        status = find_victim(db, victim, keep, &time, passed, &row);
         if (status == DC_NOT_FOUND && victim != by_policy && by_policy != DC_NO_SQL) {
             victim = by_policy;
+            passed = 0;
             status = DC_OK;
             continue;
         }
+        if (status == DC_NOT_FOUND) {
+            break;
+        }
         if (status == DC_OK && freed < written) {
-            status = add_value_bytes(db, row.rowid, &freed);
+            status = read_value_bytes(db, row.rowid, &bytes);
         }
         if (status == DC_OK) {
             status = delete_victim(db, &row, removed);
         }
         if (status == DC_OK) {
             left--;
+            freed = dc_saturated_sum(freed, bytes);
             *count += 1;
+        } else if (status == DC_NOT_FOUND && left > 0) {
+            left--;
+            passed++;
+            status = DC_OK;
         }
     }
     dc_row_clear(&row);
     return status == DC_NOT_FOUND ? DC_OK : status;
-}
-
-static double monotonic_seconds(void)
-{
-    struct timespec now;
-
-#ifdef _WIN32
-    timespec_get(&now, TIME_UTC);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* --- sweeps ------------------------------------------------------------------------------------
@@ -1078,7 +1101,7 @@ static dc_status note_files(dc_query *query, dc_namelist *removed, sweep_tally *
         int64_t rowid = dc_query_integer(query, 0);
 
         tally->rows++;
-        tally->bytes += dc_query_integer(query, 1);
+        tally->bytes = dc_saturated_sum(tally->bytes, dc_query_integer(query, 1));
         *last = rowid > *last ? rowid : *last;
         status = keep_filename(query, 2, &row);
         if (status == DC_OK) {
@@ -1098,7 +1121,7 @@ static dc_status sweep_batches(dc_db *db, dc_sweep *sweep, int64_t *batch, int64
                                double until, dc_namelist *removed, sweep_tally *tally, int *done)
 {
     dc_status status = DC_OK;
-    double began = monotonic_seconds();
+    double began = dc_clock();
     double now = began;
 
     while (status == DC_OK && !*done && *batch < largest) {
@@ -1117,7 +1140,7 @@ static dc_status sweep_batches(dc_db *db, dc_sweep *sweep, int64_t *batch, int64
         }
         *done = status == DC_OK && tally->rows - before < *batch;
         began = now;
-        now = monotonic_seconds();
+        now = dc_clock();
         if (now > until) {
             break;
         }
@@ -1128,23 +1151,35 @@ static dc_status sweep_batches(dc_db *db, dc_sweep *sweep, int64_t *batch, int64
     return status;
 }
 
+/* How many of the library's triggers on deletion there are, and how many of somebody else's at all. */
+static dc_status count_triggers(dc_db *db, int64_t *own, int64_t *foreign)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, DC_SQL_TRIGGERS);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        *own = dc_query_integer(&query, 0);
+        *foreign = dc_query_integer(&query, 1);
+    }
+    dc_query_end(&query);
+    return status;
+}
+
 /* Whether the triggers do nothing but what a sweep can do itself, and no statement of a user's is under
  * way, which turning them off would end. DC_OK, or DC_NOT_FOUND if not. */
 static dc_status can_do_without_triggers(dc_db *db)
 {
-    dc_query query;
+    int64_t own = 0;
+    int64_t foreign = 0;
     dc_status status;
 
     if (!dc_db_has_triggers_enabled(db) || dc_db_has_open_statement(db)) {
         return DC_NOT_FOUND;
     }
-    dc_query_start(&query, db, DC_SQL_TRIGGERS);
-    status = dc_query_step(&query);
-    if (status == DC_OK && (dc_query_integer(&query, 0) != 2 || dc_query_integer(&query, 1) != 0)) {
-        status = DC_NOT_FOUND;
-    }
-    dc_query_end(&query);
-    return status;
+    status = count_triggers(db, &own, &foreign);
+    return status == DC_OK && (own != 2 || foreign != 0) ? DC_NOT_FOUND : status;
 }
 
 /* Empty the table with one statement, if it is small; triggers are off. */
@@ -1242,16 +1277,69 @@ static dc_status sweep_without_triggers(dc_db *db, dc_sweep *sweep, int64_t *bat
     return status;
 }
 
-dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist *removed,
-                         int64_t *count, int *done)
+/* A batch with less rows than there may be is the last one, unless a trigger keeps rows: *kept, if there
+ * is one left, or, where finding that out could take a look at each row, if there is such a trigger. */
+static dc_status may_be_kept(dc_db *db, const dc_sweep *sweep, int *kept)
 {
-    double until = monotonic_seconds() + seconds;
+    dc_sql sql = sweep->sql == DC_SQL_SWEEP_ALL ? DC_SQL_NEXT_ALL : DC_SQL_VICTIM_EXPIRED;
+    int64_t own = 0;
+    int64_t foreign = 0;
+    dc_row row;
+    dc_status status;
+
+    if (sweep->sql == DC_SQL_SWEEP_TAGGED) {
+        status = count_triggers(db, &own, &foreign);
+        *kept = foreign > 0;
+        return status;
+    }
+    dc_row_init(&row);
+    status = find_victim(db, sql, sweep->after, &sweep->parameter, 0, &row);
+    *kept = status == DC_OK;
+    dc_row_clear(&row);
+    return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+/* Go on with a sweep row by row, passing over those that a trigger keeps: of a batch it could not be told
+ * which are still there. */
+static dc_status sweep_one_by_one(dc_db *db, dc_sweep *sweep, double until, dc_namelist *removed,
+                                  int64_t *count, int *done)
+{
+    dc_sql next = sweep->sql == DC_SQL_SWEEP_ALL      ? DC_SQL_NEXT_ALL
+                  : sweep->sql == DC_SQL_SWEEP_TAGGED ? DC_SQL_NEXT_TAGGED
+                                                      : DC_SQL_NEXT_EXPIRED;
+    dc_status status = DC_OK;
+    dc_row row;
+
+    dc_row_init(&row);
+    while (status == DC_OK && !*done) {
+        status = find_victim(db, next, sweep->after, &sweep->parameter, 0, &row);
+        if (status == DC_NOT_FOUND) {
+            *done = 1;
+            break;
+        }
+        if (status == DC_OK) {
+            status = dc_store_delete(db, row.rowid, row.columns.filename, removed);
+        }
+        *count += status == DC_OK;
+        if (status == DC_OK || status == DC_NOT_FOUND) {
+            sweep->after = row.rowid;
+            status = DC_OK;
+        }
+        if (dc_clock() > until) {
+            break;
+        }
+    }
+    dc_row_clear(&row);
+    return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+static dc_status sweep_in_batches(dc_db *db, dc_sweep *sweep, double until, dc_namelist *removed,
+                                  int64_t *count, int *done)
+{
     int64_t batch = SWEEP_FIRST;
-    int64_t before = *count;
     sweep_tally tally = {0, 0};
     dc_status status;
 
-    *done = 0;
     status = sweep_batches(db, sweep, &batch, SWEEP_MANY, until, removed, &tally, done);
     *count += tally.rows;
     if (status == DC_OK && !*done && batch >= SWEEP_MANY) {
@@ -1264,6 +1352,28 @@ dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist
             *count += tally.rows;
         }
     }
+    return status;
+}
+
+dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist *removed,
+                         int64_t *count, int *done)
+{
+    double until = dc_clock() + seconds;
+    int64_t before = *count;
+    dc_status status = DC_OK;
+
+    *done = 0;
+    if (!sweep->one_by_one) {
+        status = sweep_in_batches(db, sweep, until, removed, count, done);
+        if (status == DC_OK && *done) {
+            status = may_be_kept(db, sweep, &sweep->one_by_one);
+            sweep->after = sweep->sql == DC_SQL_SWEEP_EXPIRED ? INT64_MIN : sweep->after;
+            *done = status == DC_OK && !sweep->one_by_one;
+        }
+    }
+    if (status == DC_OK && sweep->one_by_one) {
+        status = sweep_one_by_one(db, sweep, until, removed, count, done);
+    }
     db->victims += (unsigned long)(*count - before);
     return status;
 }
@@ -1271,10 +1381,10 @@ dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist
 #define SHRINK_CLOCK_INTERVAL 8 /* rows between two looks at the clock */
 
 dc_status dc_store_shrink(dc_db *db, dc_sql victim, int64_t volume, double seconds,
-                          dc_namelist *removed, int64_t *count, int *done)
+                          dc_namelist *removed, int64_t *kept, int64_t *count, int *done)
 {
     const dc_datum null = {.type = DC_NULL};
-    double until = monotonic_seconds() + seconds;
+    double until = dc_clock() + seconds;
     int64_t now = 0;
     dc_status status = DC_OK;
     dc_row row;
@@ -1288,12 +1398,19 @@ dc_status dc_store_shrink(dc_db *db, dc_sql victim, int64_t volume, double secon
             *done = status == DC_OK;
             break;
         }
-        status = find_victim(db, victim, INT64_MIN, &null, &row);
+        status = find_victim(db, victim, INT64_MIN, &null, *kept, &row);
+        if (status == DC_NOT_FOUND) {
+            break;
+        }
         if (status == DC_OK) {
             status = delete_victim(db, &row, removed);
         }
         *count += status == DC_OK;
-        if (i % SHRINK_CLOCK_INTERVAL == 0 && monotonic_seconds() > until) {
+        if (status == DC_NOT_FOUND) {
+            *kept += 1;
+            status = DC_OK;
+        }
+        if (i % SHRINK_CLOCK_INTERVAL == 0 && dc_clock() > until) {
             break;
         }
     }
@@ -1524,7 +1641,10 @@ dc_status dc_store_volume(dc_db *db, int free_pages, int64_t *volume)
     }
     if (status == DC_OK) {
         status = dc_store_setting_integer(db, "size", &files);
+        status = status == DC_NOT_FOUND ? DC_OK : status;
     }
-    *volume = db->page_size * (pages - unused) + files;
+    /* What is stored of the files may be anything, or nothing. */
+    *volume = dc_saturated_sum(db->page_size * (pages > unused ? pages - unused : 0),
+                               files > 0 ? files : 0);
     return status;
 }

@@ -6,6 +6,10 @@
  * referred to are appended to `removed`, and the caller removes them once the outermost transaction
  * has been committed. A function that fails appends nothing for the row that it failed on.
  *
+ * Triggers. A user's may keep a statement from doing anything (RAISE(IGNORE)), and SQLite reports success.
+ * So what has been written or deleted is what sqlite3_changes() says, never what was asked for; and whoever
+ * deletes until nothing is left passes over the rows that stay.
+ *
  * Expiry: a row with an expire_time is alive while expire_time > now, and has expired once
  * expire_time < now. For the moment between, each operation sides as the original's does.
  */
@@ -60,7 +64,7 @@ dc_status dc_store_get(dc_db *db, const dc_key *key, unsigned int details, dc_ro
 /* The same, but only rowid, expire_time and filename; DC_NOT_FOUND. */
 dc_status dc_store_locate(dc_db *db, const dc_key *key, dc_row *row);
 
-/* Insert a row; *rowid receives its number. */
+/* Insert a row; *rowid receives its number. Update one. DC_NOT_FOUND if nothing was written. */
 dc_status dc_store_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
                           int64_t *rowid);
 dc_status dc_store_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now);
@@ -80,7 +84,8 @@ dc_status dc_store_touch(dc_db *db, const dc_key *key, const dc_columns *expire,
 
 /* Add `delta` (DC_INTEGER or DC_REAL) to a value; an absent or expired one becomes `initial`, unless
  * that is NULL (DC_NOT_FOUND). *sum receives the result where the row was there; *created tells that
- * `initial` was used. DC_TYPE if the value is no number, DC_OVERFLOW: in both cases nothing changes. */
+ * `initial` was used. DC_TYPE if the value is no number, DC_OVERFLOW: in both cases nothing changes.
+ * DC_SQLITE if a trigger keeps the value as it is. */
 dc_status dc_store_increment(dc_db *db, const dc_key *key, const dc_datum *delta,
                              const dc_columns *initial, double now, const dc_rules *rules,
                              dc_namelist *removed, dc_datum *sum, int *created);
@@ -91,7 +96,7 @@ void dc_store_define_sum(dc_db *db);
 /* left + right, integers or reals; DC_OVERFLOW, DC_TYPE. */
 dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *sum);
 
-/* Delete a row and note its file; `filename` may be NULL. */
+/* Delete a row and note its file; `filename` may be NULL. DC_NOT_FOUND if it is still there, or was not. */
 dc_status dc_store_delete(dc_db *db, int64_t rowid, const char *filename, dc_namelist *removed);
 
 /* Delete a living row by its key, and note its file; DC_NOT_FOUND. */
@@ -136,6 +141,7 @@ typedef struct dc_sweep {
     dc_sql sql;         /* one of DC_SQL_SWEEP_* */
     int64_t after;      /* rowid of the last row deleted; begin with INT64_MIN */
     dc_datum parameter; /* the tag of SWEEP_TAGGED, the time of SWEEP_EXPIRED */
+    int one_by_one;     /* a trigger may keep rows; begin with 0 */
 } dc_sweep;
 
 /* Delete until nothing is left to (*done = 1) or `seconds` have passed. What others insert meanwhile is
@@ -144,9 +150,9 @@ dc_status dc_store_sweep(dc_db *db, dc_sweep *sweep, double seconds, dc_namelist
                          int64_t *count, int *done);
 
 /* Delete by policy (its DC_SQL_VICTIM_*) until the volume is at most this (*done = 1, also if nothing is
- * left), or `seconds` have passed. */
+ * left), or `seconds` have passed. *kept, 0 at first, is how many rows a trigger has kept so far. */
 dc_status dc_store_shrink(dc_db *db, dc_sql victim, int64_t volume, double seconds,
-                          dc_namelist *removed, int64_t *count, int *done);
+                          dc_namelist *removed, int64_t *kept, int64_t *count, int *done);
 
 /* --- iteration --- */
 

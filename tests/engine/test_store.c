@@ -394,7 +394,7 @@ static void insert_and_update_are_a_sets_steps(void)
     CHECK_INT(DC_OK, dc_store_update(&db, rowid, &second, NOW));
     CHECK(value_is_integer(text("k"), 2));
     CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE tag = 't'"));
-    CHECK_INT(DC_OK, dc_store_update(&db, 99, &second, NOW)); /* no such row: nothing changes */
+    CHECK_INT(DC_NOT_FOUND, dc_store_update(&db, 99, &second, NOW)); /* no such row */
     CHECK_INT(1, row_count());
     close_store();
 }
@@ -784,7 +784,7 @@ static void deleting_notes_the_file(void)
     CHECK_INT(0, removed.count);
     CHECK_INT(0, row_count());
     CHECK_INT(0, setting("size"));
-    CHECK_INT(DC_OK, dc_store_delete(&db, 2, NULL, &removed)); /* gone already */
+    CHECK_INT(DC_NOT_FOUND, dc_store_delete(&db, 2, NULL, &removed)); /* gone already */
     close_store();
 }
 
@@ -1755,7 +1755,7 @@ static int sweep_in_portions(dc_sweep sweep, int64_t *count)
 
 static void all_rows_are_swept_in_portions(void)
 {
-    const dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}};
+    const dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0};
     int64_t count;
 
     open_store();
@@ -1773,7 +1773,7 @@ static void all_rows_are_swept_in_portions(void)
 
 static void with_time_enough_one_portion_will_do(void)
 {
-    dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}};
+    dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0};
     int64_t count = 5;
     int done = 0;
 
@@ -1790,7 +1790,7 @@ static void with_time_enough_one_portion_will_do(void)
 /* As clear() must not remove for ever what others go on writing. */
 static void rows_behind_a_sweep_in_ascending_order_stay(void)
 {
-    dc_sweep sweep = {DC_SQL_SWEEP_ALL, 50, {.type = DC_NULL}};
+    dc_sweep sweep = {DC_SQL_SWEEP_ALL, 50, {.type = DC_NULL}, 0};
     int64_t count;
 
     open_store();
@@ -1820,7 +1820,7 @@ static void a_tag_is_swept_and_no_other(void)
             set(integer(i), tagged(inline_value(integer(i)), tags[i % COUNT]));
         }
         for (int i = 0; i < COUNT - 1; i++) {
-            const dc_sweep sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, tags[i]};
+            const dc_sweep sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, tags[i], 0};
 
             CHECK(sweep_in_portions(sweep, &count) > 1);
             CHECK_INT(20, count);
@@ -1833,7 +1833,7 @@ static void a_tag_is_swept_and_no_other(void)
 
 static void the_expired_are_swept_however_many_share_a_moment(void)
 {
-    const dc_sweep sweep = {DC_SQL_SWEEP_EXPIRED, INT64_MIN, {.type = DC_REAL, .as.real = NOW}};
+    const dc_sweep sweep = {DC_SQL_SWEEP_EXPIRED, INT64_MIN, {.type = DC_REAL, .as.real = NOW}, 0};
     int64_t count;
 
     open_store();
@@ -1854,6 +1854,7 @@ static void the_expired_are_swept_however_many_share_a_moment(void)
 
 static int shrink_in_portions(int64_t volume, int64_t *count)
 {
+    int64_t kept = 0;
     int portions = 0;
     int done = 0;
 
@@ -1863,7 +1864,7 @@ static int shrink_in_portions(int64_t volume, int64_t *count)
 
         portions++;
         if (!CHECK_INT(DC_OK, dc_store_shrink(&db, DC_SQL_VICTIM_STORED, volume, 0.0, &removed,
-                                              count, &done)) ||
+                                              &kept, count, &done)) ||
             !CHECK(done || *count > before)) {
             break;
         }
@@ -1933,11 +1934,11 @@ static void many_rows_are_swept_with_exact_sums(void)
 {
     open_store();
     fill_with_many();
-    CHECK_INT(334, sweep((dc_sweep){DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag")}));
+    CHECK_INT(334, sweep((dc_sweep){DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag"), 0}));
     CHECK_INT(167, removed.count);
     CHECK_INT(MANY - 334, row_count());
     check_sums();
-    CHECK_INT(MANY - 334, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum}));
+    CHECK_INT(MANY - 334, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
     CHECK_INT(333, removed.count);
     CHECK_INT(0, row_count());
     check_sums();
@@ -1956,7 +1957,7 @@ static void a_table_too_large_to_be_emptied_at_once_is_swept_all_the_same(void)
         set(integer(i), inline_value(bytes(DC_BLOB, block, sizeof block)));
     }
     database_execute(&db, "COMMIT");
-    CHECK_INT(400, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum}));
+    CHECK_INT(400, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
     CHECK_INT(0, row_count());
     check_sums();
     close_store();
@@ -1977,8 +1978,8 @@ static void triggers_of_a_user_run_for_each_row_of_a_sweep(void)
                  " BEGIN INSERT INTO seen VALUES (OLD.key); END",
                  scopes[i]);
         database_execute(&db, create);
-        CHECK_INT(334, sweep((dc_sweep){DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag")}));
-        CHECK_INT(MANY - 334, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum}));
+        CHECK_INT(334, sweep((dc_sweep){DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag"), 0}));
+        CHECK_INT(MANY - 334, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
         CHECK_INT(MANY, database_integer(&db, "SELECT count(DISTINCT key) FROM seen"));
         check_sums();
         close_store();
@@ -1991,7 +1992,7 @@ static void sums_are_not_touched_where_the_triggers_are_gone(void)
     open_store();
     fill_with_many();
     database_execute(&db, "DROP TRIGGER Settings_count_delete");
-    CHECK_INT(MANY, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum}));
+    CHECK_INT(MANY, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
     CHECK_INT(MANY, row_count());
     CHECK_INT(0, setting("size"));
     close_store();
@@ -2008,7 +2009,7 @@ static void a_sweep_does_not_end_a_query_of_the_users(void)
               sqlite.prepare_v3(db.handle, "SELECT 0 UNION ALL SELECT a FROM other", -1, 0,
                                 &statement, NULL)); /* which opens the table with its second step */
     CHECK_INT(DC_SQLITE_ROW, sqlite.step(statement));
-    CHECK_INT(MANY, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum}));
+    CHECK_INT(MANY, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
     check_sums();
     CHECK_INT(DC_SQLITE_ROW, sqlite.step(statement));
     CHECK_INT(1, sqlite.column_int64(statement, 0));
@@ -2045,7 +2046,7 @@ static void a_sweep_that_fails_loses_no_file_and_keeps_the_sums(void)
         }
         database_execute(&db, "COMMIT");
         for (int countdown = 1; status != DC_OK && countdown < 1000; countdown++) {
-            dc_sweep sweep = {kinds[kind], INT64_MIN, text("tag")};
+            dc_sweep sweep = {kinds[kind], INT64_MIN, text("tag"), 0};
             int64_t count = 0;
             int done = 0;
 
@@ -2404,6 +2405,234 @@ static void the_volume_is_pages_and_files_with_or_without_free_pages(void)
     close_store();
 }
 
+/* ---- Triggers that keep rows ---------------------------------------------------------------- */
+
+static void keep_from(const char *event, const char *condition)
+{
+    char sql[200];
+
+    snprintf(sql, sizeof sql,
+             "CREATE TRIGGER keep_%s BEFORE %s ON Cache WHEN %s BEGIN SELECT RAISE(IGNORE); END",
+             event, event, condition);
+    database_execute(&db, sql);
+}
+
+static void what_a_trigger_keeps_from_being_inserted_is_not_written(void)
+{
+    const dc_rules exact = {DC_POLICY_NONE, 0, 0, NULL};
+    const dc_key key = raw_key(text("key"));
+    const dc_columns number = inline_value(integer(1));
+    const dc_queue queue = {NULL, 0};
+    const dc_columns file = file_value("12/34/new.val", 5);
+    const dc_datum one = integer(1);
+    dc_datum sum = null_datum;
+    int64_t rowid = 0;
+    int created = 0;
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    keep_from("insert", "1");
+    for (int only_if_absent = 0; only_if_absent < 2; only_if_absent++) {
+        CHECK_INT(DC_OK, dc_store_set(&db, &key, &number, NOW, only_if_absent, &roomy, &removed,
+                                      &written));
+        CHECK(!written);
+        CHECK_INT(DC_OK, dc_store_set(&db, &key, &file, NOW, only_if_absent, &exact, &removed,
+                                      &written));
+        CHECK(!written);
+    }
+    CHECK_INT(DC_NOT_FOUND, dc_store_insert(&db, &key, &number, NOW, &rowid));
+    CHECK_INT(DC_OK, dc_store_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row,
+                                   &written));
+    CHECK(!written);
+    CHECK_INT(DC_SQLITE, dc_store_increment(&db, &key, &one, &number, NOW, &roomy, &removed, &sum,
+                                            &created));
+    CHECK_CONTAINS("trigger", db.error.message);
+    CHECK_INT(19, db.error.sqlite_code & 0xff);
+    CHECK_INT(0, row_count());
+    CHECK_INT(0, removed.count);
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void what_a_trigger_keeps_from_being_updated_stays_with_its_file(void)
+{
+    const dc_key key = raw_key(text("key"));
+    const dc_key counter = raw_key(text("counter"));
+    const dc_columns new_file = file_value("12/34/new.val", 7);
+    const dc_columns expire = expiring((dc_columns){0}, 9000.0);
+    const dc_datum one = integer(1);
+    dc_datum sum = null_datum;
+    int created = 0;
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    set(text("key"), file_value("12/34/old.val", 5));
+    set(text("counter"), inline_value(integer(5)));
+    keep_from("update", "1");
+    CHECK_INT(DC_OK, set_by(&roomy, text("key"), new_file, NOW + 1));
+    CHECK(!written);
+    CHECK_INT(DC_OK, set_by(&roomy, text("counter"), inline_value(integer(6)), NOW + 1));
+    CHECK(!written);
+    CHECK_INT(DC_NOT_FOUND, dc_store_touch(&db, &key, &expire, NOW));
+    CHECK_INT(DC_SQLITE, dc_store_increment(&db, &counter, &one, NULL, NOW, &roomy, &removed, &sum,
+                                            &created));
+    CHECK_INT(0, removed.count);
+    CHECK_INT(DC_OK, get(text("key"), DC_DETAIL_ALL, &row));
+    CHECK_TEXT("12/34/old.val", row.columns.filename);
+    CHECK(value_is_integer(text("counter"), 5));
+    dc_row_clear(&row);
+    close_store();
+}
+
+static void what_a_trigger_keeps_from_being_deleted_stays_with_its_file(void)
+{
+    const dc_rules tight = {DC_POLICY_LEAST_RECENTLY_STORED, 3, 1, NULL};
+    const dc_key key = raw_key(text("key"));
+    const dc_key number = raw_key(text("number"));
+
+    open_store();
+    set(text("key"), file_value("12/34/old.val", 5));
+    set(text("number"), inline_value(integer(5)));
+    keep_from("delete", "1");
+    CHECK_INT(DC_NOT_FOUND, dc_store_remove(&db, &key, NOW, &removed));
+    CHECK_INT(DC_NOT_FOUND, dc_store_remove(&db, &number, NOW, &removed));
+    CHECK_INT(DC_NOT_FOUND, dc_store_delete(&db, 1, "12/34/old.val", &removed));
+    CHECK_INT(DC_OK, set_by(&tight, text("key"), inline_value(text("too large")), NOW));
+    CHECK(!written);
+    CHECK_INT(2, row_count());
+    CHECK_INT(0, removed.count);
+    close_store();
+}
+
+static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
+{
+    static const char *const conditions[] = {"1", "OLD.key < 9", "OLD.key = 0", "OLD.key % 3 = 0",
+                                             "OLD.key > 90"};
+    static const char *const kept[] = {"1", "key < 9", "key = 0", "key % 3 = 0", "key > 90"};
+
+    for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+        for (int kind = 0; kind < 4; kind++) {
+            const dc_sweep sweeps[] = {
+                {DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0},
+                {DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag"), 0},
+                {DC_SQL_SWEEP_EXPIRED, INT64_MIN, real(NOW), 0},
+            };
+            char sql[100];
+            int64_t expected;
+            int64_t count;
+
+            check_remove_directory();
+            open_store();
+            fill(100);
+            database_execute(&db, "UPDATE Cache SET tag = 'tag', expire_time = 100 + key % 7");
+            keep_from("delete", conditions[i]);
+            snprintf(sql, sizeof sql, "SELECT count(*) FROM Cache WHERE %s", kept[i]);
+            expected = database_integer(&db, sql);
+            if (kind < 3) {
+                dc_sweep sweep = sweeps[kind];
+                int done = 0;
+
+                count = 0;
+                for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
+                    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 0.0, &removed, &count, &done));
+                }
+            } else {
+                int64_t passed = 0;
+                int done = 0;
+
+                count = 0;
+                for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
+                    CHECK_INT(DC_OK, dc_store_shrink(&db, DC_SQL_VICTIM_STORED, 0, 0.0, &removed,
+                                                     &passed, &count, &done));
+                }
+            }
+            CHECK_INT(expected, row_count());
+            CHECK_INT(100 - expected, count);
+            close_store();
+        }
+    }
+}
+
+static void culling_passes_over_the_rows_that_a_trigger_keeps(void)
+{
+    int64_t count = 0;
+
+    open_store();
+    fill(20);
+    set(integer(20), expiring(inline_value(integer(7)), 1.0));
+    keep_from("delete", "OLD.key < 4 OR OLD.key = 20");
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 10, 0, &count));
+    CHECK_INT(4, count); /* of ten, five were kept, one of them for two reasons */
+    CHECK(has(integer(0)) && has(integer(3)) && !has(integer(4)) && has(integer(20)));
+    count = 0;
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 1000, 0, &count));
+    CHECK_INT(5, row_count());
+    CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 1000, 0, &count));
+    CHECK_INT(5, row_count());
+    close_store();
+}
+
+/* ---- Sizes at the end of the range ---------------------------------------------------------- */
+
+static void sums_of_sizes_end_where_the_range_does(void)
+{
+    CHECK_INT(5, dc_saturated_sum(2, 3));
+    CHECK_INT(-1, dc_saturated_sum(2, -3));
+    CHECK_INT(INT64_MAX, dc_saturated_sum(INT64_MAX, 0));
+    CHECK_INT(INT64_MAX, dc_saturated_sum(INT64_MAX, 1));
+    CHECK_INT(INT64_MAX, dc_saturated_sum(INT64_MAX, INT64_MAX));
+    CHECK_INT(-INT64_MAX, dc_saturated_sum(-INT64_MAX, -1));
+    CHECK_INT(-INT64_MAX, dc_saturated_sum(INT64_MIN, INT64_MIN));
+    CHECK_INT(-INT64_MAX, dc_saturated_sum(-1, INT64_MIN));
+    CHECK_INT(-1, dc_saturated_sum(INT64_MAX, INT64_MIN));
+    CHECK_INT(0, dc_saturated_sum(INT64_MAX, -INT64_MAX));
+}
+
+/* What a database says of sizes is no reason for a volume that cannot be. (The sanitizer sees the rest.) */
+static void whatever_sizes_are_stored_the_volume_is_a_number_of_bytes(void)
+{
+    static const char *const sizes[] = {"9223372036854775807", "-9223372036854775807 - 1",
+                                        "9.3e18",              "-9.3e18",
+                                        "'many'",              "NULL"};
+    const dc_rules tight = {DC_POLICY_LEAST_RECENTLY_STORED, 100000, 10, NULL};
+    const dc_rules least = {DC_POLICY_LEAST_RECENTLY_STORED, INT64_MIN, 10, NULL};
+    const dc_rules most = {DC_POLICY_LEAST_RECENTLY_STORED, INT64_MAX, 10, NULL};
+    char sql[200];
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const dc_columns file = file_value("12/34/x.val", i % 2 == 0 ? INT64_MAX : INT64_MIN);
+        int64_t all = 0;
+        int64_t count = 0;
+
+        check_remove_directory();
+        open_store();
+        fill(20);
+        snprintf(sql, sizeof sql, "UPDATE Settings SET value = %s WHERE key = 'size'", sizes[i]);
+        database_execute(&db, sql);
+        CHECK(volume_without_free_pages() > 0);
+        CHECK_INT(DC_OK, dc_store_volume(&db, 1, &all));
+        CHECK(all > 0);
+        CHECK_INT(DC_OK, set_by(&tight, integer(1000), inline_value(integer(1)), NOW));
+        CHECK_INT(DC_OK, set_by(&least, integer(1001), inline_value(integer(1)), NOW));
+        CHECK_INT(DC_OK, set_by(&most, integer(1002), file, NOW));
+        CHECK_INT(DC_OK, set_by(&most, integer(1003), file, NOW));
+        CHECK_INT(DC_OK, set_by(&tight, integer(1004), inline_value(integer(1)), NOW));
+        snprintf(sql, sizeof sql, "UPDATE Cache SET size = %s", sizes[i]);
+        database_execute(&db, sql);
+        CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 2, INT64_MAX, &count));
+        CHECK(volume_without_free_pages() > 0);
+        sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0});
+        CHECK_INT(0, row_count());
+        CHECK(volume_without_free_pages() > 0);
+        database_execute(&db, "DELETE FROM Settings WHERE key = 'size'");
+        CHECK(volume_without_free_pages() > 0);
+        CHECK_INT(DC_OK, set_by(&tight, integer(1), inline_value(integer(1)), NOW));
+        close_store();
+    }
+}
+
 /* ---- Failures ------------------------------------------------------------------------------- */
 
 /* Every operation that allocates or takes several statements; DC_OK or why not. */
@@ -2419,7 +2648,7 @@ static dc_status do_everything(void)
     const dc_columns expire = expiring((dc_columns){0}, 9000.0);
     const dc_datum one = integer(1);
     const dc_queue queue = prefixed("queue");
-    dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}};
+    dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0};
     dc_key_page page = {0};
     int64_t count = 0;
     int done;
@@ -2635,7 +2864,7 @@ static void the_forecast_draws_what_increments_add(void)
 
 static void a_sweep_without_a_tag_does_not_use_the_last_one(void)
 {
-    dc_sweep sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}};
+    dc_sweep sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}, 0};
     int64_t count = 0;
     int done;
 
@@ -2819,6 +3048,13 @@ int main(int argc, char **argv)
         CHECK_TEST(lookups_are_counted),
         CHECK_TEST(an_access_is_noted_as_the_policy_needs),
         CHECK_TEST(the_volume_is_pages_and_files_with_or_without_free_pages),
+        CHECK_TEST(what_a_trigger_keeps_from_being_inserted_is_not_written),
+        CHECK_TEST(what_a_trigger_keeps_from_being_updated_stays_with_its_file),
+        CHECK_TEST(what_a_trigger_keeps_from_being_deleted_stays_with_its_file),
+        CHECK_TEST(a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps),
+        CHECK_TEST(culling_passes_over_the_rows_that_a_trigger_keeps),
+        CHECK_TEST(sums_of_sizes_end_where_the_range_does),
+        CHECK_TEST(whatever_sizes_are_stored_the_volume_is_a_number_of_bytes),
         CHECK_TEST(without_memory_nothing_is_lost),
         CHECK_TEST(when_sqlite_fails_nothing_is_lost),
         CHECK_TEST(a_row_whose_file_cannot_be_noted_stays),
