@@ -764,6 +764,9 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         :return: (key, value)
         :raises KeyError: if the index is empty
         """
+        cls = type(self._cache)
+        if cls.peekitem is Cache.peekitem and cls.__delitem__ is Cache.__delitem__:
+            return self._cache._popitem(last)
         with self._cache.transact(retry=True):
             key, value = self._cache.peekitem(last, retry=True)
             del self._cache[key]

@@ -2,7 +2,7 @@
  *
  *     cache_get.c        get, read, [], in
  *     cache_set.c        set, add, push, touch, incr, decr, []=, and the private steps
- *     cache_take.c       delete, pop, pull, peek, peekitem
+ *     cache_take.c       delete, pop, pull, popitem, peek, peekitem
  *     cache_bulk.c       clear, evict, expire, cull
  *     cache_many.c       set_many, add_many, delete_many, get_many
  *     cache_settings.c   volume, len, settings
@@ -25,7 +25,7 @@
     X(set_many, set_many) X(add_many, add_many) X(_store_many, store_many)                         \
     X(delete_many, delete_many) X(get_many, get_many)                                              \
     X(iterkeys, iterkeys) X(_stored_keys, stored_keys) X(_peek_nth, peek_nth)                      \
-    X(_drop_end, drop_end)                                                                         \
+    X(_drop_end, drop_end) X(_popitem, popitem)                                                    \
     X(transact, transact) X(_transact, transact_step)                                              \
     X(_row_insert, row_insert) X(_row_update, row_update) X(_cull, cull_step)
 /* clang-format on */

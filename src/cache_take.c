@@ -1,9 +1,10 @@
-/* cache_take.c: taking items out, or looking at the ends: delete, pop, pull, peek, peekitem.
+/* cache_take.c: taking items out, or looking at the ends: delete, pop, pull, popitem, peek, peekitem.
  *
- * No Python code runs under a lock. So where a value must be unpickled before its row may be deleted,
- * the row is read, the lock given back, the value unpickled, and the row deleted only if it is still
- * the same one; else everything begins again. Inside a user's transaction the lock is the user's, and
- * there is nothing to give back.
+ * No Python code runs under a lock, and no value file is read, which may be of any size and on a slow
+ * disk. So where a value must be unpickled, or read from its file, before its row may be deleted, the row
+ * is read, the lock given back, the value read, and the row deleted only if it is still the same one; else
+ * everything begins again. Deleting first would lose the value if reading it then failed. Inside a user's
+ * transaction the lock is the user's, and there is nothing to give back.
  *
  * Looking at an end is a read: the hot tier answers it, and remembers which row stands there.
  */
@@ -261,14 +262,52 @@ static int peek_value(Cache *self, peeking *peeking, int retry, PyObject **value
     }
 }
 
-/* One attempt at taking the selected row out, its value first. 1 taken, *value may still be NULL: then
- * its file was missing; 0 there is none; 2 look again; -1 with an exception. */
-static int try_take(Cache *self, found *found, int retry, PyObject **value)
+/* What an item taken out was. */
+typedef struct taken {
+    PyObject *value; /* strong, or NULL */
+    PyObject *key;   /* strong: of SELECT_END */
+} taken;
+
+static void taken_clear(taken *taken)
+{
+    Py_CLEAR(taken->value);
+    Py_CLEAR(taken->key);
+}
+
+/* Whether reading the row before it is deleted neither runs Python code nor reads a file. */
+static int is_quick_to_take(Cache *self, const found *found)
+{
+    int has_quick_key = found->selection->kind != SELECT_END ||
+                        disk_get_is_quick(self->state, self->disk, &found->row.key);
+
+    return has_quick_key && disk_fetch_is_quick(self->state, self->disk, &found->row.columns);
+}
+
+/* Read a living row that is to be deleted: 0 (the value is NULL if its file is missing), -1 with an
+ * exception. */
+static int read_to_take(Cache *self, const found *found, taken *taken)
+{
+    const dc_columns *columns = &found->row.columns;
+    int missing = 0;
+
+    if (found->selection->kind == SELECT_END) {
+        taken->key = disk_get(self->state, self->disk, &found->row.key);
+        if (taken->key == NULL) {
+            return -1;
+        }
+    }
+    taken->value = disk_fetch(self->state, self->disk, columns, 0, &missing);
+    return taken->value != NULL || missing ? 0 : -1;
+}
+
+/* One attempt at taking the selected row out, after it has been read. 1 taken, the value may still be NULL:
+ * then its file was missing; 0 there is none; 2 look again; -1 with an exception. */
+static int try_take(Cache *self, found *found, int retry, taken *taken)
 {
     Operation operation = {.cache = NULL};
     int by_key = found->selection->kind == SELECT_KEY;
     dc_status status;
-    int missing = 0;
+    int readable;
     int alive;
     int locked;
     int deleted;
@@ -291,15 +330,12 @@ static int try_take(Cache *self, found *found, int retry, PyObject **value)
     if (alive == 0 && by_key) {
         return operation_commit(&operation) < 0 ? -1 : 0;
     }
-    locked = self->transaction.depth > 1 ||
-             disk_fetch_is_native(self->state, self->disk, &found->row.columns);
+    locked = self->transaction.depth > 1 || is_quick_to_take(self, found);
     if (alive > 0 && !locked) {
-        operation_rollback(&operation); /* unpickling runs Python: not under the lock */
+        operation_rollback(&operation);
     }
-    if (alive > 0) {
-        *value = disk_fetch(self->state, self->disk, &found->row.columns, 0, &missing);
-    }
-    if (alive < 0 || (alive > 0 && *value == NULL && !missing)) {
+    readable = alive > 0 ? read_to_take(self, found, taken) : alive;
+    if (readable < 0) {
         if (alive < 0 || locked) {
             operation_rollback(&operation);
         }
@@ -315,26 +351,35 @@ static int try_take(Cache *self, found *found, int retry, PyObject **value)
     return alive ? 1 : 2;
 }
 
-/* Take the selected row out of the table: 1 with its value, 0, -1. */
-static int take_value(Cache *self, found *found, int retry, PyObject **value)
+/* Take the selected row out of the table: 1 with what it was, 0, -1. */
+static int take_item(Cache *self, found *found, int retry, taken *taken)
 {
-    int taken;
+    int result;
 
     for (;;) {
-        *value = NULL;
-        taken = try_take(self, found, retry, value);
-        if (taken == 1 && *value != NULL) {
+        memset(taken, 0, sizeof *taken);
+        result = try_take(self, found, retry, taken);
+        if (result == 1 && taken->value != NULL) {
             return 1;
         }
-        if (taken == 1 && found->selection->kind == SELECT_KEY) {
+        taken_clear(taken);
+        if (result == 1 && found->selection->kind == SELECT_KEY) {
             return 0;
         }
-        if (taken <= 0) {
-            Py_CLEAR(*value);
-            return taken;
+        if (result <= 0) {
+            return result;
         }
-        Py_CLEAR(*value);
     }
+}
+
+/* The same where only the value is wanted. */
+static int take_value(Cache *self, found *found, int retry, PyObject **value)
+{
+    taken taken;
+    int result = take_item(self, found, retry, &taken);
+
+    *value = taken.value;
+    return result;
 }
 
 METHOD_DOC(pop,
@@ -609,6 +654,43 @@ PyObject *Cache_drop_end(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
         operation_fail(&operation, status);
     } else if (operation_commit(&operation) == 0) {
         result = PyBool_FromLong(status == DC_OK);
+    }
+    dc_row_clear(&found.row);
+    return result;
+}
+
+METHOD_DOC(popitem,
+"_popitem($self, /, last=True)\n--\n\n"
+"Take the item out that was inserted last, or first, waiting for the lock as long as it takes.\n"
+"\n"
+":param bool last: the last one, or the first\n"
+":return: (key, value)\n"
+":raises KeyError: if the cache is empty\n");
+
+PyObject *Cache_popitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"_popitem", 0, 1, {"last"}};
+    selection selection = {.kind = SELECT_END};
+    found found = {.selection = &selection};
+    PyObject *last;
+    PyObject *result = NULL;
+    taken taken;
+    int obtained;
+
+    if (args_parse(&table, args, nargs, kwnames, &last) < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    selection.last = args_flag(last, 1);
+    if (selection.last < 0) {
+        return NULL;
+    }
+    dc_row_init(&found.row);
+    obtained = take_item(self, &found, 1, &taken);
+    if (obtained > 0) {
+        result = PyTuple_Pack(2, taken.key, taken.value);
+        taken_clear(&taken);
+    } else if (obtained == 0) {
+        PyErr_SetString(PyExc_KeyError, "dictionary is empty");
     }
     dc_row_clear(&found.row);
     return result;

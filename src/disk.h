@@ -36,6 +36,8 @@ unsigned int disk_hooks(module_state *state, PyObject *disk);
 int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out);
 void disk_key_clear(disk_key *key);
 PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key);
+/* Whether disk_get of this key runs no Python code. */
+int disk_get_is_quick(module_state *state, PyObject *disk, const dc_key *key);
 /* A new stored key: no method of a Disk is called. */
 PyObject *disk_stored_key(module_state *state, const dc_key *key);
 
@@ -50,8 +52,9 @@ void disk_value_clear(disk_value *value);
 PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
                      int *missing);
 
-/* Whether disk_fetch of this row runs no Python code, so that it may be called under a lock. */
-int disk_fetch_is_native(module_state *state, PyObject *disk, const dc_columns *columns);
+/* Whether disk_fetch of this row neither runs Python code nor reads a file, so that it may be called under
+ * a lock. */
+int disk_fetch_is_quick(module_state *state, PyObject *disk, const dc_columns *columns);
 
 /* Remove the files, all of them whatever happens (none if `disk` is NULL). -1 with the first exception that a hook raised. */
 int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *names);

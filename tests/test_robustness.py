@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -136,6 +137,47 @@ def test_pop_of_an_item_whose_file_is_missing_is_a_miss_and_drops_it(
     assert cache.pop('key', 'default') == 'default'
     assert len(cache) == 0
     assert_intact(cache)
+
+
+@pytest.mark.parametrize('method', ['pop', 'pull', 'popitem'])
+def test_others_write_while_a_large_value_is_read_to_be_taken_out(
+    cache: diskcache.Cache, method: str
+) -> None:
+    """Not all of the reading under the lock; nor is the item gone before it has been read."""
+    cache.push(LARGE)
+    (name,) = value_files(cache.directory)
+    size = 300_000_000
+    os.truncate(Path(cache.directory, name), size)
+    cache._sql('UPDATE Cache SET size = ?', (size,))
+    cache.close()
+    writes: list[float] = []
+    done = threading.Event()
+
+    def write() -> None:
+        with diskcache.Cache(cache.directory) as another:
+            while not done.is_set():
+                another['key'] = 1
+                writes.append(time.monotonic())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while not writes:
+            time.sleep(0.001)
+        began = time.monotonic()
+        if method == 'pop':
+            value = cache.pop(500_000_000_000_000)
+        elif method == 'pull':
+            value = cache.pull()[1]
+        else:
+            value = diskcache.Index.fromcache(cache).popitem(last=False)[1]
+        took = time.monotonic() - began
+    finally:
+        done.set()
+        writer.join()
+    assert len(value) == size
+    assert any(began + 0.25 * took < at < began + 0.75 * took for at in writes)
+    assert list(cache) == ['key']
 
 
 def test_a_disk_that_names_its_files_makes_their_directories_again_while_others_remove_them(
