@@ -244,7 +244,10 @@ class Deque(_OnCache, Sequence[Any]):
         """
         index = operator.index(index)
         order, before = ('ASC', index) if index >= 0 else ('DESC', ~index)
-        select = f'SELECT key, raw FROM Cache ORDER BY key {order}, raw {order} LIMIT 1 OFFSET ?'
+        select = (
+            'SELECT key, raw FROM Cache WHERE key IS NOT NULL'
+            f' ORDER BY key {order}, raw {order} LIMIT 1 OFFSET ?'
+        )
         with self._cache._transact(retry=True) as (sql, _):
             rows = sql(select, (before,)).fetchall() if before < 2**63 else ()
             if not rows:

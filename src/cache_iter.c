@@ -4,6 +4,8 @@
  * statement is left open between two keys. Pages begin small, for those who only want the first keys,
  * and grow, because beginning to read costs as much as 20 keys. In the order of insertion the end is
  * fixed when the iterator is made: keys inserted meanwhile are not seen, as in the original.
+ *
+ * A key that cannot be converted is an exception, after which the iterator goes on with the next one.
  */
 #include "cache.h"
 
@@ -117,6 +119,9 @@ static int load_page(KeyIterator *self)
     if (is_at_end(self)) {
         self->page.count = self->position = 0;
         return 0;
+    }
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
     }
     if (cache_ready(self->cache) < 0 || operation_begin_read(&operation, self->cache) < 0) {
         return -1;

@@ -24,6 +24,10 @@
     " ON CONFLICT (key, raw) DO UPDATE SET store_time = ?3, access_time = ?3, access_count = 0,"   \
     " size = ?4, mode = ?5, filename = ?6, value = ?7"
 
+/* Rows that a key can name. Others are damaged: they can only be deleted by their number, which check()
+ * does. The plus keeps SQLite from looking `raw` up in an index. */
+#define DC_NAMED "key IS NOT NULL AND +raw IN (0, 1)"
+
 /* The keys that push() makes, and no others (FORMAT.md, "Queues"): ?1 and ?2 bound the range; for
  * text ?3 is the size in bytes of prefix + '-' + 15 digits. (As text, SQLite's length() and substr()
  * would stop at a NUL.) */
@@ -79,23 +83,28 @@
     X(TEXT_FRONT, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_TEXT "ORDER BY key LIMIT 1")   \
     X(TEXT_BACK, "SELECT " DC_ROW_COLUMNS ", key, raw" DC_QUEUE_OF_TEXT                            \
         "ORDER BY key DESC LIMIT 1")                                                               \
-    X(FIRST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache ORDER BY rowid LIMIT 1")              \
-    X(LAST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache ORDER BY rowid DESC LIMIT 1")          \
-    X(NTH_LOWEST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache"                                 \
+    X(FIRST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE " DC_NAMED                      \
+        " ORDER BY rowid LIMIT 1")                                                                 \
+    X(LAST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE " DC_NAMED                       \
+        " ORDER BY rowid DESC LIMIT 1")                                                            \
+    /* of `raw` only the order: each row that is passed over would be asked */                     \
+    X(NTH_LOWEST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE key IS NOT NULL"           \
         " ORDER BY key, raw LIMIT 1 OFFSET ?1")                                                    \
-    X(NTH_HIGHEST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache"                                \
+    X(NTH_HIGHEST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE key IS NOT NULL"          \
         " ORDER BY key DESC, raw DESC LIMIT 1 OFFSET ?1")                                          \
     /* iteration */                                                                                \
     X(MAX_ROWID, "SELECT MAX(rowid) FROM Cache")                                                   \
     X(KEYS_FORWARD, "SELECT rowid, key, raw FROM Cache"                                            \
-        " WHERE ?1 < rowid AND rowid < ?2 ORDER BY rowid LIMIT ?3")                                \
+        " WHERE ?1 < rowid AND rowid < ?2 AND " DC_NAMED " ORDER BY rowid LIMIT ?3")               \
     X(KEYS_BACKWARD, "SELECT rowid, key, raw FROM Cache"                                           \
-        " WHERE ?1 < rowid AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3")                           \
-    X(KEYS_LOWEST, "SELECT rowid, key, raw FROM Cache ORDER BY key, raw LIMIT ?1")                 \
-    X(KEYS_ABOVE, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) > (?1, ?2)"                  \
+        " WHERE ?1 < rowid AND rowid < ?2 AND " DC_NAMED " ORDER BY rowid DESC LIMIT ?3")          \
+    X(KEYS_LOWEST, "SELECT rowid, key, raw FROM Cache WHERE " DC_NAMED                             \
+        " ORDER BY key, raw LIMIT ?1")                                                             \
+    X(KEYS_ABOVE, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) > (?1, ?2) AND " DC_NAMED    \
         " ORDER BY key, raw LIMIT ?3")                                                             \
-    X(KEYS_HIGHEST, "SELECT rowid, key, raw FROM Cache ORDER BY key DESC, raw DESC LIMIT ?1")      \
-    X(KEYS_BELOW, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) < (?1, ?2)"                  \
+    X(KEYS_HIGHEST, "SELECT rowid, key, raw FROM Cache WHERE " DC_NAMED                            \
+        " ORDER BY key DESC, raw DESC LIMIT ?1")                                                   \
+    X(KEYS_BELOW, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) < (?1, ?2) AND " DC_NAMED    \
         " ORDER BY key DESC, raw DESC LIMIT ?3")                                                   \
     /* victims: rowid and filename of the next row to go, but for ?3 of them; never row ?1 */      \
     X(EARLIEST_EXPIRY, "SELECT MIN(expire_time) FROM Cache WHERE expire_time IS NOT NULL")         \

@@ -116,3 +116,19 @@ def test_one_that_is_over_is_dropped_without_effect(cache: Cache) -> None:
         del over
         assert sys.getrefcount(cache) > 1
     assert cache['key'] == 2
+
+
+@needs_timer
+@pytest.mark.parametrize('iterate', [iter, Cache.iterkeys], ids=['by insertion', 'by key'])
+def test_signals_are_handled_while_keys_are_gone_through(cache: Cache, iterate: Callable) -> None:
+    """Also where no Python code runs between two keys."""
+    cache.set_many((number, 1) for number in range(100_000))
+    keys: list[int] = []
+    seen: list[int] = []
+    former = signal.signal(signal.SIGALRM, lambda *_: seen.append(len(keys)))
+    signal.setitimer(signal.ITIMER_REAL, 0.002)
+    keys.extend(iterate(cache))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
+    assert len(keys) == 100_000
+    assert seen[0] < 100_000
