@@ -20,7 +20,6 @@ import os
 import os.path as op
 import pickle
 import pickletools
-import re
 import shutil
 import sqlite3
 import struct
@@ -141,9 +140,8 @@ EVICTION_POLICY: dict[str, dict[str, str | None]] = {
 
 #: Seconds for which opening a cache waits for a lock, whatever its timeout.
 _OPEN_TIMEOUT = 60.0
-
-#: Seconds for which check() leaves a value file alone that no row names: a set may be under way.
-_ORPHAN_GRACE = 600.0
+#: The same where the database has been truncated: only others that begin anew are waited for.
+_TRUNCATED_TIMEOUT = 2.0
 
 #: How often a file is tried to be made where others remove the directories that become empty; see
 #: valuefile.c, which was seen to need 500 attempts against two processes that do nothing else.
@@ -208,19 +206,20 @@ class Disk(_core.Disk):
         :param key: key of the value, for subclasses that name files after it
         :return: (size in bytes of the file, mode, file name, inline value)
         :raises OSError: if the file cannot be written; nothing is left behind
+        :raises ValueError: if `filename` names a file that is not in the directory
         :raises pickle.PicklingError: and whatever else pickling raises
         """
         if not self._hooked():
             return super().store(value, read)
         if read and type(value) not in (str, bytes, int, float):
-            filename, full_path = self.filename(key, value)
+            filename, full_path = self._new_file(key, value)
             blocks = iter(ft.partial(value.read, _READ_BLOCK), b'')
             return self._write(full_path, blocks, 'xb'), MODE_BINARY, filename, None
         mode, content, in_file = self._encode(value)
         if not in_file:
             inline = sqlite3.Binary(content) if type(content) is bytes else content
             return 0, mode, None, inline
-        filename, full_path = self.filename(key, value)
+        filename, full_path = self._new_file(key, value)
         if mode == MODE_TEXT:
             self._write(full_path, io.StringIO(content, newline=''), 'x', 'UTF-8')
             return op.getsize(full_path), mode, filename, None
@@ -235,6 +234,13 @@ class Disk(_core.Disk):
         :return: (name relative to the directory, full path)
         """
         return super().filename()
+
+    def _new_file(self, key: Any, value: Any) -> tuple[str, str]:
+        """Return what `filename` does, if a file of that name will be read again."""
+        filename, full_path = self.filename(key, value)
+        if not self._is_inside(filename):
+            raise ValueError(f'a value file must be in the cache directory, not {filename!r}')
+        return filename, full_path
 
     def _write(
         self,
@@ -492,6 +498,28 @@ class _Settings:
                 cls.warn_if_misspelt(name)
 
     @classmethod
+    def damaged(cls, stored: dict[Any, Any]) -> set[Any]:
+        """Return the names, of stored settings, whose values are not usable, or which are none."""
+        return {
+            name
+            for name, value in stored.items()
+            if not isinstance(name, str) or not cls.is_usable(name, value)
+        }
+
+    @staticmethod
+    def is_usable(name: str, value: Any) -> bool:
+        """Tell whether a stored value can be what somebody has set: it may have been damaged."""
+        if name == 'eviction_policy':
+            return isinstance(value, str) and value in EVICTION_POLICY
+        if name.startswith('sqlite_'):
+            if isinstance(value, str):
+                return value.isascii() and value.replace('_', '').isalnum()
+            return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if name == 'disk_pickle_protocol':
+            return isinstance(value, int)
+        return name not in DEFAULT_SETTINGS or isinstance(value, int | float)
+
+    @classmethod
     def warn_if_misspelt(cls, name: str) -> None:
         import difflib
 
@@ -561,15 +589,32 @@ class Cache(_core.Cache):
     def _open(self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]) -> None:
         self._make_directory(path)
         self._directory = path
-        self._timeout = _OPEN_TIMEOUT
+        truncated = self._is_truncated()
+        self._timeout = _TRUNCATED_TIMEOUT if truncated else _OPEN_TIMEOUT
         self._local = threading.local()
         self._txn_id = None
         _core.Cache.close(self)  # if __init__ is run again
+        try:
+            self._open_database(path, disk, settings)
+        except Timeout:
+            if not truncated:
+                raise
+            raise sqlite3.DatabaseError(
+                f'{op.join(path, DBNAME)} has been truncated to nothing while another process has'
+                ' it open, which must close it first'
+            ) from None
+        self._timeout = timeout
 
+    def _open_database(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
-        current = {**self._default_settings, **stored, **settings}
+        damaged = _Settings.damaged(stored)
+        usable = {name: value for name, value in stored.items() if name not in damaged}
+        current = {**self._default_settings, **usable, **settings}
         for name in METADATA:
             current.pop(name, None)
+        for name in damaged - settings.keys():  # the default holds, but is not stored over it
+            self._log_damaged(name, stored.pop(name))
+            stored[name] = current.get(name)
         self._disk = disk(
             path, **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'}
         )
@@ -577,7 +622,25 @@ class Cache(_core.Cache):
             if not _Settings.is_taken(type(self), name):
                 setattr(self, name, value)
         self._complete_directory(current, stored, schema)
-        self._timeout = timeout
+
+    def _is_truncated(self) -> bool:
+        """Tell whether the database is empty and there is a log of it, as SQLite never leaves them.
+
+        If nobody has it open SQLite begins anew. But whoever has keeps its lock until it is closed.
+        """
+        path = op.join(self._directory, DBNAME)
+        has_log = op.exists(path + '-wal') or op.exists(path + '-shm')
+        try:
+            return has_log and op.getsize(path) == 0  # in this order: another may be making both
+        except OSError:
+            return False
+
+    def _log_damaged(self, name: Any, value: Any) -> None:
+        import logging
+
+        logging.getLogger('diskcache').warning(
+            '%s: the stored setting %s is damaged, and ignored: %r', self._directory, name, value
+        )
 
     @staticmethod
     def _make_directory(path: str) -> None:
@@ -723,9 +786,11 @@ class Cache(_core.Cache):
     def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
         """Check the database and the value files against each other.
 
-        With `fix`, rows without a file go, sizes and counts are corrected, and of the files that no
-        row names those go that this package made and left, if they are not new: a set by another
-        process may be under way. Users' own files and caches in sub-directories are left alone.
+        With `fix`, what nobody could look up or read goes: rows without their file, rows of which
+        key or value is damaged; see :mod:`diskcache.check`. Sizes and counts are corrected, and of
+        the files that no row names those go that this package made and left, if they are not new: a
+        set by another process may be under way. Users' own files and caches in sub-directories are
+        left alone.
 
         While the files are looked at nobody else can write.
 
@@ -734,18 +799,21 @@ class Cache(_core.Cache):
         :return: the problems found, as recorded warnings
         :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
         """
+        from .check import Check  # it is about what is defined here
+
+        messages = [row[0] for row in self._run_alone('PRAGMA integrity_check', retry)]
+        if fix:
+            self._run_alone('VACUUM', retry)
+        with self._transact(retry) as (sql, cleanup):
+            check = Check(self, sql, cleanup, fix)
+            check.run()
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter('always')
-            messages = [row[0] for row in self._run_alone('PRAGMA integrity_check', retry)]
-            if messages != ['ok']:
-                for message in messages:
+            for message in messages:
+                if message != 'ok':
                     warnings.warn(message, stacklevel=2)
-            if fix:
-                self._run_alone('VACUUM', retry)
-            with self._transact(retry) as (sql, _):
-                referred = self._check_rows(sql, fix)
-                self._check_files(referred, fix)
-                self._check_totals(sql, fix)
+            for category, text in check.found:
+                warnings.warn(text, category, stacklevel=2)
         return found
 
     def _run_alone(self, statement: str, retry: bool) -> list[Any]:
@@ -759,73 +827,6 @@ class Cache(_core.Cache):
             if not retry:
                 raise Timeout
             time.sleep(0.001)
-
-    def _check_rows(self, sql: Callable[..., sqlite3.Cursor], fix: bool) -> set[str]:
-        """Compare rows with their files; return the paths of the files that rows refer to."""
-        referred = set()
-        rows = sql('SELECT rowid, size, filename FROM Cache WHERE filename IS NOT NULL').fetchall()
-        for rowid, size, filename in rows:
-            full_path = op.join(self._directory, filename)
-            referred.add(full_path)
-            try:
-                real_size = op.getsize(full_path)
-            except OSError:
-                warnings.warn(f'file not found: {full_path}', stacklevel=3)
-                if fix:
-                    sql('DELETE FROM Cache WHERE rowid = ?', (rowid,))
-                continue
-            if size != real_size:
-                warnings.warn(f'wrong file size: {full_path}, {real_size} != {size}', stacklevel=3)
-                if fix:
-                    sql('UPDATE Cache SET size = ? WHERE rowid = ?', (real_size, rowid))
-        return referred
-
-    def _check_files(self, referred: set[str], fix: bool) -> None:
-        """Report files and directories that no row accounts for."""
-        for dirpath, dirs, files in os.walk(self._directory):
-            dirs[:] = [name for name in dirs if not op.exists(op.join(dirpath, name, DBNAME))]
-            if not (dirs or files) and self._is_empty(dirpath):
-                warnings.warn(f'empty directory: {dirpath}', EmptyDirWarning, stacklevel=3)
-                if fix:
-                    with cl.suppress(OSError):  # a set may have used it meanwhile
-                        os.rmdir(dirpath)
-            for name in files:
-                full_path = op.join(dirpath, name)
-                if full_path not in referred:
-                    self._check_unknown_file(full_path, fix)
-
-    @staticmethod
-    def _is_empty(dirpath: str) -> bool:
-        try:
-            return not os.listdir(dirpath)
-        except FileNotFoundError:  # another process has removed it meanwhile
-            return False
-
-    def _check_unknown_file(self, full_path: str, fix: bool) -> None:
-        relative = op.relpath(full_path, self._directory).replace(os.sep, '/')
-        try:
-            old = time.time() - os.stat(full_path).st_mtime > _ORPHAN_GRACE
-        except FileNotFoundError:
-            return
-        temporary = _TEMPORARY_NAME.fullmatch(relative) is not None
-        if DBNAME in relative and not (temporary and old):
-            return
-        warnings.warn(f'unknown file: {full_path}', UnknownFileWarning, stacklevel=4)
-        if fix and old and (temporary or _VALUE_NAME.fullmatch(relative)):
-            self._disk.remove(op.relpath(full_path, self._directory))
-
-    def _check_totals(self, sql: Callable[..., sqlite3.Cursor], fix: bool) -> None:
-        """Compare the counters that triggers keep with what they count."""
-        for name, formula, label in (
-            ('count', 'COUNT(key)', 'COUNT(Cache.key)'),
-            ('size', 'COALESCE(SUM(size), 0)', 'SUM(Cache.size)'),
-        ):
-            ((actual,),) = sql(f'SELECT {formula} FROM Cache').fetchall()
-            kept = self.reset(name)
-            if kept != actual:
-                warnings.warn(f'Settings.{name} != {label}; {kept} != {actual}', stacklevel=3)
-                if fix:
-                    sql('UPDATE Settings SET value = ? WHERE key = ?', (actual, name))
 
     def create_tag_index(self) -> None:
         """Create an index on tags, which makes :meth:`evict` fast; it stays until dropped."""
@@ -927,6 +928,8 @@ class Cache(_core.Cache):
                 value = self._setting(key)
             except KeyError:
                 raise ValueError(f'no setting {key!r} is stored') from None
+            if not _Settings.is_usable(key, value):
+                raise sqlite3.DatabaseError(f'the stored setting {key!r} is damaged: {value!r}')
             setattr(self, key, value)
             return value
         if _Settings.is_taken(type(self), key):
@@ -944,9 +947,6 @@ class Cache(_core.Cache):
             self._update_setting(key, value)
         return value
 
-
-_VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
-_TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
 
 atexit.register(_core._flush_notes)
 if hasattr(os, 'register_at_fork'):  # not on Windows

@@ -28,8 +28,8 @@ static int is_plain_key(Cache *self, PyObject *key, hot_key *hot)
 /* Find the value of a key and fill found->row: 1, 0 if there is none, -1 with an exception. A value
  * file that is missing means that another process has just rewritten the value: the row is read again,
  * until it stays the same. */
-static int find_value(Cache *self, found *found, const hot_key *hot, int read, int retry,
-                      PyObject **value)
+static int find_value(Cache *self, found *found, PyObject *key, const hot_key *hot, int read,
+                      int retry, PyObject **value)
 {
     stamped stamped = {.call = find_row, .context = found};
     int known = HOT_VALUE | (found->selection->details & DC_DETAIL_TAG ? HOT_TAG : 0) |
@@ -63,6 +63,8 @@ static int find_value(Cache *self, found *found, const hot_key *hot, int read, i
             if (PyErr_ExceptionMatches(PyExc_OSError)) { /* a miss, as the original has it */
                 PyErr_Clear();
                 result = 0;
+            } else {
+                blame_row(self, key, NULL, found->row.columns.filename);
             }
             break;
         }
@@ -91,13 +93,14 @@ typedef struct get_options {
 } get_options;
 
 /* What get() returns for a key that is not there; a default of NULL makes that a KeyError. */
-static PyObject *absent(PyObject *key, PyObject *otherwise, const get_options *options)
+static PyObject *absent(Cache *self, PyObject *key, PyObject *otherwise, const get_options *options)
 {
     if (otherwise == NULL) {
         raise_key_error(key);
         return NULL;
     }
-    return with_details(Py_NewRef(otherwise), NULL, options->expire_time, options->tag);
+    return with_details(self->state, Py_NewRef(otherwise), NULL, options->expire_time,
+                        options->tag);
 }
 
 /* Answer get() from the hot tier: 1 with *result (NULL: an exception), 0 if SQLite must be asked. */
@@ -117,7 +120,7 @@ static int get_hot(Cache *self, const hot_key *hot, PyObject *key, PyObject *oth
     self->hot.hits++;
     rowid = entry->rowid;
     if (entry->known & HOT_ABSENT) {
-        *result = cache_note_lookup(self, 0, 0) < 0 ? NULL : absent(key, otherwise, options);
+        *result = cache_note_lookup(self, 0, 0) < 0 ? NULL : absent(self, key, otherwise, options);
         return 1;
     }
     if (entry->value != NULL && !entry->has_expire_time && !options->expire_time && !options->tag &&
@@ -130,15 +133,16 @@ static int get_hot(Cache *self, const hot_key *hot, PyObject *key, PyObject *oth
     }
     found = remembered_take(&copy, entry) < 0
                 ? -1
-                : remembered_value(self, &copy, SELECT_KEY, options->read, &value);
+                : remembered_value(self, &copy, SELECT_KEY, key, options->read, &value);
     *result = NULL;
     if (found == 2) {
         self->hot.hits--;
     } else if (found < 0 || cache_note_lookup(self, found, rowid) < 0) {
         Py_XDECREF(value);
     } else {
-        *result = found ? with_details(value, &copy.columns, options->expire_time, options->tag)
-                        : absent(key, otherwise, options);
+        *result = found ? with_details(self->state, value, &copy.columns, options->expire_time,
+                                       options->tag)
+                        : absent(self, key, otherwise, options);
     }
     remembered_clear(&copy);
     return found != 2;
@@ -181,12 +185,13 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
                         (notes_access(self) ? DC_DETAIL_IDENTITY : 0);
     found.selection = &selection;
     dc_row_init(&found.row);
-    hit = find_value(self, &found, known ? &hot : NULL, options->read, options->retry, &value);
+    hit = find_value(self, &found, key, known ? &hot : NULL, options->read, options->retry, &value);
     if (hit < 0 || cache_note_lookup(self, hit, hit ? found.row.rowid : 0) < 0) {
         Py_XDECREF(value);
     } else {
-        result = hit ? with_details(value, &found.row.columns, options->expire_time, options->tag)
-                     : absent(key, otherwise, options);
+        result = hit ? with_details(self->state, value, &found.row.columns, options->expire_time,
+                                    options->tag)
+                     : absent(self, key, otherwise, options);
     }
     dc_row_clear(&found.row);
     disk_key_clear(&put);
@@ -430,7 +435,7 @@ static int take_many_hot(Cache *self, lookups *lookups)
 }
 
 /* The value of a key looked up, as find_value gives it; 2: it must be looked up by itself. */
-static int value_of_row(Cache *self, const lookup *lookup, PyObject **value)
+static int value_of_row(Cache *self, PyObject *key, const lookup *lookup, PyObject **value)
 {
     const dc_columns *columns = &lookup->row.columns;
     int alive = lookup->there ? is_alive(self, SELECT_KEY, columns) : 0;
@@ -447,6 +452,7 @@ static int value_of_row(Cache *self, const lookup *lookup, PyObject **value)
         return 2;
     }
     if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        blame_row(self, key, NULL, columns->filename);
         return -1;
     }
     PyErr_Clear();
@@ -462,9 +468,10 @@ static PyObject *value_of_lookup(Cache *self, PyObject *key, const lookup *looku
     int found;
 
     if (is_hot) {
-        found = lookup->there ? remembered_value(self, &lookup->copy, SELECT_KEY, 0, &value) : 0;
+        found = lookup->there ? remembered_value(self, &lookup->copy, SELECT_KEY, key, 0, &value)
+                              : 0;
     } else {
-        found = value_of_row(self, lookup, &value);
+        found = value_of_row(self, key, lookup, &value);
     }
     if (found == 2) {
         return get_value(self, key, self->state->enoval, &options);

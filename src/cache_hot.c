@@ -80,8 +80,8 @@ void remembered_clear(remembered *copy)
     Py_XDECREF(copy->key_owner);
 }
 
-int remembered_value(Cache *self, const remembered *copy, selection_kind kind, int read,
-                     PyObject **value)
+int remembered_value(Cache *self, const remembered *copy, selection_kind kind, PyObject *key,
+                     int read, PyObject **value)
 {
     int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
     int alive = is_alive(self, kind, &copy->columns);
@@ -99,6 +99,7 @@ int remembered_value(Cache *self, const remembered *copy, selection_kind kind, i
         return 1;
     }
     if (!missing && !PyErr_ExceptionMatches(PyExc_OSError)) {
+        blame_row(self, key, &copy->key, copy->columns.filename);
         return -1;
     }
     PyErr_Clear();

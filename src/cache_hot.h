@@ -41,8 +41,8 @@ int remembered_take(remembered *copy, const HotEntry *entry);
 void remembered_clear(remembered *copy);
 
 /* The value that a copied entry stands for: 1, 0 if it has expired, -1 with an exception; 2: SQLite must
- * be asked. */
-int remembered_value(Cache *self, const remembered *copy, selection_kind kind, int read,
-                     PyObject **value);
+ * be asked. `key` is NULL for an end. */
+int remembered_value(Cache *self, const remembered *copy, selection_kind kind, PyObject *key,
+                     int read, PyObject **value);
 
 #endif

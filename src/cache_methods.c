@@ -201,6 +201,7 @@ PyMethodDef cache_methods[] = {
     {"_connection", (PyCFunction)Cache_connection, METH_NOARGS, Cache_connection_doc},
     {"_inspect", (PyCFunction)Cache_inspect, METH_NOARGS, Cache_inspect_doc},
     {"_apply", (PyCFunction)(void (*)(void))Cache_apply, METH_FASTCALL, Cache_apply_doc},
+    {"_damaged_texts", (PyCFunction)Cache_damaged_texts, METH_O, Cache_damaged_texts_doc},
     {"_setting", (PyCFunction)Cache_setting, METH_O, Cache_setting_doc},
     {"_update_setting", (PyCFunction)(void (*)(void))Cache_update_setting, METH_FASTCALL,
      Cache_update_setting_doc},

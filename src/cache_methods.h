@@ -5,7 +5,7 @@
  *     cache_take.c       delete, pop, pull, popitem, peek, peekitem
  *     cache_bulk.c       clear, evict, expire, cull
  *     cache_many.c       set_many, add_many, delete_many, get_many
- *     cache_settings.c   volume, len, settings
+ *     cache_settings.c   volume, len, settings, a look at all texts
  *     cache_methods.c    the rest, and the table
  *
  * Each method is a function Cache_NAME with a docstring Cache_NAME_doc.
@@ -47,12 +47,13 @@ PyObject *Cache_close(Cache *self, PyObject *unused);
 PyObject *Cache_connection(Cache *self, PyObject *unused);
 PyObject *Cache_inspect(Cache *self, PyObject *unused);
 PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *Cache_damaged_texts(Cache *self, PyObject *column);
 PyObject *Cache_setting(Cache *self, PyObject *name);
 PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 extern const char Cache_delitem_doc[], Cache_volume_doc[], Cache_close_doc[],
-    Cache_connection_doc[], Cache_inspect_doc[], Cache_apply_doc[], Cache_setting_doc[],
-    Cache_update_setting_doc[], Cache_set_pragma_doc[];
+    Cache_connection_doc[], Cache_inspect_doc[], Cache_apply_doc[], Cache_damaged_texts_doc[],
+    Cache_setting_doc[], Cache_update_setting_doc[], Cache_set_pragma_doc[];
 
 #define METHOD_DOC(name, text) const char Cache_##name##_doc[] = PyDoc_STR(text)
 

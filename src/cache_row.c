@@ -17,7 +17,8 @@ int read_flags(PyObject *const *values, int count, const int *defaults, int *fla
     return 0;
 }
 
-PyObject *with_details(PyObject *value, const dc_columns *columns, int expire_time, int tag)
+PyObject *with_details(module_state *state, PyObject *value, const dc_columns *columns,
+                       int expire_time, int tag)
 {
     const dc_datum null = {.type = DC_NULL};
     PyObject *expire_object = NULL;
@@ -30,7 +31,7 @@ PyObject *with_details(PyObject *value, const dc_columns *columns, int expire_ti
     expire_object = columns != NULL && columns->has_expire_time
                         ? PyFloat_FromDouble(columns->expire_time)
                         : Py_NewRef(Py_None);
-    tag_object = convert_from_datum(columns != NULL ? &columns->tag : &null);
+    tag_object = convert_from_column(state, columns != NULL ? &columns->tag : &null, "tag");
     if (expire_object != NULL && tag_object != NULL) {
         result = expire_time && tag ? PyTuple_Pack(3, value, expire_object, tag_object)
                  : expire_time      ? PyTuple_Pack(2, value, expire_object)
@@ -50,6 +51,65 @@ void raise_key_error(PyObject *key)
         PyErr_SetObject(PyExc_KeyError, arguments);
         Py_DECREF(arguments);
     }
+}
+
+/* Add a note to an exception, as add_note() of Python 3.11 does. */
+static int add_note(PyObject *exception, PyObject *note)
+{
+    PyObject *notes = PyObject_GetAttrString(exception, "__notes__");
+    int result = -1;
+
+    if (notes == NULL) {
+        PyErr_Clear();
+        notes = PyList_New(0);
+        if (notes == NULL || PyObject_SetAttrString(exception, "__notes__", notes) < 0) {
+            goto done;
+        }
+    }
+    result = PyList_Check(notes) ? PyList_Append(notes, note) : 0;
+done:
+    Py_XDECREF(notes);
+    return result;
+}
+
+/* The note of blame_row. New reference, or NULL with an exception. */
+static PyObject *describe_row(Cache *self, PyObject *key, const dc_key *stored,
+                              const char *filename)
+{
+    PyObject *shown = key != NULL ? Py_NewRef(key) : disk_get(self->state, self->disk, stored);
+    PyObject *note = NULL;
+
+    if (shown == NULL) {
+        PyErr_Clear();
+        shown = convert_from_datum(&stored->datum);
+    }
+    if (shown != NULL) {
+        note = filename != NULL
+                   ? PyUnicode_FromFormat("diskcache: reading the value of key %R, file '%s' in %R",
+                                          shown, filename, self->directory)
+                   : PyUnicode_FromFormat("diskcache: reading the value of key %R in %R", shown,
+                                          self->directory);
+        Py_DECREF(shown);
+    }
+    return note;
+}
+
+void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename)
+{
+    compat_exception taken = compat_exception_take();
+    PyObject *exception = compat_exception_value(&taken);
+    PyObject *note = NULL;
+
+    if (exception != NULL && PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception) &&
+        self->directory != NULL && self->disk != NULL) {
+        note = describe_row(self, key, stored, filename);
+        if (note != NULL) {
+            add_note(exception, note);
+            Py_DECREF(note);
+        }
+        PyErr_Clear(); /* what is noted is no reason to fail otherwise */
+    }
+    compat_exception_put(taken);
 }
 
 void raise_timeout_after(module_state *state, int64_t count)

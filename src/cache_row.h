@@ -13,10 +13,16 @@ int read_flags(PyObject *const *values, int count, const int *defaults, int *fla
 
 /* (value, expire_time, tag) with the parts asked for; `value` is stolen, `columns` NULL for a default,
  * whose parts are None. NULL for a NULL value. */
-PyObject *with_details(PyObject *value, const dc_columns *columns, int expire_time, int tag);
+PyObject *with_details(module_state *state, PyObject *value, const dc_columns *columns,
+                       int expire_time, int tag);
 
 /* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
 void raise_key_error(PyObject *key);
+
+/* A value could not be read: say in a note to the exception of which key, and in which file, so that the
+ * item can be found and deleted. `key` is the key itself, or else `stored` what the row has. No lock may
+ * be held. */
+void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename);
 
 /* Make the Timeout that is set one whose argument is the number of items done before, as the
  * original's is. */
@@ -37,6 +43,7 @@ typedef struct selection {
     dc_side side;         /* SELECT_QUEUE, SELECT_NTH */
     int last;             /* SELECT_END */
     int64_t before;       /* SELECT_NTH: rows between the side and the one */
+    int with_tag;         /* taking: the tag is asked for */
 } selection;
 
 /* A selection and the row that it yields: the context of an engine call. Set the selection and

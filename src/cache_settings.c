@@ -1,10 +1,11 @@
-/* cache_settings.c: reading and changing the stored settings and counters, and what __init__ needs to
- * know of a directory. Thin: the rules for settings are in core.py.
+/* cache_settings.c: reading and changing the stored settings and counters, and what __init__ and check()
+ * need to know of a directory. Thin: the rules for settings are in core.py, what is amiss says check.py.
  */
 #include "cache_methods.h"
 #include "cache_row.h"
 
 #include <float.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "args.h"
@@ -89,7 +90,7 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     status = operation_read(&operation, read_setting, &reading, 0);
     operation_end_read(&operation);
     if (status == DC_OK) {
-        value = convert_from_datum(&reading.row.columns.value);
+        value = convert_from_column(self->state, &reading.row.columns.value, "setting");
     } else if (status == DC_NOT_FOUND) {
         raise_key_error(name);
     }
@@ -273,12 +274,23 @@ done:
     return result;
 }
 
-/* Put one row into a dict, first column to second. Neither runs Python code: keys are str, and nothing
- * that the garbage collector tracks is made. */
+/* An object for a datum; bytes for a text that is not UTF-8, which nobody has stored as a setting. */
+static PyObject *collect_datum(const dc_datum *datum)
+{
+    dc_datum bytes = *datum;
+
+    if (datum->type == DC_TEXT && !dc_text_is_utf8(datum->as.bytes.data, datum->as.bytes.size)) {
+        bytes.type = DC_BLOB;
+    }
+    return convert_from_datum(&bytes);
+}
+
+/* Put one row into a dict, first column to second. Neither runs Python code: keys are str or bytes, and
+ * nothing that the garbage collector tracks is made. */
 static dc_status collect_row(void *context, const dc_datum *first, const dc_datum *second)
 {
-    PyObject *key = convert_from_datum(first);
-    PyObject *value = convert_from_datum(second);
+    PyObject *key = collect_datum(first);
+    PyObject *value = collect_datum(second);
     dc_status status = DC_CALLBACK;
 
     if (key != NULL && value != NULL && PyDict_SetItem(context, key, value) == 0) {
@@ -358,4 +370,88 @@ PyObject *Cache_inspect(Cache *self, PyObject *Py_UNUSED(unused))
     Py_XDECREF(schema);
     Py_XDECREF(settings);
     return result;
+}
+
+/* --- texts ------------------------------------------------------------------------------------- */
+
+/* Rows of which a column has a text that is not UTF-8: the context of an engine call. */
+typedef struct damaged_texts {
+    const char *sql;
+    int64_t *rowids; /* owned */
+    size_t count, room;
+} damaged_texts;
+
+static dc_status note_damaged(void *context, const dc_datum *rowid, const dc_datum *text)
+{
+    damaged_texts *damaged = context;
+
+    if (dc_text_is_utf8(text->as.bytes.data, text->as.bytes.size)) {
+        return DC_OK;
+    }
+    if (damaged->count == damaged->room) {
+        size_t room = 2 * damaged->room + 16;
+        int64_t *rowids = realloc(damaged->rowids, room * sizeof *rowids);
+
+        if (rowids == NULL) {
+            return DC_NO_MEMORY;
+        }
+        damaged->rowids = rowids;
+        damaged->room = room;
+    }
+    damaged->rowids[damaged->count++] = rowid->as.integer;
+    return DC_OK;
+}
+
+METHOD_DOC(damaged_texts,
+"_damaged_texts($self, column, /)\n--\n\n"
+"Find the rows in which a column has a text that is not UTF-8, inside the thread's transaction.\n"
+"\n"
+":param str column: key, value or tag\n"
+":return: list of the numbers of the rows\n");
+
+PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
+{
+    static const struct {
+        const char *name;
+        const char *sql;
+    } columns[] = {{"key", DC_SELECT_TEXTS("key")},
+                   {"value", DC_SELECT_TEXTS("value")},
+                   {"tag", DC_SELECT_TEXTS("tag")}};
+    damaged_texts damaged = {.sql = NULL};
+    Operation operation = {.cache = NULL};
+    PyObject *rowids = NULL;
+    session_visit visit;
+    dc_status status;
+
+    for (size_t i = 0; PyUnicode_Check(column) && i < sizeof columns / sizeof *columns; i++) {
+        if (PyUnicode_CompareWithASCIIString(column, columns[i].name) == 0) {
+            damaged.sql = columns[i].sql;
+        }
+    }
+    if (damaged.sql == NULL) {
+        PyErr_Format(PyExc_ValueError, "column must be key, value or tag, not %R", column);
+        return NULL;
+    }
+    if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    visit = session_enter_lengthy(operation.session);
+    status = dc_db_query(&operation.session->db, damaged.sql, note_damaged, &damaged);
+    session_leave(operation.session, visit);
+    if (status != DC_OK) {
+        convert_raise(self->state, status, &operation.session->db.error);
+    }
+    operation_end_read(&operation);
+    rowids = status == DC_OK ? PyList_New((Py_ssize_t)damaged.count) : NULL;
+    for (size_t i = 0; rowids != NULL && i < damaged.count; i++) {
+        PyObject *rowid = PyLong_FromLongLong(damaged.rowids[i]);
+
+        if (rowid == NULL) {
+            Py_CLEAR(rowids);
+        } else {
+            PyList_SET_ITEM(rowids, (Py_ssize_t)i, rowid);
+        }
+    }
+    free(damaged.rowids);
+    return rowids;
 }

@@ -192,7 +192,8 @@ static int peek_hot(Cache *self, peeking *peeking, PyObject **value)
     peeking->is_hot = 1;
     result = remembered_take(&peeking->copy, entry) < 0
                  ? -1
-                 : remembered_value(self, &peeking->copy, peeking->found.selection->kind, 0, value);
+                 : remembered_value(self, &peeking->copy, peeking->found.selection->kind, NULL, 0,
+                                    value);
     if (result == 0 || result == 2) { /* it must be deleted, or looked at again */
         remembered_clear(&peeking->copy);
         peeking->is_hot = 0;
@@ -250,6 +251,9 @@ static int peek_value(Cache *self, peeking *peeking, int retry, PyObject **value
                 remember_end(self, peeking, &stamped, &found->row, *value);
             }
             if (*value != NULL || !missing) {
+                if (*value == NULL) {
+                    blame_row(self, NULL, &found->row.key, found->row.columns.filename);
+                }
                 return *value != NULL ? 1 : -1;
             }
         }
@@ -284,12 +288,20 @@ static int is_quick_to_take(Cache *self, const found *found)
 }
 
 /* Read a living row that is to be deleted: 0 (the value is NULL if its file is missing), -1 with an
- * exception. */
+ * exception. All that will be asked for must be readable. */
 static int read_to_take(Cache *self, const found *found, taken *taken)
 {
     const dc_columns *columns = &found->row.columns;
+    PyObject *tag = NULL;
     int missing = 0;
 
+    if (found->selection->with_tag) {
+        tag = convert_from_column(self->state, &columns->tag, "tag");
+        if (tag == NULL) {
+            return -1;
+        }
+        Py_DECREF(tag);
+    }
     if (found->selection->kind == SELECT_END) {
         taken->key = disk_get(self->state, self->disk, &found->row.key);
         if (taken->key == NULL) {
@@ -338,6 +350,10 @@ static int try_take(Cache *self, found *found, int retry, taken *taken)
     if (readable < 0) {
         if (alive < 0 || locked) {
             operation_rollback(&operation);
+        }
+        if (alive > 0) {
+            blame_row(self, NULL, by_key ? found->selection->key : &found->row.key,
+                      found->row.columns.filename);
         }
         return -1;
     }
@@ -415,13 +431,14 @@ PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         disk_put(self->state, self->disk, values[0], &put) < 0) {
         return NULL;
     }
+    selection.with_tag = flags[1];
     found.selection = &selection;
     dc_row_init(&found.row);
     taken = take_value(self, &found, flags[2], &value);
     if (taken > 0) {
-        result = with_details(value, &found.row.columns, flags[0], flags[1]);
+        result = with_details(self->state, value, &found.row.columns, flags[0], flags[1]);
     } else if (taken == 0) {
-        result = with_details(or_none(values[1]), NULL, flags[0], flags[1]);
+        result = with_details(self->state, or_none(values[1]), NULL, flags[0], flags[1]);
     }
     dc_row_clear(&found.row);
     disk_key_clear(&put);
@@ -429,14 +446,14 @@ PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObje
 }
 
 /* ((key, value), ...) from a row with its key; `value` is stolen. */
-static PyObject *pair_with_details(PyObject *key, PyObject *value, const dc_columns *columns,
-                                   const int *flags)
+static PyObject *pair_with_details(module_state *state, PyObject *key, PyObject *value,
+                                   const dc_columns *columns, const int *flags)
 {
     PyObject *pair = key != NULL && value != NULL ? PyTuple_Pack(2, key, value) : NULL;
 
     Py_XDECREF(key);
     Py_XDECREF(value);
-    return with_details(pair, columns, flags[0], flags[1]);
+    return with_details(state, pair, columns, flags[0], flags[1]);
 }
 
 /* Take the row out that peek_value would look at. */
@@ -467,6 +484,7 @@ static PyObject *queue_method(Cache *self, const args_table *table,
         read_flags(values + 3, 3, defaults, flags) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
+    selection.with_tag = flags[1];
     peeking_init(&peeking, &selection);
     prefix = values[0] == Py_None ? NULL : values[0];
     if (prefix == NULL || PyUnicode_CheckExact(prefix)) {
@@ -475,11 +493,12 @@ static PyObject *queue_method(Cache *self, const args_table *table,
     }
     obtained = obtain(self, &peeking, flags[2], &value);
     if (obtained > 0) {
-        result = pair_with_details(convert_from_datum(&peeked_key(&peeking)->datum), value,
-                                   peeked_columns(&peeking), flags);
+        result = pair_with_details(
+            self->state, convert_from_column(self->state, &peeked_key(&peeking)->datum, "key"),
+            value, peeked_columns(&peeking), flags);
     } else if (obtained == 0) {
         otherwise = values[1] != NULL ? Py_NewRef(values[1]) : PyTuple_Pack(2, Py_None, Py_None);
-        result = with_details(otherwise, NULL, flags[0], flags[1]);
+        result = with_details(self->state, otherwise, NULL, flags[0], flags[1]);
     }
     peeking_clear(&peeking);
     return result;
@@ -567,7 +586,8 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     peeking_end(self, &peeking, selection.last ? HOT_LAST : HOT_FIRST, NULL);
     obtained = peek_value(self, &peeking, flags[3], &value);
     if (obtained > 0) {
-        result = pair_with_details(disk_get(self->state, self->disk, peeked_key(&peeking)), value,
+        result = pair_with_details(self->state,
+                                   disk_get(self->state, self->disk, peeked_key(&peeking)), value,
                                    peeked_columns(&peeking), flags + 1);
     } else if (obtained == 0) {
         PyErr_SetString(PyExc_KeyError, "dictionary is empty");

@@ -50,7 +50,7 @@ static inline int compat_exception_is_none(const compat_exception *taken)
 #endif
 }
 
-/* The exception itself; borrowed. */
+/* The exception itself; borrowed, NULL if there is none. */
 static inline PyObject *compat_exception_value(compat_exception *taken)
 {
 #if PY_VERSION_HEX < 0x030C0000

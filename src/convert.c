@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "sqlite_api.h"
@@ -21,6 +22,38 @@ PyObject *convert_from_datum(const dc_datum *datum)
     default:
         Py_RETURN_NONE;
     }
+}
+
+#define SHOWN_BYTES 60 /* of what cannot be decoded */
+
+PyObject *convert_from_column(module_state *state, const dc_datum *datum, const char *column)
+{
+    PyObject *object = convert_from_datum(datum);
+    Py_ssize_t shown;
+    PyObject *bytes;
+
+    if (object != NULL || datum->type != DC_TEXT ||
+        !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        return object;
+    }
+    PyErr_Clear();
+    shown = datum->as.bytes.size < SHOWN_BYTES ? (Py_ssize_t)datum->as.bytes.size : SHOWN_BYTES;
+    bytes = PyBytes_FromStringAndSize(datum->as.bytes.data, shown);
+    if (bytes != NULL) {
+        PyErr_Format(state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                     "the text of a %s is not UTF-8: %R", column, bytes);
+        Py_DECREF(bytes);
+    }
+    return NULL;
+}
+
+void convert_raise_damaged(module_state *state, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    PyErr_FormatV(state->sqlite_errors[SQLITE_ERROR_DatabaseError], format, arguments);
+    va_end(arguments);
 }
 
 int convert_text(PyObject *text, dc_datum *datum)

@@ -14,6 +14,13 @@
 /* A new object: None, int, float, str or bytes. */
 PyObject *convert_from_datum(const dc_datum *datum);
 
+/* The same of a column that another program may have written: text that is not UTF-8 is an
+ * sqlite3.OperationalError, which names the column. */
+PyObject *convert_from_column(module_state *state, const dc_datum *datum, const char *column);
+
+/* Raise sqlite3.DatabaseError: a row is not as anybody writes it. */
+void convert_raise_damaged(module_state *state, const char *format, ...);
+
 /* What SQLite can store as it is: None, int, float, str, bytes or another buffer (subclasses too).
  * *owner receives a new reference to the object that holds the bytes, or NULL. `argument` names it in the
  * TypeError, OverflowError (int beyond 64 bits) or ValueError (NaN, which SQLite turns into NULL). */

@@ -258,9 +258,14 @@ done:
 
 static PyObject *unpickle(module_state *state, const dc_datum *datum)
 {
-    PyObject *bytes = convert_from_datum(datum);
+    PyObject *bytes;
     PyObject *object = NULL;
 
+    if (datum->type != DC_BLOB) {
+        convert_raise_damaged(state, "what should be a pickle is none: it is no blob");
+        return NULL;
+    }
+    bytes = convert_from_datum(datum);
     if (bytes != NULL) {
         object = PyObject_CallOneArg(state->loads, bytes);
         Py_DECREF(bytes);
@@ -274,9 +279,10 @@ static PyObject *disk_get_held(module_state *state, PyObject *disk, const dc_key
     PyObject *object;
 
     if (!(disk_hooks(state, disk) & DISK_HOOK_get)) {
-        return key->raw ? convert_from_datum(&key->datum) : unpickle(state, &key->datum);
+        return key->raw ? convert_from_column(state, &key->datum, "key")
+                        : unpickle(state, &key->datum);
     }
-    database_key = convert_from_datum(&key->datum);
+    database_key = convert_from_column(state, &key->datum, "key");
     if (database_key == NULL) {
         return NULL;
     }
@@ -293,7 +299,7 @@ int disk_get_is_quick(module_state *state, PyObject *disk, const dc_key *key)
 
 PyObject *disk_stored_key(module_state *state, const dc_key *key)
 {
-    PyObject *database_key = convert_from_datum(&key->datum);
+    PyObject *database_key = convert_from_column(state, &key->datum, "key");
     PyObject *pair = NULL;
     PyObject *stored = NULL;
 
@@ -531,8 +537,9 @@ static int store_native(module_state *state, Disk *self, PyObject *value, int re
     return store_file(state, self, &content, how.file_mode, out);
 }
 
-/* Take the tuple (size, mode, filename, value) of an overridden store. */
-static int take_stored(PyObject *stored, disk_value *out)
+/* Take the tuple (size, mode, filename, value) of an overridden store. A Disk that does not fetch by
+ * itself could never read a file outside of the directory again. */
+static int take_stored(PyObject *stored, int fetches, disk_value *out)
 {
     PyObject *filename;
     dc_columns *columns = &out->columns;
@@ -550,6 +557,11 @@ static int take_stored(PyObject *stored, disk_value *out)
             return -1;
         }
         out->filename_owner = Py_NewRef(filename);
+        if (!fetches && !dc_valuefile_is_inside(columns->filename, strlen(columns->filename))) {
+            PyErr_Format(PyExc_ValueError,
+                         "Disk.store must name a file in the cache directory, not %R", filename);
+            return -1;
+        }
     }
     columns->size = PyLong_AsLongLong(PyTuple_GET_ITEM(stored, 0));
     if (columns->size == -1 && PyErr_Occurred()) {
@@ -577,7 +589,7 @@ static int store_by_hook(module_state *state, PyObject *disk, PyObject *value, i
             PyObject_VectorcallMethod(state->name.store, arguments, 3, key != NULL ? names : NULL);
     }
     if (stored != NULL) {
-        result = take_stored(stored, out);
+        result = take_stored(stored, (disk_hooks(state, disk) & DISK_HOOK_fetch) != 0, out);
     }
     Py_XDECREF(stored);
     Py_XDECREF(names);
@@ -599,6 +611,16 @@ static int disk_store_held(module_state *state, PyObject *disk, PyObject *value,
 }
 
 /* --- fetching values -------------------------------------------------------------------------- */
+
+/* What has gone wrong with a value file: it is missing, where the caller wants to know that, or an exception. */
+static void note_failure(module_state *state, dc_status status, const dc_error *error, int *missing)
+{
+    if (missing != NULL && (status == DC_NOT_FOUND || status == DC_CORRUPT)) {
+        *missing = 1;
+    } else {
+        convert_raise(state, status, error);
+    }
+}
 
 /* Read a whole value file; `size` is what it must be, or -1 for whatever it is. */
 static PyObject *read_file(module_state *state, Disk *self, const char *filename, int64_t size,
@@ -645,43 +667,49 @@ done:
     }
     if (status != DC_OK) {
         Py_CLEAR(content);
-        if (missing != NULL && (status == DC_NOT_FOUND || status == DC_CORRUPT)) {
-            *missing = 1;
-        } else {
-            convert_raise(state, status, &error);
-        }
+        note_failure(state, status, &error, missing);
     }
     return content;
 }
 
-/* Open a value file as a Python file object. */
+/* Open a value file as a Python file object, once it is known to be one, and to have the right size. */
 static PyObject *open_file(module_state *state, Disk *self, const char *filename, int64_t size,
                            int *missing)
 {
-    PyObject *name = PyUnicode_DecodeUTF8(filename, (Py_ssize_t)strlen(filename), NULL);
+    PyObject *directory = directory_of(self);
+    PyObject *name = NULL;
     PyObject *path = NULL;
     PyObject *file = NULL;
     int descriptor;
     int64_t actual;
     dc_error error;
+    dc_status status;
+    visit visit;
 
-    if (name == NULL || require_attribute(self->directory, "_directory") < 0) {
+    if (directory == NULL || require_attribute(self->directory, "_directory") < 0) {
         goto done;
     }
-    if (size >= 0 && missing != NULL &&
-        dc_valuefile_open(PyBytes_AS_STRING(self->directory_path), filename, &descriptor, &actual,
-                          &error) == DC_OK) {
+    visit = visit_begin(self->reading, 0);
+    status =
+        dc_valuefile_open(PyBytes_AS_STRING(directory), filename, &descriptor, &actual, &error);
+    if (status == DC_OK) {
         dc_valuefile_close(descriptor);
-        if (actual != size) {
-            *missing = 1;
-            goto done;
-        }
     }
-    path = PyObject_CallFunctionObjArgs(state->join, self->directory, name, NULL);
-    if (path == NULL) {
+    keep_mean(&self->reading, visit_end(visit));
+    if (status == DC_OK && size >= 0 && actual != size) {
+        status = dc_error_set(&error, DC_CORRUPT, "%s: wrong size", filename);
+    }
+    if (status != DC_OK) {
+        note_failure(state, status, &error, missing);
         goto done;
     }
-    file = PyObject_CallFunction(state->open, "Os", path, "rb");
+    name = PyUnicode_DecodeUTF8(filename, (Py_ssize_t)strlen(filename), NULL);
+    if (name != NULL) {
+        path = PyObject_CallFunctionObjArgs(state->join, self->directory, name, NULL);
+    }
+    if (path != NULL) {
+        file = PyObject_CallFunction(state->open, "Os", path, "rb");
+    }
     if (file == NULL && missing != NULL && PyErr_ExceptionMatches(PyExc_FileNotFoundError)) {
         PyErr_Clear();
         *missing = 1;
@@ -689,7 +717,20 @@ static PyObject *open_file(module_state *state, Disk *self, const char *filename
 done:
     Py_XDECREF(path);
     Py_XDECREF(name);
+    Py_XDECREF(directory);
     return file;
+}
+
+/* A row that should name a file names none. */
+static PyObject *no_file(int *missing)
+{
+    if (missing != NULL) {
+        *missing = 1;
+    } else {
+        PyErr_SetString(PyExc_FileNotFoundError,
+                        "a value of this mode is in a file, and has no name of one");
+    }
+    return NULL;
 }
 
 /* `size` and `missing` as in read_file. */
@@ -700,7 +741,7 @@ static PyObject *fetch_native(module_state *state, Disk *self, const dc_columns 
     PyObject *value;
 
     if (columns->mode == DC_MODE_RAW) {
-        return convert_from_datum(&columns->value);
+        return convert_from_column(state, &columns->value, "value");
     }
     if (columns->mode == DC_MODE_PICKLE && columns->value.type != DC_NULL) {
         return unpickle(state, &columns->value);
@@ -710,8 +751,7 @@ static PyObject *fetch_native(module_state *state, Disk *self, const dc_columns 
         Py_RETURN_NONE;
     }
     if (columns->filename == NULL) {
-        PyErr_SetString(PyExc_TypeError, "a value of this mode needs a filename");
-        return NULL;
+        return no_file(missing);
     }
     if (columns->mode == DC_MODE_BINARY && read) {
         return open_file(state, self, columns->filename, size, missing);
@@ -732,7 +772,7 @@ static PyObject *fetch_native(module_state *state, Disk *self, const dc_columns 
 static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_columns *columns,
                                int read, int *missing)
 {
-    PyObject *value = convert_from_datum(&columns->value);
+    PyObject *value = convert_from_column(state, &columns->value, "value");
     PyObject *result = NULL;
 
     if (value != NULL) {
@@ -1339,6 +1379,24 @@ static PyObject *Disk_hooked(Disk *self, PyObject *Py_UNUSED(unused))
     return PyBool_FromLong((disk_hooks(self->state, (PyObject *)self) & HOOKS_OF_STORE) != 0);
 }
 
+PyDoc_STRVAR(Disk_is_inside_doc,
+"_is_inside(filename, /)\n--\n\n"
+"Whether a name is that of a file inside of the directory.\n");
+
+static PyObject *Disk_is_inside(PyObject *Py_UNUSED(unused), PyObject *filename)
+{
+    Py_ssize_t size;
+    const char *name;
+
+    if (!PyUnicode_Check(filename)) {
+        PyErr_Format(PyExc_TypeError, "filename must be str, not '%.200s'",
+                     Py_TYPE(filename)->tp_name);
+        return NULL;
+    }
+    name = PyUnicode_AsUTF8AndSize(filename, &size);
+    return name != NULL ? PyBool_FromLong(dc_valuefile_is_inside(name, (size_t)size)) : NULL;
+}
+
 static PyMethodDef Disk_methods[] = {
     {"put", ARGS_METHOD(Disk_put), Disk_put_doc},
     {"get", ARGS_METHOD(Disk_get), Disk_get_doc},
@@ -1348,6 +1406,7 @@ static PyMethodDef Disk_methods[] = {
     {"remove", ARGS_METHOD(Disk_remove), Disk_remove_doc},
     {"hash", ARGS_METHOD(Disk_hash), Disk_hash_doc},
     {"_encode", (PyCFunction)Disk_encode, METH_O, Disk_encode_doc},
+    {"_is_inside", Disk_is_inside, METH_O | METH_STATIC, Disk_is_inside_doc},
     {"_hooked", (PyCFunction)Disk_hooked, METH_NOARGS, Disk_hooked_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -49,6 +49,49 @@ const char *dc_row_keep(dc_row *row, const char *data, size_t size)
     return copy;
 }
 
+/* The size of the character at the text's beginning, or 0 if there is none. */
+static size_t character_size(const unsigned char *text, size_t size)
+{
+    unsigned char first = text[0];
+    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+    if (length == 0 || length > size || first > 0xf4) {
+        return 0;
+    }
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    if ((first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] > 0x9f) ||
+        (first == 0xf0 && text[1] < 0x90) || (first == 0xf4 && text[1] > 0x8f)) {
+        return 0;
+    }
+    return length;
+}
+
+int dc_text_is_utf8(const char *text, size_t size)
+{
+    size_t i = 0;
+
+    while (i < size) {
+        uint64_t eight = UINT64_MAX;
+        size_t length;
+
+        if (size - i >= sizeof eight) {
+            memcpy(&eight, text + i, sizeof eight);
+        }
+        length = (eight & UINT64_C(0x8080808080808080)) == 0 /* all of them ASCII */
+                     ? sizeof eight
+                     : character_size((const unsigned char *)text + i, size - i);
+        if (length == 0) {
+            return 0;
+        }
+        i += length;
+    }
+    return 1;
+}
+
 void dc_row_keep_datum(dc_row *row, dc_datum *datum)
 {
     if (dc_datum_room(datum) > 0) {

@@ -49,7 +49,7 @@ typedef struct dc_columns {
     dc_datum tag;
     int64_t size; /* bytes in the value file, 0 if inline */
     int64_t mode;
-    const char *filename; /* NUL-terminated, relative to the cache directory, or NULL */
+    const char *filename; /* NUL-terminated UTF-8, relative to the cache directory, or NULL */
     dc_datum value;       /* DC_NULL if in a file */
 } dc_columns;
 
@@ -90,6 +90,10 @@ static inline size_t dc_datum_room(const dc_datum *datum)
 {
     return datum->type == DC_TEXT || datum->type == DC_BLOB ? datum->as.bytes.size + 1 : 0;
 }
+
+/* Whether the bytes are UTF-8, as Python decodes it: nothing too long, no surrogates. SQLite keeps text as
+ * it was given, and does not look. */
+int dc_text_is_utf8(const char *text, size_t size);
 
 /* Make the datum's bytes the row's own. */
 void dc_row_keep_datum(dc_row *row, dc_datum *datum);

@@ -459,7 +459,7 @@ static dc_status collect_pragma(void *context, const dc_datum *key, const dc_dat
     stored_pragma *pragma = &pragmas->items[pragmas->count];
     size_t size = key->as.bytes.size - prefix_size;
 
-    if (pragmas->count == PRAGMAS_MAX || size >= sizeof pragma->name ||
+    if (pragmas->count == PRAGMAS_MAX || size >= sizeof pragma->name || value->type == DC_BLOB ||
         (value->type == DC_TEXT && value->as.bytes.size >= sizeof pragma->text)) {
         return DC_OK; /* nothing that dc_db_set_pragma would take */
     }
@@ -474,7 +474,8 @@ static dc_status collect_pragma(void *context, const dc_datum *key, const dc_dat
     return DC_OK;
 }
 
-/* Set the stored pragmas. A file without settings is a new one: that is no failure. */
+/* Set the stored pragmas. A file without settings is a new one: that is no failure. Nor is a value that no
+ * pragma can have: it is damaged, and opening the cache has said so (core.py). */
 static dc_status set_stored_pragmas(dc_db *db)
 {
     stored_pragmas pragmas;
@@ -487,6 +488,7 @@ static dc_status set_stored_pragmas(dc_db *db)
     }
     for (size_t i = 0; i < pragmas.count && status == DC_OK; i++) {
         status = dc_db_set_pragma(db, pragmas.items[i].name, &pragmas.items[i].value);
+        status = status == DC_TYPE ? DC_OK : status;
     }
     return status;
 }

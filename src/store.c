@@ -77,6 +77,15 @@ static void set_expire_time(dc_columns *columns, const dc_datum *datum)
                                                      : 0.0;
 }
 
+/* The name that a column holds, whose bytes the row has; NULL if it is none: not text, or cut short by a NUL. */
+static const char *filename_of(const dc_datum *datum)
+{
+    return datum->type == DC_TEXT && strlen(datum->as.bytes.data) == datum->as.bytes.size &&
+                   dc_text_is_utf8(datum->as.bytes.data, datum->as.bytes.size)
+               ? datum->as.bytes.data
+               : NULL;
+}
+
 /* DC_ROW_COLUMNS, then what the statements with a key add. */
 enum row_column {
     COLUMN_ROWID,
@@ -124,7 +133,7 @@ static dc_status read_row(dc_query *query, unsigned int details, int with_key, d
     row->columns.tag = tag;
     row->columns.size = in_file ? dc_query_integer(query, COLUMN_SIZE) : 0;
     row->columns.mode = dc_query_integer(query, COLUMN_MODE);
-    row->columns.filename = filename.type == DC_TEXT ? filename.as.bytes.data : NULL;
+    row->columns.filename = filename_of(&filename);
     row->columns.value = value;
     row->key.datum = key;
     row->key.raw = with_key && dc_query_integer(query, COLUMN_RAW) != 0;
@@ -184,7 +193,7 @@ static dc_status get_value(dc_db *db, const dc_key *key, dc_row *row)
     row->columns.tag = null;
     row->columns.size = value.type == DC_NULL ? dc_query_integer(&query, 4) : 0;
     row->columns.mode = dc_query_integer(&query, 1);
-    row->columns.filename = filename.type == DC_TEXT ? filename.as.bytes.data : NULL;
+    row->columns.filename = filename_of(&filename);
     row->columns.value = value;
 done:
     dc_query_end(&query);
@@ -213,7 +222,7 @@ static dc_status keep_filename(dc_query *query, int column, dc_row *row)
             return out_of_memory(query->db);
         }
         dc_row_keep_datum(row, &filename);
-        row->columns.filename = filename.as.bytes.data;
+        row->columns.filename = filename_of(&filename);
     }
     return DC_OK;
 }

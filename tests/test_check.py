@@ -174,6 +174,47 @@ def test_an_empty_directory_is_reported_and_removed(cache: diskcache.Cache) -> N
     assert cache.check() == []
 
 
+def test_empty_directories_in_empty_directories_are_all_removed_at_once(
+    cache: diskcache.Cache,
+) -> None:
+    """A process that is killed while it makes directories, or removes them, leaves such."""
+    cache['key'] = LARGE
+    for name in ('ab/cd', 'ab/ef/12/34', 'cd'):
+        os.makedirs(os.path.join(cache.directory, name))
+    names = {'ab', 'ab/cd', 'ab/ef', 'ab/ef/12', 'ab/ef/12/34', 'cd'}
+    expected = {(EmptyDirWarning, f'empty directory: {cache.directory}/{name}') for name in names}
+    assert set(reports(cache)) == expected
+    assert set(reports(cache, fix=True)) == expected
+    assert reports(cache) == []
+    assert cache['key'] == LARGE
+
+
+def test_the_directories_of_what_is_removed_go_too(cache: diskcache.Cache) -> None:
+    for key in ('missing', 'pipe', 'sound'):
+        cache[key] = LARGE
+    value_path(cache, 'missing').unlink()
+    path = value_path(cache, 'pipe')
+    path.unlink()
+    path.mkdir()
+    orphaned = orphan(cache, old=True)
+    assert len(reports(cache, fix=True)) >= 3
+    assert reports(cache) == []
+    assert not orphaned.parent.exists() or orphaned.parent == value_path(cache, 'sound').parent
+    assert not path.exists()
+    assert list(cache) == ['sound']
+
+
+def test_a_value_named_otherwise_than_its_path_is_written_is_sound(directory: str) -> None:
+    class Naming(diskcache.Disk):
+        def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
+            return f'a//./{key}', os.path.join(self._directory, f'a//./{key}')
+
+    with diskcache.Cache(f'{directory}/../{os.path.basename(directory)}/', disk=Naming) as cache:
+        cache['key'] = LARGE
+        assert cache.check(fix=True) == []
+        assert cache['key'] == LARGE
+
+
 @pytest.mark.parametrize(
     ('setting', 'text'),
     [

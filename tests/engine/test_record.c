@@ -398,6 +398,43 @@ static void without_memory_a_list_stays_as_it_was(void)
     dc_namelist_clear(&list);
 }
 
+static void every_character_is_utf8(void)
+{
+    char text[4];
+
+    for (unsigned c = 0; c < 0x110000; c++) {
+        size_t size = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+        unsigned rest = c;
+
+        for (size_t i = size; i-- > 1; rest >>= 6) {
+            text[i] = (char)(0x80 | (rest & 0x3f));
+        }
+        text[0] = (char)(size == 1 ? rest : (0xf00u >> size & 0xff & ~(0xffu >> size)) | rest);
+        if (dc_text_is_utf8(text, size) != (c < 0xd800 || c > 0xdfff) ||
+            (size > 1 && dc_text_is_utf8(text, size - 1))) {
+            CHECK_INT(-1, c);
+            return;
+        }
+    }
+}
+
+static void what_is_no_character_is_no_utf8(void)
+{
+    static const char *const texts[] = {
+        "\x80",         "\xbf",         "a\xff",        "\xfe",         "\xc0\x80",
+        "\xc1\xbf",     "\xe0\x80\x80", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x80\x80\x80",
+        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80",
+        "\xc3(",        "\xe2\x82(",    "\xf0\x9f\x98(", "\xc3\xa9\xc3",
+    };
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        CHECK_INT(0, dc_text_is_utf8(texts[i], strlen(texts[i])));
+    }
+    CHECK(dc_text_is_utf8("", 0));
+    CHECK(dc_text_is_utf8("a\0b", 3));
+    CHECK(dc_text_is_utf8("\xc3\xa9\xff", 2));
+}
+
 int main(int argc, char **argv)
 {
     static const check_test tests[] = {
@@ -422,6 +459,8 @@ int main(int argc, char **argv)
         CHECK_TEST(a_name_is_copied),
         CHECK_TEST(a_cleared_list_can_be_filled_again),
         CHECK_TEST(without_memory_a_list_stays_as_it_was),
+        CHECK_TEST(every_character_is_utf8),
+        CHECK_TEST(what_is_no_character_is_no_utf8),
     };
 
     return check_main(argc, argv, tests, sizeof tests / sizeof *tests);

@@ -2930,6 +2930,34 @@ static void a_pushed_row_can_be_copied(void)
     close_store();
 }
 
+static void a_file_name_that_is_none_is_no_name(void)
+{
+    static const char *const odd[] = {"x'78797a'",        "CAST(x'782f0079' AS TEXT)",
+                                      "CAST(x'7800' AS TEXT)", "CAST(x'ff80' AS TEXT)", "NULL"};
+    char sql[200];
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        const dc_key key = raw_key(integer((int64_t)i));
+
+        set(integer((int64_t)i), file_value("12/34/x.val", 5));
+        snprintf(sql, sizeof sql, "UPDATE Cache SET filename = %s WHERE key = %zu", odd[i], i);
+        database_execute(&db, sql);
+        CHECK_INT(DC_OK, get(integer((int64_t)i), DC_DETAIL_NONE, &row));
+        CHECK(row.columns.filename == NULL);
+        CHECK_INT(DC_OK, get(integer((int64_t)i), DC_DETAIL_ALL, &row));
+        CHECK(row.columns.filename == NULL);
+        CHECK_INT(DC_OK, dc_store_locate(&db, &key, &row));
+        CHECK(row.columns.filename == NULL);
+        CHECK_INT(DC_OK, dc_store_remove(&db, &key, NOW, &removed));
+    }
+    CHECK_INT(0, removed.count);
+    dc_row_clear(&row);
+    close_store();
+}
+
 static void files_without_a_row_are_told_from_those_with_one(void)
 {
     dc_namelist names = {.memory = NULL};
@@ -3068,6 +3096,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_setting_beyond_64_bits_is_clamped),
         CHECK_TEST(a_located_row_can_be_copied),
         CHECK_TEST(a_pushed_row_can_be_copied),
+        CHECK_TEST(a_file_name_that_is_none_is_no_name),
         CHECK_TEST(files_without_a_row_are_told_from_those_with_one),
     };
 

@@ -1,0 +1,310 @@
+"""What Cache.check() does: compare the rows, the value files, the settings and the counters.
+
+A row can be damaged in ways that neither this library nor the original brings about: by a loss of
+power, by a disk, by somebody's SQL. Whatever of it cannot be looked up or cannot be read by anyone
+is found here, and with `fix` it goes, as a row whose file is missing always has: a cache is to hold
+what can be had, and everything else would be met again and again by those who iterate or pull.
+
+What a Disk of the user's own stores and fetches in its own way is not judged.
+"""
+
+from __future__ import annotations
+
+import contextlib as cl
+import errno
+import os
+import os.path as op
+import re
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .core import (
+    DBNAME,
+    DEFAULT_SETTINGS,
+    Cache,
+    Disk,
+    EmptyDirWarning,
+    JSONDisk,
+    UnknownFileWarning,
+    _Settings,
+)
+
+#: Seconds for which a value file is left alone that no row names: a set may be under way.
+_ORPHAN_GRACE = 600.0
+
+_VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
+_TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
+
+#: How much is shown of what cannot be read.
+_SHOWN_BYTES = 60
+
+#: The last byte of each pickle; zeros are what a loss of power leaves of one.
+_PICKLE_END = b'.'
+
+
+class Check:
+    """One check of a cache, inside a transaction."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        sql: Callable[..., sqlite3.Cursor],
+        cleanup: Callable[[str | None], None],
+        fix: bool,
+    ) -> None:
+        """Prepare the check.
+
+        :param cache: the cache
+        :param sql: executes SQL in the transaction
+        :param cleanup: removes a value file once the transaction is committed
+        :param fix: whether to mend what is found
+        """
+        self._cache = cache
+        self._sql = sql
+        self._cleanup = cleanup
+        self._fix = fix
+        self._referred: set[str] = set()
+        #: What has been found: the category and the text of each warning.
+        self.found: list[tuple[type[Warning], str]] = []
+
+    def run(self) -> None:
+        """Look at everything."""
+        self._check_keys()
+        self._check_texts()
+        self._check_named_files()
+        self._check_values()
+        self._check_files()
+        self._check_settings()
+        self._check_totals()
+
+    def _report(self, text: str, category: type[Warning] = UserWarning) -> None:
+        self.found.append((category, text))
+
+    def _is_usual(self, *methods: str) -> bool:
+        """Tell whether these methods of the Disk are those that this package brings."""
+        disk = self._cache.disk
+        return not any(
+            name in getattr(disk, '__dict__', ())
+            or getattr(type(disk), name, None) not in (getattr(Disk, name), getattr(JSONDisk, name))
+            for name in methods
+        )
+
+    def _delete(self, rowid: int, filename: str | None = None) -> None:
+        if filename is not None:
+            self._referred.add(op.normpath(op.join(self._cache.directory, filename)))
+        if self._fix and self._sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
+            self._cleanup(filename)
+
+    def _delete_with_file(self, rowid: int) -> None:
+        for _, filename in self._rows(f'rowid = {rowid}'):
+            self._delete(rowid, filename)
+
+    # --- rows ---
+
+    def _rows(self, condition: str) -> Iterator[tuple[int, str | None]]:
+        """Yield the numbers of rows and the names of their files."""
+        columns = 'rowid, typeof(filename), CAST(filename AS BLOB)'
+        select = f'SELECT {columns} FROM Cache WHERE {condition}'
+        for rowid, kind, name in self._sql(select).fetchall():
+            yield rowid, self._filename(kind, name)
+
+    @staticmethod
+    def _filename(kind: str, name: bytes | None) -> str | None:
+        """Return the name of a file inside of the directory, or None if it is none."""
+        if kind != 'text' or name is None:
+            return None
+        try:
+            filename = name.decode()
+        except UnicodeDecodeError:
+            return None
+        return filename if Disk._is_inside(filename) else None
+
+    def _check_keys(self) -> None:
+        """Find rows that no key can be the key of: they cannot be looked up."""
+        condition = 'key IS NULL OR raw IS NULL OR raw NOT IN (0, 1)'
+        if self._is_usual('put', 'get'):
+            condition += f' OR (raw = 0 AND {_no_pickle("key")})'
+        for rowid, filename in self._rows(condition):
+            self._report(f'no key: row {rowid}')
+            self._delete(rowid, filename)
+
+    def _check_texts(self) -> None:
+        """Find texts that are not UTF-8: Python cannot read them."""
+        for name in ('key', 'value', 'tag'):
+            for rowid in self._cache._damaged_texts(name):
+                select = f'SELECT CAST({name} AS BLOB) FROM Cache WHERE rowid = ?'
+                ((text,),) = self._sql(select, (rowid,)).fetchall()
+                self._report(f'{name} not UTF-8: row {rowid}, {text[:_SHOWN_BYTES]!r}')
+                if name != 'tag':
+                    self._delete_with_file(rowid)
+                elif self._fix:
+                    self._sql('UPDATE Cache SET tag = NULL WHERE rowid = ?', (rowid,))
+
+    def _check_named_files(self) -> None:
+        """Compare rows with their files."""
+        select = (
+            'SELECT rowid, mode, size, typeof(filename), CAST(filename AS BLOB) FROM Cache'
+            ' WHERE filename IS NOT NULL'
+        )
+        has_pickles = self._is_usual('store', 'fetch', '_write')
+        for rowid, mode, size, kind, name in self._sql(select).fetchall():
+            filename = self._filename(kind, name)
+            if filename is None:
+                self._report(f'no name of a file: row {rowid}, {name[:_SHOWN_BYTES]!r}')
+                self._delete(rowid)
+                continue
+            full_path = op.join(self._cache.directory, filename)
+            self._referred.add(op.normpath(full_path))
+            try:
+                real_size = _file_size(full_path)
+                is_pickle = mode == 4 and has_pickles and real_size == size
+                whole = not is_pickle or _ends_as_pickle(full_path)
+            except OSError as error:  # No reason to delete anything.
+                self._report(f'file cannot be looked at: {full_path}, {error.strerror}')
+                continue
+            if real_size is None:
+                self._report(f'file not found: {full_path}')
+                self._delete(rowid, filename)
+            elif size != real_size:
+                self._report(f'wrong file size: {full_path}, {real_size} != {size}')
+                if self._fix:
+                    self._sql('UPDATE Cache SET size = ? WHERE rowid = ?', (real_size, rowid))
+            elif not whole:
+                self._report(f'no pickle: {full_path}')
+                self._delete(rowid, filename)
+
+    def _check_values(self) -> None:
+        """Find rows without a value, with one that is no pickle, or with the size of no file."""
+        if not self._is_usual('store', 'fetch', '_write'):
+            return
+        nowhere = 'filename IS NULL AND (mode IN (2, 3) OR (mode = 4 AND value IS NULL))'
+        broken = f'mode = 4 AND value IS NOT NULL AND {_no_pickle("value")}'
+        select = (
+            f'SELECT rowid, {nowhere}, {broken} FROM Cache'
+            f' WHERE ({nowhere}) OR ({broken}) OR (filename IS NULL AND size IS NOT 0)'
+        )
+        for rowid, is_nowhere, is_broken in self._sql(select).fetchall():
+            if is_nowhere:
+                self._report(f'no value: row {rowid}')
+                self._delete(rowid)
+            elif is_broken:
+                self._report(f'no pickle: row {rowid}')
+                self._delete_with_file(rowid)
+            else:
+                self._report(f'wrong size without a file: row {rowid}')
+                if self._fix:
+                    self._sql('UPDATE Cache SET size = 0 WHERE rowid = ?', (rowid,))
+
+    # --- files ---
+
+    def _check_files(self) -> None:
+        """Report files and directories that no row accounts for."""
+        directories = []
+        for dirpath, dirs, files in os.walk(self._cache.directory):
+            dirs[:] = [name for name in dirs if not op.exists(op.join(dirpath, name, DBNAME))]
+            directories.append(dirpath)
+            for name in files:
+                full_path = op.join(dirpath, name)
+                if op.normpath(full_path) not in self._referred:
+                    self._check_unknown_file(full_path)
+        # From the bottom up: what is above may have nothing else in it.
+        empty: set[str] = set()
+        for dirpath in reversed(directories[1:]):
+            if _has_only(dirpath, empty):
+                empty.add(dirpath)
+                self._report(f'empty directory: {dirpath}', EmptyDirWarning)
+                if self._fix:
+                    with cl.suppress(OSError):  # a set may have used it meanwhile
+                        os.rmdir(dirpath)
+
+    def _check_unknown_file(self, full_path: str) -> None:
+        relative = op.relpath(full_path, self._cache.directory).replace(os.sep, '/')
+        try:
+            old = time.time() - os.lstat(full_path).st_mtime > _ORPHAN_GRACE
+        except FileNotFoundError:
+            return
+        temporary = _TEMPORARY_NAME.fullmatch(relative) is not None
+        if DBNAME in relative and not (temporary and old):
+            return
+        self._report(f'unknown file: {full_path}', UnknownFileWarning)
+        if self._fix and old and (temporary or _VALUE_NAME.fullmatch(relative)):
+            self._cache.disk.remove(op.relpath(full_path, self._cache.directory))
+
+    # --- settings and counters ---
+
+    def _check_settings(self) -> None:
+        """Find stored settings that nobody can have set; opening a cache ignores them."""
+        stored, _, _ = self._cache._inspect()
+        for name in _Settings.damaged(stored):
+            self._report(f'Settings.{name} is damaged: {stored[name]!r:.{_SHOWN_BYTES}}')
+            if self._fix:
+                select = 'DELETE FROM Settings WHERE CAST(key AS BLOB) = CAST(? AS BLOB)'
+                self._sql(select, (name,))
+                if name in DEFAULT_SETTINGS:
+                    self._sql(
+                        'INSERT INTO Settings VALUES (?, ?)',
+                        (name, getattr(self._cache, name, DEFAULT_SETTINGS[name])),
+                    )
+
+    def _check_totals(self) -> None:
+        """Compare the counters that triggers keep with what they count."""
+        for name, actual, label in (
+            ('count', self._sum('COUNT(key)'), 'COUNT(Cache.key)'),
+            ('size', self._sum('COALESCE(SUM(size), 0)'), 'SUM(Cache.size)'),
+        ):
+            try:
+                kept = self._cache.reset(name)
+            except ValueError:
+                kept = None
+            if kept != actual:
+                self._report(f'Settings.{name} != {label}; {kept} != {actual}')
+                if self._fix:
+                    self._sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', (name, actual))
+
+    def _sum(self, formula: str) -> Any:
+        try:
+            ((actual,),) = self._sql(f'SELECT {formula} FROM Cache').fetchall()
+        except sqlite3.OperationalError:  # more than 64 bits
+            ((actual,),) = self._sql('SELECT TOTAL(size) FROM Cache').fetchall()
+        return actual
+
+
+def _no_pickle(column: str) -> str:
+    """Return a condition: that a column cannot be a pickle."""
+    return f"(typeof({column}) <> 'blob' OR substr({column}, -1) <> x'{_PICKLE_END.hex()}')"
+
+
+def _file_size(path: str) -> int | None:
+    """Return the size of a file, or None if there is none, or something else in its place.
+
+    :raises OSError: if that cannot be found out now
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _ends_as_pickle(path: str) -> bool:
+    """Tell whether a file has a pickle's last byte.
+
+    :raises OSError: if that cannot be found out now
+    """
+    with open(path, 'rb', buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read(1) == _PICKLE_END
+
+
+def _has_only(dirpath: str, directories: set[str]) -> bool:
+    """Tell whether nothing but such directories is in one; not if it is gone meanwhile."""
+    try:
+        return all(op.join(dirpath, name) in directories for name in os.listdir(dirpath))
+    except OSError:
+        return False
