@@ -5,6 +5,8 @@
 
 #include <time.h>
 
+#include "clock.h"
+
 /* Of the eight locks of the wal-index ("WAL-Index File Format"): of who writes, and of reads that use
  * the log. */
 enum { WRITE_LOCK = 0, FIRST_READERS_LOCK = 4, READERS_LOCKS = 4 };
@@ -24,21 +26,13 @@ static void unlock(dc_db *db, int first, int count)
                                 DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
 }
 
-static double clock_seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* Wait a moment, unless the time is over. */
 static int wait_more(double deadline)
 {
     const struct timespec moment = {.tv_nsec = POLL_NANOSECONDS};
 
     nanosleep(&moment, NULL);
-    return clock_seconds() < deadline;
+    return dc_clock() < deadline;
 }
 
 /* --- one checkpoint ----------------------------------------------------------------------------- */
@@ -84,9 +78,9 @@ static int sync_beside_commits(sqlite3_file *file, int flags)
     int result;
 
     let_commits_in(copying);
-    began = clock_seconds();
+    began = dc_clock();
     result = synced->io.original->sync(file, flags);
-    seconds = clock_seconds() - began;
+    seconds = dc_clock() - began;
     if (seconds > copying->checkpoint->sync_seconds) {
         copying->checkpoint->sync_seconds = seconds;
     }
@@ -109,7 +103,7 @@ static int watch_syncs(copying *copying, synced_file *synced, sqlite3_file *file
  * the header stays so. */
 static int keep_commits_out(copying *copying, dc_wal_header header)
 {
-    double deadline = clock_seconds() + copying->checkpoint->patience;
+    double deadline = dc_clock() + copying->checkpoint->patience;
     dc_stamp stamp;
 
     for (;;) {
@@ -198,7 +192,7 @@ int64_t dc_checkpoint_frames_left(dc_db *db)
 
 int dc_checkpoint_wait_for_readers(dc_db *db, double seconds)
 {
-    double deadline = clock_seconds() + seconds;
+    double deadline = dc_clock() + seconds;
 
     if (dc_wal_header_of(db) == NULL) {
         return 0;

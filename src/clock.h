@@ -4,16 +4,24 @@
 
 #include <time.h>
 
+#ifdef _WIN32
+#include "windows_api.h"
+#endif
+
 static inline double dc_clock(void)
 {
+#ifdef _WIN32
+    LARGE_INTEGER count, frequency;
+
+    QueryPerformanceFrequency(&frequency);
+    QueryPerformanceCounter(&count);
+    return (double)count.QuadPart / (double)frequency.QuadPart;
+#else
     struct timespec now;
 
-#ifdef _WIN32
-    timespec_get(&now, TIME_UTC);
-#else
     clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#endif
 }
 
 #endif

@@ -29,6 +29,7 @@
 #endif
 
 #include "connection.h"
+#include "clock.h"
 #include "convert.h"
 
 /* Above this mean the GIL is released around an operation: a switch of threads costs some 10 us when
@@ -68,19 +69,7 @@ static unsigned long generation; /* written only while the process has one threa
 
 double session_clock(void)
 {
-    struct timespec now;
-
-#ifdef _WIN32
-    LARGE_INTEGER count, frequency;
-
-    QueryPerformanceFrequency(&frequency);
-    QueryPerformanceCounter(&count);
-    now.tv_sec = (time_t)(count.QuadPart / frequency.QuadPart);
-    now.tv_nsec = (long)(1000000000 * (count.QuadPart % frequency.QuadPart) / frequency.QuadPart);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return dc_clock();
 }
 
 void session_wait_start(session_wait *wait, double timeout, int forever)

@@ -977,6 +977,21 @@ def test_a_trigger_that_changes_what_is_being_set_is_seen(cache: Cache, director
     assert cache['key'] == 'changed'
 
 
+def test_a_trigger_that_ignores_a_write_is_seen(cache: Cache, directory: str) -> None:
+    """Neither what was not inserted nor what was not updated is remembered as if it had been."""
+    cache['there'] = 'old'
+    with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
+        for event in ('INSERT', 'UPDATE'):
+            con.execute(
+                f'CREATE TRIGGER no_{event} BEFORE {event} ON Cache BEGIN SELECT RAISE(IGNORE); END'
+            )
+    for key in ('there', 'absent'):
+        for value in ('new', LARGE):
+            assert cache.get(key) == ('old' if key == 'there' else None)
+            cache.set(key, value)
+            assert cache.get(key) == ('old' if key == 'there' else None)
+
+
 def test_an_own_write_leaves_the_memory_of_other_keys(cache: Cache, answers: Answers) -> None:
     """Counting changed rows must not take the library's own triggers for somebody else's."""
     cache.set_many({'a': 1, 'b': 2, 'large': LARGE})
