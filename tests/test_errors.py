@@ -333,6 +333,42 @@ def test_a_database_that_is_none_is_an_error_and_stays_as_it_is(tmp_path: Path) 
     assert path.read_bytes() == b'no database' * 1000
 
 
+@pytest.mark.parametrize('before', range(4))
+def test_a_long_message_of_sqlite_is_cut_at_the_end_of_a_character(
+    cache: diskcache.Cache, assert_intact: Callable, before: int
+) -> None:
+    """The message is the user's own text; whichever byte it is cut at, it can be read."""
+    message = 'x' * before + '\U0001f340' * 500
+    cache._con.execute(
+        'CREATE TRIGGER refuse BEFORE INSERT ON Cache '
+        f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError) as raised:
+        cache['key'] = LARGE
+    assert message.startswith(str(raised.value))
+    assert len(str(raised.value)) > 100
+    cache._con.execute('DROP TRIGGER refuse')
+    assert_intact(cache)
+
+
+def test_a_message_of_sqlite_in_another_encoding_can_be_read(cache: diskcache.Cache) -> None:
+    """A trigger that some other program has made, in Latin-1: what cannot be decoded is replaced."""
+    con = cache._con
+    con.execute(
+        'CREATE TRIGGER refuse BEFORE INSERT ON Cache '
+        "BEGIN SELECT RAISE(ABORT, 'verboten: ????'); END"
+    )
+    con.execute('PRAGMA writable_schema = 1')
+    con.execute(
+        "UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), '????', ?) AS TEXT) "
+        "WHERE name = 'refuse'",
+        (b'fl\xf6te',),
+    )
+    cache.close()
+    with pytest.raises(sqlite3.IntegrityError, match='verboten: fl\ufffdte'):
+        cache['key'] = 1
+
+
 LOCKED_OUT = {
     'set': lambda cache: cache.set('key', LARGE),
     'add': lambda cache: cache.add('new', LARGE),
