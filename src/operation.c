@@ -357,12 +357,15 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
         int copying = checkpoint_keeps_out(self);
         Session *session = take_session(self);
 
-        if (session == NULL && retry && PyErr_ExceptionMatches(self->state->Timeout)) {
-            PyErr_Clear(); /* nor could the file be opened: go on trying that */
-            continue;
+        if (session == NULL && !(retry && PyErr_ExceptionMatches(self->state->Timeout))) {
+            return NULL;
         }
         if (session == NULL) {
-            return NULL;
+            PyErr_Clear(); /* the file is locked against being opened: go on trying that */
+            if (session_wait_more(&wait) < 0) {
+                return NULL;
+            }
+            continue;
         }
         status = begin_once(session);
         if (status == DC_OK && self->transaction.depth > 0) {

@@ -455,6 +455,42 @@ def test_retry_outlasts_the_lock_of_another_process(
         assert_intact(cache)
 
 
+def test_retry_pauses_between_attempts_to_open_a_locked_file(
+    directory: str, alone: Interpreter
+) -> None:
+    """Under an exclusive lock not even the settings can be read, so that no session can be opened."""
+
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory, timeout=0, sqlite_journal_mode='delete')
+        cache['before'] = 1
+        cache.close()
+        locking = sqlite3.connect(
+            f'{directory}/cache.db', isolation_level=None, check_same_thread=False
+        )
+        locking.execute('BEGIN EXCLUSIVE')
+
+        def strike(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            cache.set('key', 1, retry=True)
+        except KeyboardInterrupt:
+            interrupted = True
+        assert interrupted
+        unlocking = threading.Timer(1.0, locking.rollback)
+        unlocking.start()
+        began, used = time.monotonic(), time.process_time()
+        assert cache.set('key', 2, retry=True)
+        share = (time.process_time() - used) / (time.monotonic() - began)
+        assert share < 0.6, share  # A processor of its own is what a loop without pauses takes.
+        unlocking.join()
+        assert cache['key'] == 2
+
+    alone.run(scenario, directory=directory)
+
+
 def test_waiting_for_a_lock_can_be_interrupted(directory: str, alone: Interpreter) -> None:
     script = """
     connection = sqlite3.connect(directory + '/cache.db', isolation_level=None)
