@@ -76,19 +76,22 @@ static int keep_pin(Cache *self, PyObject *name, unsigned long session, unsigned
 {
     PyTypeObject *type = self->state->pin_type;
     Pin *pin = (Pin *)type->tp_alloc(type, 0);
+    PyObject *local = Py_XNewRef(self->local); /* setting an attribute may run Python */
     int result = -1;
 
-    if (pin == NULL) {
-        return -1;
+    if (pin == NULL || cache_require(local, "_local") < 0) {
+        goto done;
     }
     pin->session = session;
     pin->transaction = transaction;
     pin->generation = session_generation();
     pin->cache = PyWeakref_NewRef((PyObject *)self, NULL);
     if (pin->cache != NULL) {
-        result = PyObject_SetAttr(self->local, name, (PyObject *)pin);
+        result = PyObject_SetAttr(local, name, (PyObject *)pin);
     }
-    Py_DECREF(pin);
+done:
+    Py_XDECREF(local);
+    Py_XDECREF(pin);
     return result;
 }
 
@@ -104,12 +107,15 @@ static int publish_connection(Cache *self, Session *session)
 {
     module_state *state = self->state;
     PyObject *pid = PyObject_CallNoArgs(state->getpid);
+    PyObject *local = Py_XNewRef(self->local);
     int result = -1;
 
-    if (pid != NULL && PyObject_SetAttr(self->local, state->name.pid, pid) == 0 &&
-        PyObject_SetAttr(self->local, state->name.con, session->connection) == 0) {
+    if (pid != NULL && cache_require(local, "_local") == 0 &&
+        PyObject_SetAttr(local, state->name.pid, pid) == 0 &&
+        PyObject_SetAttr(local, state->name.con, session->connection) == 0) {
         result = keep_pin(self, state->name._pin, session->serial, 0);
     }
+    Py_XDECREF(local);
     Py_XDECREF(pid);
     return result;
 }

@@ -128,13 +128,17 @@ int cache_ready(Cache *self)
 
 double cache_timeout(Cache *self)
 {
-    double seconds = 0.0;
+    PyObject *timeout = Py_XNewRef(self->timeout); /* converting it may run Python */
+    double seconds = -1.0;
 
-    if (cache_require(self->timeout, "_timeout") < 0 ||
-        convert_seconds(self->timeout, "timeout", &seconds) < 0) {
-        return -1.0;
+    if (cache_require(timeout, "_timeout") == 0 &&
+        convert_seconds(timeout, "timeout", &seconds) == 0) {
+        seconds = seconds > 0.0 ? seconds : 0.0;
+    } else {
+        seconds = -1.0;
     }
-    return seconds > 0.0 ? seconds : 0.0;
+    Py_XDECREF(timeout);
+    return seconds;
 }
 
 /* --- sessions --------------------------------------------------------------------------------- */
@@ -144,17 +148,21 @@ double cache_timeout(Cache *self)
 static Session *open_session(Cache *self)
 {
     Session *session = NULL;
-    double timeout = cache_timeout(self);
+    PyObject *directory = NULL;
     PyObject *path = NULL;
+    double timeout;
 
     notice_fork_everywhere(self->state);
-    if (timeout >= 0.0) {
-        path = PyObject_CallFunction(self->state->join, "Os", self->directory, DATABASE_NAME);
+    timeout = cache_timeout(self);
+    if (timeout >= 0.0 && cache_require(self->directory, "_directory") == 0) {
+        directory = Py_NewRef(self->directory); /* another thread may assign or delete it */
+        path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
     }
     if (path != NULL) {
         session = session_open(self->state, &self->pool, path, timeout);
-        Py_DECREF(path);
     }
+    Py_XDECREF(path);
+    Py_XDECREF(directory);
     return session;
 }
 

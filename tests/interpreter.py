@@ -19,6 +19,7 @@ The file is both sides of the conversation; as a program it is the interpreter t
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import io
 import json
@@ -41,7 +42,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 50  # Seconds after which an answer is held to be never coming.
-NAMES = (io, json, math, os, pickle, signal, sqlite3, sys, threading, time, warnings)
+NAMES = (contextlib, io, json, math, os, pickle, signal, sqlite3, sys, threading, time, warnings)
 
 Script = str | Callable[..., Any]
 

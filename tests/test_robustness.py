@@ -8,6 +8,7 @@ a crash is the failure of that test and a hang ends with the patience of the int
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -202,6 +203,61 @@ def test_a_store_hook_that_returns_a_bad_row_leaves_no_file(
         assert 'key' not in cache
         assert value_files(directory) == set()
         assert_intact(cache)
+
+
+# Attributes that are gone
+
+
+class Closing:
+    """A value that, when it is pickled, closes the cache and deletes an attribute of it."""
+
+    cache: diskcache.Cache
+    attribute: str
+
+    def __reduce__(self) -> tuple:
+        self.cache.close()
+        delattr(self.cache, self.attribute)
+        return int, ()
+
+
+@pytest.mark.parametrize('attribute', ['_directory', '_timeout'])
+def test_an_attribute_deleted_while_a_value_is_pickled_is_an_attribute_error(
+    cache: diskcache.Cache, attribute: str
+) -> None:
+    kept = getattr(cache, attribute)
+    value = Closing()
+    value.cache, value.attribute = cache, attribute
+    with pytest.raises(AttributeError, match=attribute):
+        cache['key'] = value
+    setattr(cache, attribute, kept)
+    assert 'key' not in cache
+
+
+@pytest.mark.parametrize('attribute', ['_directory', '_timeout', '_local'])
+def test_an_attribute_may_be_deleted_while_the_timeout_is_converted(
+    alone: Interpreter, directory: str, attribute: str
+) -> None:
+    def scenario(directory: str, attribute: str) -> None:
+        cache = diskcache.Cache(directory)
+        kept = {name: getattr(cache, name) for name in ('_directory', '_timeout', '_local')}
+
+        class Seconds:
+            def __float__(self) -> float:
+                if attribute in vars(type(cache)) or hasattr(cache, attribute):
+                    delattr(cache, attribute)
+                return 1.0
+
+        for use in (lambda: cache.set('key', 1), lambda: cache._con, lambda: cache['key']):
+            cache.close()
+            cache._timeout = Seconds()
+            with contextlib.suppress(AttributeError):
+                use()
+            for name, value in kept.items():
+                setattr(cache, name, value)
+            assert cache.set('key', 2)
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory, attribute=attribute)
 
 
 # Threads that end, and generators that are closed, with a transaction open
