@@ -18,21 +18,12 @@ typedef struct Pin {
     unsigned long generation;
 } Pin;
 
-static void roll_back_for_ended_thread(Cache *self)
-{
-    Operation operation = {.cache = self, .session = self->transaction.session};
-
-    operation.generation = session_generation();
-    self->transaction.depth = 1;
-    operation_rollback(&operation);
-}
-
 static void thread_ended(Cache *self, const Pin *pin)
 {
     Session *session = self->pool.sessions;
 
     if (self->transaction.depth > 0 && self->transaction.serial == pin->transaction) {
-        roll_back_for_ended_thread(self);
+        cache_abandon_transaction(self);
     }
     while (session != NULL && session->serial != pin->session) {
         session = session->next;
@@ -122,11 +113,14 @@ static int publish_connection(Cache *self, Session *session)
 
 void cache_expose(Cache *self, Session *session)
 {
-    session->db.forecast.exposed = 1;
-    session_withdraw_header(session);
     if (self->transaction.session == session) {
         self->transaction.changes.header = NULL;
+        if (!session->db.forecast.exposed) {
+            self->transaction.version = dc_db_data_version(&session->db);
+        }
     }
+    session->db.forecast.exposed = 1;
+    session_withdraw_header(session);
 }
 
 PyObject *cache_connection(Cache *self)
@@ -415,7 +409,7 @@ static void Cache_finalize(Cache *self)
 
     cache_notice_fork(self);
     if (self->transaction.depth > 0 && self->disk != NULL) {
-        roll_back_for_ended_thread(self);
+        cache_abandon_transaction(self);
     }
     if (cache_flush_notes(self, 0.0) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);

@@ -27,11 +27,14 @@
 #include "store.h"
 
 typedef struct WriteTransaction {
-    int depth; /* of nested use; 0: none is open */
+    int depth;   /* of nested use: blocks of transact() and operations; 0: none is open */
+    int working; /* of them operations, which are at work in it just now */
+    int doomed;  /* to be rolled back as soon as none is */
     unsigned long thread;
     PyObject *task;   /* strong: the asyncio task that owns it; NULL: whatever runs in the thread */
     Session *session; /* in use */
     unsigned long serial; /* its number in the cache */
+    unsigned int version; /* of the data before it, if a user has had the Connection since */
     dc_namelist added;
     dc_namelist removed;
     HotChanges changes;
@@ -100,6 +103,7 @@ static inline unsigned int cache_hooks(Cache *self)
 typedef struct Operation {
     Cache *cache;
     Session *session;
+    int block;                /* a block of transact(), not an operation */
     int joined;               /* inside a transaction open already: the session stays with it */
     int tells_keys;           /* says with operation_changes which keys it writes */
     int lengthy;              /* its writes are known to take long: they release the GIL */
@@ -124,7 +128,12 @@ void operation_rollback(Operation *operation);
 /* Raise for a status, roll back one level, return -1. */
 int operation_fail(Operation *operation, dc_status status);
 
-/* Say that a file has been written for a row of this transaction; call before the row is. */
+/* Roll the open transaction back, whose blocks nobody is going to leave any more: now, or as soon as no
+ * operation is at work in it. */
+void cache_abandon_transaction(Cache *self);
+
+/* Say that a file has been written for a row of this transaction; call before the row is. If that fails
+ * the file is gone. */
 int operation_add_file(Operation *operation, const char *filename);
 
 /* Whether this thread and task own the open transaction. *other_task is set if another task of this
@@ -158,10 +167,12 @@ int cache_flush_notes(Cache *self, double seconds);
 /* The same for all caches of the process, without waiting. */
 void cache_flush_all_notes(void);
 
-/* Remove a file now; an exception that is set stays. The second form leaves it to the parent if the
- * process has forked since the operation began. */
+/* Remove a file now; an exception that is set stays. */
 void cache_discard_file(Cache *self, const char *filename);
-void operation_discard_file(Operation *operation, const char *filename);
+/* The same for the file of an operation that has not written its row, or has failed: then the row may be
+ * there, written by a hook before it raised, and the file stays with it. An outermost operation that has
+ * failed has seen to that, and if the process has forked since it began the file is the parent's. */
+void operation_discard_file(Operation *operation, const char *filename, int failed);
 
 /* AttributeError if an attribute was never assigned. */
 int cache_require(PyObject *value, const char *name);

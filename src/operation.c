@@ -47,7 +47,7 @@ static void forget_parents_work(Cache *self)
 {
     WriteTransaction *transaction = &self->transaction;
 
-    transaction->depth = 0;
+    transaction->depth = transaction->working = transaction->doomed = 0;
     transaction->session = NULL;
     Py_CLEAR(transaction->task);
     dc_namelist_clear(&transaction->added);
@@ -268,9 +268,9 @@ int cache_owns_transaction(Cache *self, int *other_task)
         return 1;
     }
     task = running_task(self->state);
-    *other_task = task != transaction->task;
+    *other_task = task != transaction->task && transaction->depth > 0;
     Py_XDECREF(task);
-    return !*other_task;
+    return !*other_task && transaction->depth > 0;
 }
 
 void cache_claim_for_task(Cache *self)
@@ -280,6 +280,38 @@ void cache_claim_for_task(Cache *self)
     }
 }
 
+/* --- the levels of a transaction -------------------------------------------------------------- */
+
+/* Whether the process has forked since the operation began, in Python code that it ran. */
+static int is_parents(const Operation *operation)
+{
+    return operation->generation != session_generation();
+}
+
+static void enter_level(const Operation *operation)
+{
+    WriteTransaction *transaction = &operation->cache->transaction;
+
+    transaction->depth++;
+    transaction->working += !operation->block;
+}
+
+/* Leave a level, unless the transaction ends with it: then 0, and nothing has changed. */
+static int leave_inner_level(const Operation *operation, int failed)
+{
+    WriteTransaction *transaction = &operation->cache->transaction;
+    int working = transaction->working - !operation->block;
+
+    if (transaction->depth == 1 || (transaction->doomed && working == 0)) {
+        return 0;
+    }
+    transaction->depth--;
+    transaction->working = working;
+    /* The outermost block has failed inside of an operation, by a hook that has left it. */
+    transaction->doomed |= failed && operation->block && transaction->depth == working;
+    return 1;
+}
+
 /* --- reads ------------------------------------------------------------------------------------ */
 
 int operation_begin_read(Operation *operation, Cache *cache)
@@ -287,8 +319,14 @@ int operation_begin_read(Operation *operation, Cache *cache)
     int other_task;
 
     operation->cache = cache;
+    operation->generation = session_generation();
     operation->joined = cache_owns_transaction(cache, &other_task);
-    operation->session = operation->joined ? cache->transaction.session : take_session(cache);
+    if (operation->joined) {
+        operation->session = cache->transaction.session;
+        enter_level(operation);
+    } else {
+        operation->session = take_session(cache);
+    }
     return operation->session != NULL ? 0 : -1;
 }
 
@@ -296,6 +334,8 @@ void operation_end_read(Operation *operation)
 {
     if (!operation->joined) {
         cache_return_session(operation->cache, operation->session);
+    } else if (!is_parents(operation) && !leave_inner_level(operation, 0)) {
+        operation_rollback(operation); /* it was given up meanwhile */
     }
 }
 
@@ -459,17 +499,22 @@ static void give_way(Cache *self)
     turn->last = now;
 }
 
+static void raise_rolled_back(Cache *self)
+{
+    PyErr_SetString(self->state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                    "the transaction has been rolled back");
+}
+
 static int join_transaction(Operation *operation)
 {
     WriteTransaction *transaction = &operation->cache->transaction;
 
     operation->session = transaction->session;
-    if (!dc_db_in_transaction(&operation->session->db)) {
-        PyErr_SetString(operation->cache->state->sqlite_errors[SQLITE_ERROR_OperationalError],
-                        "the transaction has been rolled back");
+    if (transaction->doomed || !dc_db_in_transaction(&operation->session->db)) {
+        raise_rolled_back(operation->cache);
         return -1;
     }
-    transaction->depth++;
+    enter_level(operation);
     return 0;
 }
 
@@ -614,10 +659,12 @@ static int begin_write(Operation *operation, Cache *cache, double timeout, int r
     if (operation->session == NULL) {
         return -1;
     }
-    transaction->depth = 1;
+    enter_level(operation);
     transaction->thread = PyThread_get_thread_ident();
     transaction->session = operation->session;
     transaction->serial = ++cache->transaction_serial;
+    transaction->version =
+        operation->session->db.forecast.exposed ? dc_db_data_version(&operation->session->db) : 0;
     look_for_others(cache, session_header(operation->session));
     hot_begin(&cache->hot, &transaction->changes,
               cache->hot.header != NULL ? session_header(operation->session) : NULL);
@@ -655,18 +702,21 @@ void operation_sets(Operation *operation, const disk_key *put, const disk_value 
 void operation_changes_row(Operation *operation, const dc_key *key)
 {
     disk_key put = {.key = *key, .owner = NULL};
+    compat_exception current;
 
     if (operation->cache->transaction.changes.header != NULL) {
-        put.owner = convert_from_datum(&key->datum); /* without memory: PyErr_Clear below */
+        current = compat_exception_take(); /* of a hook */
+        put.owner = convert_from_datum(&key->datum);
         operation_changes(operation, &put);
-        PyErr_Clear();
         disk_key_clear(&put);
+        compat_exception_put(current); /* if there was no memory, that is no failure */
     }
 }
 
 int operation_add_file(Operation *operation, const char *filename)
 {
     if (filename != NULL && !dc_namelist_add(&operation->cache->transaction.added, filename)) {
+        cache_discard_file(operation->cache, filename);
         PyErr_NoMemory();
         return -1;
     }
@@ -726,39 +776,50 @@ void cache_clear_transaction(WriteTransaction *transaction)
     Py_CLEAR(transaction->task);
 }
 
-/* COMMIT, waiting where a reader can be in the way. On failure everything is rolled back. */
+static dc_status commit_once(Session *session)
+{
+    session_visit visit = session_enter(session);
+    dc_status status = dc_db_commit(&session->db);
+
+    session_leave(session, visit);
+    return status;
+}
+
+/* Roll back. Whether it is certain that no row of the transaction is there now: a user who has the
+ * Connection may have committed it, and begun another. */
+static int rollback_all(const WriteTransaction *transaction)
+{
+    dc_db *db = &transaction->session->db;
+    session_visit visit = session_enter(transaction->session);
+    int certain =
+        !db->forecast.exposed ||
+        (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version);
+
+    dc_db_rollback(db);
+    session_leave(transaction->session, visit);
+    return certain;
+}
+
+/* COMMIT, waiting where a reader can be in the way. DC_BUSY if that takes too long, or DC_CALLBACK with an
+ * exception: then the transaction is still open. */
 static dc_status commit_waiting(Cache *self, Session *session)
 {
     session_wait wait = {.delay = 0.0};
     dc_status status;
     int again = 1;
 
-    for (;;) {
-        session_visit visit = session_enter(session);
-
-        status = dc_db_commit(&session->db);
-        session_leave(session, visit);
-        if (status != DC_BUSY) {
-            break;
-        }
+    while ((status = commit_once(session)) == DC_BUSY && again > 0) {
         if (wait.delay == 0.0) {
             double timeout = cache_timeout(self);
 
+            if (timeout < 0.0) {
+                return DC_CALLBACK;
+            }
             session_wait_start(&wait, timeout, 0);
         }
-        again = PyErr_Occurred() ? -1 : session_wait_more(&wait);
-        if (again <= 0) {
-            dc_db_rollback(&session->db);
-            if (again == 0) {
-                raise_timeout(self);
-            }
-            return DC_CALLBACK;
-        }
+        again = session_wait_more(&wait);
     }
-    if (status != DC_OK) {
-        convert_raise(self->state, status, &session->db.error);
-    }
-    return status;
+    return again < 0 ? DC_CALLBACK : status;
 }
 
 /* Remove files while an exception may be set, which stays; what goes wrong is reported, not raised. */
@@ -772,68 +833,90 @@ static void remove_files_quietly(Cache *self, const dc_namelist *names)
     compat_exception_put(current);
 }
 
-/* Remove the files of rows that are not there after all. */
-static void discard_added(Cache *self, Session *session, const dc_namelist *added)
+/* Remove those of the files that no row names. */
+static void discard_unnamed(Cache *self, Session *session, const dc_namelist *added)
 {
     dc_namelist gone = {.memory = NULL};
 
-    /* A user may have ended the transaction with SQL of his own, and the rows be there. What cannot be
-     * found out now is left to check(). */
+    /* What cannot be found out now is left to check(). */
     dc_store_unnamed_files(&session->db, added, &gone);
     remove_files_quietly(self, &gone);
     dc_namelist_clear(&gone);
 }
 
-/* Whether the process has forked since the operation began, in Python code that it ran. */
-static int is_parents(const Operation *operation)
+/* Roll back what has been taken out of the cache, with everything that belongs to it. No exception is set:
+ * SQLite may call Python, a trace callback for instance. */
+static void undo_transaction(Cache *self, WriteTransaction *transaction)
 {
-    return operation->generation != session_generation();
+    if (rollback_all(transaction)) {
+        remove_files_quietly(self, &transaction->added);
+    } else {
+        discard_unnamed(self, transaction->session, &transaction->added);
+    }
+    keep_notes(self, &transaction->notes);
+    end_exposure(transaction->session);
+    cache_return_session(self, transaction->session);
+    cache_clear_transaction(transaction);
+}
+
+/* Undo a transaction whose COMMIT has failed, and then raise. */
+static void raise_failed_commit(Cache *self, WriteTransaction *transaction, dc_status status)
+{
+    dc_error error = transaction->session->db.error;
+    compat_exception interruption = compat_exception_take(); /* of a signal handler */
+
+    undo_transaction(self, transaction);
+    compat_exception_put(interruption);
+    if (status == DC_BUSY) {
+        raise_timeout(self);
+    } else {
+        convert_raise(self->state, status, &error);
+    }
 }
 
 int operation_commit(Operation *operation)
 {
     Cache *self = operation->cache;
     WriteTransaction transaction;
+    dc_wal_header header;
     dc_status status;
     int64_t wal_bytes;
-    int result = 0;
+    int result;
 
     if (is_parents(operation)) {
         PyErr_SetString(PyExc_RuntimeError,
                         "this operation was begun before the process forked: it is the parent's");
         return -1;
     }
-    if (self->transaction.depth > 1) {
-        self->transaction.depth--;
+    if (leave_inner_level(operation, 0)) {
         return 0;
+    }
+    if (self->transaction.doomed) {
+        operation_rollback(operation);
+        raise_rolled_back(self);
+        return -1;
     }
     if (flush_notes_into(operation) < 0) { /* of lookups inside the transaction */
         return -1;
     }
     transaction = take_transaction(self);
     status = commit_waiting(self, transaction.session);
+    if (status != DC_OK) {
+        raise_failed_commit(self, &transaction, status);
+        return -1;
+    }
     /* The log of a connection that an overridden `_con` returned is copied by SQLite. */
     wal_bytes = transaction.session->foreign ? 0 : dc_db_wal_bytes(&transaction.session->db);
-    if (status == DC_OK) {
-        dc_wal_header header = session_header(transaction.session);
-
-        self->turn.stamped = header != NULL && dc_stamp_read(header, &self->turn.stamp);
-        hot_commit(&self->hot, &transaction.changes);
-    } else {
-        discard_added(self, transaction.session, &transaction.added);
-        keep_notes(self, &transaction.notes);
-    }
+    header = session_header(transaction.session);
+    self->turn.stamped = header != NULL && dc_stamp_read(header, &self->turn.stamp);
+    hot_commit(&self->hot, &transaction.changes);
     end_exposure(transaction.session);
     cache_return_session(self, transaction.session);
-    if (status == DC_OK) {
-        result = disk_remove_all(self->state, self->disk, &transaction.removed);
-        if (checkpoint_if_due(self, wal_bytes) < 0) {
-            result = -1;
-        }
-        give_way(self);
-    } else {
+    result = disk_remove_all(self->state, self->disk, &transaction.removed);
+    if (checkpoint_if_due(self, wal_bytes) < 0) {
         result = -1;
     }
+    give_way(self);
     cache_clear_transaction(&transaction);
     return result;
 }
@@ -842,24 +925,28 @@ void operation_rollback(Operation *operation)
 {
     Cache *self = operation->cache;
     WriteTransaction transaction;
-    session_visit visit;
+    compat_exception current;
 
-    if (is_parents(operation)) {
+    if (is_parents(operation) || leave_inner_level(operation, 1)) {
         return;
     }
-    if (self->transaction.depth > 1) {
-        self->transaction.depth--;
-        return;
-    }
+    current = compat_exception_take();
     transaction = take_transaction(self);
-    visit = session_enter(transaction.session);
-    dc_db_rollback(&transaction.session->db);
-    session_leave(transaction.session, visit);
-    discard_added(self, transaction.session, &transaction.added);
-    keep_notes(self, &transaction.notes);
-    end_exposure(transaction.session);
-    cache_return_session(self, transaction.session);
-    cache_clear_transaction(&transaction);
+    undo_transaction(self, &transaction);
+    compat_exception_put(current);
+}
+
+void cache_abandon_transaction(Cache *self)
+{
+    Operation operation = {.cache = self, .block = 1, .generation = session_generation()};
+    WriteTransaction *transaction = &self->transaction;
+
+    if (transaction->working > 0) {
+        transaction->doomed = 1;
+    } else if (transaction->depth > 0) {
+        transaction->depth = 1;
+        operation_rollback(&operation);
+    }
 }
 
 int operation_fail(Operation *operation, dc_status status)
@@ -872,10 +959,28 @@ int operation_fail(Operation *operation, dc_status status)
     return -1;
 }
 
-void operation_discard_file(Operation *operation, const char *filename)
+/* Remove a file, unless a row of the open transaction names it. */
+static void discard_unless_named(Cache *self, const char *filename)
 {
-    if (!is_parents(operation)) {
-        cache_discard_file(operation->cache, filename);
+    dc_namelist one = {.memory = NULL};
+
+    if (dc_namelist_add(&one, filename)) {
+        discard_unnamed(self, self->transaction.session, &one);
+    }
+    dc_namelist_clear(&one);
+}
+
+void operation_discard_file(Operation *operation, const char *filename, int failed)
+{
+    Cache *self = operation->cache;
+
+    if (is_parents(operation)) {
+        return;
+    }
+    if (!failed || operation->session == NULL) {
+        cache_discard_file(self, filename);
+    } else if (operation->joined && self->transaction.depth > 0) {
+        discard_unless_named(self, filename);
     }
 }
 

@@ -205,6 +205,171 @@ def test_a_store_hook_that_returns_a_bad_row_leaves_no_file(
         assert_intact(cache)
 
 
+END_TRANSACTION = {
+    'new _local': "self._local = threading.local()",
+    'no _local': "del self._local",
+    'empty _local': "self._local.__dict__.clear()",
+    'no _transaction': "vars(self._local).pop('_transaction', None)",
+    'COMMIT': "self._con.execute('COMMIT')",
+    'ROLLBACK': "self._con.execute('ROLLBACK')",
+    'COMMIT and close': "self._con.execute('COMMIT'), self.close()",
+    'a failed outer block': "outer.__exit__(KeyError, KeyError(), None)",
+}
+
+
+@pytest.mark.parametrize('end', END_TRANSACTION.values(), ids=END_TRANSACTION.keys())
+@pytest.mark.parametrize('hook', ['_row_insert', '_row_update', '_cull'])
+@pytest.mark.parametrize('size', [10, 100_000])
+def test_a_hook_that_ends_the_transaction_of_its_operation_is_an_error(
+    alone: Interpreter, directory: str, hook: str, end: str, size: int
+) -> None:
+    """The engine goes on with the session after the hook: it must still be there, and not write."""
+
+    def scenario(directory: str, hook: str, end: str, size: int) -> None:
+        class Ending(diskcache.Cache):
+            on = False
+
+        def step(self: diskcache.Cache, *args: object) -> None:
+            getattr(diskcache.Cache, hook)(self, *args)
+            if self.on:
+                self.on = False
+                exec(end, {'self': self, 'threading': threading, 'outer': outer})
+
+        setattr(Ending, hook, step)
+        for pinned in (False, True):
+            cache = Ending(directory)
+            cache['old'] = 'old'
+            if pinned:
+                cache._con
+            for key in {'_row_insert': ['new'], '_row_update': ['old']}.get(hook, ['new', 'old']):
+                outer = cache.transact()
+                outer.__enter__()
+                cache.on = True
+                try:
+                    cache.set(key, bytes(size))
+                except RuntimeError as error:
+                    assert 'ended its transaction' in str(error), error
+                else:
+                    raise AssertionError(f'{key} was set')
+                del outer
+                cache._local = threading.local()
+                with diskcache.Cache(directory, timeout=0) as another:
+                    assert another.set('another', 1)
+                    if 'COMMIT' not in end:
+                        assert another['old'] == 'old'
+                        assert 'new' not in another
+                    assert another.check() == []
+                assert cache.set('old', 'old')
+                cache.delete('new')
+
+    alone.run(scenario, directory=directory, hook=hook, end=end, size=size)
+
+
+@pytest.mark.parametrize('hook', ['_row_insert', '_cull'])
+@pytest.mark.parametrize(
+    'write',
+    [
+        pytest.param(lambda cache: cache.set('key', LARGE), id='set'),
+        pytest.param(lambda cache: cache.add('key', LARGE), id='add'),
+        pytest.param(lambda cache: cache.push(LARGE), id='push'),
+        pytest.param(lambda cache: cache.set_many([('key', LARGE), ('other', LARGE)]), id='many'),
+    ],
+)
+def test_a_row_that_was_written_before_a_hook_raised_keeps_its_file(
+    directory: str, assert_intact: Callable, write: Callable, hook: str
+) -> None:
+    """The user's block goes on and commits the row: so its value must be there."""
+
+    class Failing(diskcache.Cache):
+        failing = False
+
+    def step(self: diskcache.Cache, *args: object) -> None:
+        getattr(diskcache.Cache, hook)(self, *args)
+        if self.failing:
+            raise ZeroDivisionError
+
+    setattr(Failing, hook, step)
+    with Failing(directory) as cache:
+        with cache.transact():
+            cache.failing = True
+            with pytest.raises(ZeroDivisionError):
+                write(cache)
+            cache.failing = False
+        (key,) = cache
+        assert cache[key] == LARGE
+        assert_intact(cache)
+
+
+@pytest.mark.parametrize('pinned', [False, True])
+def test_a_read_of_a_transaction_that_is_given_up_meanwhile_gets_its_answer(
+    alone: Interpreter, directory: str, pinned: bool
+) -> None:
+    """A callback of SQLite's takes `_local` away in the middle of the read's statement."""
+
+    def scenario(directory: str, pinned: bool) -> None:
+        cache = diskcache.Cache(directory)
+        cache['key'] = 'value'
+        for turn in range(20):
+            if pinned:
+                cache._con
+            answers = []
+
+            def give_up(_statement: str, cache: diskcache.Cache = cache) -> None:
+                cache._con.set_trace_callback(None)
+                cache._local = threading.local()
+
+            with contextlib.suppress(RuntimeError):
+                with cache.transact():
+                    cache['turn'] = turn
+                    cache._con.set_trace_callback(give_up)
+                    answers.append(cache.get('key'))
+            assert answers == ['value']
+            assert 'turn' not in cache
+            with diskcache.Cache(directory, timeout=0) as another:
+                assert another.set('another', turn)
+
+    alone.run(scenario, directory=directory, pinned=pinned)
+
+
+# Exceptions, and callbacks of SQLite's
+
+
+@pytest.mark.parametrize('size', [10, 100_000])
+def test_a_commit_that_fails_raises_its_error_beside_a_trace_callback(
+    cache: diskcache.Cache, assert_intact: Callable, size: int
+) -> None:
+    """What is undone afterwards runs SQL, and with it the callback, which must find no exception."""
+    con = cache._con
+
+    def end_transaction(statement: str) -> None:
+        if statement.startswith('INSERT'):
+            con.rollback()
+
+    con.set_trace_callback(end_transaction)
+    with pytest.raises(sqlite3.OperationalError, match='cannot commit'):
+        cache['key'] = bytes(size)
+    con.set_trace_callback(None)
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize('size', [10, 100_000])
+def test_the_exception_of_a_hook_is_raised_beside_a_trace_callback(
+    directory: str, assert_intact: Callable, size: int
+) -> None:
+    class Refusing(diskcache.Cache):
+        def _row_insert(self, *args: object) -> None:
+            raise ZeroDivisionError
+
+    with Refusing(directory) as cache:
+        statements: list[str] = []
+        cache._con.set_trace_callback(statements.append)
+        with pytest.raises(ZeroDivisionError):
+            cache['key'] = bytes(size)
+        cache._con.set_trace_callback(None)
+        assert 'ROLLBACK' in statements
+        assert_intact(cache)
+
+
 # Attributes that are gone
 
 
