@@ -164,8 +164,8 @@ int cache_note_lookup(Cache *self, int hit, int64_t rowid);
 int cache_flush_notes(Cache *self, double seconds);
 /* Seconds for which closing waits to write what is noted. */
 #define NOTES_CLOSE_SECONDS 1.0
-/* The same for all caches of the process, without waiting. */
-void cache_flush_all_notes(void);
+/* The same for all caches of an interpreter, without waiting: those of another one belong to its threads. */
+void cache_flush_all_notes(module_state *state);
 
 /* Remove a file now; an exception that is set stays. */
 void cache_discard_file(Cache *self, const char *filename);

@@ -152,16 +152,16 @@ static PyObject *core_pickle_key(PyObject *Py_UNUSED(module), PyObject *const *a
     return pickled != NULL ? pickled : Py_NewRef(Py_None);
 }
 
-static PyObject *core_before_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+static PyObject *core_before_fork(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    cache_flush_all_notes();
+    cache_flush_all_notes(state_of(module));
     session_before_fork();
     Py_RETURN_NONE;
 }
 
-static PyObject *core_flush_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+static PyObject *core_flush_notes(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    cache_flush_all_notes();
+    cache_flush_all_notes(state_of(module));
     Py_RETURN_NONE;
 }
 

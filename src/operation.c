@@ -609,14 +609,14 @@ int cache_flush_notes(Cache *self, double seconds)
     return cache_end_housekeeping(self->state, current);
 }
 
-void cache_flush_all_notes(void)
+void cache_flush_all_notes(module_state *state)
 {
     /* Committing can run Python, which may change the list: begin again after each. */
     unsigned long serial = ++flush_serial;
     Cache *cache = all_caches;
 
     while (cache != NULL) {
-        if (cache->flushed != serial && dc_notes_any(&cache->notes)) {
+        if (cache->state == state && cache->flushed != serial && dc_notes_any(&cache->notes)) {
             cache->flushed = serial;
             Py_INCREF(cache);
             if (cache_flush_notes(cache, 0.0) < 0) {
