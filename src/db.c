@@ -18,9 +18,12 @@
  */
 #include "db.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#define DEFAULT_AUTOCHECKPOINT 1000 /* pages; SQLite's */
 
 static dc_status fail(dc_db *db, int result)
 {
@@ -60,6 +63,13 @@ static int note_wal_pages(void *context, sqlite3 *handle, const char *schema, in
     return DC_SQLITE_OK;
 }
 
+void dc_db_take_back(dc_db *db)
+{
+    sqlite.busy_timeout(db->handle, 0);
+    sqlite.wal_hook(db->handle, note_wal_pages, db);
+    db->forecast.known = 0;
+}
+
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
 {
     const dc_sql always[] = {DC_SQL_BEGIN, DC_SQL_COMMIT, DC_SQL_ROLLBACK};
@@ -69,8 +79,7 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
     memset(db, 0, sizeof *db);
     db->handle = handle;
     sqlite.file_control(handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &db->file);
-    sqlite.busy_timeout(handle, 0);
-    sqlite.wal_hook(handle, note_wal_pages, db);
+    dc_db_take_back(db);
     /* Old directories have triggers with "double-quoted" strings; where SQLite is built to reject
      * them this turns them back on for the handle, elsewhere it changes nothing. */
     sqlite.db_config(handle, DC_SQLITE_DBCONFIG_DQS_DML, 1, NULL);
@@ -111,6 +120,18 @@ dc_status dc_db_open(dc_db *db, const char *path)
     return status;
 }
 
+/* Take our hook off, which stands in the place of the automatic checkpoint. If it has been turned on again
+ * since, its hook's context is its number of pages. */
+static void give_autocheckpoint_back(dc_db *db)
+{
+    void *context = sqlite.wal_hook(db->handle, NULL, NULL);
+    intptr_t pages = context == db ? DEFAULT_AUTOCHECKPOINT : (intptr_t)context;
+
+    if (pages > 0 && pages <= INT_MAX) {
+        sqlite.wal_autocheckpoint(db->handle, (int)pages);
+    }
+}
+
 void dc_db_detach(dc_db *db)
 {
     sqlite3 *handle = db->handle;
@@ -119,7 +140,7 @@ void dc_db_detach(dc_db *db)
     if (handle == NULL) {
         return;
     }
-    sqlite.wal_hook(handle, NULL, NULL);
+    give_autocheckpoint_back(db);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite.finalize(db->statements[sql]);
     }

@@ -52,6 +52,8 @@ typedef struct dc_db {
 
 /* Take `handle`: turn its automatic checkpoint and its busy wait off and prepare what must exist. */
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle);
+/* After a user has had the handle: turn both off again. */
+void dc_db_take_back(dc_db *db);
 /* Open the file and attach to the handle, which then is the dc_db's own. */
 dc_status dc_db_open(dc_db *db, const char *path);
 /* Finalize every statement and let go of the handle (closing it if it is our own). An open

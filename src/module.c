@@ -226,6 +226,7 @@ static int import_python_functions(module_state *state)
     }
     state->time_module = PyImport_ImportModule("time");
     state->connect = import_attribute("sqlite3", "connect");
+    state->cursor_class = import_attribute("sqlite3", "Cursor");
     state->dumps = import_attribute("pickle", "dumps");
     state->loads = import_attribute("pickle", "loads");
     state->optimize = import_attribute("pickletools", "optimize");
@@ -348,7 +349,7 @@ static int core_exec(PyObject *module)
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(cachekey_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
-    X(time_module) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
+    X(cursor_class) X(time_module) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
 /* clang-format on */
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)

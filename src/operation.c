@@ -100,9 +100,13 @@ void cache_delist(Cache *self)
 /* Closing runs Python, which may change the list: begin again each time. */
 static void notice_fork_everywhere(module_state *state)
 {
-    Cache *cache = noticed_generation != session_generation() ? all_caches : NULL;
+    Cache *cache = all_caches;
 
+    if (noticed_generation == session_generation()) {
+        return;
+    }
     noticed_generation = session_generation();
+    session_connecting_enter(); /* until then other threads open nothing */
     while (cache != NULL) {
         if (cache->state == state && cache->pool.generation != session_generation()) {
             Py_INCREF(cache);
@@ -113,6 +117,7 @@ static void notice_fork_everywhere(module_state *state)
             cache = cache->next;
         }
     }
+    session_connecting_leave();
 }
 
 int cache_ready_to_open(Cache *self)
@@ -150,16 +155,18 @@ static Session *open_session(Cache *self)
     Session *session = NULL;
     PyObject *directory = NULL;
     PyObject *path = NULL;
+    unsigned long epoch = 0;
     double timeout;
 
     notice_fork_everywhere(self->state);
     timeout = cache_timeout(self);
     if (timeout >= 0.0 && cache_require(self->directory, "_directory") == 0) {
         directory = Py_NewRef(self->directory); /* another thread may assign or delete it */
+        epoch = self->pool.epoch;
         path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
     }
     if (path != NULL) {
-        session = session_open(self->state, &self->pool, path, timeout);
+        session = session_open(self->state, &self->pool, path, timeout, epoch);
     }
     Py_XDECREF(path);
     Py_XDECREF(directory);
@@ -177,6 +184,10 @@ Session *cache_find_session(Cache *self)
 {
     Session *session = session_pinned(&self->pool);
 
+    if (session != NULL && session->uses == 0 && !session_is_open(self->state, session)) {
+        session_discard(self->state, &self->pool, session); /* its user has closed it */
+        session = NULL;
+    }
     if (session == NULL || session->uses > 0) {
         session = session_idle(&self->pool);
     }
@@ -197,8 +208,8 @@ static Session *take_session(Cache *self)
     }
     if (session != NULL) {
         session_use(session);
-        if (session->pinned) {
-            dc_db_busy_timeout(&session->db, 0.0); /* waiting is ours while the operation lasts */
+        if (session->exposed) {
+            session_busy_timeout(session, 0.0); /* waiting is ours while the operation lasts */
         }
     }
     return session;
@@ -214,10 +225,10 @@ static void discard_if_spoilt(Cache *self, Session *session)
 
 void cache_return_session(Cache *self, Session *session)
 {
-    if (session->pinned && session->db.handle != NULL) {
+    if (session->exposed && session->db.handle != NULL) {
         compat_exception current = compat_exception_take();
 
-        dc_db_busy_timeout(&session->db, cache_timeout(self)); /* a bad timeout waits for nothing */
+        session_busy_timeout(session, cache_timeout(self)); /* a bad timeout waits for nothing */
         PyErr_Clear();
         compat_exception_put(current);
     }
@@ -314,6 +325,23 @@ static int leave_inner_level(const Operation *operation, int failed)
 
 /* --- reads ------------------------------------------------------------------------------------ */
 
+/* A session for a read, waiting if the file is locked against being opened. */
+static Session *take_session_for_read(const Operation *operation)
+{
+    Cache *self = operation->cache;
+    Session *session = take_session(self);
+    session_wait wait = {.delay = 0.0};
+
+    while (session == NULL && operation->retry && PyErr_ExceptionMatches(self->state->Timeout)) {
+        PyErr_Clear();
+        if (wait.delay == 0.0) {
+            session_wait_start(&wait, 0.0, 1);
+        }
+        session = session_wait_more(&wait) > 0 ? take_session(self) : NULL;
+    }
+    return session;
+}
+
 int operation_begin_read(Operation *operation, Cache *cache)
 {
     int other_task;
@@ -323,9 +351,12 @@ int operation_begin_read(Operation *operation, Cache *cache)
     operation->joined = cache_owns_transaction(cache, &other_task);
     if (operation->joined) {
         operation->session = cache->transaction.session;
+        if (session_check_open(cache->state, operation->session) < 0) {
+            return -1;
+        }
         enter_level(operation);
     } else {
-        operation->session = take_session(cache);
+        operation->session = take_session_for_read(operation);
     }
     return operation->session != NULL ? 0 : -1;
 }
@@ -337,6 +368,18 @@ void operation_end_read(Operation *operation)
     } else if (!is_parents(operation) && !leave_inner_level(operation, 0)) {
         operation_rollback(operation); /* it was given up meanwhile */
     }
+}
+
+/* Where SQLite could open the log or the wal-index only for reading, for want of a descriptor say, nobody
+ * could write with the session ever: the next operation opens another. */
+static int is_readonly(const Session *session)
+{
+    return !session->exposed && (session->db.error.sqlite_code & 0xff) == DC_SQLITE_READONLY;
+}
+
+static void note_failure(Session *session)
+{
+    session->spoilt |= is_readonly(session);
 }
 
 static void raise_timeout(Cache *self)
@@ -376,6 +419,7 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
         }
     }
     if (status != DC_OK && status != DC_NOT_FOUND) {
+        note_failure(session);
         convert_raise(operation->cache->state, status, &session->db.error);
         return DC_CALLBACK;
     }
@@ -384,54 +428,96 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
 
 /* --- writes ----------------------------------------------------------------------------------- */
 
-static dc_status begin_once(Session *session)
+static dc_status begin_once(Cache *self, Session *session)
 {
     session_visit visit = session_enter(session);
     dc_status status = dc_db_begin(&session->db);
 
+    if (status == DC_OK && self->transaction.depth == 0 && session->exposed) {
+        self->transaction.version = dc_db_data_version(&session->db);
+    }
     session_leave(session, visit);
     return status;
+}
+
+/* Whether a session that could not get the write lock never will: a cursor of its user's keeps a snapshot
+ * open in it that is not the latest any more. */
+static int is_stuck(Session *session)
+{
+    dc_error *error = &session->db.error;
+    int stuck = error->sqlite_code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed &&
+                session_is_midway(session);
+
+    if (stuck) {
+        dc_error_set(
+            error, DC_SQLITE,
+            "a cursor of this thread's connection (_con) has not been read to its end, and "
+            "the database has changed since: read it to its end, or close it, to write");
+        error->sqlite_code = DC_SQLITE_BUSY_SNAPSHOT;
+    }
+    return stuck;
+}
+
+typedef enum begin_outcome { BEGIN_FAILED = -1, BEGIN_BUSY, BEGIN_DONE, BEGIN_AGAIN } begin_outcome;
+
+/* One attempt to get the write lock, with a session that is given back if it fails. BEGIN_AGAIN: another
+ * session, now, may do better. */
+static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Session **begun)
+{
+    Session *session = *begun = take_session(self);
+    begin_outcome outcome = BEGIN_FAILED;
+    dc_status status;
+
+    if (session == NULL) {
+        if (retry && PyErr_ExceptionMatches(self->state->Timeout)) {
+            PyErr_Clear(); /* the file is locked against being opened: go on trying that */
+            outcome = BEGIN_BUSY;
+        }
+        return outcome;
+    }
+    status = begin_once(self, session);
+    if (status == DC_OK && self->transaction.depth > 0) {
+        /* Only with an overridden `_con` that gives threads different files. */
+        dc_db_rollback(&session->db);
+        status = DC_BUSY;
+    }
+    if (status == DC_OK) {
+        return BEGIN_DONE;
+    }
+    if (status == DC_BUSY && !is_stuck(session)) {
+        outcome = BEGIN_BUSY;
+    } else if (is_readonly(session) && !*reopened) {
+        *reopened = 1;
+        outcome = BEGIN_AGAIN;
+    } else {
+        convert_raise(self->state, status == DC_BUSY ? DC_SQLITE : status, &session->db.error);
+    }
+    note_failure(session);
+    cache_return_session(self, session);
+    return outcome;
 }
 
 /* Wait for the write lock; the session is not held meanwhile. NULL with an exception. */
 static Session *begin_waiting(Cache *self, double timeout, int retry)
 {
+    Session *session;
     session_wait wait;
-    dc_status status;
-    int again;
+    begin_outcome outcome;
+    int reopened = 0;
+    int again = 1;
 
     session_wait_start(&wait, timeout, retry);
     for (;;) {
         int copying = checkpoint_keeps_out(self);
-        Session *session = take_session(self);
 
-        if (session == NULL && !(retry && PyErr_ExceptionMatches(self->state->Timeout))) {
-            return NULL;
+        outcome = begin_attempt(self, retry, &reopened, &session);
+        if (outcome == BEGIN_DONE || outcome == BEGIN_FAILED) {
+            return outcome == BEGIN_DONE ? session : NULL;
         }
-        if (session == NULL) {
-            PyErr_Clear(); /* the file is locked against being opened: go on trying that */
-            if (session_wait_more(&wait) < 0) {
-                return NULL;
-            }
-            continue;
+        if (outcome == BEGIN_BUSY) {
+            again = copying || checkpoint_keeps_out(self) ? session_wait_for_copying(&wait)
+                                                          : session_wait_more(&wait);
         }
-        status = begin_once(session);
-        if (status == DC_OK && self->transaction.depth > 0) {
-            /* Only with an overridden `_con` that gives threads different files. */
-            dc_db_rollback(&session->db);
-            status = DC_BUSY;
-        }
-        if (status == DC_OK) {
-            return session;
-        }
-        if (status != DC_BUSY) {
-            convert_raise(self->state, status, &session->db.error);
-            cache_return_session(self, session);
-            return NULL;
-        }
-        cache_return_session(self, session);
-        again = copying || checkpoint_keeps_out(self) ? session_wait_for_copying(&wait)
-                                                      : session_wait_more(&wait);
         if (again == 0) {
             raise_timeout(self);
         }
@@ -499,6 +585,12 @@ static void give_way(Cache *self)
     turn->last = now;
 }
 
+static void raise_closed(module_state *state)
+{
+    PyErr_SetString(state->sqlite_errors[SQLITE_ERROR_ProgrammingError],
+                    "Cannot operate on a closed database: the transaction has been rolled back");
+}
+
 static void raise_rolled_back(Cache *self)
 {
     PyErr_SetString(self->state->sqlite_errors[SQLITE_ERROR_OperationalError],
@@ -507,13 +599,17 @@ static void raise_rolled_back(Cache *self)
 
 static int join_transaction(Operation *operation)
 {
-    WriteTransaction *transaction = &operation->cache->transaction;
+    Cache *self = operation->cache;
+    const WriteTransaction *transaction = &self->transaction;
 
-    operation->session = transaction->session;
-    if (transaction->doomed || !dc_db_in_transaction(&operation->session->db)) {
-        raise_rolled_back(operation->cache);
+    if (session_check_open(self->state, transaction->session) < 0) {
         return -1;
     }
+    if (transaction->doomed || !dc_db_in_transaction(&transaction->session->db)) {
+        raise_rolled_back(self);
+        return -1;
+    }
+    operation->session = transaction->session;
     enter_level(operation);
     return 0;
 }
@@ -663,8 +759,6 @@ static int begin_write(Operation *operation, Cache *cache, double timeout, int r
     transaction->thread = PyThread_get_thread_ident();
     transaction->session = operation->session;
     transaction->serial = ++cache->transaction_serial;
-    transaction->version =
-        operation->session->db.forecast.exposed ? dc_db_data_version(&operation->session->db) : 0;
     look_for_others(cache, session_header(operation->session));
     hot_begin(&cache->hot, &transaction->changes,
               cache->hot.header != NULL ? session_header(operation->session) : NULL);
@@ -754,19 +848,6 @@ static WriteTransaction take_transaction(Cache *self)
     return taken;
 }
 
-/* Whoever wrote through the Connection has done so by now, unless it is pinned. */
-static void end_exposure(Session *session)
-{
-    dc_forecast *forecast = &session->db.forecast;
-
-    if (forecast->exposed) {
-        forecast->known = 0;
-        /* A cursor not read to its end keeps a snapshot open: nobody else may get to see that. */
-        session->spoilt = !session->pinned && dc_db_has_open_statement(&session->db);
-    }
-    forecast->exposed = session->pinned;
-}
-
 void cache_clear_transaction(WriteTransaction *transaction)
 {
     dc_namelist_clear(&transaction->added);
@@ -791,9 +872,8 @@ static int rollback_all(const WriteTransaction *transaction)
 {
     dc_db *db = &transaction->session->db;
     session_visit visit = session_enter(transaction->session);
-    int certain =
-        !db->forecast.exposed ||
-        (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version);
+    int certain = !transaction->session->exposed ||
+                  (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version);
 
     dc_db_rollback(db);
     session_leave(transaction->session, visit);
@@ -854,7 +934,7 @@ static void undo_transaction(Cache *self, WriteTransaction *transaction)
         discard_unnamed(self, transaction->session, &transaction->added);
     }
     keep_notes(self, &transaction->notes);
-    end_exposure(transaction->session);
+    transaction->session->spoilt |= !session_is_open(self->state, transaction->session);
     cache_return_session(self, transaction->session);
     cache_clear_transaction(transaction);
 }
@@ -865,6 +945,7 @@ static void raise_failed_commit(Cache *self, WriteTransaction *transaction, dc_s
     dc_error error = transaction->session->db.error;
     compat_exception interruption = compat_exception_take(); /* of a signal handler */
 
+    note_failure(transaction->session);
     undo_transaction(self, transaction);
     compat_exception_put(interruption);
     if (status == DC_BUSY) {
@@ -896,6 +977,10 @@ int operation_commit(Operation *operation)
         raise_rolled_back(self);
         return -1;
     }
+    if (session_check_open(self->state, self->transaction.session) < 0) {
+        operation_rollback(operation);
+        return -1;
+    }
     if (flush_notes_into(operation) < 0) { /* of lookups inside the transaction */
         return -1;
     }
@@ -910,7 +995,6 @@ int operation_commit(Operation *operation)
     header = session_header(transaction.session);
     self->turn.stamped = header != NULL && dc_stamp_read(header, &self->turn.stamp);
     hot_commit(&self->hot, &transaction.changes);
-    end_exposure(transaction.session);
     cache_return_session(self, transaction.session);
     result = disk_remove_all(self->state, self->disk, &transaction.removed);
     if (checkpoint_if_due(self, wal_bytes) < 0) {
@@ -951,11 +1035,19 @@ void cache_abandon_transaction(Cache *self)
 
 int operation_fail(Operation *operation, dc_status status)
 {
-    dc_error error = operation->session->db.error;
+    module_state *state = operation->cache->state;
+    Session *session = operation->session;
+    dc_error error = session->db.error;
+    int is_open = status == DC_CALLBACK || session_is_open(state, session);
 
+    note_failure(session);
     /* First: raising can run a finalizer, which must not join a transaction that is given up. */
     operation_rollback(operation);
-    convert_raise(operation->cache->state, status, &error);
+    if (is_open) {
+        convert_raise(state, status, &error);
+    } else {
+        raise_closed(state);
+    }
     return -1;
 }
 

@@ -32,6 +32,7 @@ typedef struct sqlite3_stmt sqlite3_stmt;
 typedef struct sqlite3_context sqlite3_context;
 typedef struct sqlite3_value sqlite3_value;
 typedef struct sqlite3_file sqlite3_file;
+typedef struct sqlite3_mutex sqlite3_mutex;
 
 typedef long long int dc_int64;           /* sqlite3_int64 */
 typedef unsigned long long int dc_uint64; /* sqlite3_uint64 */
@@ -63,6 +64,8 @@ typedef void (*dc_destructor)(void *);
                                              void (*)(sqlite3_context *, int, sqlite3_value **),   \
                                              void (*)(sqlite3_context *), void (*)(void *)))       \
     X(int,            db_config,            (sqlite3 *, int, ...))                                 \
+    X(sqlite3_mutex *, db_mutex,            (sqlite3 *))                                           \
+    X(int,            db_readonly,          (sqlite3 *, const char *))                             \
     X(const char *,   errmsg,               (sqlite3 *))                                           \
     X(const char *,   errstr,               (int))                                                 \
     X(int,            extended_errcode,     (sqlite3 *))                                           \
@@ -72,6 +75,9 @@ typedef void (*dc_destructor)(void *);
     X(dc_int64,     last_insert_rowid,    (sqlite3 *))                                           \
     X(const char *,   libversion,           (void))                                                \
     X(int,            libversion_number,    (void))                                                \
+    X(sqlite3_mutex *, mutex_alloc,         (int))                                                 \
+    X(void,           mutex_leave,          (sqlite3_mutex *))                                     \
+    X(int,            mutex_try,            (sqlite3_mutex *))                                     \
     X(sqlite3_stmt *, next_stmt,            (sqlite3 *, sqlite3_stmt *))                           \
     X(int,            open_v2,              (const char *, sqlite3 **, int, const char *))         \
     X(int,            prepare_v3,           (sqlite3 *, const char *, int, unsigned int,           \
@@ -87,6 +93,7 @@ typedef void (*dc_destructor)(void *);
     X(double,         value_double,         (sqlite3_value *))                                     \
     X(dc_int64,       value_int64,          (sqlite3_value *))                                     \
     X(int,            value_type,           (sqlite3_value *))                                     \
+    X(int,            wal_autocheckpoint,   (sqlite3 *, int))                                      \
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
     X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
                                              int), void *))
@@ -107,9 +114,12 @@ enum {
     DC_SQLITE_ERROR = 1,
     DC_SQLITE_BUSY = 5,
     DC_SQLITE_LOCKED = 6,
+    DC_SQLITE_READONLY = 8,
+    DC_SQLITE_CANTOPEN = 14,
     DC_SQLITE_MISUSE = 21,
     DC_SQLITE_ROW = 100,
     DC_SQLITE_DONE = 101,
+    DC_SQLITE_BUSY_SNAPSHOT = 5 | 2 << 8,
     DC_SQLITE_INTEGER = 1,
     DC_SQLITE_FLOAT = 2,
     DC_SQLITE_TEXT = 3,
@@ -127,6 +137,15 @@ enum {
     DC_SQLITE_FCNTL_VFS_POINTER = 27,
     DC_SQLITE_FCNTL_JOURNAL_POINTER = 28,
     DC_SQLITE_FCNTL_DATA_VERSION = 35,
+    DC_SQLITE_MUTEX_STATIC_MAIN = 2,
+    DC_SQLITE_MUTEX_STATIC_MEM = 3,
+    DC_SQLITE_MUTEX_STATIC_OPEN = 4,
+    DC_SQLITE_MUTEX_STATIC_PRNG = 5,
+    DC_SQLITE_MUTEX_STATIC_LRU = 6,
+    DC_SQLITE_MUTEX_STATIC_PMEM = 7,
+    DC_SQLITE_MUTEX_STATIC_VFS1 = 11,
+    DC_SQLITE_MUTEX_STATIC_VFS2 = 12,
+    DC_SQLITE_MUTEX_STATIC_VFS3 = 13,
     DC_SQLITE_LOCK_NONE = 0,
     DC_SQLITE_SHM_UNLOCK = 1,
     DC_SQLITE_SHM_LOCK = 2,

@@ -201,8 +201,7 @@ static PyObject *Transaction_cleanup(Transaction *self, PyObject *filename)
  * has begun ends as if the block had raised. */
 static void Transaction_finalize(Transaction *self)
 {
-    Operation operation = {
-        .cache = self->cache, .block = 1, .generation = self->generation};
+    Operation operation = {.cache = self->cache, .block = 1, .generation = self->generation};
     compat_exception current;
 
     if (self->cache == NULL || self->generation != session_generation()) {

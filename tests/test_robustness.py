@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import sqlite3
+import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from fractions import Fraction
@@ -114,6 +117,80 @@ def test_get_is_a_miss_when_no_descriptor_is_left_to_open_the_file(
     alone.run(scenario, directory=directory)
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='the shim is for LD_PRELOAD')
+@pytest.mark.parametrize('suffix', ['.db', '.db-wal', '.db-shm'])
+def test_a_file_that_could_not_be_opened_for_writing_for_a_moment_is_written_later(
+    directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """SQLite opens it for reading then; a session that cannot write must not stay in use."""
+    shim = tmp_path / 'failing_open.so'
+    compiler = shlex.split(sysconfig.get_config_var('CC'))
+    source = Path(__file__).with_name('failing_open.c')
+    subprocess.run([*compiler, '-shared', '-fPIC', '-o', shim, source, '-ldl'], check=True)
+    monkeypatch.setenv('LD_PRELOAD', f'{os.environ.get("LD_PRELOAD", "")} {shim}')
+    monkeypatch.setenv('FAILING_OPEN_SUFFIX', suffix)
+    monkeypatch.setenv('FAILING_OPEN_WHILE', str(tmp_path / 'failing'))
+
+    def scenario(directory: str) -> None:
+        import subprocess
+
+        cache = diskcache.Cache(directory, timeout=1)
+        cache['key'] = 'old'
+        # Another process keeps the log and the wal-index from being removed.
+        script = (
+            f'import sqlite3; con = sqlite3.connect({directory + "/cache.db"!r}); '
+            "print(con.execute('SELECT count(*) FROM Cache').fetchall(), flush=True); input()"
+        )
+        keeping = subprocess.Popen(
+            [sys.executable, '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert keeping.stdout.readline()
+        cache.close()
+        failing = os.environ['FAILING_OPEN_WHILE']
+        open(failing, 'w').close()
+        for use in (lambda: cache.get('key'), lambda: cache.set('key', 'new')):
+            with contextlib.suppress(sqlite3.OperationalError):
+                assert use() == 'old'
+        os.remove(failing)
+        for turn in range(3):
+            assert cache.set('key', turn)
+            assert cache.get('key') == turn
+        assert cache.check() == []
+        keeping.communicate(b'\n')
+
+    with Interpreter(Path(diskcache.__file__).parent.parent) as interpreter:
+        interpreter.run(scenario, directory=directory)
+
+
+def test_a_database_that_nobody_may_write_can_be_read(directory: str, alone: Interpreter) -> None:
+    if not hasattr(os, 'seteuid'):
+        pytest.skip('this platform has no users')
+    with diskcache.Cache(directory, sqlite_journal_mode='delete') as cache:
+        cache['key'] = 'value'
+
+    def scenario(directory: str) -> None:
+        import pytest
+
+        path = f'{directory}/cache.db'
+        for name in (os.path.dirname(directory), directory):
+            os.chmod(name, 0o755)
+        os.chmod(path, 0o444)
+        if os.getuid() == 0:
+            parent = os.path.dirname(os.path.dirname(directory))
+            while parent != '/':
+                os.chmod(parent, os.stat(parent).st_mode | 0o055)
+                parent = os.path.dirname(parent)
+            os.seteuid(65534)
+        cache = diskcache.Cache(directory)
+        for _ in range(3):
+            assert cache['key'] == 'value'
+            assert len(cache) == 1
+            with pytest.raises(sqlite3.OperationalError, match='readonly'):
+                cache['key'] = 'new'
+
+    alone.run(scenario, directory=directory)
+
+
 @pytest.mark.parametrize('method', ['pull', 'peek', 'peekitem'])
 def test_an_item_whose_file_is_missing_is_dropped(
     cache: diskcache.Cache, assert_intact: Callable, method: str
@@ -206,14 +283,14 @@ def test_a_store_hook_that_returns_a_bad_row_leaves_no_file(
 
 
 END_TRANSACTION = {
-    'new _local': "self._local = threading.local()",
-    'no _local': "del self._local",
-    'empty _local': "self._local.__dict__.clear()",
+    'new _local': 'self._local = threading.local()',
+    'no _local': 'del self._local',
+    'empty _local': 'self._local.__dict__.clear()',
     'no _transaction': "vars(self._local).pop('_transaction', None)",
     'COMMIT': "self._con.execute('COMMIT')",
     'ROLLBACK': "self._con.execute('ROLLBACK')",
     'COMMIT and close': "self._con.execute('COMMIT'), self.close()",
-    'a failed outer block': "outer.__exit__(KeyError, KeyError(), None)",
+    'a failed outer block': 'outer.__exit__(KeyError, KeyError(), None)',
 }
 
 
@@ -226,6 +303,8 @@ def test_a_hook_that_ends_the_transaction_of_its_operation_is_an_error(
     """The engine goes on with the session after the hook: it must still be there, and not write."""
 
     def scenario(directory: str, hook: str, end: str, size: int) -> None:
+        import pytest
+
         class Ending(diskcache.Cache):
             on = False
 
@@ -233,25 +312,22 @@ def test_a_hook_that_ends_the_transaction_of_its_operation_is_an_error(
             getattr(diskcache.Cache, hook)(self, *args)
             if self.on:
                 self.on = False
-                exec(end, {'self': self, 'threading': threading, 'outer': outer})
+                exec(end, {'self': self, 'threading': threading, 'outer': blocks[-1]})
 
         setattr(Ending, hook, step)
+        blocks = []
         for pinned in (False, True):
             cache = Ending(directory)
             cache['old'] = 'old'
             if pinned:
                 cache._con
             for key in {'_row_insert': ['new'], '_row_update': ['old']}.get(hook, ['new', 'old']):
-                outer = cache.transact()
-                outer.__enter__()
+                blocks.append(cache.transact())
+                blocks[-1].__enter__()
                 cache.on = True
-                try:
+                with pytest.raises(RuntimeError, match='ended its transaction'):
                     cache.set(key, bytes(size))
-                except RuntimeError as error:
-                    assert 'ended its transaction' in str(error), error
-                else:
-                    raise AssertionError(f'{key} was set')
-                del outer
+                blocks.clear()
                 cache._local = threading.local()
                 with diskcache.Cache(directory, timeout=0) as another:
                     assert another.set('another', 1)
@@ -338,7 +414,7 @@ def test_a_read_of_a_transaction_that_is_given_up_meanwhile_gets_its_answer(
 def test_a_commit_that_fails_raises_its_error_beside_a_trace_callback(
     cache: diskcache.Cache, assert_intact: Callable, size: int
 ) -> None:
-    """What is undone afterwards runs SQL, and with it the callback, which must find no exception."""
+    """Undoing it runs SQL, and with it the callback, which must find no exception set."""
     con = cache._con
 
     def end_transaction(statement: str) -> None:
