@@ -260,6 +260,11 @@ int dc_db_in_transaction(const dc_db *db)
     return db->handle != NULL && !sqlite.get_autocommit(db->handle);
 }
 
+int dc_db_has_write_lock(const dc_db *db)
+{
+    return sqlite.txn_state(db->handle, "main") == DC_SQLITE_TXN_WRITE;
+}
+
 int dc_db_has_open_statement(dc_db *db)
 {
     sqlite3_stmt *statement = sqlite.next_stmt(db->handle, NULL);

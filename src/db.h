@@ -79,6 +79,8 @@ void dc_db_end_read(dc_db *db);
 /* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
 int dc_db_in_transaction(const dc_db *db);
 
+/* Whether it has the write lock. */
+int dc_db_has_write_lock(const dc_db *db);
 /* Whether a statement, of anyone's, has been stepped and not reset. */
 int dc_db_has_open_statement(dc_db *db);
 

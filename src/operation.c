@@ -63,7 +63,11 @@ static void forget_parents_work(Cache *self)
 void cache_notice_fork(Cache *self)
 {
     if (self->pool.generation != session_generation()) {
-        forget_parents_work(self);
+        session_connecting_enter(); /* until it is done other threads open nothing */
+        if (self->pool.generation != session_generation()) {
+            forget_parents_work(self);
+        }
+        session_connecting_leave();
     }
 }
 
@@ -440,21 +444,33 @@ static dc_status begin_once(Cache *self, Session *session)
     return status;
 }
 
-/* Whether a session that could not get the write lock never will: a cursor of its user's keeps a snapshot
- * open in it that is not the latest any more. */
-static int is_stuck(Session *session)
+static void set_own_obstacle(dc_error *error)
+{
+    dc_error_set(
+        error, DC_SQLITE,
+        "the sql of an earlier _transact() of this thread has a transaction or a cursor open: "
+        "end it to write");
+}
+
+/* Whether a session that could not get the write lock never will, because of what this thread has under
+ * way: then the error says so. */
+static int is_stuck(Cache *self, Session *session)
 {
     dc_error *error = &session->db.error;
-    int stuck = error->sqlite_code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed &&
-                session_is_midway(session);
+    int code = error->sqlite_code;
+    int stuck = 0;
 
-    if (stuck) {
+    if (code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed && session_is_midway(session)) {
+        stuck = 1;
         dc_error_set(
             error, DC_SQLITE,
             "a cursor of this thread's connection (_con) has not been read to its end, and "
             "the database has changed since: read it to its end, or close it, to write");
-        error->sqlite_code = DC_SQLITE_BUSY_SNAPSHOT;
+    } else if (session_blocks_own_thread(&self->pool, 0)) {
+        stuck = 1;
+        set_own_obstacle(error);
     }
+    error->sqlite_code = code;
     return stuck;
 }
 
@@ -484,7 +500,7 @@ static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Sessio
     if (status == DC_OK) {
         return BEGIN_DONE;
     }
-    if (status == DC_BUSY && !is_stuck(session)) {
+    if (status == DC_BUSY && !is_stuck(self, session)) {
         outcome = BEGIN_BUSY;
     } else if (is_readonly(session) && !*reopened) {
         *reopened = 1;
@@ -894,6 +910,13 @@ static dc_status commit_waiting(Cache *self, Session *session)
 
             if (timeout < 0.0) {
                 return DC_CALLBACK;
+            }
+            if (session_blocks_own_thread(&self->pool, 1)) {
+                int code = session->db.error.sqlite_code;
+
+                set_own_obstacle(&session->db.error);
+                session->db.error.sqlite_code = code;
+                return DC_SQLITE;
             }
             session_wait_start(&wait, timeout, 0);
         }

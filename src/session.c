@@ -59,6 +59,9 @@
 /* Closing the last connection copies the log into the database, and syncs. */
 #define CONNECTING_WAIT_SECONDS 10.0
 
+/* For whoever is inside SQLite with a Connection that is being disowned. */
+#define DISOWNING_WAIT_SECONDS 1.0
+
 /* Whoever has the lock has it for 10 us mostly, and runs on another processor; who sleeps waits for a
  * processor afterwards, milliseconds where all are busy. */
 #define BURST_SECONDS 40e-6
@@ -977,7 +980,7 @@ static void close_session(module_state *state, Session *session)
 static int disown(module_state *state, Session *session)
 {
     PyObject *connection = session->connection;
-    int free = !can_claim || claim(session, CONNECTING_WAIT_SECONDS);
+    int free = !can_claim || claim(session, DISOWNING_WAIT_SECONDS);
     session_visit visit;
 
     session_withdraw_header(session);
@@ -1026,6 +1029,7 @@ static void pool_remove(SessionPool *pool, Session *session)
 void session_expose(Session *session)
 {
     session_withdraw_header(session);
+    session->thread = PyThread_get_thread_ident();
     session->db.forecast.exposed = 1;
     if (!session->exposed) {
         session->exposed = 1;
@@ -1252,6 +1256,22 @@ int session_is_midway(Session *session)
         unclaim(session);
     }
     return midway;
+}
+
+int session_blocks_own_thread(SessionPool *pool, int commits)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+    int blocks = 0;
+
+    for (Session *each = pool->sessions; each != NULL && !blocks; each = each->next) {
+        if (each->exposed && !each->pinned && each->uses == 0 && each->thread == thread &&
+            try_claim(each)) {
+            blocks = dc_db_has_write_lock(&each->db) ||
+                     (commits && each->relocks && dc_db_has_open_statement(&each->db));
+            unclaim(each);
+        }
+    }
+    return blocks;
 }
 
 void session_use(Session *session)

@@ -50,7 +50,7 @@ typedef struct Session {
     unsigned long generation; /* of the process that opened it */
     int uses;                 /* operations and transactions that are using it */
     int pinned;
-    unsigned long thread; /* to which it is pinned */
+    unsigned long thread; /* to which it is pinned, or exposed */
     int spoilt;           /* to be closed rather than used again */
     int closing;          /* being closed */
     int exposed;          /* others may have the Connection */
@@ -113,6 +113,9 @@ int session_is_open(module_state *state, const Session *session);
 void session_busy_timeout(Session *session, double seconds);
 /* Whether a statement, of anyone's, has been stepped and not reset. */
 int session_is_midway(Session *session);
+/* Whether this thread itself has what it waits for, through a Connection that it has kept: the write lock, or
+ * for a COMMIT without a log a statement that reads. */
+int session_blocks_own_thread(SessionPool *pool, int commits);
 
 /* Read again what decides about the GIL; after a pragma was set. */
 void session_examine(Session *session);

@@ -88,6 +88,7 @@ typedef void (*dc_destructor)(void *);
     X(int,            step,                 (sqlite3_stmt *))                                      \
     X(int,            stmt_busy,            (sqlite3_stmt *))                                      \
     X(int,            threadsafe,           (void))                                                \
+    X(int,            txn_state,            (sqlite3 *, const char *))                             \
     X(const void *,   value_blob,           (sqlite3_value *))                                     \
     X(int,            value_bytes,          (sqlite3_value *))                                     \
     X(double,         value_double,         (sqlite3_value *))                                     \
@@ -137,6 +138,7 @@ enum {
     DC_SQLITE_FCNTL_VFS_POINTER = 27,
     DC_SQLITE_FCNTL_JOURNAL_POINTER = 28,
     DC_SQLITE_FCNTL_DATA_VERSION = 35,
+    DC_SQLITE_TXN_WRITE = 2,
     DC_SQLITE_MUTEX_STATIC_MAIN = 2,
     DC_SQLITE_MUTEX_STATIC_MEM = 3,
     DC_SQLITE_MUTEX_STATIC_OPEN = 4,

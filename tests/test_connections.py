@@ -468,6 +468,36 @@ def test_a_transaction_left_open_with_the_sql_ends_when_that_is_dropped(
     assert_intact(cache)
 
 
+@pytest.mark.parametrize('journal', ['wal', 'delete'])
+@pytest.mark.parametrize(
+    'statements',
+    [
+        pytest.param(['BEGIN IMMEDIATE'], id='lock'),
+        pytest.param(['BEGIN', 'UPDATE Settings SET value = 1 WHERE 0'], id='write'),
+        pytest.param(['SELECT key FROM Settings'], id='cursor'),
+    ],
+)
+def test_a_lock_that_the_thread_itself_keeps_is_an_error_at_once(
+    directory: str, assert_intact: Callable, journal: str, statements: list[str]
+) -> None:
+    """It has it through the `sql` of a block that is over; waiting would be for ever."""
+    with diskcache.Cache(directory, sqlite_journal_mode=journal) as cache:
+        with cache._transact() as (sql, _cleanup):
+            pass
+        cursors = [sql(statement) for statement in statements]
+        cursors[-1].fetchone()
+        if (journal, len(statements), statements[0]) == ('wal', 1, 'SELECT key FROM Settings'):
+            assert cache.set('key', LARGE, retry=True)  # Readers and writers do not meet there.
+        else:
+            with pytest.raises(sqlite3.OperationalError, match='end it to write'):
+                cache.set('key', LARGE, retry=True)
+        cursors.clear()
+        if statements[0] != 'SELECT key FROM Settings':
+            sql('ROLLBACK')
+        assert cache.set('key', LARGE)
+        assert_intact(cache)
+
+
 @linux_only
 def test_blocks_one_after_the_other_share_their_connections(cache: diskcache.Cache) -> None:
     before = descriptors(cache.directory)
