@@ -20,11 +20,12 @@ typedef struct Pin {
 
 static void thread_ended(Cache *self, const Pin *pin)
 {
-    Session *session = self->pool.sessions;
+    Session *session;
 
     if (self->transaction.depth > 0 && self->transaction.serial == pin->transaction) {
         cache_abandon_transaction(self);
     }
+    session = self->pool.sessions;
     while (session != NULL && session->serial != pin->session) {
         session = session->next;
     }

@@ -151,22 +151,32 @@ void dc_db_detach(dc_db *db)
     memset(db, 0, sizeof *db);
 }
 
+/* No function of SQLite's that takes the handle's mutex: whoever held it does not exist here. */
+void dc_file_forget_locks(sqlite3_file *file)
+{
+    const dc_io_methods *methods = file != NULL ? file->methods : NULL;
+
+    if (methods == NULL) {
+        return;
+    }
+    for (int slot = 0;
+         methods->version >= 2 && methods->shm_lock != NULL && slot < DC_SQLITE_SHM_NLOCK; slot++) {
+        methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_SHARED);
+        methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
+    }
+    methods->unlock(file, DC_SQLITE_LOCK_NONE);
+}
+
 void dc_db_abandon(dc_db *db)
 {
     sqlite3_file *file = db->file;
 
-    /* No function of SQLite that takes the handle's mutex: whoever held it does not exist here. */
-    if (db->handle != NULL && file != NULL && file->methods != NULL) {
-        const dc_io_methods *methods = file->methods;
-
-        if (methods->version >= 2 && methods->shm_lock != NULL) {
-            for (int slot = 0; slot < DC_SQLITE_SHM_NLOCK; slot++) {
-                methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_SHARED);
-                methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
-            }
-            methods->shm_unmap(file, 0);
+    if (db->handle != NULL) {
+        dc_file_forget_locks(file);
+        if (file != NULL && file->methods != NULL && file->methods->version >= 2 &&
+            file->methods->shm_lock != NULL) {
+            file->methods->shm_unmap(file, 0);
         }
-        methods->unlock(file, DC_SQLITE_LOCK_NONE);
     }
     memset(db, 0, sizeof *db);
 }

@@ -65,6 +65,8 @@ void dc_db_detach_inherited(dc_db *db);
 /* In a forked child, for a handle that was in a transaction: release the locks that this process believes the inherited handle has, without
  * touching the files, and forget the handle. What it was doing goes on in the parent only. */
 void dc_db_abandon(dc_db *db);
+/* Of that only the locks, for a file that others may go on with. */
+void dc_file_forget_locks(sqlite3_file *file);
 
 /* One attempt; DC_BUSY if another connection has the write lock. */
 dc_status dc_db_begin(dc_db *db);

@@ -111,6 +111,7 @@ static void notice_fork_everywhere(module_state *state)
     }
     noticed_generation = session_generation();
     session_connecting_enter(); /* until then other threads open nothing */
+    session_forget_disowned();
     while (cache != NULL) {
         if (cache->state == state && cache->pool.generation != session_generation()) {
             Py_INCREF(cache);

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -258,6 +259,7 @@ static void gate_leave(void)
 }
 
 static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t disowning = PTHREAD_MUTEX_INITIALIZER;
 static int has_looked; /* before the fork that is under way, at the exposed sessions */
 
 /* Python's sqlite3 may be inside SQLite with an exposed Connection without our knowing, and hold any of
@@ -345,10 +347,12 @@ static void before_fork(void)
         look_at_exposed(deadline);
     }
     take_static_mutexes(session_clock() + FORK_WAIT_SECONDS);
+    pthread_mutex_lock(&disowning);
 }
 
 static void open_gate(void)
 {
+    pthread_mutex_unlock(&disowning);
     give_static_mutexes_back();
     atomic_store(&gate_closed, 0);
     pthread_mutex_unlock(&forking);
@@ -975,6 +979,87 @@ static void close_session(module_state *state, Session *session)
     Py_XDECREF(connection);
 }
 
+#ifndef _WIN32
+
+/* The files of disowned connections, which a forked child inherits as well. SQLite tells when one is closed, in
+ * whichever thread that happens, by the destructor of a function that is registered on the connection. */
+typedef struct Disowned {
+    sqlite3_file *file;
+    struct Disowned *next, *previous;
+} Disowned;
+
+static Disowned *disowned_files; /* guarded by `disowning` */
+
+static void forget_disowned(void *context)
+{
+    Disowned *disowned = context;
+
+    pthread_mutex_lock(&disowning);
+    if (disowned->next != NULL) {
+        disowned->next->previous = disowned->previous;
+    }
+    if (disowned->previous != NULL) {
+        disowned->previous->next = disowned->next;
+    } else {
+        disowned_files = disowned->next;
+    }
+    pthread_mutex_unlock(&disowning);
+    free(disowned);
+}
+
+static void do_nothing(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)context;
+    (void)count;
+    (void)values;
+}
+
+/* If there is no memory it is not remembered. */
+static void remember_disowned(const dc_db *db)
+{
+    Disowned *disowned = malloc(sizeof *disowned);
+
+    if (disowned == NULL) {
+        return;
+    }
+    disowned->file = db->file;
+    disowned->previous = NULL;
+    pthread_mutex_lock(&disowning);
+    disowned->next = disowned_files;
+    if (disowned_files != NULL) {
+        disowned_files->previous = disowned;
+    }
+    disowned_files = disowned;
+    pthread_mutex_unlock(&disowning);
+    /* If that fails SQLite calls the destructor. */
+    sqlite.create_function_v2(db->handle, "diskcache_disowned", 0, DC_SQLITE_UTF8, disowned,
+                              do_nothing, NULL, NULL, forget_disowned);
+}
+
+void session_forget_disowned(void)
+{
+    Disowned *disowned;
+
+    pthread_mutex_lock(&disowning);
+    for (disowned = disowned_files; disowned != NULL; disowned = disowned->next) {
+        dc_file_forget_locks(disowned->file);
+    }
+    pthread_mutex_unlock(&disowning);
+}
+
+#else
+
+static void remember_disowned(const dc_db *db)
+{
+    (void)db;
+}
+
+void session_forget_disowned(void)
+{
+}
+
+#endif
+
 /* Leave a Connection to those who have it. Where somebody is inside SQLite with it for too long our
  * statements stay in it, and the session's memory must: 0. */
 static int disown(module_state *state, Session *session)
@@ -989,6 +1074,9 @@ static int disown(module_state *state, Session *session)
             unclaim(session);
         }
         visit = session_enter_slowly(); /* somebody may have gone inside again */
+        if (!session->foreign) {
+            remember_disowned(&session->db);
+        }
         dc_db_detach(&session->db);
         session_leave_slowly(visit);
     }
@@ -1152,6 +1240,7 @@ static Session *find(SessionPool *pool, int (*chosen)(const SessionPool *, const
 static int is_usable(Session *session)
 {
     if (session->exposed && is_ours_alone(session) && !session->spoilt) {
+        session->uses++; /* what is asked may call back, and that close the cache */
         session->spoilt = dc_db_in_transaction(&session->db) ||
                           dc_db_has_open_statement(&session->db);
         if (!session->spoilt) {
@@ -1160,6 +1249,7 @@ static int is_usable(Session *session)
             dc_db_take_back(&session->db);
             session_examine(session); /* its pragmas may be others now */
         }
+        session->uses--;
     }
     return !session->exposed && !session->spoilt;
 }

@@ -130,6 +130,8 @@ void session_discard_all(module_state *state, SessionPool *pool);
 unsigned long session_generation(void);
 /* In a forked child: drop what was inherited. Afterwards the pool is empty. */
 void session_after_fork(module_state *state, SessionPool *pool);
+/* The same for connections that have been disowned: this process does not hold their locks. */
+void session_forget_disowned(void);
 
 /* The header of the wal-index, for a session that has read; NULL where it will not do, and for a
  * session whose Connection a user has in hands: a PRAGMA of his could unmap it. */

@@ -264,6 +264,20 @@ CLOSE_IN = {
         con.set_trace_callback(lambda statement: cache.close())
         con.commit()
         """,
+    'a callback left behind': """
+        with cache._transact() as (sql, _):
+            sql.__self__.set_trace_callback(lambda statement: cache.close())
+        del sql
+        for _ in range(3):
+            assert cache[1] == 1
+            cache[2] = 2
+        """,
+    'what copying the log asks': """
+        con.set_trace_callback(lambda statement: 'PRAGMA' in statement and cache.close())
+        for _ in range(200):
+            cache[3] = bytes(30_000)
+        cache[3] = 3
+        """,
     'a finalizer': """
         class Finalized:
             def __init__(self):

@@ -297,6 +297,31 @@ def test_a_cursor_not_read_to_its_end_at_the_fork_is_the_parents(forking: object
     assert forking(script) == ((50_000, 103), 100, 1, 1, [])
 
 
+def test_a_connection_that_outlives_its_cache_is_in_no_childs_way(
+    alone: Interpreter, directory: str
+) -> None:
+    """SQLite in the child counts its locks as the child's own, and they would never come free."""
+    script = """
+    cache = Cache(directory, sqlite_journal_mode='delete')
+    for number in range(100):
+        cache[number] = number
+    con = Cache(directory)._con
+    cursor = con.execute('SELECT key FROM Cache')
+    cursor.fetchone()
+    reader, writer = os.pipe()
+    def work():
+        with Cache(directory) as own:
+            os.write(writer, b'.')
+            return own.set('child', 1), len(own)
+    child = Child(work)
+    os.read(reader, 1)
+    cursor.close()
+    con.close()
+    child.result(), cache['child'], cache.check()
+    """
+    assert alone.run(script, directory=directory) == ((True, 101), 1, [])
+
+
 def test_a_child_forked_by_a_callback_of_sqlite_goes_on(forking: object) -> None:
     """The callback is inside a statement, and the child does not come back to it."""
     script = """
