@@ -18,28 +18,24 @@ typedef struct Pin {
     unsigned long generation;
 } Pin;
 
-static void roll_back_for_ended_thread(Cache *self)
-{
-    Operation operation = {.cache = self, .session = self->transaction.session};
-
-    operation.generation = session_generation();
-    self->transaction.depth = 1;
-    operation_rollback(&operation);
-}
-
 static void thread_ended(Cache *self, const Pin *pin)
 {
-    Session *session = self->pool.sessions;
+    Session *session;
 
     if (self->transaction.depth > 0 && self->transaction.serial == pin->transaction) {
-        roll_back_for_ended_thread(self);
+        cache_abandon_transaction(self);
     }
+    session = self->pool.sessions;
     while (session != NULL && session->serial != pin->session) {
         session = session->next;
     }
-    if (session != NULL && session->pinned && session->uses == 0) {
+    if (session != NULL && session->pinned) {
         /* Not into the pool: it may have cursors and pragmas of the thread's own. */
-        session_discard(self->state, &self->pool, session);
+        session->spoilt = 1;
+        session_unpin(&self->pool, session);
+        if (session->uses == 0) {
+            session_discard(self->state, &self->pool, session);
+        }
     }
 }
 
@@ -76,19 +72,22 @@ static int keep_pin(Cache *self, PyObject *name, unsigned long session, unsigned
 {
     PyTypeObject *type = self->state->pin_type;
     Pin *pin = (Pin *)type->tp_alloc(type, 0);
+    PyObject *local = Py_XNewRef(self->local); /* setting an attribute may run Python */
     int result = -1;
 
-    if (pin == NULL) {
-        return -1;
+    if (pin == NULL || cache_require(local, "_local") < 0) {
+        goto done;
     }
     pin->session = session;
     pin->transaction = transaction;
     pin->generation = session_generation();
     pin->cache = PyWeakref_NewRef((PyObject *)self, NULL);
     if (pin->cache != NULL) {
-        result = PyObject_SetAttr(self->local, name, (PyObject *)pin);
+        result = PyObject_SetAttr(local, name, (PyObject *)pin);
     }
-    Py_DECREF(pin);
+done:
+    Py_XDECREF(local);
+    Py_XDECREF(pin);
     return result;
 }
 
@@ -99,31 +98,46 @@ int cache_watch_thread(Cache *self)
                : keep_pin(self, self->state->name._transaction, 0, self->transaction.serial);
 }
 
-/* Note the pinned session in `_local`, where the original keeps its connection. */
+static int remove_attribute(PyObject *object, PyObject *name)
+{
+    if (PyObject_DelAttr(object, name) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    return 0;
+}
+
+/* Note the pinned session in `_local`, where the original keeps its connection. The Pin comes last: when the
+ * thread ends `con` is gone before it, and no longer counts among those who have the Connection. */
 static int publish_connection(Cache *self, Session *session)
 {
     module_state *state = self->state;
     PyObject *pid = PyObject_CallNoArgs(state->getpid);
+    PyObject *local = Py_XNewRef(self->local);
     int result = -1;
 
-    if (pid != NULL && PyObject_SetAttr(self->local, state->name.pid, pid) == 0 &&
-        PyObject_SetAttr(self->local, state->name.con, session->connection) == 0) {
+    if (pid != NULL && cache_require(local, "_local") == 0 &&
+        remove_attribute(local, state->name._pin) == 0 &&
+        PyObject_SetAttr(local, state->name.pid, pid) == 0 &&
+        PyObject_SetAttr(local, state->name.con, session->connection) == 0) {
         result = keep_pin(self, state->name._pin, session->serial, 0);
     }
+    Py_XDECREF(local);
     Py_XDECREF(pid);
     return result;
 }
 
 void cache_expose(Cache *self, Session *session)
 {
-    if (!session->db.forecast.exposed) {
-        dc_checkpoint_after_foreign_commits(&session->db);
-    }
-    session->db.forecast.exposed = 1;
-    session_withdraw_header(session);
     if (self->transaction.session == session) {
         self->transaction.changes.header = NULL;
+        if (!session->exposed) {
+            self->transaction.version = dc_db_data_version(&session->db);
+        }
     }
+    session_expose(session);
 }
 
 PyObject *cache_connection(Cache *self)
@@ -400,6 +414,19 @@ static int Cache_clear_references(Cache *self)
     return 0;
 }
 
+/* Let the pins of all threads go, with the references that `_local` has to their Connections, so that those
+ * are closed which nobody else has. In a cycle the cache may be used again: it gets another `_local`. */
+static void end_pins(Cache *self)
+{
+    PyObject *local = self->local;
+
+    if (self->pool.pinned > 0 && local != NULL) {
+        self->local = PyObject_CallNoArgs((PyObject *)Py_TYPE(local));
+        PyErr_Clear();
+        Py_DECREF(local);
+    }
+}
+
 /* Roll back what is open and close everything, while Python may still be called. */
 static void Cache_finalize(Cache *self)
 {
@@ -407,13 +434,14 @@ static void Cache_finalize(Cache *self)
 
     cache_notice_fork(self);
     if (self->transaction.depth > 0 && self->disk != NULL) {
-        roll_back_for_ended_thread(self);
+        cache_abandon_transaction(self);
     }
     if (cache_flush_notes(self, 0.0) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
     checkpoint_finish(self);
-    session_close_all(self->state, &self->pool);
+    end_pins(self);
+    session_discard_all(self->state, &self->pool);
     hot_clear(&self->hot);
     compat_exception_put(current);
 }
@@ -431,7 +459,7 @@ static void Cache_dealloc(Cache *self)
         compat_exception current = compat_exception_take();
 
         checkpoint_finish(self);
-        session_close_all(self->state, &self->pool);
+        session_discard_all(self->state, &self->pool);
         compat_exception_put(current);
     }
     if (self->weak_references != NULL) {

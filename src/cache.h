@@ -27,13 +27,15 @@
 #include "store.h"
 
 typedef struct WriteTransaction {
-    int depth; /* of nested use; 0: none is open */
+    int depth;   /* of nested use: blocks of transact() and operations; 0: none is open */
+    int working; /* of them operations, which are at work in it just now */
+    int doomed;  /* to be rolled back as soon as none is */
     unsigned long thread;
     PyObject *task;   /* strong: the asyncio task that owns it; NULL: whatever runs in the thread */
     Session *session; /* in use */
     unsigned long serial; /* its number in the cache */
+    unsigned int version; /* of the data before it, if a user has had the Connection since */
     dc_namelist added;
-    unsigned int version; /* of the data, when the first of them was */
     dc_namelist removed;
     HotChanges changes;
     dc_notes notes; /* written in it, and noted again if it is rolled back */
@@ -101,9 +103,11 @@ static inline unsigned int cache_hooks(Cache *self)
 typedef struct Operation {
     Cache *cache;
     Session *session;
-    int joined;               /* inside a transaction open already: the session stays with it */
-    int tells_keys;           /* says with operation_changes which keys it writes */
-    int lengthy;              /* its writes are known to take long: they release the GIL */
+    int block;      /* a block of transact(), not an operation */
+    int joined;     /* inside a transaction open already: the session stays with it */
+    int retry;      /* a read: wait for as long as it takes until a session can be opened */
+    int tells_keys; /* says with operation_changes which keys it writes */
+    int lengthy;    /* its writes are known to take long: they release the GIL */
     unsigned long generation; /* of the process that began it */
 } Operation;
 
@@ -125,7 +129,12 @@ void operation_rollback(Operation *operation);
 /* Raise for a status, roll back one level, return -1. */
 int operation_fail(Operation *operation, dc_status status);
 
-/* Say that a file has been written for a row of this transaction; call before the row is. */
+/* Roll the open transaction back, whose blocks nobody is going to leave any more: now, or as soon as no
+ * operation is at work in it. */
+void cache_abandon_transaction(Cache *self);
+
+/* Say that a file has been written for a row of this transaction; call before the row is. If that fails
+ * the file is gone. */
 int operation_add_file(Operation *operation, const char *filename);
 
 /* Whether this thread and task own the open transaction. *other_task is set if another task of this
@@ -156,13 +165,15 @@ int cache_note_lookup(Cache *self, int hit, int64_t rowid);
 int cache_flush_notes(Cache *self, double seconds);
 /* Seconds for which closing waits to write what is noted. */
 #define NOTES_CLOSE_SECONDS 1.0
-/* The same for all caches of the process, without waiting. */
-void cache_flush_all_notes(void);
+/* The same for all caches of an interpreter, without waiting: those of another one belong to its threads. */
+void cache_flush_all_notes(module_state *state);
 
-/* Remove a file now; an exception that is set stays. The second form leaves it to the parent if the
- * process has forked since the operation began. */
+/* Remove a file now; an exception that is set stays. */
 void cache_discard_file(Cache *self, const char *filename);
-void operation_discard_file(Operation *operation, const char *filename);
+/* The same for the file of an operation that has not written its row, or has failed: then the row may be
+ * there, written by a hook before it raised, and the file stays with it. An outermost operation that has
+ * failed has seen to that, and if the process has forked since it began the file is the parent's. */
+void operation_discard_file(Operation *operation, const char *filename, int failed);
 
 /* AttributeError if an attribute was never assigned. */
 int cache_require(PyObject *value, const char *name);

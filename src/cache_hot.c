@@ -19,7 +19,7 @@ static dc_status call_stamped(dc_db *db, void *context)
 
 dc_status read_stamped(Cache *self, stamped *stamped, int retry)
 {
-    Operation operation = {.cache = NULL};
+    Operation operation = {.retry = retry};
     Session *session;
     dc_status status;
 

@@ -30,12 +30,21 @@ static PyObject *columns_to_tuple(const dc_columns *columns)
     return tuple;
 }
 
-/* What a hook's result means. It may have forked: then there is nothing left to write to here. */
+/* Whether a hook has left the transaction of its operation as it was. It may have forked, or ended it with
+ * SQL: then there is nothing left to write to. */
+static int goes_on(const Cache *self)
+{
+    const WriteTransaction *transaction = &self->transaction;
+
+    return self->pool.generation == session_generation() && transaction->depth > 0 &&
+           !transaction->doomed && dc_db_in_transaction(&transaction->session->db);
+}
+
+/* What a hook's result means. */
 static dc_status status_of(Cache *self, PyObject *result)
 {
     Py_XDECREF(result);
-    if (result != NULL &&
-        (self->transaction.depth == 0 || self->pool.generation != session_generation())) {
+    if (result != NULL && !goes_on(self)) {
         PyErr_SetString(PyExc_RuntimeError, "a hook of this operation has ended its transaction");
         return DC_CALLBACK;
     }

@@ -253,8 +253,22 @@ static dc_status delete_entries(dc_db *db, void *context)
     return status == DC_NOT_FOUND ? DC_OK : status;
 }
 
+/* The batch has failed. Files are the transaction's, but those of which no row has come about go. */
+static int give_files_up(many *many, Operation *operation)
+{
+    for (int i = 0; i < many->count; i++) {
+        entry *entry = entry_at(many, i);
+
+        if (many->pairs && !entry->done && entry->item.stored.columns.filename != NULL) {
+            operation_discard_file(operation, entry->item.stored.columns.filename, 1);
+        }
+        entry->done = 1;
+    }
+    return -1;
+}
+
 /* Begin, write, commit. If that fails the rows are rolled back and the files of those written go;
- * the other files are clear_batch's. */
+ * as long as nothing has been written the files are clear_batch's. */
 static int write_batch(many *many)
 {
     Cache *self = many->cache;
@@ -292,11 +306,8 @@ static int write_batch(many *many)
             operation_changes(&operation, &entry->put);
         }
     }
-    if (status != DC_OK) {
-        return operation_fail(&operation, status);
-    }
-    if (operation_commit(&operation) < 0) {
-        return -1;
+    if ((status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status)) < 0) {
+        return give_files_up(many, &operation);
     }
     for (int i = 0; i < many->count; i++) {
         if (count_done(many, many->first + i, entry_at(many, i)->done) < 0) {

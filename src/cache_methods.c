@@ -29,6 +29,7 @@ PyObject *Cache_close(Cache *self, PyObject *Py_UNUSED(unused))
 {
     module_state *state = self->state;
     PyObject *connection = NULL;
+    PyObject *local;
 
     if (cache_ready_to_open(self) < 0) {
         return NULL;
@@ -41,14 +42,16 @@ PyObject *Cache_close(Cache *self, PyObject *Py_UNUSED(unused))
     if (self->local == NULL || session_pinned(&self->pool) != NULL) {
         Py_RETURN_NONE;
     }
-    connection = PyObject_GetAttr(self->local, state->name.con);
+    local = Py_NewRef(self->local); /* its attributes may run Python */
+    connection = PyObject_GetAttr(local, state->name.con);
     if (connection != NULL && (cache_hooks(self) & CACHE_HOOK__con)) {
         Py_XDECREF(PyObject_CallMethodNoArgs(connection, state->name.close));
     }
     if (connection != NULL && !PyErr_Occurred()) {
-        PyObject_SetAttr(self->local, state->name.con, NULL);
+        PyObject_SetAttr(local, state->name.con, NULL);
     }
     Py_XDECREF(connection);
+    Py_DECREF(local);
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
         return NULL;
     }

@@ -73,7 +73,7 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
     result = status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status);
 done:
     if (filename != NULL && !writing->written) {
-        operation_discard_file(&operation, filename);
+        operation_discard_file(&operation, filename, result < 0);
     }
     return result;
 }
@@ -384,7 +384,7 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
     }
 done:
     if (filename != NULL && !incrementing.created) {
-        operation_discard_file(&operation, filename);
+        operation_discard_file(&operation, filename, result == NULL);
     }
     Py_XDECREF(initial);
     item_clear(&item);

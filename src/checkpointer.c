@@ -211,12 +211,18 @@ void checkpoint_forget(Cache *self)
 static int can_share_file(Cache *self)
 {
     Session *session = session_idle(&self->pool);
+    int can_share = 0;
 
     if (session != NULL) {
         return session_header(session) != NULL;
     }
     session = session_pinned(&self->pool);
-    return session != NULL && dc_db_pragma_is(&session->db, "PRAGMA locking_mode", "normal");
+    if (session != NULL) {
+        session_use(session); /* a callback of its user's may close the cache */
+        can_share = dc_db_pragma_is(&session->db, "PRAGMA locking_mode", "normal");
+        cache_put_back_session(self, session);
+    }
+    return can_share;
 }
 
 /* A session for the thread, in use; or NULL, with an exception only if a signal handler raised one. Opening

@@ -68,6 +68,13 @@ static inline void compat_exception_put(compat_exception taken)
 #endif
 }
 
+/* Whether an object that another thread has used last may be freed late. */
+#ifdef Py_GIL_DISABLED
+#define COMPAT_FREES_LATE 1
+#else
+#define COMPAT_FREES_LATE 0
+#endif
+
 /* A new reference to what a weak reference points to, or NULL if it is gone (no exception). */
 static inline PyObject *compat_weakref_get(PyObject *reference)
 {

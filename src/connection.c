@@ -110,18 +110,75 @@ static int watch_openings(void)
     return sqlite.auto_extension((void (*)(void))note_opening);
 }
 
+/* Of a Connection; what sqlite3.connect() does by default. */
+#define CACHED_STATEMENTS 128
+
+#ifdef _WIN32
+
+#define NAME_IS_URI Py_False
+
+static PyObject *private_name(PyObject *path)
+{
+    return Py_NewRef(path);
+}
+
+#else
+
+#define NAME_IS_URI Py_True
+
+/* The name by which SQLite opens the file without its shared cache, whatever else the process has told it
+ * (sqlite3.enable_shared_cache): two sessions would have one sqlite3_file, and each other's locks. */
+static PyObject *private_name(PyObject *path)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
+    static const char end[] = "?cache=private";
+    PyObject *bytes;
+    PyObject *name = NULL;
+    const char *from;
+    char *begin, *to;
+
+    if (!PyUnicode_FSConverter(path, &bytes)) {
+        return NULL;
+    }
+    from = PyBytes_AS_STRING(bytes);
+    begin = to = PyMem_Malloc(sizeof "file://" + 3 * strlen(from) + sizeof end);
+    if (to == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    to += sprintf(to, *from == '/' ? "file://" : "file:");
+    for (; *from != '\0'; from++) {
+        to += strchr(plain, *from) != NULL ? sprintf(to, "%c", *from)
+                                           : sprintf(to, "%%%02X", (unsigned char)*from);
+    }
+    memcpy(to, end, sizeof end);
+    name = PyUnicode_FromString(begin);
+done:
+    PyMem_Free(begin);
+    Py_DECREF(bytes);
+    return name;
+}
+
+#endif
+
 PyObject *connection_open(module_state *state, PyObject *path, sqlite3 **handle)
 {
-    PyObject *keywords = PyTuple_Pack(3, state->name.timeout, state->name.isolation_level,
-                                      state->name.check_same_thread);
+    PyObject *keywords = PyTuple_Pack(5, state->name.timeout, state->name.isolation_level,
+                                      state->name.check_same_thread, state->name.uri,
+                                      state->name.cached_statements);
     PyObject *zero = PyFloat_FromDouble(0.0);
+    /* A statement that is kept, and freed late, keeps the connection open beyond its end: until some moment
+     * when another thread takes a lock. Without keeping any, a short one takes two or three times as long. */
+    PyObject *statements = PyLong_FromLong(COMPAT_FREES_LATE ? 0 : CACHED_STATEMENTS);
+    PyObject *name = private_name(path);
     PyObject *connection = NULL;
     unsigned long before;
 
     watch_openings();
     before = opened_count;
-    if (keywords != NULL && zero != NULL) {
-        PyObject *arguments[] = {path, zero, Py_None, Py_False};
+    if (keywords != NULL && zero != NULL && statements != NULL && name != NULL) {
+        PyObject *arguments[] = {name, zero, Py_None, Py_False, NAME_IS_URI, statements};
 
         connection = PyObject_Vectorcall(state->connect, arguments, 1, keywords);
     }
@@ -130,6 +187,8 @@ PyObject *connection_open(module_state *state, PyObject *path, sqlite3 **handle)
     *handle = connection != NULL && opened_count - before == 1 && PyCFunction_Check(state->connect)
                   ? opened_last
                   : NULL;
+    Py_XDECREF(name);
+    Py_XDECREF(statements);
     Py_XDECREF(zero);
     Py_XDECREF(keywords);
     return connection;
@@ -176,8 +235,9 @@ static connection_answer judge_failure(module_state *state)
     text = PyObject_Str(compat_exception_value(&raised));
     message = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     PyErr_Clear();
-    if (code == DC_SQLITE_BUSY || code == DC_SQLITE_LOCKED ||
-        (code < 0 && message != NULL && strstr(message, " is locked") != NULL)) {
+    if (code == DC_SQLITE_BUSY || code == DC_SQLITE_LOCKED || code == DC_SQLITE_SCHEMA ||
+        (code < 0 && message != NULL &&
+         (strstr(message, " is locked") != NULL || strstr(message, "schema has changed") != NULL))) {
         answer = CONNECTION_LOCKED;
     } else if (message != NULL && strstr(message, NO_SUCH_FUNCTION) != NULL) {
         answer = CONNECTION_OTHER;

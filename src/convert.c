@@ -255,10 +255,27 @@ static const unsigned char error_of_code[] = {
 
 #define CODE_NO_MEMORY 7
 
+/* A message as a str. SQLite quotes names and texts of the database, which may be in any encoding. */
+static PyObject *message_text(const dc_error *error)
+{
+    return PyUnicode_DecodeUTF8(error->message, (Py_ssize_t)strlen(error->message), "replace");
+}
+
+static void raise_message(PyObject *type, const dc_error *error)
+{
+    PyObject *message = message_text(error);
+
+    if (message != NULL) {
+        PyErr_SetObject(type, message);
+        Py_DECREF(message);
+    }
+}
+
 static void raise_sqlite(module_state *state, const dc_error *error)
 {
     unsigned int primary = (unsigned int)error->sqlite_code & 0xff;
     PyObject *type = state->sqlite_errors[SQLITE_ERROR_DatabaseError];
+    PyObject *message;
     PyObject *exception;
     PyObject *code;
 
@@ -269,7 +286,8 @@ static void raise_sqlite(module_state *state, const dc_error *error)
     if (primary < sizeof error_of_code) {
         type = state->sqlite_errors[error_of_code[primary]];
     }
-    exception = PyObject_CallFunction(type, "s", error->message);
+    message = message_text(error);
+    exception = message != NULL ? PyObject_CallOneArg(type, message) : NULL;
     code = PyLong_FromLong(error->sqlite_code);
     if (exception != NULL && code != NULL &&
         PyObject_SetAttr(exception, state->name.sqlite_errorcode, code) == 0) {
@@ -277,6 +295,7 @@ static void raise_sqlite(module_state *state, const dc_error *error)
     }
     Py_XDECREF(code);
     Py_XDECREF(exception);
+    Py_XDECREF(message);
 }
 
 void convert_raise(module_state *state, dc_status status, const dc_error *error)
@@ -293,13 +312,13 @@ void convert_raise(module_state *state, dc_status status, const dc_error *error)
         PyErr_SetFromErrnoWithFilename(PyExc_OSError, error->message);
         break;
     case DC_TYPE:
-        PyErr_SetString(PyExc_TypeError, error->message);
+        raise_message(PyExc_TypeError, error);
         break;
     case DC_OVERFLOW:
-        PyErr_SetString(PyExc_OverflowError, error->message);
+        raise_message(PyExc_OverflowError, error);
         break;
     case DC_CORRUPT:
-        PyErr_SetString(PyExc_OSError, error->message);
+        raise_message(PyExc_OSError, error);
         break;
     default:
         raise_sqlite(state, error);

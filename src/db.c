@@ -2,8 +2,8 @@
  *
  * Waiting. Nothing here ever waits for a lock: the busy timeout of a session's handle is 0, and a
  * lock held by someone else is DC_BUSY at once. How to wait (without the GIL, with back-off, looking
- * at signals) is the binding's business. Only BUSY and LOCKED are DC_BUSY; every other failure is
- * DC_SQLITE and final.
+ * at signals) is the binding's business. Only BUSY, LOCKED and SCHEMA are DC_BUSY; every other failure
+ * is DC_SQLITE and final.
  *
  * The log. SQLite's automatic checkpoint runs inside COMMIT and syncs to disk there. It is replaced
  * by a hook that only notes the log's length; the binding checkpoints after the operation, with the
@@ -18,11 +18,21 @@
  */
 #include "db.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "selfcheck.h"
+
+#define DEFAULT_AUTOCHECKPOINT 1000 /* pages; SQLite's */
+
+/* Whether others are in the way for the moment. SQLite prepares a statement anew when the schema has changed,
+ * but gives up where that happens again and again. */
+static int is_passing(int code)
+{
+    return code == DC_SQLITE_BUSY || code == DC_SQLITE_LOCKED || code == DC_SQLITE_SCHEMA;
+}
 
 static dc_status fail(dc_db *db, int result)
 {
@@ -35,7 +45,7 @@ static dc_status fail(dc_db *db, int result)
     dc_error_set(&db->error, DC_SQLITE, "%s",
                  known ? sqlite.errmsg(db->handle) : sqlite.errstr(result));
     db->error.sqlite_code = known ? detailed : result;
-    return primary == DC_SQLITE_BUSY || primary == DC_SQLITE_LOCKED ? DC_BUSY : DC_SQLITE;
+    return is_passing(primary) ? DC_BUSY : DC_SQLITE;
 }
 
 /* The statement `sql`, prepared; NULL and the result code if that fails. */
@@ -82,6 +92,14 @@ static int changes_rows(const char *sql)
            strncmp(sql, "DELETE FROM Cache", 17) == 0;
 }
 
+void dc_db_take_back(dc_db *db)
+{
+    sqlite.busy_timeout(db->handle, 0);
+    sqlite.wal_hook(db->handle, note_pages, db);
+    sqlite.update_hook(db->handle, note_changed_row, db);
+    db->forecast.known = 0;
+}
+
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
 {
     const dc_sql always[] = {DC_SQL_BEGIN, DC_SQL_COMMIT, DC_SQL_ROLLBACK};
@@ -91,9 +109,7 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
     memset(db, 0, sizeof *db);
     db->handle = handle;
     sqlite.file_control(handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &db->file);
-    sqlite.busy_timeout(handle, 0);
-    sqlite.wal_hook(handle, note_pages, db);
-    sqlite.update_hook(handle, note_changed_row, db);
+    dc_db_take_back(db);
     /* Old directories have triggers with "double-quoted" strings; where SQLite is built to reject
      * them this turns them back on for the handle, elsewhere it changes nothing. */
     sqlite.db_config(handle, DC_SQLITE_DBCONFIG_DQS_DML, 1, NULL);
@@ -111,12 +127,24 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
     return status;
 }
 
+/* Take our hook off, which stands in the place of the automatic checkpoint. If it has been turned on again
+ * since, its hook's context is its number of pages. */
+static void give_autocheckpoint_back(dc_db *db)
+{
+    void *context = sqlite.wal_hook(db->handle, NULL, NULL);
+    intptr_t pages = context == db ? DEFAULT_AUTOCHECKPOINT : (intptr_t)context;
+
+    if (pages > 0 && pages <= INT_MAX) {
+        sqlite.wal_autocheckpoint(db->handle, (int)pages);
+    }
+}
+
 void dc_db_detach(dc_db *db)
 {
     if (db->handle == NULL) {
         return;
     }
-    sqlite.wal_hook(db->handle, NULL, NULL);
+    give_autocheckpoint_back(db);
     sqlite.update_hook(db->handle, NULL, NULL);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite.finalize(db->statements[sql]);
@@ -134,6 +162,12 @@ void dc_db_detach(dc_db *db)
  * round. */
 #define UNLOCK_NAMES_MODE 3044000
 
+static int has_shared_memory(const sqlite3_file *file)
+{
+    return file->methods != NULL && file->methods->version >= 2 &&
+           file->methods->shm_lock != NULL;
+}
+
 /* Release a lock of the wal-index in whichever mode the handle has it, or has it not. */
 static void release_shm_lock(sqlite3_file *file, int slot)
 {
@@ -147,21 +181,23 @@ static void release_shm_lock(sqlite3_file *file, int slot)
     file->methods->shm_lock(file, slot, 1, DC_SQLITE_SHM_UNLOCK | mode);
 }
 
+/* No function of SQLite's that takes the handle's mutex: whoever held it does not exist here. */
+void dc_file_forget_locks(sqlite3_file *file)
+{
+    if (file == NULL || file->methods == NULL) {
+        return;
+    }
+    for (int slot = 0; has_shared_memory(file) && slot < DC_SQLITE_SHM_NLOCK; slot++) {
+        release_shm_lock(file, slot);
+    }
+    file->methods->unlock(file, DC_SQLITE_LOCK_NONE);
+}
+
 void dc_db_abandon(dc_db *db)
 {
-    sqlite3_file *file = db->file;
-
-    /* No function of SQLite that takes the handle's mutex: whoever held it does not exist here. */
-    if (db->handle != NULL && file != NULL && file->methods != NULL) {
-        const dc_io_methods *methods = file->methods;
-
-        if (methods->version >= 2 && methods->shm_lock != NULL) {
-            for (int slot = 0; slot < DC_SQLITE_SHM_NLOCK; slot++) {
-                release_shm_lock(file, slot);
-            }
-            methods->shm_unmap(file, 0);
-        }
-        methods->unlock(file, DC_SQLITE_LOCK_NONE);
+    dc_file_forget_locks(db->file);
+    if (db->file != NULL && has_shared_memory(db->file)) {
+        db->file->methods->shm_unmap(db->file, 0);
     }
     memset(db, 0, sizeof *db);
 }
@@ -291,6 +327,11 @@ void dc_db_rollback(dc_db *db)
 int dc_db_in_transaction(const dc_db *db)
 {
     return db->handle != NULL && !sqlite.get_autocommit(db->handle);
+}
+
+int dc_db_has_write_lock(const dc_db *db)
+{
+    return sqlite.txn_state(db->handle, "main") == DC_SQLITE_TXN_WRITE;
 }
 
 int dc_db_has_open_statement(dc_db *db)

@@ -64,8 +64,10 @@ struct dc_db {
 
 /* Take `handle`: turn its automatic checkpoint and its busy wait off and prepare what must exist. */
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle);
-/* Finalize every statement and let go of the handle. An open transaction is left to its owner. Safe on a
- * zeroed dc_db. */
+/* After a user has had the handle: turn both off again. */
+void dc_db_take_back(dc_db *db);
+/* Finalize every statement and let go of the handle, giving back its automatic checkpoint. An open transaction
+ * is left to its owner. Safe on a zeroed dc_db. */
 void dc_db_detach(dc_db *db);
 /* The same in a forked child, for a handle that was idle when the parent forked: closing it then
  * does not checkpoint the log, which is the parent's. */
@@ -73,6 +75,8 @@ void dc_db_detach_inherited(dc_db *db);
 /* In a forked child, for a handle that was in a transaction: release the locks that this process believes the inherited handle has, without
  * touching the files, and forget the handle. What it was doing goes on in the parent only. */
 void dc_db_abandon(dc_db *db);
+/* Of that only the locks, for a file that others may go on with. */
+void dc_file_forget_locks(sqlite3_file *file);
 
 /* One attempt; DC_BUSY if another connection has the write lock. */
 dc_status dc_db_begin(dc_db *db);
@@ -93,6 +97,8 @@ void dc_db_end_read(dc_db *db);
 /* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
 int dc_db_in_transaction(const dc_db *db);
 
+/* Whether it has the write lock. */
+int dc_db_has_write_lock(const dc_db *db);
 /* Whether a statement, of anyone's, has been stepped and not reset. */
 int dc_db_has_open_statement(dc_db *db);
 

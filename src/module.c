@@ -152,16 +152,16 @@ static PyObject *core_pickle_key(PyObject *Py_UNUSED(module), PyObject *const *a
     return pickled != NULL ? pickled : Py_NewRef(Py_None);
 }
 
-static PyObject *core_before_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+static PyObject *core_before_fork(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    cache_flush_all_notes();
+    cache_flush_all_notes(state_of(module));
     session_before_fork();
     Py_RETURN_NONE;
 }
 
-static PyObject *core_flush_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+static PyObject *core_flush_notes(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    cache_flush_all_notes();
+    cache_flush_all_notes(state_of(module));
     Py_RETURN_NONE;
 }
 
@@ -223,7 +223,8 @@ static int import_sqlite3(module_state *state)
 
     if (!failed) {
         state->connect = PyObject_GetAttrString(module, "connect");
-        failed = state->connect == NULL;
+        state->cursor_class = PyObject_GetAttrString(module, "Cursor");
+        failed = state->connect == NULL || state->cursor_class == NULL;
     }
     for (int i = 0; i < SQLITE_ERROR_COUNT && !failed; i++) {
         state->sqlite_errors[i] = PyObject_GetAttrString(module, error_names[i]);
@@ -330,7 +331,7 @@ static int core_exec(PyObject *module)
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(cachekey_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
-    X(time_module) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
+    X(cursor_class) X(time_module) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
 /* clang-format on */
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)

@@ -70,7 +70,7 @@ static void forget_parents_work(Cache *self)
 {
     WriteTransaction *transaction = &self->transaction;
 
-    transaction->depth = 0;
+    transaction->depth = transaction->working = transaction->doomed = 0;
     transaction->session = NULL;
     Py_CLEAR(transaction->task);
     dc_namelist_clear(&transaction->added);
@@ -86,7 +86,11 @@ static void forget_parents_work(Cache *self)
 void cache_notice_fork(Cache *self)
 {
     if (self->pool.generation != session_generation()) {
-        forget_parents_work(self);
+        session_connecting_enter(); /* until it is done other threads open nothing */
+        if (self->pool.generation != session_generation()) {
+            forget_parents_work(self);
+        }
+        session_connecting_leave();
     }
 }
 
@@ -123,9 +127,14 @@ void cache_delist(Cache *self)
 /* Closing runs Python, which may change the list: begin again each time. */
 static void notice_fork_everywhere(module_state *state)
 {
-    Cache *cache = noticed_generation != session_generation() ? all_caches : NULL;
+    Cache *cache = all_caches;
 
+    if (noticed_generation == session_generation()) {
+        return;
+    }
     noticed_generation = session_generation();
+    session_connecting_enter(); /* until then other threads open nothing */
+    session_forget_disowned();
     while (cache != NULL) {
         if (cache->state == state && cache->pool.generation != session_generation()) {
             Py_INCREF(cache);
@@ -136,6 +145,7 @@ static void notice_fork_everywhere(module_state *state)
             cache = cache->next;
         }
     }
+    session_connecting_leave();
 }
 
 int cache_ready_to_open(Cache *self)
@@ -151,13 +161,17 @@ int cache_ready(Cache *self)
 
 double cache_timeout(Cache *self)
 {
-    double seconds = 0.0;
+    PyObject *timeout = Py_XNewRef(self->timeout); /* converting it may run Python */
+    double seconds = -1.0;
 
-    if (cache_require(self->timeout, "_timeout") < 0 ||
-        convert_seconds(self->timeout, "timeout", &seconds) < 0) {
-        return -1.0;
+    if (cache_require(timeout, "_timeout") == 0 &&
+        convert_seconds(timeout, "timeout", &seconds) == 0) {
+        seconds = seconds > 0.0 ? seconds : 0.0;
+    } else {
+        seconds = -1.0;
     }
-    return seconds > 0.0 ? seconds : 0.0;
+    Py_XDECREF(timeout);
+    return seconds;
 }
 
 /* --- sessions --------------------------------------------------------------------------------- */
@@ -167,17 +181,23 @@ double cache_timeout(Cache *self)
 static Session *open_session(Cache *self)
 {
     Session *session = NULL;
-    double timeout = cache_timeout(self);
+    PyObject *directory = NULL;
     PyObject *path = NULL;
+    unsigned long epoch = 0;
+    double timeout;
 
     notice_fork_everywhere(self->state);
-    if (timeout >= 0.0) {
-        path = PyObject_CallFunction(self->state->join, "Os", self->directory, DATABASE_NAME);
+    timeout = cache_timeout(self);
+    if (timeout >= 0.0 && cache_require(self->directory, "_directory") == 0) {
+        directory = Py_NewRef(self->directory); /* another thread may assign or delete it */
+        epoch = self->pool.epoch;
+        path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
     }
     if (path != NULL) {
-        session = session_open(self->state, &self->pool, path, timeout);
-        Py_DECREF(path);
+        session = session_open(self->state, &self->pool, path, timeout, epoch);
     }
+    Py_XDECREF(path);
+    Py_XDECREF(directory);
     return session;
 }
 
@@ -192,6 +212,10 @@ Session *cache_find_session(Cache *self)
 {
     Session *session = session_pinned(&self->pool);
 
+    if (session != NULL && session->uses == 0 && !session_is_open(self->state, session)) {
+        session_discard(self->state, &self->pool, session); /* its user has closed it */
+        session = NULL;
+    }
     if (session == NULL || session->uses > 0) {
         session = session_idle(&self->pool);
     }
@@ -215,8 +239,8 @@ static Session *take_session(Cache *self)
     }
     if (session != NULL) {
         session_use(session);
-        if (session->pinned) {
-            dc_db_busy_timeout(&session->db, 0.0); /* waiting is ours while the operation lasts */
+        if (session->exposed) {
+            session_busy_timeout(session, 0.0); /* waiting is ours while the operation lasts */
         }
     }
     return session;
@@ -232,10 +256,10 @@ static void discard_if_spoilt(Cache *self, Session *session)
 
 void cache_return_session(Cache *self, Session *session)
 {
-    if (session->pinned && session->db.handle != NULL) {
+    if (session->exposed && session->db.handle != NULL) {
         compat_exception current = compat_exception_take();
 
-        dc_db_busy_timeout(&session->db, cache_timeout(self)); /* a bad timeout waits for nothing */
+        session_busy_timeout(session, cache_timeout(self)); /* a bad timeout waits for nothing */
         PyErr_Clear();
         compat_exception_put(current);
     }
@@ -286,9 +310,9 @@ int cache_owns_transaction(Cache *self, int *other_task)
         return 1;
     }
     task = running_task(self->state);
-    *other_task = task != transaction->task;
+    *other_task = task != transaction->task && transaction->depth > 0;
     Py_XDECREF(task);
-    return !*other_task;
+    return !*other_task && transaction->depth > 0;
 }
 
 void cache_claim_for_task(Cache *self)
@@ -298,15 +322,73 @@ void cache_claim_for_task(Cache *self)
     }
 }
 
+/* --- the levels of a transaction -------------------------------------------------------------- */
+
+/* Whether the process has forked since the operation began, in Python code that it ran. */
+static int is_parents(const Operation *operation)
+{
+    return operation->generation != session_generation();
+}
+
+static void enter_level(const Operation *operation)
+{
+    WriteTransaction *transaction = &operation->cache->transaction;
+
+    transaction->depth++;
+    transaction->working += !operation->block;
+}
+
+/* Leave a level, unless the transaction ends with it: then 0, and nothing has changed. */
+static int leave_inner_level(const Operation *operation, int failed)
+{
+    WriteTransaction *transaction = &operation->cache->transaction;
+    int working = transaction->working - !operation->block;
+
+    if (transaction->depth == 1 || (transaction->doomed && working == 0)) {
+        return 0;
+    }
+    transaction->depth--;
+    transaction->working = working;
+    /* The outermost block has failed inside of an operation, by a hook that has left it. */
+    transaction->doomed |= failed && operation->block && transaction->depth == working;
+    return 1;
+}
+
 /* --- reads ------------------------------------------------------------------------------------ */
+
+/* A session for a read, waiting if the file is locked against being opened. */
+static Session *take_session_for_read(const Operation *operation)
+{
+    Cache *self = operation->cache;
+    Session *session = take_session(self);
+    session_wait wait = {.delay = 0.0};
+
+    while (session == NULL && operation->retry && PyErr_ExceptionMatches(self->state->Timeout)) {
+        PyErr_Clear();
+        if (wait.delay == 0.0) {
+            session_wait_start(&wait, 0.0, 1);
+        }
+        session = session_wait_more(&wait) > 0 ? take_session(self) : NULL;
+    }
+    return session;
+}
 
 int operation_begin_read(Operation *operation, Cache *cache)
 {
     int other_task;
 
     operation->cache = cache;
+    operation->generation = session_generation();
     operation->joined = cache_owns_transaction(cache, &other_task);
-    operation->session = operation->joined ? cache->transaction.session : take_session(cache);
+    if (operation->joined) {
+        operation->session = cache->transaction.session;
+        if (session_check_open(cache->state, operation->session) < 0) {
+            return -1;
+        }
+        enter_level(operation);
+    } else {
+        operation->session = take_session_for_read(operation);
+    }
     return operation->session != NULL ? 0 : -1;
 }
 
@@ -314,7 +396,21 @@ void operation_end_read(Operation *operation)
 {
     if (!operation->joined) {
         cache_return_session(operation->cache, operation->session);
+    } else if (!is_parents(operation) && !leave_inner_level(operation, 0)) {
+        operation_rollback(operation); /* it was given up meanwhile */
     }
+}
+
+/* Where SQLite could open the log or the wal-index only for reading, for want of a descriptor say, nobody
+ * could write with the session ever: the next operation opens another. */
+static int is_readonly(const Session *session)
+{
+    return !session->exposed && (session->db.error.sqlite_code & 0xff) == DC_SQLITE_READONLY;
+}
+
+static void note_failure(Session *session)
+{
+    session->spoilt |= is_readonly(session);
 }
 
 static void raise_timeout(Cache *self)
@@ -354,6 +450,7 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
         }
     }
     if (status != DC_OK && status != DC_NOT_FOUND) {
+        note_failure(session);
         convert_raise(operation->cache->state, status, &session->db.error);
         return DC_CALLBACK;
     }
@@ -362,11 +459,14 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
 
 /* --- writes ----------------------------------------------------------------------------------- */
 
-static dc_status begin_once(Session *session)
+static dc_status begin_once(Cache *self, Session *session)
 {
     session_visit visit = session_enter(session);
     dc_status status = dc_db_begin(&session->db);
 
+    if (status == DC_OK && self->transaction.depth == 0 && session->exposed) {
+        self->transaction.version = dc_db_data_version(&session->db);
+    }
     session_leave(session, visit);
     return status;
 }
@@ -388,51 +488,93 @@ static int wait_for_lock(Cache *self, session_wait *wait, int held)
     return again;
 }
 
+static void set_own_obstacle(dc_error *error)
+{
+    dc_error_set(
+        error, DC_SQLITE,
+        "the sql of an earlier _transact() of this thread has a transaction or a cursor open: "
+        "end it to write");
+}
+
+/* Whether a session that could not get the write lock never will, because of what this thread has under
+ * way: then the error says so. */
+static int is_stuck(Cache *self, Session *session)
+{
+    dc_error *error = &session->db.error;
+    int code = error->sqlite_code;
+    int stuck = 0;
+
+    if (code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed && session_is_midway(session)) {
+        stuck = 1;
+        dc_error_set(
+            error, DC_SQLITE,
+            "a cursor of this thread's connection (_con) has not been read to its end, and "
+            "the database has changed since: read it to its end, or close it, to write");
+    } else if (session_blocks_own_thread(&self->pool, 0)) {
+        stuck = 1;
+        set_own_obstacle(error);
+    }
+    error->sqlite_code = code;
+    return stuck;
+}
+
+typedef enum begin_outcome { BEGIN_FAILED = -1, BEGIN_BUSY, BEGIN_DONE, BEGIN_AGAIN } begin_outcome;
+
+/* One attempt to get the write lock, with a session that is given back if it fails. BEGIN_AGAIN: another
+ * session, now, may do better. */
+static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Session **begun)
+{
+    Session *session = *begun = take_session(self);
+    begin_outcome outcome = BEGIN_FAILED;
+    dc_status status;
+
+    if (session == NULL) {
+        if (retry && PyErr_ExceptionMatches(self->state->Timeout)) {
+            PyErr_Clear(); /* the file is locked against being opened: go on trying that */
+            outcome = BEGIN_BUSY;
+        }
+        return outcome;
+    }
+    status = begin_once(self, session);
+    if (status == DC_OK && self->transaction.depth > 0) {
+        /* Only with an overridden `_con` that gives threads different files. */
+        dc_db_rollback(&session->db);
+        status = DC_BUSY;
+    }
+    if (status == DC_OK) {
+        return BEGIN_DONE;
+    }
+    if (status == DC_BUSY && !is_stuck(self, session)) {
+        outcome = BEGIN_BUSY;
+    } else if (is_readonly(session) && !*reopened) {
+        *reopened = 1;
+        outcome = BEGIN_AGAIN;
+    } else {
+        convert_raise(self->state, status == DC_BUSY ? DC_SQLITE : status, &session->db.error);
+    }
+    note_failure(session);
+    cache_return_session(self, session);
+    return outcome;
+}
+
 /* Wait for the write lock; the session is not held meanwhile. NULL with an exception. */
 static Session *begin_waiting(Cache *self, double timeout, int retry)
 {
+    Session *session;
     session_wait wait;
-    dc_status status;
-    int again;
+    begin_outcome outcome;
+    int reopened = 0;
 
     session_wait_start(&wait, timeout, retry);
     for (;;) {
         int held = checkpoint_holds_lock(self);
-        Session *session;
 
-        if (checkpoint_pauses(self)) {
-            again = wait_for_lock(self, &wait, 0);
-            if (again <= 0) {
-                return NULL;
-            }
-            continue;
+        outcome = checkpoint_pauses(self) ? BEGIN_BUSY
+                                          : begin_attempt(self, retry, &reopened, &session);
+        if (outcome == BEGIN_DONE || outcome == BEGIN_FAILED) {
+            return outcome == BEGIN_DONE ? session : NULL;
         }
-        session = take_session(self);
-
-        if (session == NULL && retry && PyErr_ExceptionMatches(self->state->Timeout)) {
-            PyErr_Clear(); /* nor could the file be opened: go on trying that */
-            continue;
-        }
-        if (session == NULL) {
-            return NULL;
-        }
-        status = begin_once(session);
-        if (status == DC_OK && self->transaction.depth > 0) {
-            /* Only with an overridden `_con` that gives threads different files. */
-            dc_db_rollback(&session->db);
-            status = DC_BUSY;
-        }
-        if (status == DC_OK) {
-            return session;
-        }
-        if (status != DC_BUSY) {
-            convert_raise(self->state, status, &session->db.error);
-            cache_return_session(self, session);
-            return NULL;
-        }
-        cache_return_session(self, session);
-        again = wait_for_lock(self, &wait, held);
-        if (again <= 0) {
+        if (outcome == BEGIN_BUSY && wait_for_lock(self, &wait, held) <= 0) {
             return NULL;
         }
     }
@@ -496,17 +638,32 @@ static void give_way(Cache *self)
     turn->last = now;
 }
 
+static void raise_closed(module_state *state)
+{
+    PyErr_SetString(state->sqlite_errors[SQLITE_ERROR_ProgrammingError],
+                    "Cannot operate on a closed database: the transaction has been rolled back");
+}
+
+static void raise_rolled_back(Cache *self)
+{
+    PyErr_SetString(self->state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                    "the transaction has been rolled back");
+}
+
 static int join_transaction(Operation *operation)
 {
-    WriteTransaction *transaction = &operation->cache->transaction;
+    Cache *self = operation->cache;
+    const WriteTransaction *transaction = &self->transaction;
 
-    operation->session = transaction->session;
-    if (!dc_db_in_transaction(&operation->session->db)) {
-        PyErr_SetString(operation->cache->state->sqlite_errors[SQLITE_ERROR_OperationalError],
-                        "the transaction has been rolled back");
+    if (session_check_open(self->state, transaction->session) < 0) {
         return -1;
     }
-    transaction->depth++;
+    if (transaction->doomed || !dc_db_in_transaction(&transaction->session->db)) {
+        raise_rolled_back(self);
+        return -1;
+    }
+    operation->session = transaction->session;
+    enter_level(operation);
     return 0;
 }
 
@@ -601,14 +758,14 @@ int cache_flush_notes(Cache *self, double seconds)
     return cache_end_housekeeping(self->state, current);
 }
 
-void cache_flush_all_notes(void)
+void cache_flush_all_notes(module_state *state)
 {
     /* Committing can run Python, which may change the list: begin again after each. */
     unsigned long serial = ++flush_serial;
     Cache *cache = all_caches;
 
     while (cache != NULL) {
-        if (cache->flushed != serial && dc_notes_any(&cache->notes)) {
+        if (cache->state == state && cache->flushed != serial && dc_notes_any(&cache->notes)) {
             cache->flushed = serial;
             Py_INCREF(cache);
             if (cache_flush_notes(cache, 0.0) < 0) {
@@ -651,7 +808,7 @@ static int begin_write(Operation *operation, Cache *cache, double timeout, int r
     if (operation->session == NULL) {
         return -1;
     }
-    transaction->depth = 1;
+    enter_level(operation);
     transaction->thread = PyThread_get_thread_ident();
     transaction->session = operation->session;
     transaction->serial = ++cache->transaction_serial;
@@ -692,26 +849,21 @@ void operation_sets(Operation *operation, const disk_key *put, const disk_value 
 void operation_changes_row(Operation *operation, const dc_key *key)
 {
     disk_key put = {.key = *key, .owner = NULL};
+    compat_exception current;
 
     if (operation->cache->transaction.changes.header != NULL) {
-        put.owner = convert_from_datum(&key->datum); /* without memory: PyErr_Clear below */
+        current = compat_exception_take(); /* of a hook */
+        put.owner = convert_from_datum(&key->datum);
         operation_changes(operation, &put);
-        PyErr_Clear();
         disk_key_clear(&put);
+        compat_exception_put(current); /* if there was no memory, that is no failure */
     }
 }
 
 int operation_add_file(Operation *operation, const char *filename)
 {
-    WriteTransaction *transaction = &operation->cache->transaction;
-
-    if (filename == NULL) {
-        return 0;
-    }
-    if (transaction->added.count == 0) {
-        transaction->version = dc_db_data_version(&operation->session->db);
-    }
-    if (!dc_namelist_add(&transaction->added, filename)) {
+    if (filename != NULL && !dc_namelist_add(&operation->cache->transaction.added, filename)) {
+        cache_discard_file(operation->cache, filename);
         PyErr_NoMemory();
         return -1;
     }
@@ -749,19 +901,6 @@ static WriteTransaction take_transaction(Cache *self)
     return taken;
 }
 
-/* Whoever wrote through the Connection has done so by now, unless it is pinned. */
-static void end_exposure(Session *session)
-{
-    dc_forecast *forecast = &session->db.forecast;
-
-    if (forecast->exposed) {
-        forecast->known = 0;
-        /* A cursor not read to its end keeps a snapshot open: nobody else may get to see that. */
-        session->spoilt = !session->pinned && dc_db_has_open_statement(&session->db);
-    }
-    forecast->exposed = session->pinned;
-}
-
 void cache_clear_transaction(WriteTransaction *transaction)
 {
     dc_namelist_clear(&transaction->added);
@@ -771,41 +910,58 @@ void cache_clear_transaction(WriteTransaction *transaction)
     Py_CLEAR(transaction->task);
 }
 
-/* COMMIT, waiting where a reader can be in the way. On failure everything is rolled back. */
+static dc_status commit_once(Session *session)
+{
+    /* SQLite syncs, for once, where it begins the log anew. */
+    session_visit visit = dc_db_is_log_copied(&session->db) ? session_enter_lengthy(session)
+                                                            : session_enter(session);
+    dc_status status = dc_db_commit(&session->db);
+
+    session_leave(session, visit);
+    return status;
+}
+
+/* Roll back. Whether it is certain that no row of the transaction is there now: a user who has the
+ * Connection may have committed it, and begun another. */
+static int rollback_all(const WriteTransaction *transaction)
+{
+    dc_db *db = &transaction->session->db;
+    session_visit visit = session_enter(transaction->session);
+    int certain = !transaction->session->exposed ||
+                  (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version);
+
+    dc_db_rollback(db);
+    session_leave(transaction->session, visit);
+    return certain;
+}
+
+/* COMMIT, waiting where a reader can be in the way. DC_BUSY if that takes too long, or DC_CALLBACK with an
+ * exception: then the transaction is still open. */
 static dc_status commit_waiting(Cache *self, Session *session)
 {
     session_wait wait = {.delay = 0.0};
     dc_status status;
     int again = 1;
 
-    for (;;) {
-        /* SQLite syncs, for once, where it begins the log anew. */
-        session_visit visit = dc_db_is_log_copied(&session->db) ? session_enter_lengthy(session)
-                                                                : session_enter(session);
-
-        status = dc_db_commit(&session->db);
-        session_leave(session, visit);
-        if (status != DC_BUSY) {
-            break;
-        }
+    while ((status = commit_once(session)) == DC_BUSY && again > 0) {
         if (wait.delay == 0.0) {
             double timeout = cache_timeout(self);
 
+            if (timeout < 0.0) {
+                return DC_CALLBACK;
+            }
+            if (session_blocks_own_thread(&self->pool, 1)) {
+                int code = session->db.error.sqlite_code;
+
+                set_own_obstacle(&session->db.error);
+                session->db.error.sqlite_code = code;
+                return DC_SQLITE;
+            }
             session_wait_start(&wait, timeout, 0);
         }
-        again = PyErr_Occurred() ? -1 : session_wait_more(&wait);
-        if (again <= 0) {
-            dc_db_rollback(&session->db);
-            if (again == 0) {
-                raise_timeout(self);
-            }
-            return DC_CALLBACK;
-        }
+        again = session_wait_more(&wait);
     }
-    if (status != DC_OK) {
-        convert_raise(self->state, status, &session->db.error);
-    }
-    return status;
+    return again < 0 ? DC_CALLBACK : status;
 }
 
 /* Remove files while an exception may be set, which stays; what goes wrong is reported, not raised. */
@@ -819,84 +975,103 @@ static void remove_files_quietly(Cache *self, const dc_namelist *names)
     compat_exception_put(current);
 }
 
-/* Remove the files of rows that are not there after all. */
-static void discard_added(Cache *self, const WriteTransaction *transaction)
+/* Remove those of the files that no row names. */
+static void discard_unnamed(Cache *self, Session *session, const dc_namelist *added)
 {
-    Session *session = transaction->session;
     dc_namelist gone = {.memory = NULL};
     session_visit visit;
 
-    if (transaction->added.count == 0) {
+    if (added->count == 0) {
         return;
     }
-    /* The data version changes with a commit of this handle, and under the write lock there was no other:
-     * as it was, no row can name one of the files. */
-    if (dc_db_data_version(&session->db) == transaction->version) {
-        remove_files_quietly(self, &transaction->added);
-        return;
-    }
-    /* Else a user has ended the transaction with SQL of his own, perhaps, and the rows are there. What
-     * cannot be found out now is left to check(). */
+    /* What cannot be found out now is left to check(). */
     visit = session_enter_lengthy(session);
-    dc_store_unnamed_files(&session->db, &transaction->added, &gone);
+    dc_store_unnamed_files(&session->db, added, &gone);
     session_leave(session, visit);
     remove_files_quietly(self, &gone);
     dc_namelist_clear(&gone);
 }
 
-/* Whether the process has forked since the operation began, in Python code that it ran. */
-static int is_parents(const Operation *operation)
+/* Roll back what has been taken out of the cache, with everything that belongs to it. No exception is set:
+ * SQLite may call Python, a trace callback for instance. */
+static void undo_transaction(Cache *self, WriteTransaction *transaction)
 {
-    return operation->generation != session_generation();
+    if (rollback_all(transaction)) {
+        remove_files_quietly(self, &transaction->added);
+    } else {
+        discard_unnamed(self, transaction->session, &transaction->added);
+    }
+    keep_notes(self, &transaction->notes);
+    transaction->session->spoilt |= !session_is_open(self->state, transaction->session);
+    cache_return_session(self, transaction->session);
+    cache_clear_transaction(transaction);
+}
+
+/* Undo a transaction whose COMMIT has failed, and then raise. */
+static void raise_failed_commit(Cache *self, WriteTransaction *transaction, dc_status status)
+{
+    dc_error error = transaction->session->db.error;
+    compat_exception interruption = compat_exception_take(); /* of a signal handler */
+
+    note_failure(transaction->session);
+    undo_transaction(self, transaction);
+    compat_exception_put(interruption);
+    if (status == DC_BUSY) {
+        raise_timeout(self);
+    } else {
+        convert_raise(self->state, status, &error);
+    }
 }
 
 int operation_commit(Operation *operation)
 {
     Cache *self = operation->cache;
     WriteTransaction transaction;
+    const dc_stamp *stamp;
     dc_status status;
     int64_t wal_bytes;
-    int result = 0;
+    int result;
 
     if (is_parents(operation)) {
         PyErr_SetString(PyExc_RuntimeError,
                         "this operation was begun before the process forked: it is the parent's");
         return -1;
     }
-    if (self->transaction.depth > 1) {
-        self->transaction.depth--;
+    if (leave_inner_level(operation, 0)) {
         return 0;
+    }
+    if (self->transaction.doomed) {
+        operation_rollback(operation);
+        raise_rolled_back(self);
+        return -1;
+    }
+    if (session_check_open(self->state, self->transaction.session) < 0) {
+        operation_rollback(operation);
+        return -1;
     }
     if (flush_notes_into(operation) < 0) { /* of lookups inside the transaction */
         return -1;
     }
     transaction = take_transaction(self);
     status = commit_waiting(self, transaction.session);
+    if (status != DC_OK) {
+        raise_failed_commit(self, &transaction, status);
+        return -1;
+    }
     /* The log of a connection that an overridden `_con` returned is copied by SQLite. */
     wal_bytes = transaction.session->foreign ? 0 : dc_db_wal_bytes(&transaction.session->db);
-    if (status == DC_OK) {
-        const dc_stamp *stamp = dc_db_commit_stamp(&transaction.session->db);
-
-        transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);
-        self->turn.stamped = stamp != NULL;
-        self->turn.stamp = stamp != NULL ? *stamp : self->turn.stamp;
-        hot_commit(&self->hot, &transaction.changes, stamp);
-    } else {
-        discard_added(self, &transaction);
-        keep_notes(self, &transaction.notes);
-    }
-    end_exposure(transaction.session);
+    stamp = dc_db_commit_stamp(&transaction.session->db);
+    transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);
+    self->turn.stamped = stamp != NULL;
+    self->turn.stamp = stamp != NULL ? *stamp : self->turn.stamp;
+    hot_commit(&self->hot, &transaction.changes, stamp);
     cache_return_session(self, transaction.session);
-    if (status == DC_OK) {
-        result = disk_remove_all(self->state, self->disk, &transaction.removed);
-        if (checkpoint_if_due(self, wal_bytes) < 0) {
-            result = -1;
-        }
-        give_way(self);
-        report_selfchecks();
-    } else {
+    result = disk_remove_all(self->state, self->disk, &transaction.removed);
+    if (checkpoint_if_due(self, wal_bytes) < 0) {
         result = -1;
     }
+    give_way(self);
+    report_selfchecks();
     cache_clear_transaction(&transaction);
     return result;
 }
@@ -905,40 +1080,70 @@ void operation_rollback(Operation *operation)
 {
     Cache *self = operation->cache;
     WriteTransaction transaction;
-    session_visit visit;
+    compat_exception current;
 
-    if (is_parents(operation)) {
+    if (is_parents(operation) || leave_inner_level(operation, 1)) {
         return;
     }
-    if (self->transaction.depth > 1) {
-        self->transaction.depth--;
-        return;
-    }
+    current = compat_exception_take();
     transaction = take_transaction(self);
-    visit = session_enter(transaction.session);
-    dc_db_rollback(&transaction.session->db);
-    session_leave(transaction.session, visit);
-    discard_added(self, &transaction);
-    keep_notes(self, &transaction.notes);
-    end_exposure(transaction.session);
-    cache_return_session(self, transaction.session);
-    cache_clear_transaction(&transaction);
+    undo_transaction(self, &transaction);
+    compat_exception_put(current);
+}
+
+void cache_abandon_transaction(Cache *self)
+{
+    Operation operation = {.cache = self, .block = 1, .generation = session_generation()};
+    WriteTransaction *transaction = &self->transaction;
+
+    if (transaction->working > 0) {
+        transaction->doomed = 1;
+    } else if (transaction->depth > 0) {
+        transaction->depth = 1;
+        operation_rollback(&operation);
+    }
 }
 
 int operation_fail(Operation *operation, dc_status status)
 {
-    dc_error error = operation->session->db.error;
+    module_state *state = operation->cache->state;
+    Session *session = operation->session;
+    dc_error error = session->db.error;
+    int is_open = status == DC_CALLBACK || session_is_open(state, session);
 
+    note_failure(session);
     /* First: raising can run a finalizer, which must not join a transaction that is given up. */
     operation_rollback(operation);
-    convert_raise(operation->cache->state, status, &error);
+    if (is_open) {
+        convert_raise(state, status, &error);
+    } else {
+        raise_closed(state);
+    }
     return -1;
 }
 
-void operation_discard_file(Operation *operation, const char *filename)
+/* Remove a file, unless a row of the open transaction names it. */
+static void discard_unless_named(Cache *self, const char *filename)
 {
-    if (!is_parents(operation)) {
-        cache_discard_file(operation->cache, filename);
+    dc_namelist one = {.memory = NULL};
+
+    if (dc_namelist_add(&one, filename)) {
+        discard_unnamed(self, self->transaction.session, &one);
+    }
+    dc_namelist_clear(&one);
+}
+
+void operation_discard_file(Operation *operation, const char *filename, int failed)
+{
+    Cache *self = operation->cache;
+
+    if (is_parents(operation)) {
+        return;
+    }
+    if (!failed || operation->session == NULL) {
+        cache_discard_file(self, filename);
+    } else if (operation->joined && self->transaction.depth > 0) {
+        discard_unless_named(self, filename);
     }
 }
 

@@ -17,20 +17,25 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #ifdef _WIN32
 #include "windows_api.h"
 #else
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <unistd.h>
 #endif
 
 #include "connection.h"
 #include "clock.h"
 #include "convert.h"
+#include "log.h"
 
 /* Above this mean the GIL is released around an operation: a switch of threads costs some 10 us when
  * nobody computes, and up to 5 ms when somebody does. */
@@ -51,6 +56,9 @@
 
 /* Closing the last connection copies the log into the database, and syncs. */
 #define CONNECTING_WAIT_SECONDS 10.0
+
+/* For whoever is inside SQLite with a Connection that is being disowned. */
+#define DISOWNING_WAIT_SECONDS 1.0
 
 /* Whoever has the lock has it for 10 us mostly, and runs on another processor; who sleeps waits for a
  * processor afterwards, milliseconds where all are busy. */
@@ -166,12 +174,49 @@ int session_wait_for_copying(session_wait *wait)
 /* --- the fork gate ---------------------------------------------------------------------------- */
 
 /* Guarded by the GIL. One thread at a time opens or closes connections: `connecting` counts how often
- * it has begun to, since a finalizer may close one while another is being opened. */
+ * threads have begun to, and `connecting_depth` how often this one has, since a finalizer may close one
+ * while another is being opened. */
 static int connecting;
-static unsigned long connecting_thread;
+static DC_THREAD_LOCAL int connecting_depth;
 static int connecting_pending; /* threads that wait for their turn */
 static int relocking;          /* threads inside SQLite that may be taking a first lock */
 static int fork_pending;
+static unsigned long fork_thread; /* that is going to fork */
+
+static Session *exposed_sessions; /* guarded by the GIL */
+static int can_claim;             /* whether sqlite3_mutex_try() works here: it may always fail */
+
+/* Whether nobody else has the Connection: it is referred to no more often than when it was opened, by the
+ * session and by what belongs to the Connection itself. */
+static int is_ours_alone(const Session *session)
+{
+    return !session->foreign && Py_REFCNT(session->connection) <= session->references;
+}
+
+/* Take the mutex that whoever is inside SQLite with the session has; 0 if another thread is. */
+static int try_claim(const Session *session)
+{
+    return can_claim && sqlite.mutex_try(sqlite.db_mutex(session->db.handle)) == DC_SQLITE_OK;
+}
+
+static void unclaim(const Session *session)
+{
+    sqlite.mutex_leave(sqlite.db_mutex(session->db.handle));
+}
+
+/* Take it, waiting without the GIL; 0 if it cannot be had so, or not within the time. */
+static int claim(const Session *session, double seconds)
+{
+    double deadline = session_clock() + seconds;
+
+    while (can_claim && !try_claim(session)) {
+        if (session_clock() >= deadline) {
+            return 0;
+        }
+        sleep_without_gil(PAUSE_SECONDS);
+    }
+    return can_claim;
+}
 
 #ifndef _WIN32
 
@@ -199,6 +244,77 @@ static void gate_leave(void)
 }
 
 static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t disowning = PTHREAD_MUTEX_INITIALIZER;
+static int has_looked; /* before the fork that is under way, at the exposed sessions */
+
+/* Python's sqlite3 may be inside SQLite with an exposed Connection without our knowing, and hold any of
+ * SQLite's mutexes there, for which a child would wait for ever. So wait until nobody is. This thread has the
+ * GIL, so that nobody begins anew in its own sessions. Of those of others a thread may be about to, without
+ * the GIL: their mutexes are held until the fork is over. The child cannot use such a mutex any more, and
+ * abandons the session. */
+static void look_at_exposed(double deadline)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+
+    for (Session *session = exposed_sessions; session != NULL; session = session->next_exposed) {
+        if (session->generation != generation) {
+            continue; /* inherited, and looked at when that happened */
+        }
+        while (!(session->held = try_claim(session)) && session_clock() < deadline) {
+            sched_yield();
+        }
+        if (session->held && (session->foreign || is_ours_alone(session) ||
+                              (session->pinned && session->thread == thread))) {
+            session->quiet = 1;
+            session->midway = dc_db_has_open_statement(&session->db);
+            session->held = 0;
+            unclaim(session);
+        }
+    }
+}
+
+static void release_exposed(void)
+{
+    for (Session *session = exposed_sessions; session != NULL; session = session->next_exposed) {
+        if (session->held) {
+            unclaim(session);
+        }
+        session->held = session->quiet = 0;
+    }
+}
+
+/* The mutexes that all connections of the process share, in an order in which none is asked for by who has a
+ * later one. Python's sqlite3 may be inside SQLite with any connection, for longer than a fork can wait: in
+ * the child nobody would give back what it has taken. So the forking thread has them across the fork. */
+static const int static_mutexes[] = {
+    DC_SQLITE_MUTEX_STATIC_OPEN, DC_SQLITE_MUTEX_STATIC_MAIN, DC_SQLITE_MUTEX_STATIC_VFS1,
+    DC_SQLITE_MUTEX_STATIC_VFS2, DC_SQLITE_MUTEX_STATIC_VFS3, DC_SQLITE_MUTEX_STATIC_LRU,
+    DC_SQLITE_MUTEX_STATIC_PMEM, DC_SQLITE_MUTEX_STATIC_PRNG, DC_SQLITE_MUTEX_STATIC_MEM};
+enum { STATIC_MUTEXES = sizeof static_mutexes / sizeof *static_mutexes };
+static sqlite3_mutex *taken_mutexes[STATIC_MUTEXES];
+
+static void take_static_mutexes(double deadline)
+{
+    for (int i = 0; i < STATIC_MUTEXES && can_claim; i++) {
+        sqlite3_mutex *mutex = sqlite.mutex_alloc(static_mutexes[i]);
+        int taken;
+
+        while (!(taken = sqlite.mutex_try(mutex) == DC_SQLITE_OK) && session_clock() < deadline) {
+            sched_yield();
+        }
+        taken_mutexes[i] = taken ? mutex : NULL;
+    }
+}
+
+static void give_static_mutexes_back(void)
+{
+    for (int i = STATIC_MUTEXES; i-- > 0;) {
+        if (taken_mutexes[i] != NULL) {
+            sqlite.mutex_leave(taken_mutexes[i]);
+        }
+        taken_mutexes[i] = NULL;
+    }
+}
 
 static void before_fork(void)
 {
@@ -210,22 +326,41 @@ static void before_fork(void)
     while (atomic_load(&inside) > 0 && session_clock() < deadline) {
         sched_yield();
     }
+    /* Else it is not Python that forks, and we may not have the GIL. */
+    has_looked = fork_pending && fork_thread == PyThread_get_thread_ident();
+    if (has_looked) {
+        look_at_exposed(deadline);
+    }
+    take_static_mutexes(session_clock() + FORK_WAIT_SECONDS);
+    pthread_mutex_lock(&disowning);
 }
 
-static void after_fork_in_parent(void)
+static void open_gate(void)
 {
+    pthread_mutex_unlock(&disowning);
+    give_static_mutexes_back();
     atomic_store(&gate_closed, 0);
     pthread_mutex_unlock(&forking);
 }
 
+static void after_fork_in_parent(void)
+{
+    if (has_looked) {
+        release_exposed();
+    }
+    open_gate();
+}
+
+/* Only the forking thread goes on. If a callback has forked inside SQLite, that visit was the parent's. */
 static void after_fork_in_child(void)
 {
     atomic_store(&inside, 0);
     atomic_store(&inside_natively, 0);
-    connecting = connecting_pending = relocking = 0; /* only the forking thread goes on */
+    connecting = connecting_depth;
+    connecting_pending = relocking = 0;
     fork_pending = 0;
     generation++;
-    after_fork_in_parent();
+    open_gate();
 }
 
 #else
@@ -255,12 +390,12 @@ void session_yield_processor(void)
 
 void session_before_fork(void)
 {
-    unsigned long thread = PyThread_get_thread_ident();
     double deadline = session_clock() + CONNECTING_WAIT_SECONDS;
 
     fork_pending = 1;
-    /* Who forks while it opens a connection (an audit hook, a finalizer) would wait for itself. */
-    while (connecting > 0 && connecting_thread != thread && session_clock() < deadline) {
+    fork_thread = PyThread_get_thread_ident();
+    /* Who forks while it opens a connection (an audit hook, a finalizer) does not wait for itself. */
+    while (connecting > connecting_depth && session_clock() < deadline) {
         sleep_without_gil(PAUSE_SECONDS);
     }
 #ifndef _WIN32
@@ -277,44 +412,62 @@ void session_fork_is_over(void)
     fork_pending = 0;
 }
 
-/* Neither of the two waits for ever: who waits may be called from inside what it waits for (an SQL
- * function or a trace callback of the user's that uses a cache). */
-static void connecting_enter(void)
+/* Wait for one's turn to open or close a connection: 1; 0 if the time is over, -1 if a signal handler raised,
+ * to which only the watchful listen. Nobody waits for ever: who waits may be called from inside what it
+ * waits for (an SQL function or a trace callback of the user's that uses a cache). */
+static int wait_for_turn(double seconds, int watchful)
 {
-    unsigned long thread = PyThread_get_thread_ident();
-    double started = 0.0;
+    unsigned long before = generation;
+    double began = session_clock();
+    int result = 1;
 
-    if (connecting > 0 && connecting_thread == thread) {
-        connecting++;
-        return;
-    }
     connecting_pending++;
-    while (connecting > 0 || relocking > 0 || fork_pending) {
-        double now = session_clock();
+    while (result > 0 && (connecting > 0 || relocking > 0 || fork_pending)) {
+        double waited = session_clock() - began;
 
-        if (started == 0.0) {
-            started = now;
-        } else if (now - started > (connecting > 0 ? CONNECTING_WAIT_SECONDS : FORK_WAIT_SECONDS)) {
+        if (connecting == 0 && waited > FORK_WAIT_SECONDS) {
             break;
         }
-        sleep_without_gil(PAUSE_SECONDS);
+        if (waited > seconds) {
+            result = 0;
+        } else if (watchful) {
+            result = sleep_watchfully(PAUSE_SECONDS);
+        } else {
+            sleep_without_gil(PAUSE_SECONDS);
+        }
     }
-    connecting_pending--;
-    connecting_thread = thread;
-    connecting++;
+    connecting_pending -= generation == before; /* in a child nobody waits */
+    return result;
 }
 
-static void connecting_leave(void)
+/* The same, and take it. Closing takes it in any case. */
+static int take_turn(double seconds, int watchful)
 {
-    connecting -= connecting > 0; /* 0: in a child, forked by an audit hook of ours */
+    int result = connecting_depth > 0 ? 1 : wait_for_turn(seconds, watchful);
+
+    if (result > 0 || !watchful) {
+        connecting++;
+        connecting_depth++;
+    }
+    return result;
+}
+
+void session_connecting_enter(void)
+{
+    take_turn(CONNECTING_WAIT_SECONDS, 0);
+}
+
+void session_connecting_leave(void)
+{
+    connecting--;
+    connecting_depth--;
 }
 
 static void relocking_enter(void)
 {
-    unsigned long thread = PyThread_get_thread_ident();
     double deadline = 0.0;
 
-    while ((connecting > 0 && connecting_thread != thread) || connecting_pending > 0) {
+    while (connecting > connecting_depth || connecting_pending > 0) {
         double now = session_clock();
 
         deadline = deadline == 0.0 ? now + FORK_WAIT_SECONDS : deadline;
@@ -333,15 +486,23 @@ unsigned long session_generation(void)
 
 session_visit session_enter_slowly(void)
 {
-    session_visit visit = {.released = PyEval_SaveThread()};
+    session_visit visit = {.released = PyEval_SaveThread(), .generation = generation};
 
     gate_enter();
     return visit;
 }
 
+/* In a child that was forked by a callback inside, the parent is at the gate, and not the child. */
+static void leave_gate(const session_visit *visit)
+{
+    if (visit->generation == generation) {
+        gate_leave();
+    }
+}
+
 void session_leave_slowly(session_visit visit)
 {
-    gate_leave();
+    leave_gate(&visit);
     PyEval_RestoreThread(visit.released);
 }
 
@@ -361,18 +522,28 @@ void session_leave_natively(void)
 #endif
 }
 
-session_visit session_enter(Session *session)
+static session_visit enter(Session *session, int releases_gil)
 {
-    session_visit visit = {.relocks = session->relocks};
+    session_visit visit = {.relocks = session->relocks, .generation = generation};
 
     if (visit.relocks) {
         relocking_enter();
     }
     /* A foreign connection may be shared by threads, which only the GIL then keeps apart. */
-    if (!session->foreign && (session->releases_gil || session->mean_seconds > SLOW_SECONDS)) {
+    if (releases_gil && !session->foreign) {
         visit.released = PyEval_SaveThread();
+    } else if (session->exposed) {
+        visit.claimed = claim(session, HUGE_VAL);
     }
     gate_enter();
+    return visit;
+}
+
+session_visit session_enter(Session *session)
+{
+    session_visit visit =
+        enter(session, session->releases_gil || session->mean_seconds > SLOW_SECONDS);
+
     if (session->visits++ % TIMED_VISITS == 0 || session->mean_seconds > SUSPICIOUS_SECONDS) {
         visit.entered = session_clock();
     }
@@ -381,32 +552,26 @@ session_visit session_enter(Session *session)
 
 session_visit session_enter_lengthy(Session *session)
 {
-    session_visit visit = {.relocks = session->relocks};
-
-    if (visit.relocks) {
-        relocking_enter();
-    }
-    if (!session->foreign) {
-        visit.released = PyEval_SaveThread();
-    }
-    gate_enter();
-    return visit;
+    return enter(session, 1);
 }
 
 void session_leave(Session *session, session_visit visit)
 {
-    gate_leave();
+    leave_gate(&visit);
     if (visit.entered != 0.0) {
         double seconds = session_clock() - visit.entered;
 
         session->mean_seconds += MEAN_WEIGHT *
                                  (fmin(seconds, LONGEST_SECONDS) - session->mean_seconds);
     }
+    if (visit.claimed &&
+        session->db.handle != NULL) { /* else abandoned, in a child forked inside */
+        unclaim(session);
+    }
     if (visit.released != NULL) {
         PyEval_RestoreThread(visit.released);
     }
-    relocking -= visit.relocks &&
-                 relocking > 0; /* 0: in a child, forked by a callback of SQLite's */
+    relocking -= visit.relocks && visit.generation == generation;
 }
 
 int session_module_init(void)
@@ -463,9 +628,13 @@ static dc_status collect_pragma(void *context, const dc_datum *key, const dc_dat
     return DC_OK;
 }
 
+#define JOURNAL_MODE "journal_mode"
+
 /* Set the stored pragmas. A file without settings is a new one: that is no failure. Nor is a value that no
- * pragma can have: it is damaged, and opening the cache has said so (core.py). */
-static dc_status set_stored_pragmas(dc_db *db)
+ * pragma can have: it is damaged, and opening the cache has said so (core.py). Nor is a journal mode that
+ * cannot be set because others have the file open: the file keeps its own, and *kept is set. To wait for that
+ * would be in vain, and two sessions that do would be waiting for each other. */
+static dc_status set_stored_pragmas(dc_db *db, int *kept)
 {
     stored_pragmas pragmas;
     dc_status status;
@@ -478,6 +647,10 @@ static dc_status set_stored_pragmas(dc_db *db)
     for (size_t i = 0; i < pragmas.count && status == DC_OK; i++) {
         status = dc_db_set_pragma(db, pragmas.items[i].name, &pragmas.items[i].value);
         status = status == DC_TYPE ? DC_OK : status;
+        if (status == DC_BUSY && strcmp(pragmas.items[i].name, JOURNAL_MODE) == 0) {
+            status = dc_db_query(db, "PRAGMA " JOURNAL_MODE, NULL, NULL);
+            *kept = status == DC_OK;
+        }
     }
     return status;
 }
@@ -491,12 +664,14 @@ void session_examine(Session *session)
     dc_db_examine(&session->db, &is_wal, &synchronous);
     session->releases_gil = !is_wal || synchronous > 1;
     session->relocks = !is_wal;
+    if (session->foreign) {
+        session->db.has_known_log = 0; /* its file may be another connection's too (shared cache) */
+    }
 }
 
 dc_wal_header session_header(Session *session)
 {
-    if (!session->header_known && !session->foreign && !session->pinned &&
-        !session->db.forecast.exposed) {
+    if (!session->header_known && !session->exposed) {
         session->header_known = 1;
         session->header = dc_wal_header_of(&session->db);
         dc_db_watch_header(&session->db, session->header);
@@ -552,10 +727,90 @@ static int session_around(module_state *state, PyObject *connection, sqlite3 *ha
     return status == DC_BUSY ? 0 : -1;
 }
 
-/* Close what a session holds. Exceptions are reported as unraisable; the caller's stays. */
+/* --- the end of a session --------------------------------------------------------------------- */
+
+int session_check_open(module_state *state, const Session *session)
+{
+    PyObject *answer = NULL;
+
+    if (!session->exposed || session->connection == NULL) {
+        return 0;
+    }
+    answer = PyObject_GetAttr(session->connection, state->name.in_transaction);
+    Py_XDECREF(answer);
+    return answer == NULL ? -1 : 0;
+}
+
+int session_is_open(module_state *state, const Session *session)
+{
+    int open = session_check_open(state, session) == 0;
+
+    if (!open) {
+        PyErr_Clear();
+    }
+    return open;
+}
+
+/* A visitor of a Connection's references: it keeps a list of weak ones to its cursors. */
+static int collect_cursors(PyObject *object, void *context)
+{
+    PyObject *cursors = context;
+
+    for (Py_ssize_t i = 0; PyList_CheckExact(object) && i < PyList_GET_SIZE(object); i++) {
+        PyObject *reference = PyList_GET_ITEM(object, i);
+        PyObject *cursor = PyWeakref_CheckRef(reference) ? compat_weakref_get(reference) : NULL;
+
+        if (cursor != NULL && PyList_Append(cursors, cursor) < 0) {
+            PyErr_Clear(); /* it is not closed, then, and its statement is found */
+        }
+        Py_XDECREF(cursor);
+    }
+    return 0;
+}
+
+/* Close the cursors of a Connection, as closing that would. 0 if one is in the middle of a call. */
+static int close_cursors(module_state *state, PyObject *connection)
+{
+    PyObject *cursors = PyList_New(0);
+    int closed = cursors != NULL;
+
+    if (closed && Py_TYPE(connection)->tp_traverse != NULL) {
+        Py_TYPE(connection)->tp_traverse(connection, collect_cursors, cursors);
+    }
+    for (Py_ssize_t i = 0; closed && i < PyList_GET_SIZE(cursors); i++) {
+        PyObject *cursor = PyList_GET_ITEM(cursors, i);
+
+        if (PyObject_IsInstance(cursor, state->cursor_class) == 1) {
+            PyObject *result = PyObject_CallMethod(state->cursor_class, "close", "O", cursor);
+
+            closed = result != NULL;
+            Py_XDECREF(result);
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(cursors);
+    return closed;
+}
+
+/* Whether Python's sqlite3 is in the middle of a call on the Connection, up this thread's stack or in
+ * another thread: it does not stand being closed then. */
+static int is_at_work(module_state *state, Session *session)
+{
+    int at_work = can_claim && !try_claim(session);
+
+    if (!at_work) {
+        if (can_claim) {
+            unclaim(session);
+        }
+        at_work = !close_cursors(state, session->connection) ||
+                  dc_db_has_open_statement(&session->db);
+    }
+    return at_work;
+}
+
+/* Close what a session holds, but a foreign Connection. Exceptions are reported as unraisable. */
 static void close_session(module_state *state, Session *session)
 {
-    compat_exception current = compat_exception_take();
     PyObject *connection = session->connection;
 
     session->connection = NULL;
@@ -567,8 +822,118 @@ static void close_session(module_state *state, Session *session)
     if (!session->foreign) {
         connection_close(state, connection);
     }
+    Py_XDECREF(connection);
+}
+
+#ifndef _WIN32
+
+/* The files of disowned connections, which a forked child inherits as well. SQLite tells when one is closed, in
+ * whichever thread that happens, by the destructor of a function that is registered on the connection. */
+typedef struct Disowned {
+    sqlite3_file *file;
+    struct Disowned *next, *previous;
+} Disowned;
+
+static Disowned *disowned_files; /* guarded by `disowning` */
+
+static void forget_disowned(void *context)
+{
+    Disowned *disowned = context;
+
+    pthread_mutex_lock(&disowning);
+    if (disowned->next != NULL) {
+        disowned->next->previous = disowned->previous;
+    }
+    if (disowned->previous != NULL) {
+        disowned->previous->next = disowned->next;
+    } else {
+        disowned_files = disowned->next;
+    }
+    pthread_mutex_unlock(&disowning);
+    free(disowned);
+}
+
+static void do_nothing(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)context;
+    (void)count;
+    (void)values;
+}
+
+/* If there is no memory it is not remembered. */
+static void remember_disowned(const dc_db *db)
+{
+    Disowned *disowned = malloc(sizeof *disowned);
+
+    if (disowned == NULL) {
+        return;
+    }
+    disowned->file = db->file;
+    disowned->previous = NULL;
+    pthread_mutex_lock(&disowning);
+    disowned->next = disowned_files;
+    if (disowned_files != NULL) {
+        disowned_files->previous = disowned;
+    }
+    disowned_files = disowned;
+    pthread_mutex_unlock(&disowning);
+    /* If that fails SQLite calls the destructor. */
+    sqlite.create_function_v2(db->handle, "diskcache_disowned", 0, DC_SQLITE_UTF8, disowned,
+                              do_nothing, NULL, NULL, forget_disowned);
+}
+
+void session_forget_disowned(void)
+{
+    Disowned *disowned;
+
+    pthread_mutex_lock(&disowning);
+    for (disowned = disowned_files; disowned != NULL; disowned = disowned->next) {
+        dc_file_forget_locks(disowned->file);
+    }
+    pthread_mutex_unlock(&disowning);
+}
+
+#else
+
+static void remember_disowned(const dc_db *db)
+{
+    (void)db;
+}
+
+void session_forget_disowned(void)
+{
+}
+
+#endif
+
+/* Leave a Connection to those who have it. Where somebody is inside SQLite with it for too long our
+ * statements stay in it, and the session's memory must: 0. */
+static int disown(module_state *state, Session *session)
+{
+    PyObject *connection = session->connection;
+    int free = !can_claim || claim(session, DISOWNING_WAIT_SECONDS);
+    session_visit visit;
+
+    session_withdraw_header(session);
+    if (free) {
+        if (can_claim) {
+            unclaim(session);
+        }
+        visit = session_enter_slowly(); /* somebody may have gone inside again */
+        if (!session->foreign) {
+            remember_disowned(&session->db);
+        }
+        dc_db_detach(&session->db);
+        session_leave_slowly(visit);
+    }
+    if (is_ours_alone(session)) { /* it has been given up meanwhile */
+        session_connecting_enter();
+        connection_close(state, connection);
+        session_connecting_leave();
+    }
+    session->connection = NULL;
     Py_DECREF(connection);
-    compat_exception_put(current);
+    return free;
 }
 
 /* --- the pool --------------------------------------------------------------------------------- */
@@ -577,7 +942,7 @@ static void pool_insert(SessionPool *pool, Session *session)
 {
     if (session->serial == 0) {
         session->serial = ++pool->serial;
-        session->epoch = pool->epoch;
+        session->generation = generation;
     }
     session->next = pool->sessions;
     pool->sessions = session;
@@ -595,84 +960,83 @@ static void pool_remove(SessionPool *pool, Session *session)
     }
 }
 
-void session_discard(module_state *state, SessionPool *pool, Session *session)
+void session_expose(Session *session)
 {
+    session_withdraw_header(session);
+    session->thread = PyThread_get_thread_ident();
+    session->db.forecast.exposed = 1;
+    if (!session->exposed) {
+        if (!session->foreign) {
+            dc_checkpoint_after_foreign_commits(&session->db);
+        }
+        session->exposed = 1;
+        session->previous_exposed = NULL;
+        session->next_exposed = exposed_sessions;
+        if (exposed_sessions != NULL) {
+            exposed_sessions->previous_exposed = session;
+        }
+        exposed_sessions = session;
+    }
+}
+
+static void unlink_exposed(Session *session)
+{
+    if (session->exposed) {
+        session->exposed = 0;
+        if (session->next_exposed != NULL) {
+            session->next_exposed->previous_exposed = session->previous_exposed;
+        }
+        if (session->previous_exposed != NULL) {
+            session->previous_exposed->next_exposed = session->next_exposed;
+        } else {
+            exposed_sessions = session->next_exposed;
+        }
+    }
+}
+
+/* Whether others have the Connection, and have not closed it. */
+static int is_shared(module_state *state, const Session *session)
+{
+    return session->foreign ||
+           (session->exposed && !is_ours_alone(session) && session_is_open(state, session));
+}
+
+/* End a session that is not in use; `shared_too`: close its Connection even if others have it. */
+static void discard(module_state *state, SessionPool *pool, Session *session, int shared_too)
+{
+    compat_exception current;
+    int gone = 1;
+    int closes;
+
     if (session->db.handle == NULL || session->closing) {
         return; /* abandoned in a forked child, or already on its way */
     }
     /* It stays in the pool, in use, until it is closed: a child forked meanwhile must know of it. */
     session->closing = 1;
     session->uses++;
-    connecting_enter();
-    close_session(state, session);
+    current = compat_exception_take();
+    session_connecting_enter();
+    closes = !is_shared(state, session) ||
+             (shared_too && !session->foreign && !is_at_work(state, session));
+    unlink_exposed(session);
+    if (closes) {
+        close_session(state, session);
+    }
+    session_connecting_leave();
+    if (!closes) {
+        gone = disown(state, session);
+    }
     pool_remove(pool, session);
     pool->pinned -= session->pinned;
-    connecting_leave();
-    PyMem_Free(session);
+    if (gone) {
+        PyMem_Free(session);
+    }
+    compat_exception_put(current);
 }
 
-/* Open a Connection and make a session around it; as session_around. A child forked from here on must find
- * the connection in the pool. */
-static int open_attempt(module_state *state, SessionPool *pool, PyObject *path, Session **session)
+void session_discard(module_state *state, SessionPool *pool, Session *session)
 {
-    PyObject *connection;
-    sqlite3 *handle;
-    int made = -1;
-
-    connecting_enter();
-    connection = connection_open(state, path, &handle);
-    if (connection != NULL) {
-        made = session_around(state, connection, handle, session);
-        if (made == 1) {
-            (*session)->uses = 1;
-            pool_insert(pool, *session);
-        } else {
-            connection_close(state, connection);
-        }
-        Py_DECREF(connection);
-    }
-    connecting_leave();
-    return made;
-}
-
-Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout)
-{
-    Session *session = NULL;
-    session_wait wait;
-    session_visit visit;
-    dc_status status;
-    int again = 1;
-    int made;
-
-    session_wait_start(&wait, timeout, 0);
-    while ((made = open_attempt(state, pool, path, &session)) == 0 &&
-           (again = session_wait_more(&wait)) > 0) {
-    }
-    if (made == 0 && again == 0) {
-        PyErr_SetNone(state->Timeout);
-    }
-    if (made != 1) {
-        return NULL;
-    }
-    do {
-        connecting_enter();
-        visit = session_enter_slowly();
-        status = set_stored_pragmas(&session->db);
-        session_leave_slowly(visit);
-        connecting_leave();
-    } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
-    if (status == DC_BUSY && again == 0) {
-        PyErr_SetNone(state->Timeout);
-    } else if (status != DC_OK && again > 0) {
-        convert_raise(state, status, &session->db.error);
-    }
-    session->uses = 0;
-    if (status != DC_OK) {
-        session_discard(state, pool, session);
-        return NULL;
-    }
-    session_examine(session);
-    return session;
+    discard(state, pool, session, 0);
 }
 
 static int is_idle(const SessionPool *pool, const Session *session)
@@ -693,11 +1057,15 @@ static int is_closable(const SessionPool *pool, const Session *session)
     return session->uses == 0 && !session->pinned;
 }
 
-static int is_closable_or_own(const SessionPool *pool, const Session *session)
+static int is_closable_own(const SessionPool *pool, const Session *session)
 {
     (void)pool;
-    return session->uses == 0 &&
-           (!session->pinned || session->thread == PyThread_get_thread_ident());
+    return session->uses == 0 && session->pinned && session->thread == PyThread_get_thread_ident();
+}
+
+static int is_spoilt(const SessionPool *pool, const Session *session)
+{
+    return session->spoilt && is_closable(pool, session);
 }
 
 static int is_any(const SessionPool *pool, const Session *session)
@@ -716,9 +1084,33 @@ static Session *find(SessionPool *pool, int (*chosen)(const SessionPool *, const
     return session;
 }
 
+/* Whether an idle session can be used. An exposed one can when the library alone has its Connection, with
+ * nothing under way there: then it is no longer exposed. */
+static int is_usable(Session *session)
+{
+    if (session->exposed && is_ours_alone(session) && !session->spoilt) {
+        session->uses++; /* what is asked may call back, and that close the cache */
+        session->spoilt = dc_db_in_transaction(&session->db) ||
+                          dc_db_has_open_statement(&session->db);
+        if (!session->spoilt) {
+            unlink_exposed(session);
+            session->db.forecast.exposed = 0;
+            dc_db_take_back(&session->db);
+            session_examine(session); /* its pragmas may be others now */
+        }
+        session->uses--;
+    }
+    return !session->exposed && !session->spoilt;
+}
+
 Session *session_idle(SessionPool *pool)
 {
-    return find(pool, is_idle);
+    Session *session = pool->sessions;
+
+    while (session != NULL && !(is_idle(pool, session) && is_usable(session))) {
+        session = session->next;
+    }
+    return session;
 }
 
 Session *session_spare(SessionPool *pool)
@@ -727,7 +1119,7 @@ Session *session_spare(SessionPool *pool)
     Session *spare = NULL;
 
     for (Session *each = first; each != NULL; each = each->next) {
-        spare = each != first && is_idle(pool, each) ? each : spare;
+        spare = each != first && is_idle(pool, each) && is_usable(each) ? each : spare;
     }
     return spare;
 }
@@ -741,7 +1133,7 @@ static Session *find_adopted(SessionPool *pool, PyObject *connection)
 {
     Session *session = pool->sessions;
 
-    while (session != NULL && session->connection != connection) {
+    while (session != NULL && (session->connection != connection || session->closing)) {
         session = session->next;
     }
     return session;
@@ -753,16 +1145,18 @@ static int adopt_attempt(module_state *state, SessionPool *pool, PyObject *conne
 {
     int made = 1;
 
-    connecting_enter();
+    session_connecting_enter();
     *session = find_adopted(pool, connection);
     if (*session == NULL) {
         made = session_around(state, connection, NULL, session);
         if (made == 1) {
             (*session)->foreign = 1;
+            (*session)->epoch = pool->epoch;
             pool_insert(pool, *session);
+            session_expose(*session);
         }
     }
-    connecting_leave();
+    session_connecting_leave();
     return made;
 }
 
@@ -772,10 +1166,14 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
     Session *former;
     session_wait wait;
     int again = 1;
+    int claimed;
     int made;
 
-    if (session != NULL) {
+    if (session != NULL && (session->uses > 0 || session_is_open(state, session))) {
         return session;
+    }
+    if (session != NULL) {
+        session_discard(state, pool, session);
     }
     session_wait_start(&wait, timeout, 0);
     while ((made = adopt_attempt(state, pool, connection, &session)) == 0 &&
@@ -792,14 +1190,54 @@ Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connect
     if (former != NULL && former->foreign && former->uses == 0) {
         session_discard(state, pool, former);
     }
-    session->db.forecast.exposed = 1;
     /* Its log is not copied by us (checkpointer.c): give SQLite's automatic checkpoint back, which
      * attaching has taken. What goes wrong comes back from the first operation. */
+    claimed = claim(session, HUGE_VAL);
     dc_db_execute(&session->db, "PRAGMA wal_autocheckpoint = 1000");
     session_examine(session);
+    if (claimed) {
+        unclaim(session);
+    }
     session_pin(pool, session);
     session->uses--;
     return session;
+}
+
+void session_busy_timeout(Session *session, double seconds)
+{
+    int claimed = session->exposed && claim(session, HUGE_VAL);
+
+    dc_db_busy_timeout(&session->db, seconds);
+    if (claimed) {
+        unclaim(session);
+    }
+}
+
+int session_is_midway(Session *session)
+{
+    int claimed = session->exposed && claim(session, HUGE_VAL);
+    int midway = dc_db_has_open_statement(&session->db);
+
+    if (claimed) {
+        unclaim(session);
+    }
+    return midway;
+}
+
+int session_blocks_own_thread(SessionPool *pool, int commits)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+    int blocks = 0;
+
+    for (Session *each = pool->sessions; each != NULL && !blocks; each = each->next) {
+        if (each->exposed && !each->pinned && each->uses == 0 && each->thread == thread &&
+            try_claim(each)) {
+            blocks = dc_db_has_write_lock(&each->db) ||
+                     (commits && each->relocks && dc_db_has_open_statement(&each->db));
+            unclaim(each);
+        }
+    }
+    return blocks;
 }
 
 void session_use(Session *session)
@@ -832,26 +1270,186 @@ void session_pin(SessionPool *pool, Session *session)
     session->thread = PyThread_get_thread_ident();
 }
 
-/* Close the sessions that `chosen` picks. Closing calls Python, which may come back to this pool, so
- * the search starts afresh each time. */
-static void close_chosen(module_state *state, SessionPool *pool,
-                         int (*chosen)(const SessionPool *, const Session *))
+void session_unpin(SessionPool *pool, Session *session)
+{
+    pool->pinned -= session->pinned;
+    session->pinned = 0;
+}
+
+/* Discard the sessions that `chosen` picks. That calls Python, which may come back to this pool, so the
+ * search starts afresh each time. */
+static void discard_chosen(module_state *state, SessionPool *pool,
+                           int (*chosen)(const SessionPool *, const Session *))
 {
     Session *session;
 
     while ((session = find(pool, chosen)) != NULL) {
-        session_discard(state, pool, session);
+        discard(state, pool, session, chosen == is_closable_own);
     }
+}
+
+/* SQLite opens a file read-only where it cannot be opened for writing. If that was for a moment only, for
+ * want of a descriptor say, nobody could write with the session ever. */
+static dc_status refuse_wrongly_readonly(Session *session, PyObject *path)
+{
+    dc_status status = DC_OK;
+
+#ifdef _WIN32
+    (void)session;
+    (void)path;
+#else
+    PyObject *bytes;
+
+    if (sqlite.db_readonly(session->db.handle, "main") != 1) {
+        return DC_OK;
+    }
+    if (!PyUnicode_FSConverter(path, &bytes)) {
+        return DC_CALLBACK;
+    }
+    if (faccessat(AT_FDCWD, PyBytes_AS_STRING(bytes), W_OK, AT_EACCESS) == 0) {
+        status = dc_error_set(&session->db.error, DC_SQLITE,
+                              "unable to open database file for writing, although it can be "
+                              "written: %s",
+                              PyBytes_AS_STRING(bytes));
+        session->db.error.sqlite_code = DC_SQLITE_CANTOPEN;
+    }
+    Py_DECREF(bytes);
+#endif
+    return status;
+}
+
+static dc_status prepare_session(Session *session, PyObject *path, int *kept)
+{
+    dc_status status = refuse_wrongly_readonly(session, path);
+    session_visit visit;
+
+    if (status != DC_OK) {
+        return status;
+    }
+    session_connecting_enter();
+    visit = session_enter_slowly();
+    status = set_stored_pragmas(&session->db, kept);
+    session_leave_slowly(visit);
+    session_connecting_leave();
+    return status;
+}
+
+/* Say once for each cache that its journal is not the one that is stored. */
+static void warn_of_journal(SessionPool *pool, PyObject *path)
+{
+    if (!pool->warned) {
+        pool->warned = 1;
+        log_warning("%U: the stored sqlite_journal_mode cannot be set while others have the file open: "
+                    "it keeps the mode that it has",
+                    path);
+    }
+}
+
+static void find_out_whether_mutexes_can_be_tried(Session *session)
+{
+    if (!can_claim && sqlite.mutex_try(sqlite.db_mutex(session->db.handle)) == DC_SQLITE_OK) {
+        can_claim = 1;
+        unclaim(session);
+    }
+}
+
+/* Open a Connection, and put a session around it into the pool, in use; as session_around. A child forked from
+ * here on must find the connection in the pool. */
+static int open_attempt(module_state *state, SessionPool *pool, PyObject *path, double timeout,
+                        Session **session)
+{
+    PyObject *connection;
+    sqlite3 *handle;
+    int made = -1;
+    int turn = take_turn(fmax(timeout, CONNECTING_WAIT_SECONDS), 1);
+
+    if (turn == 0) {
+        PyErr_SetNone(state->Timeout);
+    }
+    if (turn <= 0) {
+        return -1;
+    }
+    connection = connection_open(state, path, &handle);
+    if (connection != NULL) {
+        made = session_around(state, connection, handle, session);
+        if (made == 1) {
+            (*session)->uses = 1;
+            pool_insert(pool, *session);
+            find_out_whether_mutexes_can_be_tried(*session);
+        } else {
+            connection_close(state, connection);
+        }
+        Py_DECREF(connection);
+        if (made == 1) {
+            (*session)->references = Py_REFCNT(connection);
+        }
+    }
+    session_connecting_leave();
+    return made;
+}
+
+Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout,
+                      unsigned long epoch)
+{
+    Session *session = NULL;
+    session_wait wait;
+    dc_status status;
+    int again = 1;
+    int kept = 0;
+    int made;
+
+    discard_chosen(state, pool, is_spoilt);
+    session_wait_start(&wait, timeout, 0);
+    while ((made = open_attempt(state, pool, path, timeout, &session)) == 0 &&
+           (again = session_wait_more(&wait)) > 0) {
+    }
+    if (made == 0 && again == 0) {
+        PyErr_SetNone(state->Timeout);
+    }
+    if (made != 1) {
+        return NULL;
+    }
+    session->epoch = epoch;
+    do {
+        status = prepare_session(session, path, &kept);
+    } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
+    if (status == DC_BUSY && again == 0) {
+        PyErr_SetNone(state->Timeout);
+    } else if (status != DC_OK && again > 0) {
+        convert_raise(state, status, &session->db.error);
+    }
+    if (status == DC_OK) {
+        session_examine(session);
+    }
+    if (status == DC_OK && kept) {
+        warn_of_journal(pool, path);
+    }
+    session->uses = 0;
+    if (status != DC_OK) {
+        session_discard(state, pool, session);
+        return NULL;
+    }
+    return session;
 }
 
 void session_close_idle(module_state *state, SessionPool *pool, int pinned_too)
 {
-    close_chosen(state, pool, pinned_too ? is_closable_or_own : is_closable);
+    discard_chosen(state, pool, is_closable);
+    if (pinned_too) {
+        discard_chosen(state, pool, is_closable_own);
+    }
 }
 
-void session_close_all(module_state *state, SessionPool *pool)
+void session_discard_all(module_state *state, SessionPool *pool)
 {
-    close_chosen(state, pool, is_any);
+    discard_chosen(state, pool, is_any);
+}
+
+/* In a forked child: whether nobody was inside SQLite with a session, so that its mutex can be taken. */
+static int was_quiet(const Session *session)
+{
+    return session->uses == 0 && !dc_db_in_transaction(&session->db) &&
+           (!session->exposed || (session->quiet && (session->foreign || !session->midway)));
 }
 
 void session_after_fork(module_state *state, SessionPool *pool)
@@ -864,9 +1462,10 @@ void session_after_fork(module_state *state, SessionPool *pool)
     /* First what cannot be closed, so that nothing that is closed then finds its locks. */
     for (Session *each = session; each != NULL; each = each->next) {
         session_withdraw_header(each);
-        if (each->uses > 0 || dc_db_in_transaction(&each->db)) {
+        if (!was_quiet(each)) {
             dc_db_abandon(&each->db);
         }
+        unlink_exposed(each);
     }
     while (session != NULL) {
         Session *next = session->next;

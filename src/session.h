@@ -8,9 +8,17 @@
  * A session is idle, in use (by an operation or an open transaction), or pinned: then it belongs to
  * one thread, because that thread has touched `_con`, and its operations use it.
  *
- * Locks, in the order in which they are taken: the GIL, then the fork gate. The GIL guards the pool:
- * importing this module turns it on in a free-threaded interpreter. The fork gate is held (shared)
- * exactly while a thread is inside SQLite, so that a fork never copies a half-done operation.
+ * A session is exposed as long as somebody else may have its Connection: it is pinned, or was used in a
+ * block of `_transact()`. Such a Connection is never closed behind the back of who has it, but disowned:
+ * our statements and hooks are taken off, and it lives on as one of sqlite3.connect(). Only close() closes
+ * the one pinned to its own thread, as the original does. Out of use, an exposed session is idle again
+ * when the library alone has its Connection.
+ *
+ * Locks, in the order in which they are taken: the GIL, then SQLite's mutex of an exposed session, then
+ * the fork gate. The GIL guards the pool: importing this module turns it on in a free-threaded interpreter.
+ * The fork gate is held (shared) exactly while a thread is inside SQLite, so that a fork never copies a
+ * half-done operation. Who has an exposed Connection may be inside SQLite with it without the GIL, and
+ * need the GIL there for a callback: so nobody waits for that mutex with the GIL.
  *
  * Opening and closing go through Python's sqlite3, which releases the GIL inside SQLite; the gate
  * cannot be held there, because whoever forks waits for it with the GIL. Those visits are counted
@@ -21,7 +29,9 @@
  * closed, so a child knows of every connection that it has inherited. Before it opens its first one,
  * all pools of the process notice the new generation (operation.c): idle sessions are closed without
  * a checkpoint, all others are abandoned (dc_db_abandon) and their connections never closed, since
- * that would roll the parent's work back in memory that both share.
+ * that would roll the parent's work back in memory that both share. Exposed ones too are abandoned, since
+ * another thread may have been inside SQLite with them, unless they belong to the thread that forked and
+ * nothing was under way there.
  */
 #ifndef DC_SESSION_H
 #define DC_SESSION_H
@@ -33,13 +43,16 @@
 typedef struct Session {
     dc_db db;
     PyObject *connection; /* strong; NULL only while it is being closed */
-    unsigned long serial; /* its number in the pool, never used again */
-    unsigned long epoch;  /* of the pool when it was opened */
-    int uses;             /* operations and transactions that are using it */
+    Py_ssize_t references;    /* to the Connection when it was opened */
+    unsigned long serial;     /* its number in the pool, never used again */
+    unsigned long epoch;      /* of the pool when it was opened */
+    unsigned long generation; /* of the process that opened it */
+    int uses;                 /* operations and transactions that are using it */
     int pinned;
-    unsigned long thread; /* to which it is pinned */
+    unsigned long thread; /* to which it is pinned, or exposed */
     int spoilt;           /* to be closed rather than used again */
     int closing;          /* being closed */
+    int exposed;          /* others may have the Connection */
     int foreign;      /* the connection was made by an overridden `_con`; closing is its affair */
     int releases_gil; /* may wait for the disk: not WAL, or synchronous is FULL or more */
     int relocks;      /* each transaction takes its first lock anew: not WAL */
@@ -49,6 +62,10 @@ typedef struct Session {
     int header_known;     /* whether the header has been looked for */
     dc_wal_header *lent;  /* where the hot tier keeps the header, or NULL */
     struct Session *next; /* in the pool */
+    struct Session *next_exposed, *previous_exposed; /* of all pools */
+    int held;                                        /* at a fork: its mutex is */
+    int quiet;  /* at the latest fork: nobody was inside SQLite with it */
+    int midway; /* and a statement was under way */
 } Session;
 
 typedef struct SessionPool {
@@ -57,6 +74,7 @@ typedef struct SessionPool {
     unsigned long serial;     /* of the session opened last */
     unsigned long generation; /* of the process that filled it */
     unsigned long epoch;      /* changes with the directory: sessions of another one are not used */
+    int warned;               /* that the journal is not the stored one */
 } SessionPool;
 
 /* An idle session, or NULL (without an exception). */
@@ -66,8 +84,9 @@ Session *session_spare(SessionPool *pool);
 /* The session pinned to this thread, or NULL. */
 Session *session_pinned(SessionPool *pool);
 /* Open a session on the file `path`, waiting up to `timeout` seconds for locks. NULL with Timeout or
- * another exception. */
-Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout);
+ * another exception. `epoch`: the pool's when the path was looked up. */
+Session *session_open(module_state *state, SessionPool *pool, PyObject *path, double timeout,
+                      unsigned long epoch);
 /* The session, pinned to this thread, around a Connection that an overridden `_con` returned, waiting as
  * session_open does. NULL with an exception: RuntimeError if it is on another copy of SQLite. */
 Session *session_adopt(module_state *state, SessionPool *pool, PyObject *connection,
@@ -80,22 +99,39 @@ void session_release(SessionPool *pool, Session *session);
 void session_put_back(Session *session);
 
 void session_pin(SessionPool *pool, Session *session);
-/* Close one that is not in use. */
+void session_unpin(SessionPool *pool, Session *session);
+/* From now on others may have its Connection. */
+void session_expose(Session *session);
+/* End one that is not in use: close it, or disown its Connection if others have that. */
 void session_discard(module_state *state, SessionPool *pool, Session *session);
+/* -1 with sqlite3.ProgrammingError if whoever has the Connection of a session has closed it. */
+int session_check_open(module_state *state, const Session *session);
+/* The same, without the exception. */
+int session_is_open(module_state *state, const Session *session);
+
+/* How long SQLite itself waits for locks. */
+void session_busy_timeout(Session *session, double seconds);
+/* Whether a statement, of anyone's, has been stepped and not reset. */
+int session_is_midway(Session *session);
+/* Whether this thread itself has what it waits for, through a Connection that it has kept: the write lock, or
+ * for a COMMIT without a log a statement that reads. */
+int session_blocks_own_thread(SessionPool *pool, int commits);
 
 /* Read again what decides about the GIL; after a pragma was set. */
 void session_examine(Session *session);
 
-/* Close the idle sessions and, with `pinned_too`, the one pinned to this thread. Those pinned to other
- * threads and those in use stay. */
+/* Discard the idle sessions and, with `pinned_too`, close the one pinned to this thread: it is disowned only
+ * if it is at work further up the stack. Those pinned to other threads and those in use stay. */
 void session_close_idle(module_state *state, SessionPool *pool, int pinned_too);
-/* Close every session: the cache is going away and no operation is under way. */
-void session_close_all(module_state *state, SessionPool *pool);
+/* Discard every session: the cache is going away and no operation is under way. */
+void session_discard_all(module_state *state, SessionPool *pool);
 
 /* The number of forks between this process and the first one. */
 unsigned long session_generation(void);
 /* In a forked child: drop what was inherited. Afterwards the pool is empty. */
 void session_after_fork(module_state *state, SessionPool *pool);
+/* The same for connections that have been disowned: this process does not hold their locks. */
+void session_forget_disowned(void);
 
 /* The header of the wal-index, for a session that has read; NULL where it will not do, and for a
  * session whose Connection a user has in hands: a PRAGMA of his could unmap it. */
@@ -111,6 +147,8 @@ typedef struct session_visit {
     PyThreadState *released;
     double entered; /* 0 if the visit is not timed */
     int relocks;
+    int claimed; /* the session's mutex is taken */
+    unsigned long generation;
 } session_visit;
 
 session_visit session_enter(Session *session);
@@ -152,6 +190,10 @@ int session_wait_for_copying(session_wait *wait);
 
 double session_clock(void); /* monotonic, seconds */
 void session_sleep(double seconds); /* with the GIL, if the thread has it */
+
+/* Between these two no other thread opens or closes a connection. */
+void session_connecting_enter(void);
+void session_connecting_leave(void);
 
 /* To be called before and after each os.fork(), in both processes: no thread is opening or closing a
  * connection meanwhile. */

@@ -34,6 +34,7 @@ typedef struct sqlite3_stmt sqlite3_stmt;
 typedef struct sqlite3_context sqlite3_context;
 typedef struct sqlite3_value sqlite3_value;
 typedef struct sqlite3_file sqlite3_file;
+typedef struct sqlite3_mutex sqlite3_mutex;
 
 typedef long long int dc_int64;           /* sqlite3_int64 */
 typedef unsigned long long int dc_uint64; /* sqlite3_uint64 */
@@ -67,6 +68,8 @@ typedef void (*dc_destructor)(void *);
                                              void (*)(sqlite3_context *, int, sqlite3_value **),   \
                                              void (*)(sqlite3_context *), void (*)(void *)))       \
     X(int,            db_config,            (sqlite3 *, int, ...))                                 \
+    X(sqlite3_mutex *, db_mutex,            (sqlite3 *))                                           \
+    X(int,            db_readonly,          (sqlite3 *, const char *))                             \
     X(const char *,   errmsg,               (sqlite3 *))                                           \
     X(const char *,   errstr,               (int))                                                 \
     X(int,            extended_errcode,     (sqlite3 *))                                           \
@@ -76,6 +79,9 @@ typedef void (*dc_destructor)(void *);
     X(dc_int64,     last_insert_rowid,    (sqlite3 *))                                           \
     X(const char *,   libversion,           (void))                                                \
     X(int,            libversion_number,    (void))                                                \
+    X(sqlite3_mutex *, mutex_alloc,         (int))                                                 \
+    X(void,           mutex_leave,          (sqlite3_mutex *))                                     \
+    X(int,            mutex_try,            (sqlite3_mutex *))                                     \
     X(sqlite3_stmt *, next_stmt,            (sqlite3 *, sqlite3_stmt *))                           \
     X(int,            prepare_v3,           (sqlite3 *, const char *, int, unsigned int,           \
                                              sqlite3_stmt **, const char **))                      \
@@ -85,9 +91,11 @@ typedef void (*dc_destructor)(void *);
     X(int,            step,                 (sqlite3_stmt *))                                      \
     X(int,            stmt_busy,            (sqlite3_stmt *))                                      \
     X(int,            threadsafe,           (void))                                                \
+    X(int,            txn_state,            (sqlite3 *, const char *))                             \
     X(void *,         update_hook,          (sqlite3 *, void (*)(void *, int, const char *,        \
                                              const char *, dc_int64), void *))                     \
     X(dc_int64,       value_int64,          (sqlite3_value *))                                     \
+    X(int,            wal_autocheckpoint,   (sqlite3 *, int))                                      \
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
     X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
                                              int), void *))
@@ -99,12 +107,14 @@ typedef void (*dc_destructor)(void *);
     P(bind_null, 6) P(bind_text64, 194) P(busy_timeout, 14) P(cancel_auto_extension, 195)          \
     P(changes, 15) P(column_blob, 19) P(column_bytes, 20) P(column_count, 22)                      \
     P(column_double, 27) P(column_int64, 29) P(column_text, 36) P(column_type, 38)                 \
-    P(context_db_handle, 149) P(create_function_v2, 162) P(db_config, 163) P(errmsg, 53)           \
-    P(errstr, 183) P(extended_errcode, 166) P(file_control, 127) P(finalize, 57)                   \
-    P(get_autocommit, 60) P(last_insert_rowid, 65) P(libversion, 66) P(libversion_number, 67)      \
-    P(next_stmt, 152) P(prepare_v3, 217) P(reset, 77) P(result_int, 82) P(result_int64, 83)        \
-    P(step, 94) P(stmt_busy, 184) P(threadsafe, 144) P(update_hook, 100)                           \
-    P(value_int64, 107) P(wal_checkpoint_v2, 191) P(wal_hook, 175)
+    P(context_db_handle, 149) P(create_function_v2, 162) P(db_config, 163) P(db_mutex, 164)        \
+    P(db_readonly, 181) P(errmsg, 53) P(errstr, 183) P(extended_errcode, 166)                      \
+    P(file_control, 127) P(finalize, 57) P(get_autocommit, 60) P(last_insert_rowid, 65)            \
+    P(libversion, 66) P(libversion_number, 67) P(mutex_alloc, 130) P(mutex_leave, 133)             \
+    P(mutex_try, 134) P(next_stmt, 152) P(prepare_v3, 217) P(reset, 77) P(result_int, 82)          \
+    P(result_int64, 83) P(step, 94) P(stmt_busy, 184) P(threadsafe, 144) P(txn_state, 252)         \
+    P(update_hook, 100) P(value_int64, 107) P(wal_autocheckpoint, 173) P(wal_checkpoint_v2, 191)   \
+    P(wal_hook, 175)
 /* clang-format on */
 
 struct dc_sqlite_api {
@@ -122,9 +132,13 @@ enum {
     DC_SQLITE_ERROR = 1,
     DC_SQLITE_BUSY = 5,
     DC_SQLITE_LOCKED = 6,
+    DC_SQLITE_READONLY = 8,
+    DC_SQLITE_CANTOPEN = 14,
+    DC_SQLITE_SCHEMA = 17,
     DC_SQLITE_MISUSE = 21,
     DC_SQLITE_ROW = 100,
     DC_SQLITE_DONE = 101,
+    DC_SQLITE_BUSY_SNAPSHOT = 5 | 2 << 8,
     DC_SQLITE_INTEGER = 1,
     DC_SQLITE_FLOAT = 2,
     DC_SQLITE_TEXT = 3,
@@ -140,6 +154,16 @@ enum {
     DC_SQLITE_FCNTL_VFS_POINTER = 27,
     DC_SQLITE_FCNTL_JOURNAL_POINTER = 28,
     DC_SQLITE_FCNTL_DATA_VERSION = 35,
+    DC_SQLITE_TXN_WRITE = 2,
+    DC_SQLITE_MUTEX_STATIC_MAIN = 2,
+    DC_SQLITE_MUTEX_STATIC_MEM = 3,
+    DC_SQLITE_MUTEX_STATIC_OPEN = 4,
+    DC_SQLITE_MUTEX_STATIC_PRNG = 5,
+    DC_SQLITE_MUTEX_STATIC_LRU = 6,
+    DC_SQLITE_MUTEX_STATIC_PMEM = 7,
+    DC_SQLITE_MUTEX_STATIC_VFS1 = 11,
+    DC_SQLITE_MUTEX_STATIC_VFS2 = 12,
+    DC_SQLITE_MUTEX_STATIC_VFS3 = 13,
     DC_SQLITE_LOCK_NONE = 0,
     DC_SQLITE_SHM_UNLOCK = 1,
     DC_SQLITE_SHM_LOCK = 2,

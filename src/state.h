@@ -12,17 +12,17 @@
 /* clang-format off */
 #define STATE_NAMES(X)                                                                             \
     X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_pin)             \
-    X(_row_insert) X(_row_update) X(_transact) X(_transaction) X(_write) X(asyncio) X(check_same_thread) X(close)  \
+    X(_row_insert) X(_row_update) X(_transact) X(_transaction) X(_write) X(asyncio) X(cached_statements) X(check_same_thread) X(close)  \
     X(add) X(con) X(current_task) X(delete) X(execute) X(fetch) X(fetchall) X(filename) X(get)     \
-    X(incr) X(isolation_level) X(items) X(key) X(keys) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode)  \
-    X(store) X(time) X(timeout)
+    X(in_transaction) X(incr) X(isolation_level) X(items) X(key) X(keys) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode)  \
+    X(store) X(time) X(timeout) X(uri)
 /* clang-format on */
 
 /* The classes of sqlite3's exceptions, in the order of `enum sqlite_error`. */
 /* clang-format off */
 #define STATE_SQLITE_ERRORS(X)                                                                     \
     X(DatabaseError) X(DataError) X(IntegrityError) X(InterfaceError) X(InternalError)             \
-    X(OperationalError)
+    X(OperationalError) X(ProgrammingError)
 /* clang-format on */
 
 enum sqlite_error {
@@ -83,6 +83,7 @@ typedef struct module_state {
     PyObject *sqlite_errors[SQLITE_ERROR_COUNT];
 
     PyObject *connect;               /* sqlite3.connect */
+    PyObject *cursor_class;          /* sqlite3.Cursor */
     PyObject *time_module;           /* its `time` is looked up at each use: tests patch it */
     PyObject *dumps, *loads;         /* of pickle */
     PyObject *optimize;              /* of pickletools: for opcodes that keypickle does not know */

@@ -33,7 +33,7 @@ typedef struct dc_error {
 void dc_error_clear(dc_error *error);
 
 /* Fill the error and return `status`, so that a function can `return dc_error_set(...)`.
- * The format is printf's; a message that does not fit is cut. */
+ * The format is printf's; a message that does not fit is cut, at the end of a UTF-8 character. */
 dc_status dc_error_set(dc_error *error, dc_status status, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))

@@ -77,7 +77,7 @@ static int require_cache(Transaction *self)
 
 static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused))
 {
-    Operation operation = {.cache = NULL};
+    Operation operation = {.block = 1};
     const char *filename;
     PyObject *result = NULL;
 
@@ -94,7 +94,8 @@ static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused
         }
         return NULL;
     }
-    if (self->entered == 0) {
+    if (self->entered == 0 || self->serial != self->cache->transaction.serial) {
+        self->entered = 0; /* the transaction of earlier blocks is over */
         self->generation = session_generation();
         self->serial = self->cache->transaction.serial;
         self->outermost = !operation.joined;
@@ -114,10 +115,12 @@ static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused
 
 static PyObject *Transaction_exit(Transaction *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    Operation operation = {.cache = self->cache};
+    Operation operation = {.cache = self->cache, .block = 1};
     int failed = nargs > 0 && args[0] != Py_None;
+    const WriteTransaction *transaction;
     int other_task;
     int owner;
+    int same;
 
     if (require_cache(self) < 0) {
         return NULL;
@@ -137,10 +140,11 @@ static PyObject *Transaction_exit(Transaction *self, PyObject *const *args, Py_s
     }
     /* A generator is resumed and closed by whichever thread or task happens to. The transaction is
      * still this block's, as long as its thread is not just doing something inside. */
-    owner =
-        cache_owns_transaction(self->cache, &other_task) ||
-        (self->cache->transaction.depth == 1 && self->cache->transaction.serial == self->serial);
-    self->entered -= owner || self->cache->transaction.serial != self->serial;
+    owner = cache_owns_transaction(self->cache, &other_task);
+    transaction = &self->cache->transaction;
+    same = transaction->serial == self->serial;
+    owner = same && (owner || transaction->depth == 1);
+    self->entered -= owner || !same;
     if (!owner && failed) {
         Py_RETURN_FALSE;
     }
@@ -149,7 +153,7 @@ static PyObject *Transaction_exit(Transaction *self, PyObject *const *args, Py_s
                         "this transaction is over, or another thread is at work in it");
         return NULL;
     }
-    operation.session = self->cache->transaction.session;
+    operation.session = transaction->session;
     operation.generation = session_generation();
     if (failed) {
         operation_rollback(&operation);
@@ -191,22 +195,24 @@ static PyObject *Transaction_cleanup(Transaction *self, PyObject *filename)
 }
 
 /* Dropped inside its block: a signal handler has raised between __enter__ and the block, say. What it
- * has begun ends as if the block had raised, unless something is at work in it just now. */
+ * has begun ends as if the block had raised. */
 static void Transaction_finalize(Transaction *self)
 {
-    Operation operation = {.cache = self->cache, .generation = self->generation};
+    Operation operation = {.cache = self->cache, .block = 1, .generation = self->generation};
     compat_exception current;
 
     if (self->cache == NULL || self->generation != session_generation()) {
         return;
     }
     current = compat_exception_take();
-    while (self->entered > 0 && self->cache->transaction.depth > 0 &&
-           self->cache->transaction.serial == self->serial &&
-           (!self->outermost || self->cache->transaction.depth == self->entered)) {
-        operation.session = self->cache->transaction.session;
-        self->entered--;
-        operation_rollback(&operation);
+    for (; self->entered > 0 && self->cache->transaction.depth > 0 &&
+           self->cache->transaction.serial == self->serial;
+         self->entered--) {
+        if (self->outermost) {
+            cache_abandon_transaction(self->cache);
+        } else {
+            operation_rollback(&operation);
+        }
     }
     compat_exception_put(current);
 }

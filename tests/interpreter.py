@@ -19,6 +19,7 @@ The file is both sides of the conversation; as a program it is the interpreter t
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import io
 import json
@@ -41,7 +42,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 50  # Seconds after which an answer is held to be never coming.
-NAMES = (io, json, math, os, pickle, signal, sqlite3, sys, threading, time, warnings)
+NAMES = (contextlib, io, json, math, os, pickle, signal, sqlite3, sys, threading, time, warnings)
 
 Script = str | Callable[..., Any]
 
@@ -59,6 +60,7 @@ class Interpreter:
             start_new_session=True,
         )
         self._answers: queue.Queue[tuple[bool, Any] | None] = queue.Queue()
+        self._awaited = 0
         threading.Thread(target=self._listen, daemon=True).start()
         imported = Path(self.run('diskcache.__file__')).parent.parent
         assert imported.samefile(package), f'{imported} was imported instead of {package}'
@@ -77,6 +79,11 @@ class Interpreter:
 
     def result(self) -> Any:
         """Return what the script last started returned; AssertionError if it failed."""
+        succeeded, value = self._take_answer()
+        assert succeeded, value
+        return value
+
+    def _take_answer(self) -> tuple[bool, Any]:
         try:
             answer = self._answers.get(timeout=PATIENCE)
         except queue.Empty:
@@ -85,10 +92,9 @@ class Interpreter:
         except BaseException:
             self.kill()  # Or the answer would be taken for that to the next request.
             raise
+        self._awaited -= 1
         assert answer is not None, f'the other process ended: {self.process.wait()}'
-        succeeded, value = answer
-        assert succeeded, value
-        return value
+        return answer
 
     def has_answered(self) -> bool:
         """Tell whether `result` would return at once."""
@@ -105,11 +111,14 @@ class Interpreter:
         return self.result()
 
     def _request(self, kind: str, script: Script, names: dict[str, Any]) -> None:
+        while self._awaited > 0:  # By a test that failed before it took the answer.
+            self._take_answer()
         if callable(script):
             source = textwrap.dedent(inspect.getsource(script))
             script = f'{source}\n{script.__name__}(**{names!r})'
         pickle.dump((kind, textwrap.dedent(script), names), self.process.stdin)
         self.process.stdin.flush()
+        self._awaited += 1
 
     def kill(self) -> None:
         """Kill the interpreter and the processes it has forked, whatever they are doing."""

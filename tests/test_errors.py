@@ -12,9 +12,12 @@ import io
 import math
 import os
 import pickle
+import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -333,6 +336,41 @@ def test_a_database_that_is_none_is_an_error_and_stays_as_it_is(tmp_path: Path) 
     assert path.read_bytes() == b'no database' * 1000
 
 
+@pytest.mark.parametrize('before', range(4))
+def test_a_long_message_of_sqlite_is_cut_at_the_end_of_a_character(
+    cache: diskcache.Cache, assert_intact: Callable, before: int
+) -> None:
+    """The message is the user's own text; whichever byte it is cut at, it can be read."""
+    message = 'x' * before + '\U0001f340' * 500
+    cache._con.execute(
+        f"CREATE TRIGGER refuse BEFORE INSERT ON Cache BEGIN SELECT RAISE(ABORT, '{message}'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError) as raised:
+        cache['key'] = LARGE
+    assert message.startswith(str(raised.value))
+    assert len(str(raised.value)) > 100
+    cache._con.execute('DROP TRIGGER refuse')
+    assert_intact(cache)
+
+
+def test_a_message_of_sqlite_in_another_encoding_can_be_read(cache: diskcache.Cache) -> None:
+    """A trigger of some other program, in Latin-1: what cannot be decoded is replaced."""
+    con = cache._con
+    con.execute(
+        'CREATE TRIGGER refuse BEFORE INSERT ON Cache '
+        "BEGIN SELECT RAISE(ABORT, 'verboten: ????'); END"
+    )
+    con.execute('PRAGMA writable_schema = 1')
+    con.execute(
+        "UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), '????', ?) AS TEXT) "
+        "WHERE name = 'refuse'",
+        (b'fl\xf6te',),
+    )
+    cache.close()
+    with pytest.raises(sqlite3.IntegrityError, match='verboten: fl\ufffdte'):
+        cache['key'] = 1
+
+
 LOCKED_OUT = {
     'set': lambda cache: cache.set('key', LARGE),
     'add': lambda cache: cache.add('new', LARGE),
@@ -417,6 +455,131 @@ def test_retry_outlasts_the_lock_of_another_process(
         alone.result()
         assert cache['key'] == LARGE
         assert_intact(cache)
+
+
+@pytest.mark.parametrize('operation', ['set', 'get'])
+def test_retry_pauses_between_attempts_to_open_a_locked_file(
+    directory: str, alone: Interpreter, operation: str
+) -> None:
+    """Under an exclusive lock not even the settings can be read: no session can be opened."""
+
+    def scenario(directory: str, operation: str) -> None:
+        def use() -> object:
+            if operation == 'get':
+                return cache.get('before', retry=True)
+            return cache.set('key', 2, retry=True)
+
+        cache = diskcache.Cache(directory, timeout=0, sqlite_journal_mode='delete')
+        cache['before'] = 1
+        cache.close()
+        locking = sqlite3.connect(
+            f'{directory}/cache.db', isolation_level=None, check_same_thread=False
+        )
+        locking.execute('BEGIN EXCLUSIVE')
+
+        def strike(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            use()
+        except KeyboardInterrupt:
+            interrupted = True
+        assert interrupted
+        unlocking = threading.Timer(1.0, locking.rollback)
+        unlocking.start()
+        began, used = time.monotonic(), time.process_time()
+        assert use() == 1
+        share = (time.process_time() - used) / (time.monotonic() - began)
+        assert share < 0.6, share  # A processor of its own is what a loop without pauses takes.
+        unlocking.join()
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory, operation=operation)
+
+
+def test_a_cursor_that_keeps_an_old_snapshot_open_is_an_error_at_once(
+    cache: diskcache.Cache, other: Interpreter, assert_intact: Callable
+) -> None:
+    """No waiting ends that, not even with retry=True: the thread itself must do something."""
+    for number in range(10):
+        cache[number] = number
+    cursor = cache._con.execute('SELECT key FROM Cache')
+    cursor.fetchone()
+    other.run("Cache(directory)['other'] = 1", directory=cache.directory)
+    for write in (
+        lambda: cache.set('key', LARGE),
+        lambda: cache.set('key', LARGE, retry=True),
+        lambda: cache.delete(1, retry=True),
+        lambda: cache.transact(retry=True).__enter__(),
+    ):
+        with pytest.raises(sqlite3.OperationalError, match='cursor') as raised:
+            write()
+        assert raised.value.sqlite_errorcode == 517  # SQLITE_BUSY_SNAPSHOT
+    thread = threading.Thread(target=lambda: cache.set('from a thread', 1))
+    thread.start()
+    thread.join()
+    cursor.close()
+    assert cache.set('key', LARGE)
+    assert cache['from a thread'] == 1
+    assert_intact(cache)
+
+
+def test_a_stored_journal_mode_that_cannot_be_set_is_a_warning(
+    directory: str,
+    locked: Callable,
+    assert_intact: Callable,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Somebody else has made a log of it and has it open; nobody can change that then."""
+    with diskcache.Cache(directory, sqlite_journal_mode='delete') as cache:
+        cache['before'] = 1
+    with closing(sqlite3.connect(f'{directory}/cache.db', isolation_level=None)) as con:
+        assert con.execute('PRAGMA journal_mode = wal').fetchone() == ('wal',)
+        assert con.execute('SELECT count(*) FROM Cache').fetchone() == (1,)
+        with diskcache.Cache(directory, timeout=5) as cache:
+            for turn in range(3):
+                assert cache.get('before', retry=True) == 1
+                cache[turn] = LARGE
+                cache.close()
+            (record,) = caplog.records
+            assert (record.name, record.levelname) == ('diskcache', 'WARNING')
+            assert directory in record.getMessage()
+            assert con.execute('PRAGMA journal_mode').fetchone() == ('wal',)
+    with diskcache.Cache(directory) as cache:
+        assert cache._sql('PRAGMA journal_mode').fetchone() == ('delete',)
+        assert len(cache) == 4
+        assert_intact(cache)
+    assert len(caplog.records) == 1
+
+
+def test_threads_that_open_sessions_on_such_a_file_do_not_wait_for_each_other(
+    directory: str, alone: Interpreter
+) -> None:
+    """Each would have the file open, and wait for the other to close it, once somebody else has."""
+
+    def scenario(directory: str) -> None:
+        cache = diskcache.Cache(directory, sqlite_journal_mode='delete')
+        cache.close()
+        con = sqlite3.connect(f'{directory}/cache.db', isolation_level=None)
+        con.execute('PRAGMA journal_mode = wal')
+        con.execute('SELECT count(*) FROM Cache').fetchall()
+        outcomes = []
+        threads = [
+            threading.Thread(target=lambda key=key: outcomes.append(cache.set(key, 1, retry=True)))
+            for key in 'abc'
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        con.close()
+        for thread in threads:
+            thread.join()
+        assert outcomes == [True] * 3
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory)
 
 
 def test_waiting_for_a_lock_can_be_interrupted(directory: str, alone: Interpreter) -> None:

@@ -220,6 +220,134 @@ def test_a_fork_while_threads_work_harms_neither_side(forking: object) -> None:
     assert forking(script) == ({50_000}, 20, [])
 
 
+SQL_OF_ANOTHER_THREAD = {
+    'check()': 'cache.check()',
+    'short': "cache._con.execute('SELECT value FROM Cache').fetchall()",
+    'writing': "cache._con.execute('UPDATE Cache SET access_count = access_count + 1')",
+    'longer than a fork waits': """cache._con.execute(
+        'WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 2000000) '
+        'SELECT max(x) FROM n').fetchall()""",
+    'in a transaction': """
+        with cache._transact(True) as (sql, _):
+            sql('SELECT value FROM Cache ORDER BY random()').fetchall()
+    """,
+}
+
+
+@pytest.mark.parametrize('sql', SQL_OF_ANOTHER_THREAD.values(), ids=SQL_OF_ANOTHER_THREAD.keys())
+def test_a_child_goes_on_whatever_sql_another_thread_was_running(forking: object, sql: str) -> None:
+    """Python runs it inside SQLite's mutexes, which nobody gives back in the child."""
+    script = f"""
+    for number in range(500):
+        cache[number] = 'x' * 300
+    stop = threading.Event()
+    def hammer():
+        import textwrap
+        code = compile(textwrap.dedent({sql!r}), 'sql', 'exec')
+        while not stop.is_set():
+            exec(code, {{'cache': cache}})
+    def work():
+        signal.alarm(10)  # A child that hangs dies.
+        cache.incr('children', retry=True)
+        assert cache._con.execute('SELECT count(*) FROM Cache').fetchone()[0] > 500
+        with Cache(directory) as another:
+            another.set('another', 1, retry=True)
+        cache.close()
+        return len(cache['before'])
+    thread = threading.Thread(target=hammer, daemon=True)
+    thread.start()
+    sizes = {{Child(work).result() for _ in range(15)}}
+    stop.set()
+    thread.join()
+    sizes, cache['children'], cache.check()
+    """
+    assert forking(script) == ({50_000}, 15, [])
+
+
+def test_the_connection_of_the_forking_thread_is_closed_in_the_child(forking: object) -> None:
+    script = """
+    con = cache._con
+    con.execute('SELECT 1').fetchall()
+    def work():
+        assert cache['before']
+        try:
+            con.execute('SELECT 1')
+        except sqlite3.ProgrammingError as error:
+            return str(error)
+    answer = Child(work).result()
+    answer, con.execute('SELECT 1').fetchall()
+    """
+    assert forking(script) == ('Cannot operate on a closed database.', [(1,)])
+
+
+def test_a_cursor_not_read_to_its_end_at_the_fork_is_the_parents(forking: object) -> None:
+    script = """
+    for number in range(100):
+        cache[number] = number
+    cursor = cache._con.execute('SELECT key FROM Cache')
+    first = cursor.fetchone()
+    def work():
+        cache['child'] = 1
+        with cache.transact():
+            cache.incr('count')
+        return len(cache['before']), len(cache)
+    seen = Child(work).result()
+    rest = cursor.fetchall()
+    seen, len(rest), cache['child'], cache['count'], cache.check()
+    """
+    assert forking(script) == ((50_000, 103), 100, 1, 1, [])
+
+
+def test_a_connection_that_outlives_its_cache_is_in_no_childs_way(
+    alone: Interpreter, directory: str
+) -> None:
+    """SQLite in the child counts its locks as the child's own, and they would never come free."""
+    script = """
+    cache = Cache(directory, sqlite_journal_mode='delete')
+    for number in range(100):
+        cache[number] = number
+    con = Cache(directory)._con
+    cursor = con.execute('SELECT key FROM Cache')
+    cursor.fetchone()
+    reader, writer = os.pipe()
+    def work():
+        with Cache(directory) as own:
+            os.write(writer, b'.')
+            return own.set('child', 1), len(own)
+    child = Child(work)
+    os.read(reader, 1)
+    cursor.close()
+    con.close()
+    child.result(), cache['child'], cache.check()
+    """
+    assert alone.run(script, directory=directory) == ((True, 101), 1, [])
+
+
+def test_a_child_forked_by_a_callback_of_sqlite_goes_on(forking: object) -> None:
+    """The callback is inside a statement, and the child does not come back to it."""
+    script = """
+    con = cache._con
+    children = []
+    def fork(statement):
+        if not children:
+            children.append(None)
+            children[0] = Child(lambda: (cache.set('child', 1), len(cache['before'])))
+    outcomes = []
+    for use in (
+        lambda: con.execute('SELECT count(*) FROM Cache').fetchall(),
+        lambda: cache.get('before'),
+        lambda: cache.set('parent', 1),
+    ):
+        children.clear()
+        con.set_trace_callback(fork)
+        use()
+        con.set_trace_callback(None)
+        outcomes.append(children[0].result())
+    outcomes, cache['child'], cache['parent'], cache.check()
+    """
+    assert forking(script) == ([(True, 50_000)] * 3, 1, 1, [])
+
+
 def test_statistics_noted_before_a_fork_are_counted_once(forking: object) -> None:
     script = """
     cache.stats(enable=True, reset=True)

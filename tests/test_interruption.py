@@ -79,7 +79,8 @@ def test_no_lock_is_left_behind(
                 use(store)
     caches = store._shards if isinstance(store, FanoutCache) else [getattr(store, 'cache', store)]
     assert [cache._txn_id for cache in caches] == [None] * len(caches)
-    script = 'Cache(directory, timeout=0).set("from outside", 1)'
+    # Not at once: the log may just be being copied in the background.
+    script = 'Cache(directory, timeout=5).set("from outside", 1)'
     for cache in caches:
         assert other.run(script, directory=cache.directory) is True
 
@@ -105,6 +106,47 @@ def test_an_inner_one_that_is_dropped_leaves_the_outer_one_open(cache: Cache) ->
         assert cache._txn_id is not None
     assert cache._txn_id is None
     assert dict.fromkeys(cache) == {'outer': None, 'inner': None}
+
+
+def test_dropping_the_outer_one_first_rolls_both_back(cache: Cache, other: Interpreter) -> None:
+    """Nobody can leave the outer block any more, so the lock is given up with it, in any order."""
+    outer, inner = cache.transact(), cache.transact()
+    outer.__enter__()
+    inner.__enter__()
+    cache['key'] = 1
+    del outer
+    assert cache._txn_id is None
+    assert 'key' not in cache
+    del inner
+    script = 'Cache(directory, timeout=0).set("key", 2)'
+    assert other.run(script, directory=cache.directory) is True
+    assert cache['key'] == 2
+
+
+def test_the_block_inside_of_one_that_is_dropped_tells_that_it_is_over(
+    cache: Cache, other: Interpreter
+) -> None:
+    """What the inner block has written is gone: leaving it must not look like success."""
+    outer = [cache.transact()]
+    outer[0].__enter__()
+    with pytest.raises(RuntimeError, match='over'):
+        with cache.transact():
+            cache['key'] = 1
+            outer.clear()
+    assert 'key' not in cache
+    script = 'Cache(directory, timeout=0).set("key", 2)'
+    assert other.run(script, directory=cache.directory) is True
+
+
+def test_one_that_was_entered_in_a_transaction_long_over_can_be_used_again(cache: Cache) -> None:
+    again, outer = cache.transact(), cache.transact()
+    outer.__enter__()
+    again.__enter__()
+    del outer
+    with again:
+        cache['key'] = 1
+    assert cache._txn_id is None
+    assert cache['key'] == 1
 
 
 def test_one_that_is_over_is_dropped_without_effect(cache: Cache) -> None:

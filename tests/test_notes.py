@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
@@ -15,6 +16,7 @@ from contextlib import AbstractContextManager, closing
 import pytest
 from interpreter import Child, Clock, Interpreter
 
+import diskcache
 from diskcache import Cache, FanoutCache
 
 LFU = 'least-frequently-used'
@@ -202,3 +204,46 @@ def test_shards_count_too(directory: str) -> None:
             assert cache[number] == number
             assert cache.get(f'no {number}') is None
         assert cache.stats() == (10, 10)
+
+
+def test_an_interpreter_that_ends_writes_what_is_noted_in_its_own_caches_only(
+    alone: Interpreter, directory: str
+) -> None:
+    """Writing runs Python, and the objects of another interpreter are not its business."""
+
+    def scenario(directory: str) -> None:
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+
+        def stored(path: str) -> int:
+            con = sqlite3.connect(f'{path}/cache.db')
+            return con.execute("SELECT value FROM Settings WHERE key = 'hits'").fetchone()[0]
+
+        cache = diskcache.Cache(directory, statistics=1)
+        cache['key'] = 1
+        assert cache['key'] == 1
+        script = '\n'.join(
+            [
+                'import sys',
+                f'sys.path[:] = {sys.path!r}',
+                'import diskcache',
+                f'cache = diskcache.Cache({directory + "-inner"!r}, statistics=1)',
+                "cache['key'] = 1",
+                "assert cache['key'] == 1",
+            ]
+        )
+        try:
+            interpreter = interpreters.create('legacy')
+        except TypeError:
+            interpreter = interpreters.create(isolated=False)
+        failure = interpreters.run_string(interpreter, script)
+        assert not failure, failure
+        interpreters.destroy(interpreter)
+        assert stored(directory + '-inner') == 1
+        assert stored(directory) == 0
+        cache.close()
+        assert stored(directory) == 1
+
+    alone.run(scenario, directory=directory)

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from interpreter import Clock, Interpreter
@@ -383,6 +384,8 @@ class TestLock:
             return await asyncio.to_thread(lock.release)
 
         async def main() -> list[bool]:
+            # One thread more than wait: who has the lock needs one to release it.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(6))
             return await asyncio.gather(*(hold() for _ in range(6)))
 
         assert asyncio.run(main()) == [True] * 6

@@ -8,10 +8,14 @@ a crash is the failure of that test and a hang ends with the patience of the int
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shlex
 import signal
 import sqlite3
+import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -110,6 +114,80 @@ def test_get_is_a_miss_when_no_descriptor_is_left_to_open_the_file(
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert missed == 'default'
         assert cache['key'] == bytes(100_000)
+
+    alone.run(scenario, directory=directory)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the shim is for LD_PRELOAD')
+@pytest.mark.parametrize('suffix', ['.db', '.db-wal', '.db-shm'])
+def test_a_file_that_could_not_be_opened_for_writing_for_a_moment_is_written_later(
+    directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """SQLite opens it for reading then; a session that cannot write must not stay in use."""
+    shim = tmp_path / 'failing_open.so'
+    compiler = shlex.split(sysconfig.get_config_var('CC'))
+    source = Path(__file__).with_name('failing_open.c')
+    subprocess.run([*compiler, '-shared', '-fPIC', '-o', shim, source, '-ldl'], check=True)
+    monkeypatch.setenv('LD_PRELOAD', f'{os.environ.get("LD_PRELOAD", "")} {shim}')
+    monkeypatch.setenv('FAILING_OPEN_SUFFIX', suffix)
+    monkeypatch.setenv('FAILING_OPEN_WHILE', str(tmp_path / 'failing'))
+
+    def scenario(directory: str) -> None:
+        import subprocess
+
+        cache = diskcache.Cache(directory, timeout=1)
+        cache['key'] = 'old'
+        # Another process keeps the log and the wal-index from being removed.
+        script = (
+            f'import sqlite3; con = sqlite3.connect({directory + "/cache.db"!r}); '
+            "print(con.execute('SELECT count(*) FROM Cache').fetchall(), flush=True); input()"
+        )
+        keeping = subprocess.Popen(
+            [sys.executable, '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert keeping.stdout.readline()
+        cache.close()
+        failing = os.environ['FAILING_OPEN_WHILE']
+        open(failing, 'w').close()
+        for use in (lambda: cache.get('key'), lambda: cache.set('key', 'new')):
+            with contextlib.suppress(sqlite3.OperationalError):
+                assert use() == 'old'
+        os.remove(failing)
+        for turn in range(3):
+            assert cache.set('key', turn)
+            assert cache.get('key') == turn
+        assert cache.check() == []
+        keeping.communicate(b'\n')
+
+    with Interpreter(Path(diskcache.__file__).parent.parent) as interpreter:
+        interpreter.run(scenario, directory=directory)
+
+
+def test_a_database_that_nobody_may_write_can_be_read(directory: str, alone: Interpreter) -> None:
+    if not hasattr(os, 'seteuid'):
+        pytest.skip('this platform has no users')
+    with diskcache.Cache(directory, sqlite_journal_mode='delete') as cache:
+        cache['key'] = 'value'
+
+    def scenario(directory: str) -> None:
+        import pytest
+
+        path = f'{directory}/cache.db'
+        for name in (os.path.dirname(directory), directory):
+            os.chmod(name, 0o755)
+        os.chmod(path, 0o444)
+        if os.getuid() == 0:
+            parent = os.path.dirname(os.path.dirname(directory))
+            while parent != '/':
+                os.chmod(parent, os.stat(parent).st_mode | 0o055)
+                parent = os.path.dirname(parent)
+            os.seteuid(65534)
+        cache = diskcache.Cache(directory)
+        for _ in range(3):
+            assert cache['key'] == 'value'
+            assert len(cache) == 1
+            with pytest.raises(sqlite3.OperationalError, match='readonly'):
+                cache['key'] = 'new'
 
     alone.run(scenario, directory=directory)
 
@@ -289,6 +367,225 @@ def test_a_store_hook_that_returns_a_bad_row_leaves_no_file(
         assert 'key' not in cache
         assert value_files(directory) == set()
         assert_intact(cache)
+
+
+END_TRANSACTION = {
+    'new _local': 'self._local = threading.local()',
+    'no _local': 'del self._local',
+    'empty _local': 'self._local.__dict__.clear()',
+    'no _transaction': "vars(self._local).pop('_transaction', None)",
+    'COMMIT': "self._con.execute('COMMIT')",
+    'ROLLBACK': "self._con.execute('ROLLBACK')",
+    'COMMIT and close': "self._con.execute('COMMIT'), self.close()",
+    'a failed outer block': 'outer.__exit__(KeyError, KeyError(), None)',
+}
+
+
+@pytest.mark.parametrize('end', END_TRANSACTION.values(), ids=END_TRANSACTION.keys())
+@pytest.mark.parametrize('hook', ['_row_insert', '_row_update', '_cull'])
+@pytest.mark.parametrize('size', [10, 100_000])
+def test_a_hook_that_ends_the_transaction_of_its_operation_is_an_error(
+    alone: Interpreter, directory: str, hook: str, end: str, size: int
+) -> None:
+    """The engine goes on with the session after the hook: it must still be there, and not write."""
+
+    def scenario(directory: str, hook: str, end: str, size: int) -> None:
+        import pytest
+
+        class Ending(diskcache.Cache):
+            on = False
+
+        def step(self: diskcache.Cache, *args: object) -> None:
+            getattr(diskcache.Cache, hook)(self, *args)
+            if self.on:
+                self.on = False
+                exec(end, {'self': self, 'threading': threading, 'outer': blocks[-1]})
+
+        setattr(Ending, hook, step)
+        blocks = []
+        for pinned in (False, True):
+            cache = Ending(directory)
+            cache['old'] = 'old'
+            if pinned:
+                cache._con
+            for key in {'_row_insert': ['new'], '_row_update': ['old']}.get(hook, ['new', 'old']):
+                blocks.append(cache.transact())
+                blocks[-1].__enter__()
+                cache.on = True
+                with pytest.raises(RuntimeError, match='ended its transaction'):
+                    cache.set(key, bytes(size))
+                blocks.clear()
+                cache._local = threading.local()
+                with diskcache.Cache(directory, timeout=0) as another:
+                    assert another.set('another', 1)
+                    if 'COMMIT' not in end:
+                        assert another['old'] == 'old'
+                        assert 'new' not in another
+                    assert another.check() == []
+                assert cache.set('old', 'old')
+                cache.delete('new')
+
+    alone.run(scenario, directory=directory, hook=hook, end=end, size=size)
+
+
+@pytest.mark.parametrize('hook', ['_row_insert', '_cull'])
+@pytest.mark.parametrize(
+    'write',
+    [
+        pytest.param(lambda cache: cache.set('key', LARGE), id='set'),
+        pytest.param(lambda cache: cache.add('key', LARGE), id='add'),
+        pytest.param(lambda cache: cache.push(LARGE), id='push'),
+        pytest.param(lambda cache: cache.set_many([('key', LARGE), ('other', LARGE)]), id='many'),
+    ],
+)
+def test_a_row_that_was_written_before_a_hook_raised_keeps_its_file(
+    directory: str, assert_intact: Callable, write: Callable, hook: str
+) -> None:
+    """The user's block goes on and commits the row: so its value must be there."""
+
+    class Failing(diskcache.Cache):
+        failing = False
+
+    def step(self: diskcache.Cache, *args: object) -> None:
+        getattr(diskcache.Cache, hook)(self, *args)
+        if self.failing:
+            raise ZeroDivisionError
+
+    setattr(Failing, hook, step)
+    with Failing(directory) as cache:
+        with cache.transact():
+            cache.failing = True
+            with pytest.raises(ZeroDivisionError):
+                write(cache)
+            cache.failing = False
+        (key,) = cache
+        assert cache[key] == LARGE
+        assert_intact(cache)
+
+
+@pytest.mark.parametrize('pinned', [False, True])
+def test_a_read_of_a_transaction_that_is_given_up_meanwhile_gets_its_answer(
+    alone: Interpreter, directory: str, pinned: bool
+) -> None:
+    """A callback of SQLite's takes `_local` away in the middle of the read's statement."""
+
+    def scenario(directory: str, pinned: bool) -> None:
+        cache = diskcache.Cache(directory)
+        cache['key'] = 'value'
+        for turn in range(20):
+            if pinned:
+                cache._con
+            answers = []
+
+            def give_up(_statement: str, cache: diskcache.Cache = cache) -> None:
+                cache._con.set_trace_callback(None)
+                cache._local = threading.local()
+
+            with contextlib.suppress(RuntimeError):
+                with cache.transact():
+                    cache['turn'] = turn
+                    cache._con.set_trace_callback(give_up)
+                    answers.append(cache.get('key'))
+            assert answers == ['value']
+            assert 'turn' not in cache
+            with diskcache.Cache(directory, timeout=0) as another:
+                assert another.set('another', turn)
+
+    alone.run(scenario, directory=directory, pinned=pinned)
+
+
+# Exceptions, and callbacks of SQLite's
+
+
+@pytest.mark.parametrize('size', [10, 100_000])
+def test_a_commit_that_fails_raises_its_error_beside_a_trace_callback(
+    cache: diskcache.Cache, assert_intact: Callable, size: int
+) -> None:
+    """Undoing it runs SQL, and with it the callback, which must find no exception set."""
+    con = cache._con
+
+    def end_transaction(statement: str) -> None:
+        if statement.startswith('INSERT'):
+            con.rollback()
+
+    con.set_trace_callback(end_transaction)
+    with pytest.raises(sqlite3.OperationalError, match='cannot commit'):
+        cache['key'] = bytes(size)
+    con.set_trace_callback(None)
+    assert_intact(cache)
+
+
+@pytest.mark.parametrize('size', [10, 100_000])
+def test_the_exception_of_a_hook_is_raised_beside_a_trace_callback(
+    directory: str, assert_intact: Callable, size: int
+) -> None:
+    class Refusing(diskcache.Cache):
+        def _row_insert(self, *args: object) -> None:
+            raise ZeroDivisionError
+
+    with Refusing(directory) as cache:
+        statements: list[str] = []
+        cache._con.set_trace_callback(statements.append)
+        with pytest.raises(ZeroDivisionError):
+            cache['key'] = bytes(size)
+        cache._con.set_trace_callback(None)
+        assert 'ROLLBACK' in statements
+        assert_intact(cache)
+
+
+# Attributes that are gone
+
+
+class Closing:
+    """A value that, when it is pickled, closes the cache and deletes an attribute of it."""
+
+    cache: diskcache.Cache
+    attribute: str
+
+    def __reduce__(self) -> tuple:
+        self.cache.close()
+        delattr(self.cache, self.attribute)
+        return int, ()
+
+
+@pytest.mark.parametrize('attribute', ['_directory', '_timeout'])
+def test_an_attribute_deleted_while_a_value_is_pickled_is_an_attribute_error(
+    cache: diskcache.Cache, attribute: str
+) -> None:
+    kept = getattr(cache, attribute)
+    value = Closing()
+    value.cache, value.attribute = cache, attribute
+    with pytest.raises(AttributeError, match=attribute):
+        cache['key'] = value
+    setattr(cache, attribute, kept)
+    assert 'key' not in cache
+
+
+@pytest.mark.parametrize('attribute', ['_directory', '_timeout', '_local'])
+def test_an_attribute_may_be_deleted_while_the_timeout_is_converted(
+    alone: Interpreter, directory: str, attribute: str
+) -> None:
+    def scenario(directory: str, attribute: str) -> None:
+        cache = diskcache.Cache(directory)
+        kept = {name: getattr(cache, name) for name in ('_directory', '_timeout', '_local')}
+
+        class Seconds:
+            def __float__(self) -> float:
+                if attribute in vars(type(cache)) or hasattr(cache, attribute):
+                    delattr(cache, attribute)
+                return 1.0
+
+        for use in (lambda: cache.set('key', 1), lambda: cache._con, lambda: cache['key']):
+            cache.close()
+            cache._timeout = Seconds()
+            with contextlib.suppress(AttributeError):
+                use()
+            for name, value in kept.items():
+                setattr(cache, name, value)
+            assert cache.set('key', 2)
+        assert cache.check() == []
+
+    alone.run(scenario, directory=directory, attribute=attribute)
 
 
 # Threads that end, and generators that are closed, with a transaction open

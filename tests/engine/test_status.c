@@ -54,6 +54,41 @@ static void a_message_of_exactly_the_size_fits(void)
     CHECK_TEXT(message, error.message);
 }
 
+/* Characters of two, three and four bytes, cut at each of their bytes. */
+static void a_message_is_cut_between_two_characters(void)
+{
+    static const char *const characters[] = {"\xC3\xA4", "\xE2\x82\xAC", "\xF0\x9F\x8D\x80"};
+
+    for (size_t i = 0; i < sizeof characters / sizeof *characters; i++) {
+        size_t size = strlen(characters[i]);
+
+        for (size_t before = 0; before < size; before++) {
+            char longer[2 * DC_MESSAGE_SIZE] = "xxxx";
+            dc_error error;
+
+            longer[before] = '\0';
+            while (strlen(longer) < DC_MESSAGE_SIZE) {
+                strcat(longer, characters[i]);
+            }
+            dc_error_set(&error, DC_SQLITE, "%s", longer);
+            CHECK_INT(0, (strlen(error.message) - before) % size);
+            CHECK_INT(1, strlen(error.message) + size >= DC_MESSAGE_SIZE);
+            CHECK_INT(0, strncmp(longer, error.message, strlen(error.message)));
+        }
+    }
+}
+
+static void bytes_that_are_no_characters_are_cut_anywhere(void)
+{
+    dc_error error;
+    char longer[DC_MESSAGE_SIZE + 100];
+
+    memset(longer, 0x80, sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    dc_error_set(&error, DC_SQLITE, "%s", longer);
+    CHECK_INT(DC_MESSAGE_SIZE - 1, strlen(error.message));
+}
+
 static void system_records_errno_and_path(void)
 {
     dc_error error;
@@ -80,6 +115,8 @@ int main(int argc, char **argv)
         CHECK_TEST(set_clears_what_an_earlier_error_left),
         CHECK_TEST(a_message_that_does_not_fit_is_cut_and_terminated),
         CHECK_TEST(a_message_of_exactly_the_size_fits),
+        CHECK_TEST(a_message_is_cut_between_two_characters),
+        CHECK_TEST(bytes_that_are_no_characters_are_cut_anywhere),
         CHECK_TEST(system_records_errno_and_path),
         CHECK_TEST(a_path_is_never_taken_for_a_format),
     };
