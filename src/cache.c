@@ -389,7 +389,7 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
     Py_VISIT(self->disk);
     Py_VISIT(self->page_size);
     Py_VISIT(self->txn_id);
-    Py_VISIT(self->transaction.task);
+    Py_VISIT(self->transaction.owner);
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_VISIT(self->settings[i]);
     }
@@ -407,7 +407,7 @@ static int Cache_clear_references(Cache *self)
     Py_CLEAR(self->disk);
     Py_CLEAR(self->page_size);
     Py_CLEAR(self->txn_id);
-    Py_CLEAR(self->transaction.task);
+    Py_CLEAR(self->transaction.owner);
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_CLEAR(self->settings[i]);
     }

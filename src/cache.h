@@ -10,7 +10,7 @@
  *
  * At most one write transaction of a Cache is open at a time, since SQLite has one writer: it stands
  * in cache->transaction, filled after BEGIN has succeeded and emptied before COMMIT or ROLLBACK, so
- * threads never see each other's. A write of the thread (and asyncio task) that owns it joins it. The
+ * threads never see each other's. A write of the thread (and task) that owns it joins it. The
  * files it wrote are in `added` and go if it is rolled back; those it made superfluous are in
  * `removed` and go once it is committed, never before.
  */
@@ -31,7 +31,7 @@ typedef struct WriteTransaction {
     int working; /* of them operations, which are at work in it just now */
     int doomed;  /* to be rolled back as soon as none is */
     unsigned long thread;
-    PyObject *task;   /* strong: the asyncio task that owns it; NULL: whatever runs in the thread */
+    PyObject *owner;  /* strong: what of the thread owns it, see running_task(); NULL: whatever runs in it */
     Session *session; /* in use */
     unsigned long serial; /* its number in the cache */
     unsigned int version; /* of the data before it, if a user has had the Connection since */
@@ -185,7 +185,7 @@ void cache_delist(Cache *self);
 double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
 
 /* A session that this thread may use now: pinned to it or idle, but never one that is in use, by
- * another asyncio task of the thread or by an operation that a callback of the user's interrupts.
+ * another task of the thread or by an operation that a callback of the user's interrupts.
  * Opened if there is none; NULL with an exception. session_use it, then give it to
  * cache_return_session. */
 Session *cache_find_session(Cache *self);

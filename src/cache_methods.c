@@ -63,13 +63,14 @@ METHOD_DOC(transact,
 "transact($self, /, retry=False)\n--\n\n"
 "Return a context manager for a transaction.\n"
 "\n"
-"All operations of this thread (and asyncio task) inside the block happen together or, if the block\n"
-"raises, not at all. Others cannot write meanwhile. Blocks may nest; the outermost one commits.\n"
+"All operations of this thread inside the block happen together or, if the block raises, not at all.\n"
+"Where tasks of asyncio or trio run, or greenlets, they are those of this one. Others cannot write\n"
+"meanwhile. Blocks may nest; the outermost one commits.\n"
 "\n"
 ":param bool retry: wait for the lock as long as it takes\n"
 ":return: context manager, whose __enter__ raises Timeout if the lock cannot be had within the\n"
-"    cache's timeout and retry is False, and RuntimeError if another asyncio task of this thread\n"
-"    has a transaction open\n");
+"    cache's timeout and retry is False, and RuntimeError if another task of this thread has a\n"
+"    transaction open and cannot go on meanwhile (a greenlet can, where time.sleep is patched)\n");
 
 PyObject *Cache_transact(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {

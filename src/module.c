@@ -237,6 +237,7 @@ static int import_sqlite3(module_state *state)
 static int import_python_functions(module_state *state)
 {
     state->time_module = PyImport_ImportModule("time");
+    state->threading = PyImport_ImportModule("threading");
     state->dumps = import_attribute("pickle", "dumps");
     state->loads = import_attribute("pickle", "loads");
     state->optimize = import_attribute("pickletools", "optimize");
@@ -331,7 +332,7 @@ static int core_exec(PyObject *module)
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(cachekey_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
-    X(cursor_class) X(time_module) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
+    X(cursor_class) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
 /* clang-format on */
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)

@@ -13,9 +13,9 @@
 #define STATE_NAMES(X)                                                                             \
     X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_pin)             \
     X(_row_insert) X(_row_update) X(_transact) X(_transaction) X(_write) X(asyncio) X(cached_statements) X(check_same_thread) X(close)  \
-    X(add) X(con) X(current_task) X(delete) X(execute) X(fetch) X(fetchall) X(filename) X(get)     \
-    X(in_transaction) X(incr) X(isolation_level) X(items) X(key) X(keys) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sqlite_errorcode)  \
-    X(store) X(time) X(timeout) X(uri)
+    X(add) X(con) X(current_task) X(delete) X(execute) X(fetch) X(fetchall) X(filename) X(get) X(get_ident) X(lowlevel)     \
+    X(in_transaction) X(incr) X(isolation_level) X(items) X(key) X(keys) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sleep) X(sqlite_errorcode)  \
+    X(store) X(threading) X(time) X(timeout) X(trio) X(uri)
 /* clang-format on */
 
 /* The classes of sqlite3's exceptions, in the order of `enum sqlite_error`. */
@@ -84,7 +84,8 @@ typedef struct module_state {
 
     PyObject *connect;               /* sqlite3.connect */
     PyObject *cursor_class;          /* sqlite3.Cursor */
-    PyObject *time_module;           /* its `time` is looked up at each use: tests patch it */
+    PyObject *time_module;           /* what is used of it is looked up each time: programs patch it */
+    PyObject *threading;             /* the module, likewise */
     PyObject *dumps, *loads;         /* of pickle */
     PyObject *optimize;              /* of pickletools: for opcodes that keypickle does not know */
     PyObject *open;                  /* of io */
