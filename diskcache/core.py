@@ -31,7 +31,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from . import _core
+from . import _core, removal
 from ._core import Timeout, args_to_key
 
 __all__ = [
@@ -142,6 +142,10 @@ EVICTION_POLICY: dict[str, dict[str, str | None]] = {
 _OPEN_TIMEOUT = 60.0
 #: The same where the database has been truncated: only others that begin anew are waited for.
 _TRUNCATED_TIMEOUT = 2.0
+
+#: Seconds after which a database that was made anew is looked at again: whoever removes the files
+#: may have removed some of it, too.
+_MENDED_SECONDS = 0.005
 
 #: How often a file is tried to be made where others remove the directories that become empty; see
 #: valuefile.c, which was seen to need 500 attempts against two processes that do nothing else.
@@ -587,6 +591,15 @@ class Cache(_core.Cache):
             self._open(op.expandvars(op.expanduser(os.fsdecode(given))), timeout, disk, settings)
 
     def _open(self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]) -> None:
+        self._opening = True
+        try:
+            self._open_directory(path, timeout, disk, settings)
+        finally:
+            self._opening = False
+
+    def _open_directory(
+        self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
+    ) -> None:
         self._make_directory(path)
         self._directory = path
         truncated = self._is_truncated()
@@ -595,7 +608,7 @@ class Cache(_core.Cache):
         self._txn_id = None
         _core.Cache.close(self)  # if __init__ is run again
         try:
-            self._open_database(path, disk, settings)
+            self._open_files(path, disk, settings)
         except Timeout:
             if not truncated:
                 raise
@@ -604,6 +617,22 @@ class Cache(_core.Cache):
                 ' it open, which must close it first'
             ) from None
         self._timeout = timeout
+
+    def _open_files(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
+        """Open the database, again if it has been removed meanwhile."""
+        database = op.join(path, DBNAME)
+        for more in removal.attempts():
+            before = removal.identity(database)
+            try:
+                removal.remove_remains(database)
+                self._open_database(path, disk, settings)
+                return
+            except sqlite3.OperationalError:
+                same = removal.identity(database) == before and op.exists(database + '-shm')
+                if same or not more:
+                    raise
+            _core.Cache.close(self)
+            self._make_directory(path)
 
     def _open_database(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
@@ -618,10 +647,51 @@ class Cache(_core.Cache):
         self._disk = disk(
             path, **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'}
         )
-        for name, value in current.items():
-            if not _Settings.is_taken(type(self), name):
-                setattr(self, name, value)
+        self._setting_names = [name for name in current if not _Settings.is_taken(type(self), name)]
+        for name in self._setting_names:
+            setattr(self, name, current[name])
         self._complete_directory(current, stored, schema)
+
+    def _mend(self, unopened: bool) -> bool:
+        """Make what has been removed beneath the cache anew: directory, database, settings.
+
+        :param unopened: the database could not be opened, perhaps for another reason
+        :return: whether that was not for another reason
+        """
+        database = op.join(self._directory, DBNAME)
+        if not op.exists(database):
+            self._log_removal()
+        elif unopened:
+            return False
+        current = {name: getattr(self, name) for name in self._setting_names}
+        for more in removal.attempts():
+            try:
+                self._make_directory(self._directory)
+                removal.remove_remains(database)
+                stored, schema, self._page_size = self._inspect()
+                self._complete_directory(current, stored, schema)
+            except (OSError, sqlite3.OperationalError):
+                if not more:
+                    raise
+            else:
+                time.sleep(_MENDED_SECONDS)
+                if self._has_all_files():
+                    break
+            _core.Cache.close(self)
+        return True
+
+    def _has_all_files(self) -> bool:
+        """Tell whether the files of a database that is open are there."""
+        database = op.join(self._directory, DBNAME)
+        wal = getattr(self, 'sqlite_journal_mode', None) == 'wal'
+        return op.exists(database) and (not wal or op.exists(database + '-shm'))
+
+    def _log_removal(self) -> None:
+        import logging
+
+        logging.getLogger('diskcache').warning(
+            '%s: the database has been removed, and is made anew', self._directory
+        )
 
     def _is_truncated(self) -> bool:
         """Tell whether the database is empty and there is a log of it, as SQLite never leaves them.

@@ -192,9 +192,7 @@ OBJECT_ATTRIBUTE(page_size, "_page_size")
 /* Sessions on the former directory are not used again. */
 static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
 {
-    self->pool.epoch++;
-    hot_empty(&self->hot);
-    self->hot.header = NULL;
+    cache_forget_file(self);
     return Cache_set_directory(self, value, closure);
 }
 
@@ -330,6 +328,17 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
     return 0;
 }
 
+static PyObject *Cache_get_opening(Cache *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->opening);
+}
+
+static int Cache_set_opening(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    self->opening = value == Py_True;
+    return 0;
+}
+
 /* clang-format off */
 #define SETTING_ATTRIBUTE(name, setting, doc)                                                      \
     {name, (getter)Cache_get_setting, (setter)Cache_set_setting, PyDoc_STR(doc),                   \
@@ -345,6 +354,8 @@ static PyGetSetDef Cache_getset[] = {
      PyDoc_STR("threading.local with the thread's connection, once it has asked for it"), NULL},
     {"_disk", (getter)Cache_get_disk, (setter)Cache_assign_disk,
      PyDoc_STR("the Disk that converts keys and values"), NULL},
+    {"_opening", (getter)Cache_get_opening, (setter)Cache_set_opening,
+     PyDoc_STR("whether __init__ is under way"), NULL},
     {"_page_size", (getter)Cache_get_page_size, (setter)Cache_set_page_size,
      PyDoc_STR("bytes in a page of the database"), NULL},
     {"memory_limit", (getter)Cache_get_memory_limit, (setter)Cache_set_memory_limit,

@@ -82,6 +82,9 @@ struct Cache {
     unsigned long flushed; /* by which call of cache_flush_all_notes */
     double noted_since;    /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
+    int opening;        /* __init__ is at it: what is missing in the directory has not been removed */
+    unsigned long mender; /* the thread that makes what has been removed anew, or 0 */
+    double looked_at;     /* on the monotonic clock: whether the file is still there */
     Checkpointer checkpointer;
     Turn turn;
     struct Cache *next, *previous; /* in the list of all caches of the process */
@@ -186,9 +189,12 @@ double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
 
 /* A session that this thread may use now: pinned to it or idle, but never one that is in use, by
  * another task of the thread or by an operation that a callback of the user's interrupts.
- * Opened if there is none; NULL with an exception. session_use it, then give it to
+ * Opened if there is none, and what has been removed of the directory is made anew first; NULL with an
+ * exception. session_use it, then give it to
  * cache_return_session. */
 Session *cache_find_session(Cache *self);
+/* The directory is another one, or the file in it: what was read and opened is not used any more. */
+void cache_forget_file(Cache *self);
 /* The same, for long, and never a pinned one: where the only idle one would be taken another is opened. */
 Session *cache_spare_session(Cache *self);
 /* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an

@@ -32,7 +32,7 @@ dc_status read_stamped(Cache *self, stamped *stamped, int retry)
     if (stamped->header != session->header) {
         stamped->stable = 0; /* taken back meanwhile */
     } else if (stamped->stable && self->hot.header == NULL) {
-        hot_attach(&self->hot, session->header);
+        hot_attach(&self->hot, session->header, &session->db);
         session->lent = &self->hot.header;
     }
     stamped->attachment = self->hot.attachment;

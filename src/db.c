@@ -324,6 +324,19 @@ void dc_db_rollback(dc_db *db)
     }
 }
 
+/* Asked of the file and not of the handle, whose mutex a user may have. */
+int dc_db_has_moved(const dc_db *db)
+{
+    int moved = 0;
+
+    if (db->file == NULL || db->file->methods == NULL ||
+        db->file->methods->file_control(db->file, DC_SQLITE_FCNTL_HAS_MOVED, &moved) !=
+            DC_SQLITE_OK) {
+        return 0;
+    }
+    return moved;
+}
+
 int dc_db_in_transaction(const dc_db *db)
 {
     return db->handle != NULL && !sqlite.get_autocommit(db->handle);

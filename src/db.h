@@ -94,6 +94,8 @@ int dc_db_has_foreign_changes(const dc_db *db);
  * no transaction be open before. */
 dc_status dc_db_begin_read(dc_db *db);
 void dc_db_end_read(dc_db *db);
+/* Whether the path no longer leads to the file: it has been removed, or replaced. Costs a stat(). */
+int dc_db_has_moved(const dc_db *db);
 /* Whether a transaction is open. SQLite itself ends one on some errors (full disk, I/O). */
 int dc_db_in_transaction(const dc_db *db);
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "clock.h"
 #include "convert.h"
 
 #define FIRST_BUCKETS 64
@@ -335,10 +336,12 @@ void hot_set_limit(HotTier *tier, size_t bytes)
 
 /* --- lookups ---------------------------------------------------------------------------------- */
 
-void hot_attach(HotTier *tier, dc_wal_header header)
+void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db)
 {
     hot_empty(tier);
     tier->header = header;
+    tier->db = db;
+    tier->moved = 0;
     tier->attachment++;
 }
 
@@ -355,9 +358,24 @@ int hot_is_current(HotTier *tier)
     return 0;
 }
 
+/* Whether the file still is where it was, as is asked once a second. If not the tier has been emptied. */
+static int is_there(HotTier *tier)
+{
+    int64_t second = dc_clock_second();
+
+    if (tier->second != second) {
+        tier->second = second;
+        tier->moved = dc_db_has_moved(tier->db);
+        if (tier->moved) {
+            hot_empty(tier);
+        }
+    }
+    return !tier->moved;
+}
+
 HotEntry *hot_find(HotTier *tier, const hot_key *key)
 {
-    HotEntry *entry = hot_is_current(tier) ? find(tier, key) : NULL;
+    HotEntry *entry = hot_is_current(tier) && is_there(tier) ? find(tier, key) : NULL;
 
     if (entry != NULL) {
         entry->visited = 1;

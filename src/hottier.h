@@ -36,6 +36,7 @@
 
 #include "state.h" /* first: it includes Python.h */
 
+#include "db.h"
 #include "disk.h"
 #include "record.h"
 #include "walindex.h"
@@ -101,6 +102,9 @@ typedef struct HotEntry {
 typedef struct HotTier {
     dc_wal_header header; /* NULL: off */
     int stamped;          /* 0: there is no stamp and no entry */
+    const dc_db *db; /* whose header it is */
+    int64_t second;  /* in which the file was seen to be where it was */
+    int moved;       /* it was not */
     dc_stamp stamp;
     unsigned long state;      /* changes whenever all entries are dropped */
     unsigned long attachment; /* changes with every hot_attach */
@@ -124,8 +128,8 @@ int hot_key_of_put(const disk_key *put, hot_key *key);
 /* Key of an end, now; `prefix` is a queue's, an exact str or NULL. */
 void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_key *key);
 
-/* Begin to use a header, which its owner takes back by setting tier->header to NULL. */
-void hot_attach(HotTier *tier, dc_wal_header header);
+/* Begin to use the header of a database, which its owner takes back by setting tier->header to NULL. */
+void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db);
 
 /* Whether what is in the tier is current now; if not it has been emptied. */
 int hot_is_current(HotTier *tier);

@@ -77,6 +77,7 @@ static void forget_parents_work(Cache *self)
     dc_namelist_clear(&transaction->removed);
     hot_changes_clear(&transaction->changes);
     dc_notes_clear(&transaction->notes);
+    self->mender = 0;
     checkpoint_forget(self);
     dc_notes_clear(&self->notes); /* the parent's, which writes them */
     session_after_fork(self->state, &self->pool);
@@ -177,6 +178,7 @@ double cache_timeout(Cache *self)
 /* --- sessions --------------------------------------------------------------------------------- */
 
 #define DATABASE_NAME "cache.db"
+#define OPEN_ATTEMPTS 100
 
 static Session *open_session(Cache *self)
 {
@@ -184,6 +186,7 @@ static Session *open_session(Cache *self)
     PyObject *directory = NULL;
     PyObject *path = NULL;
     unsigned long epoch = 0;
+    int attempts = OPEN_ATTEMPTS;
     double timeout;
 
     notice_fork_everywhere(self->state);
@@ -193,8 +196,20 @@ static Session *open_session(Cache *self)
         epoch = self->pool.epoch;
         path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
     }
-    if (path != NULL) {
+    while (path != NULL && session == NULL && attempts-- > 0) {
         session = session_open(self->state, &self->pool, path, timeout, epoch);
+        if (session == NULL) {
+            break;
+        }
+        if (dc_db_has_moved(&session->db)) {
+            /* Removed in the middle of it: its log may be that of the next file of the name. */
+            session_discard(self->state, &self->pool, session);
+            session = NULL;
+        }
+    }
+    if (attempts < 0) {
+        PyErr_Format(self->state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                     "%U is removed again and again while it is being opened", path);
     }
     Py_XDECREF(path);
     Py_XDECREF(directory);
@@ -208,7 +223,7 @@ Session *cache_spare_session(Cache *self)
     return session != NULL ? session : open_session(self);
 }
 
-Session *cache_find_session(Cache *self)
+static Session *find_session(Cache *self)
 {
     Session *session = session_pinned(&self->pool);
 
@@ -220,6 +235,121 @@ Session *cache_find_session(Cache *self)
         session = session_idle(&self->pool);
     }
     return session != NULL ? session : open_session(self);
+}
+
+/* --- files that have been removed --------------------------------------------------------------- */
+
+/* An administrator or a deployment empties the directory beneath a live cache. SQLite goes on with a file that
+ * has no name any more, which others do not see. Asking costs a system call: so it is not done in quick succession. */
+#define MENDING_ATTEMPTS 10
+#define LOOK_SECONDS 20e-6
+
+static int is_gone(Cache *self, Session *session)
+{
+    double now = session_clock();
+    int bare = session->bare;
+
+    session->bare = 0;
+    if (self->opening || self->disk == NULL || self->mender != 0) {
+        return 0;
+    }
+    if (!bare && !self->hot.moved && now - self->looked_at < LOOK_SECONDS) {
+        return 0;
+    }
+    self->looked_at = now;
+    return bare || dc_db_has_moved(&session->db);
+}
+
+/* Sessions on what the directory was before are not used again. */
+void cache_forget_file(Cache *self)
+{
+    self->pool.epoch++;
+    hot_empty(&self->hot);
+    self->hot.header = NULL;
+    self->hot.moved = 0;
+}
+
+/* Make anew what has been removed. `unopened`: the file could not be opened. 1, or 0 if that is not because it
+ * has been removed; -1 with an exception. */
+static int mend(Cache *self, PyObject *unopened)
+{
+    PyObject *result;
+    int mended = -1;
+
+    self->mender = PyThread_get_thread_ident();
+    checkpoint_finish(self);
+    cache_forget_file(self);
+    dc_notes_clear(&self->notes); /* of rows that are gone */
+    session_close_idle(self->state, &self->pool, 0);
+    result = PyObject_CallMethodOneArg((PyObject *)self, self->state->name._mend, unopened);
+    self->mender = 0;
+    self->looked_at = 0.0;
+    if (result != NULL) {
+        mended = PyObject_IsTrue(result);
+        Py_DECREF(result);
+    }
+    return mended;
+}
+
+/* After a session could not be opened, with an exception: mend if that is because the file has been removed.
+ * 1, or 0 with the exception that was set, or -1 with another. */
+static int mend_unopened(Cache *self)
+{
+    PyObject *error = self->state->sqlite_errors[SQLITE_ERROR_OperationalError];
+    compat_exception raised;
+    compat_exception other;
+    int mended;
+
+    if (self->opening || self->disk == NULL || self->mender != 0 || !PyErr_ExceptionMatches(error)) {
+        return 0;
+    }
+    raised = compat_exception_take();
+    mended = mend(self, Py_True);
+    other = compat_exception_take();
+    compat_exception_put(raised);
+    if (mended != 0) {
+        PyErr_Clear();
+        compat_exception_put(other);
+    }
+    return mended;
+}
+
+/* Wait while another thread mends. -1 with an exception. */
+static int wait_for_mender(Cache *self)
+{
+    session_wait wait;
+    double timeout;
+    int again = 1;
+
+    if (self->mender == 0) {
+        return 0;
+    }
+    timeout = cache_timeout(self);
+    if (timeout < 0.0) {
+        return -1;
+    }
+    session_wait_start(&wait, timeout, 0);
+    while (self->mender != 0 && self->mender != PyThread_get_thread_ident() && again > 0) {
+        again = session_wait_more(&wait);
+    }
+    if (again == 0) {
+        PyErr_SetNone(self->state->Timeout);
+    }
+    return again > 0 ? 0 : -1;
+}
+
+Session *cache_find_session(Cache *self)
+{
+    Session *session = wait_for_mender(self) == 0 ? find_session(self) : NULL;
+
+    if (session == NULL && mend_unopened(self) > 0) {
+        session = find_session(self);
+    }
+    /* Whoever removes the files may be at it again. */
+    for (int i = 0; i < MENDING_ATTEMPTS && session != NULL && is_gone(self, session); i++) {
+        session = mend(self, Py_False) >= 0 ? find_session(self) : NULL;
+    }
+    return session;
 }
 
 static Session *take_session(Cache *self)

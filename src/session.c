@@ -634,14 +634,15 @@ static dc_status collect_pragma(void *context, const dc_datum *key, const dc_dat
  * pragma can have: it is damaged, and opening the cache has said so (core.py). Nor is a journal mode that
  * cannot be set because others have the file open: the file keeps its own, and *kept is set. To wait for that
  * would be in vain, and two sessions that do would be waiting for each other. */
-static dc_status set_stored_pragmas(dc_db *db, int *kept)
+static dc_status set_stored_pragmas(dc_db *db, int *kept, int *bare)
 {
     stored_pragmas pragmas;
     dc_status status;
 
     pragmas.count = 0;
     status = dc_db_query(db, DC_SELECT_PRAGMA_SETTINGS, collect_pragma, &pragmas);
-    if (status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR) {
+    *bare = status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR;
+    if (*bare) {
         return DC_OK;
     }
     for (size_t i = 0; i < pragmas.count && status == DC_OK; i++) {
@@ -1328,7 +1329,7 @@ static dc_status prepare_session(Session *session, PyObject *path, int *kept)
     }
     session_connecting_enter();
     visit = session_enter_slowly();
-    status = set_stored_pragmas(&session->db, kept);
+    status = set_stored_pragmas(&session->db, kept, &session->bare);
     session_leave_slowly(visit);
     session_connecting_leave();
     return status;

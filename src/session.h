@@ -48,6 +48,7 @@ typedef struct Session {
     unsigned long epoch;      /* of the pool when it was opened */
     unsigned long generation; /* of the process that opened it */
     int uses;                 /* operations and transactions that are using it */
+    int bare;                 /* it was opened on a file without settings, and nobody has looked */
     int pinned;
     unsigned long thread; /* to which it is pinned, or exposed */
     int spoilt;           /* to be closed rather than used again */

@@ -151,6 +151,7 @@ enum {
     DC_SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE = 1006,
     DC_SQLITE_DBCONFIG_DQS_DML = 1013,
     DC_SQLITE_FCNTL_FILE_POINTER = 7,
+    DC_SQLITE_FCNTL_HAS_MOVED = 20,
     DC_SQLITE_FCNTL_VFS_POINTER = 27,
     DC_SQLITE_FCNTL_JOURNAL_POINTER = 28,
     DC_SQLITE_FCNTL_DATA_VERSION = 35,
@@ -184,7 +185,9 @@ typedef struct dc_io_methods {
     int (*file_size)(sqlite3_file *, dc_int64 *size);
     void *lock;
     int (*unlock)(sqlite3_file *, int lock);
-    void *check_reserved_lock, *file_control, *sector_size, *device_characteristics;
+    void *check_reserved_lock;
+    int (*file_control)(sqlite3_file *, int operation, void *argument);
+    void *sector_size, *device_characteristics;
     /* from version 2 on */
     int (*shm_map)(sqlite3_file *, int region, int size, int extend, void volatile **);
     int (*shm_lock)(sqlite3_file *, int offset, int count, int flags);

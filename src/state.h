@@ -11,7 +11,7 @@
 /* Attribute names used from C, interned once. */
 /* clang-format off */
 #define STATE_NAMES(X)                                                                             \
-    X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_pin)             \
+    X(__delitem__) X(_cleanup) X(_con) X(_cull) X(_get_running_loop) X(_mend) X(_pin)             \
     X(_row_insert) X(_row_update) X(_transact) X(_transaction) X(_write) X(asyncio) X(cached_statements) X(check_same_thread) X(close)  \
     X(add) X(con) X(current_task) X(delete) X(execute) X(fetch) X(fetchall) X(filename) X(get) X(get_ident) X(lowlevel)     \
     X(in_transaction) X(incr) X(isolation_level) X(items) X(key) X(keys) X(pid) X(put) X(read) X(remove) X(retry) X(set) X(sleep) X(sqlite_errorcode)  \

@@ -644,7 +644,8 @@ dc_status dc_valuewriter_commit(dc_valuewriter *writer, dc_error *error)
     /* A network file system reports at close what it could not write before. */
     if (sys_close(writer->descriptor) != 0)
         status = dc_error_system(error, errno, writer->temporary);
-    else if (sys_rename(writer->temporary, writer->path) != 0)
+    /* If it is gone, somebody is removing the whole directory: the file is, as if a moment later. */
+    else if (sys_rename(writer->temporary, writer->path) != 0 && errno != ENOENT)
         status = dc_error_system(error, errno, writer->path);
 
     if (status != DC_OK) {
