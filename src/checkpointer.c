@@ -15,6 +15,10 @@
 #define FIRST_PAUSE_STEP (DC_CHECKPOINT_BYTES / 10)
 #define LAST_PAUSE_STEP  (DC_CHECKPOINT_BYTES * 8)
 
+/* Where all was copied, and only a read was in the way of the commit that was to begin the log anew, others
+ * pause still, and wait for this process. */
+#define SOON_BYTES (DC_CHECKPOINT_BYTES / 160)
+
 /* How long a copy may wait for the write lock, which it needs to begin. */
 #define LOCK_SECONDS 0.02
 /* Copies in one pause, and how long it waits after each for another process's, besides what four syncs
@@ -57,6 +61,7 @@ static void copy_in_pause(Checkpointer *checkpointer)
     int copies = 0;
     dc_log log;
 
+    checkpointer->copied = 0;
     if (!dc_log_look(db, &log) || log.frames * log.page_size < DC_CHECKPOINT_BYTES) {
         return; /* it has begun anew since it was found to be long */
     }
@@ -76,6 +81,7 @@ static void copy_in_pause(Checkpointer *checkpointer)
             break;
         }
     }
+    checkpointer->copied = is_copied(db, log.salts);
     run->sync_seconds = longest_sync;
 }
 
@@ -344,6 +350,10 @@ static void checkpoint(Cache *self, int64_t wal_bytes)
     }
     if (pausing && !PyErr_Occurred()) {
         wait_for_pause(self);
+        if (!is_running(checkpointer) && checkpointer->copied) {
+            checkpointer->pause_at = wal_bytes + SOON_BYTES;
+            checkpointer->pause_step = FIRST_PAUSE_STEP;
+        }
     }
 }
 
