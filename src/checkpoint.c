@@ -7,22 +7,21 @@
 
 #include "clock.h"
 
-/* Of the eight locks of the wal-index ("WAL-Index File Format"): of who writes, and of reads that use
- * the log. */
-enum { WRITE_LOCK = 0, FIRST_READERS_LOCK = 4, READERS_LOCKS = 4 };
+/* Of the eight locks of the wal-index ("WAL-Index File Format"): of who writes. */
+enum { WRITE_LOCK = 0 };
 
 #define POLL_NANOSECONDS 20000
 
-static int lock(dc_db *db, int first, int count)
+static int lock(dc_db *db)
 {
-    return db->file->methods->shm_lock(db->file, first, count,
+    return db->file->methods->shm_lock(db->file, WRITE_LOCK, 1,
                                        DC_SQLITE_SHM_LOCK | DC_SQLITE_SHM_EXCLUSIVE) ==
            DC_SQLITE_OK;
 }
 
-static void unlock(dc_db *db, int first, int count)
+static void unlock(dc_db *db)
 {
-    db->file->methods->shm_lock(db->file, first, count,
+    db->file->methods->shm_lock(db->file, WRITE_LOCK, 1,
                                 DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
 }
 
@@ -63,7 +62,7 @@ static void note_holding(const copying *copying, int holding)
 static void let_commits_in(copying *copying)
 {
     if (copying->locked) {
-        unlock(copying->db, WRITE_LOCK, 1);
+        unlock(copying->db);
         copying->locked = 0;
         note_holding(copying, 0);
     }
@@ -108,7 +107,7 @@ static int keep_commits_out(copying *copying, dc_wal_header header)
 
     for (;;) {
         note_holding(copying, 1);
-        copying->locked = lock(copying->db, WRITE_LOCK, 1);
+        copying->locked = lock(copying->db);
         if (copying->locked && dc_stamp_read(header, &stamp)) {
             return 1;
         }
@@ -129,10 +128,16 @@ static dc_checkpoint_result checkpoint_now(dc_db *db)
                                : DC_CHECKPOINT_FAILED;
 }
 
+/* The header, looked for with all care unless that has been done. */
+static dc_wal_header header_of(dc_db *db)
+{
+    return db->commit.header != NULL ? db->commit.header : dc_wal_header_of(db);
+}
+
 dc_checkpoint_result dc_checkpoint_copy(dc_db *db, dc_checkpoint *checkpoint)
 {
     copying copying = {.db = db, .checkpoint = checkpoint};
-    dc_wal_header header = dc_wal_header_of(db);
+    dc_wal_header header = header_of(db);
     dc_checkpoint_result result = DC_CHECKPOINT_NO_LOG;
     sqlite3_file *log = NULL;
 
@@ -177,32 +182,25 @@ void dc_checkpoint_after_foreign_commits(dc_db *db)
     sqlite.wal_hook(db->handle, copy_long_log, db);
 }
 
-/* --- what is left ------------------------------------------------------------------------------- */
+/* --- the log ------------------------------------------------------------------------------------ */
 
-int64_t dc_checkpoint_frames_left(dc_db *db)
+/* A commit writes 96 bytes. */
+#define HEADER_ATTEMPTS 100
+
+int dc_log_look(dc_db *db, dc_log *log)
 {
-    dc_wal_header header = dc_wal_header_of(db);
+    dc_wal_header header = header_of(db);
+    int attempts = header != NULL ? HEADER_ATTEMPTS : 0;
     dc_stamp stamp;
 
-    if (header == NULL || !dc_stamp_read(header, &stamp)) {
-        return -1;
+    while (attempts > 0 && !dc_stamp_read(header, &stamp)) { /* somebody is just committing */
+        attempts--;
     }
-    return (int64_t)dc_stamp_frames(&stamp) - (int64_t)dc_wal_frames_copied(header);
-}
-
-int dc_checkpoint_wait_for_readers(dc_db *db, double seconds)
-{
-    double deadline = dc_clock() + seconds;
-
-    if (dc_wal_header_of(db) == NULL) {
-        return 0;
+    if (attempts > 0) {
+        log->salts = dc_stamp_log(&stamp);
+        log->page_size = dc_stamp_page_size(&stamp);
+        log->frames = dc_stamp_frames(&stamp);
+        log->left = log->frames - dc_wal_frames_copied(header);
     }
-    /* Reads that begin now do not need the log: all of it is copied. */
-    while (!lock(db, FIRST_READERS_LOCK, READERS_LOCKS)) {
-        if (!wait_more(deadline)) {
-            return 0;
-        }
-    }
-    unlock(db, FIRST_READERS_LOCK, READERS_LOCKS);
-    return 1;
+    return attempts > 0;
 }

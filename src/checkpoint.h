@@ -47,11 +47,15 @@ dc_checkpoint_result dc_checkpoint_in_any_case(dc_db *db, dc_checkpoint *checkpo
  * same. */
 void dc_checkpoint_after_foreign_commits(dc_db *db);
 
-/* Frames in the log that are not in the database, now; -1 if that cannot be told. */
-int64_t dc_checkpoint_frames_left(dc_db *db);
+/* The log at one moment. */
+typedef struct dc_log {
+    uint64_t salts; /* change when it begins anew */
+    int64_t page_size;
+    int64_t frames;
+    int64_t left; /* frames that are not in the database */
+} dc_log;
 
-/* Wait until nobody reads what is in the log, `seconds` at most: then the next commit begins it anew, if
- * all of it is copied. Returns whether that is so. */
-int dc_checkpoint_wait_for_readers(dc_db *db, double seconds);
+/* Look at the log; 0 if that cannot be done. */
+int dc_log_look(dc_db *db, dc_log *log);
 
 #endif

@@ -15,32 +15,43 @@
 #define FIRST_PAUSE_STEP (DC_CHECKPOINT_BYTES / 10)
 #define LAST_PAUSE_STEP  (DC_CHECKPOINT_BYTES * 8)
 
+/* Where all was copied, and only a read was in the way of the commit that was to begin the log anew, others
+ * pause still, and wait for this process. */
+#define SOON_BYTES (DC_CHECKPOINT_BYTES / 160)
+
 /* How long a copy may wait for the write lock, which it needs to begin. */
 #define LOCK_SECONDS 0.02
 /* Copies in one pause, and how long it waits after each for another process's, besides what four syncs
- * take; and at its end for readers. */
+ * take. */
 #define PAUSE_COPIES       2
 #define PAUSE_SECONDS      0.02
 #define PAUSE_POLL_SECONDS 1e-4
 #define LONGEST_PAUSE      1.0
-#define READERS_SECONDS    5e-3
 
 /* --- the thread --------------------------------------------------------------------------------- */
 
-/* Wait until another process has copied what is left, for so many seconds at most. */
-static void wait_for_others(dc_db *db, double seconds)
+/* Whether there is nothing left to copy, or was not for a moment: then the log has begun anew. `salts` are
+ * those of the one that the pause is for. */
+static int is_copied(dc_db *db, uint64_t salts)
+{
+    dc_log log;
+
+    return dc_log_look(db, &log) && (log.left == 0 || log.salts != salts);
+}
+
+static void wait_for_others(dc_db *db, uint64_t salts, double seconds)
 {
     double deadline = session_clock() + seconds;
 
-    while (dc_checkpoint_frames_left(db) != 0 && session_clock() < deadline) {
+    while (!is_copied(db, salts) && session_clock() < deadline) {
         session_sleep(PAUSE_POLL_SECONDS);
     }
 }
 
-/* Copy while this cache's writes pause, until nothing is left and nobody reads what is in the log: then the
- * next commit begins it anew. Where others copy just now, that will do. And after one's own copy what others
- * have committed meanwhile is left, but then it is their turn: a process of this library pauses and copies,
- * too, and one of the original copies after its commit. */
+/* Copy while this cache's writes pause, until nothing is left: then the next commit begins the log anew. Where
+ * others copy just now, that will do. And after one's own copy what others have committed meanwhile is left,
+ * but then it is their turn: a process of this library pauses and copies, too, and one of the original
+ * copies after its commit. */
 static void copy_in_pause(Checkpointer *checkpointer)
 {
     dc_db *db = &checkpointer->session->db;
@@ -48,8 +59,13 @@ static void copy_in_pause(Checkpointer *checkpointer)
     double longest_sync = 0.0;
     double waited = 0.0;
     int copies = 0;
+    dc_log log;
 
-    while (dc_checkpoint_frames_left(db) != 0 && copies < PAUSE_COPIES) {
+    checkpointer->copied = 0;
+    if (!dc_log_look(db, &log) || log.frames * log.page_size < DC_CHECKPOINT_BYTES) {
+        return; /* it has begun anew since it was found to be long */
+    }
+    while (!is_copied(db, log.salts) && copies < PAUSE_COPIES) {
         dc_checkpoint_result result = dc_checkpoint_copy(db, run);
         double patience;
 
@@ -57,7 +73,7 @@ static void copy_in_pause(Checkpointer *checkpointer)
         patience = fmin(PAUSE_SECONDS + 4.0 * longest_sync, LONGEST_PAUSE);
         if (result == DC_CHECKPOINT_DONE) {
             copies++;
-            wait_for_others(db, patience);
+            wait_for_others(db, log.salts, patience);
         } else if (result == DC_CHECKPOINT_BUSY && waited < patience) {
             session_sleep(PAUSE_POLL_SECONDS);
             waited += PAUSE_POLL_SECONDS;
@@ -65,7 +81,7 @@ static void copy_in_pause(Checkpointer *checkpointer)
             break;
         }
     }
-    dc_checkpoint_wait_for_readers(db, READERS_SECONDS);
+    checkpointer->copied = is_copied(db, log.salts);
     run->sync_seconds = longest_sync;
 }
 
@@ -340,6 +356,10 @@ static void checkpoint(Cache *self, int64_t wal_bytes)
     }
     if (pausing && !PyErr_Occurred()) {
         wait_for_pause(self);
+        if (!is_running(checkpointer) && checkpointer->copied) {
+            checkpointer->pause_at = wal_bytes + SOON_BYTES;
+            checkpointer->pause_step = FIRST_PAUSE_STEP;
+        }
     }
 }
 

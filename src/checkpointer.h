@@ -13,7 +13,7 @@
  * anybody from writing but himself.
  *
  * If somebody goes on writing nevertheless, or reads for long, that fails, and is tried again later, each
- * time when the log has grown by twice as much. On a slow disk it begins later.
+ * time when the log has grown by twice as much; but soon where all was copied, and somebody just read. On a slow disk it begins later.
  *
  * A Checkpointer belongs to one Cache, and the GIL guards it. The thread uses one session of the pool, which
  * is in use meanwhile. When it has set `state` to CHECKPOINTER_IDLE it has nothing more to do with the
@@ -46,6 +46,7 @@ typedef struct Checkpointer {
     /* The thread. */
     Session *session; /* that it uses, or has used; NULL: there was none since */
     int opening;      /* one is being opened */
+    int copied;       /* nothing was left to copy at the end of its latest pause */
     dc_checkpoint run;
     atomic_int state;   /* enum checkpointer_state */
     atomic_int holding; /* it has the write lock, for an instant */

@@ -1269,8 +1269,11 @@ int operation_commit(Operation *operation)
     wal_bytes = transaction.session->foreign ? 0 : dc_db_wal_bytes(&transaction.session->db);
     stamp = dc_db_commit_stamp(&transaction.session->db);
     transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);
-    self->turn.stamped = stamp != NULL;
-    self->turn.stamp = stamp != NULL ? *stamp : self->turn.stamp;
+    /* Unless another thread of ours, while the GIL was released, has begun and perhaps committed. */
+    if (stamp != NULL && transaction.serial == self->transaction_serial) {
+        self->turn.stamped = 1;
+        self->turn.stamp = *stamp;
+    }
     hot_commit(&self->hot, &transaction.changes, stamp);
     cache_return_session(self, transaction.session);
     result = disk_remove_all(self->state, self->disk, &transaction.removed);

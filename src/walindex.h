@@ -58,9 +58,13 @@ static inline int dc_stamp_holds(dc_wal_header header, const dc_stamp *stamp)
     return difference == 0;
 }
 
-/* Frames in the log, and bytes of a page, as a header says. */
+/* Frames in the log, bytes of a page, and the salts of the log, which change when it begins anew. */
 uint32_t dc_stamp_frames(const dc_stamp *stamp);
 uint32_t dc_stamp_page_size(const dc_stamp *stamp);
+static inline uint64_t dc_stamp_log(const dc_stamp *stamp)
+{
+    return stamp->words[4];
+}
 /* Frames that have been copied into the database: the number behind the two headers. */
 static inline uint32_t dc_wal_frames_copied(dc_wal_header header)
 {

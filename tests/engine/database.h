@@ -204,9 +204,10 @@ static inline dc_status database_checkpoint(dc_db *db, int *left)
     dc_status status = dc_db_checkpoint(db);
 
     if (status == DC_OK) {
-        int64_t frames = dc_checkpoint_frames_left(db);
+        dc_log log = {.left = 0};
 
-        *left = frames > 0 ? (int)frames : 0;
+        dc_log_look(db, &log);
+        *left = log.left > 0 ? (int)log.left : 0;
     }
     return status;
 }
