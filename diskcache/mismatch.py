@@ -1,8 +1,8 @@
-"""Warnings about a cache that is opened in another way than it was made.
+"""Warnings about a cache that is opened, or used, in another way than it was made for.
 
 All of it is allowed, as in the original, and none of it is noticed otherwise: keys are in other
-shards or mean something else, so everything is a miss. Each warning is given once per directory and
-process.
+shards or mean something else, so everything is a miss; a lock is evicted, so two hold it. Each
+warning is given once per directory and process.
 
 What a directory was made with is recorded in its database, as a view without tables::
 
@@ -40,6 +40,9 @@ _DATABASE = 'cache.db'
 
 #: How many items are looked at to learn what wrote them.
 _SAMPLE = 10
+
+#: A cache with a size_limit below this, in bytes, is taken to fill up.
+_SMALL_LIMIT = 2**28
 
 #: What the names of this package's classes begin with; the original's are the same.
 _OWN_CLASSES = 'diskcache.core.'
@@ -309,3 +312,28 @@ def _is_json(database_key: Any, raw: bool) -> bool:
     except Exception:  # of zlib, of the text's encoding, of JSON
         return False
     return True
+
+
+# --- using a cache ---
+
+
+def check_eviction(cache: Any, user: str) -> None:
+    """Warn if a cache may evict what something that must not lose it keeps there.
+
+    :param cache: Cache, FanoutCache, or what behaves like one
+    :param user: what keeps it, for the message
+    """
+    policy = getattr(cache, 'eviction_policy', 'none')
+    limit = getattr(cache, 'size_limit', None)
+    directory = getattr(cache, 'directory', None)
+    if policy == 'none' or not isinstance(limit, int | float) or not isinstance(directory, str):
+        return
+    limit *= getattr(cache, '_count', 1)  # of a FanoutCache it is that of a shard
+    if limit < _SMALL_LIMIT and getattr(cache, 'cull_limit', False):
+        _warn(
+            directory,
+            'eviction',
+            f'{directory}: a cache with the eviction_policy {policy!r} and a size_limit of'
+            f' {limit:,.0f} bytes may evict what {user} keeps in it: use one with'
+            " eviction_policy='none'",
+        )

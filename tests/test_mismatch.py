@@ -1,4 +1,4 @@
-"""A cache that is opened in another way than it was made: allowed, but not in silence."""
+"""A cache that is opened or used in another way than it was made for is not so in silence."""
 
 from __future__ import annotations
 
@@ -367,3 +367,77 @@ def test_the_record_takes_no_page(directory: str) -> None:
         volume = cache.volume()
         cache._sql('DROP VIEW Cache_origin')
         assert cache.volume() == volume
+
+
+# --- a cache that may evict what is not to be lost ---
+
+
+KEEPERS: dict[str, Callable] = {
+    'Lock': lambda cache: diskcache.Lock(cache, 'key'),
+    'RLock': lambda cache: diskcache.RLock(cache, 'key'),
+    'BoundedSemaphore': lambda cache: diskcache.BoundedSemaphore(cache, 'key'),
+    'Averager': lambda cache: diskcache.Averager(cache, 'key'),
+    'throttle': lambda cache: diskcache.throttle(cache, 1, 1),
+    'barrier': lambda cache: diskcache.barrier(cache, diskcache.Lock)(print),
+    'Deque': lambda cache: diskcache.Deque.fromcache(cache),
+    'Index': lambda cache: diskcache.Index.fromcache(cache),
+}
+
+SHARED = [name for name in KEEPERS if name not in ('Deque', 'Index')]
+
+
+@pytest.mark.parametrize('keeper', KEEPERS)
+def test_what_must_not_be_lost_in_a_small_cache_that_evicts(directory: str, keeper: str) -> None:
+    with Cache(directory, size_limit=10_000_000) as cache:
+        (text,) = warned(KEEPERS[keeper], cache)
+        assert directory in text
+        assert "'least-recently-stored'" in text
+        assert '10,000,000 bytes' in text
+        assert "eviction_policy='none'" in text
+        assert (keeper if keeper != 'barrier' else 'Lock') in text
+        for other in KEEPERS.values():  # it is said once
+            assert warned(other, cache) == []
+
+
+@pytest.mark.parametrize('keeper', SHARED)
+def test_the_limit_of_a_fanout_cache_is_that_of_the_whole(directory: str, keeper: str) -> None:
+    with FanoutCache(directory, size_limit=2**28, shards=4) as cache:
+        assert warned(KEEPERS[keeper], cache) == []
+    with FanoutCache(f'{directory}/small', size_limit=2**27, shards=4) as cache:
+        (text,) = warned(KEEPERS[keeper], cache)
+        assert '134,217,728 bytes' in text
+
+
+@pytest.mark.parametrize('keeper', KEEPERS)
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {},
+        {'size_limit': 10_000, 'eviction_policy': 'none'},
+        {'size_limit': 10_000, 'cull_limit': 0},
+    ],
+    ids=['large', 'none', 'no culling'],
+)
+def test_a_cache_that_does_not_evict_is_no_trap(
+    directory: str, keeper: str, settings: dict
+) -> None:
+    with Cache(directory, **settings) as cache:
+        assert warned(KEEPERS[keeper], cache) == []
+
+
+def test_results_may_be_evicted_and_deques_by_themselves_are_not(directory: str) -> None:
+    with FanoutCache(directory, size_limit=10_000_000) as cache:
+        assert warned(diskcache.memoize_stampede, cache, 60) == []
+        assert warned(cache.deque, 'deque') == []
+        assert warned(cache.index, 'index') == []
+    assert warned(diskcache.Deque, 'abc') == []
+    assert warned(diskcache.Index) == []
+
+
+def test_a_recipe_takes_what_behaves_like_a_cache() -> None:
+    class Like:
+        eviction_policy = 'least-recently-used'
+        size_limit = 10
+
+    assert warned(diskcache.Lock, Like(), 'key') == []
+    assert warned(diskcache.Lock, object(), 'key') == []
