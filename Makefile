@@ -16,6 +16,7 @@ VENV     ?= .venv
 ORIGINAL ?= .original
 PYSQLITE3 ?= $(VENV)/pysqlite3
 DJANGO_SOURCE ?= .django-source
+ORIGINAL_SUITE ?= .original-suite
 
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
@@ -48,7 +49,7 @@ C_HEADERS := $(wildcard src/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source pysqlite3 demo django-demo test engine-test test-sqlite test-static \
+.PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static \
     stress steps soak lint bench dist clean distclean
 
 help:
@@ -57,6 +58,7 @@ help:
 	@echo 'make test         build, then run all tests, those of the C engine included'
 	@echo 'make build        only build and install into $(VENV) (editable)'
 	@echo 'make django-source  only fetch the tests of Django that make test runs'
+	@echo 'make original-suite  only fetch the tests of the original that make test runs'
 	@echo 'make test-sqlite  the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)'
 	@echo 'make test-static  the tests on Pythons that carry SQLite inside (STATIC=with or without)'
 	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
@@ -148,6 +150,21 @@ django-source: $(VENV)/.built
 	    mv "$$target.part" "$$target"; \
 	fi
 
+# The original's own tests, which are in its source distribution only; nothing is built of it.
+ORIGINAL_SUITE_STAMP := $(ORIGINAL_SUITE)/.$(ORIGINAL_VERSION)
+
+$(ORIGINAL_SUITE_STAMP): | $(VENV)/.ready
+	@echo '== $(ORIGINAL_SUITE): the tests of diskcache $(ORIGINAL_VERSION)'
+	@rm -rf $(ORIGINAL_SUITE)
+	@mkdir -p $(ORIGINAL_SUITE)
+	@$(PIP) download --no-deps --no-build-isolation --no-binary diskcache \
+	    --dest $(ORIGINAL_SUITE) diskcache==$(ORIGINAL_VERSION)
+	@tar -xzf $(ORIGINAL_SUITE)/*.tar.gz -C $(ORIGINAL_SUITE) --strip-components=1 --wildcards '*/tests'
+	@rm $(ORIGINAL_SUITE)/*.tar.gz
+	@touch $@
+
+original-suite: $(ORIGINAL_SUITE_STAMP)
+
 venv: $(VENV)/.ready
 build: $(VENV)/.built
 
@@ -161,21 +178,23 @@ django-demo: $(VENV)/.built
 	@PORT='$(PORT)' CACHE_DIR='$(CACHE_DIR)' exec $(VENV_PYTHON) -m gunicorn \
 	    --config examples/django_site/server.py
 
-test: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3 engine-test
+test: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3 engine-test
 	@echo '== the Python tests'
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
-    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) DISKCACHE_PYSQLITE3=$(abspath $(PYSQLITE3))
+    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) DISKCACHE_PYSQLITE3=$(abspath $(PYSQLITE3)) \
+    DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE))
 
 # Long: the whole suite each time, unless SHORT=1. What is fetched and built stays in build/sqlite.
-test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3
+test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/sqlite_matrix.py sqlite $(SQLITE) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
-test-static: $(ORIGINAL_STAMP) django-source
+test-static: $(ORIGINAL_STAMP) django-source original-suite
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) \
+	    DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE)) \
 	    $(VENV_PYTHON) tests/sqlite_matrix.py static $(STATIC) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
@@ -227,4 +246,4 @@ clean:
 	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev
 
 distclean: clean
-	rm -rf .venv .original .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .original .original-suite .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -92,9 +92,15 @@ class Check:
             for name in methods
         )
 
+    def _refer(self, filename: str) -> str:
+        """Return the path of a row's file, and take it for accounted for."""
+        full_path = op.join(self._cache.directory, self._cache.disk._local_name(filename))
+        self._referred.add(op.normpath(full_path))
+        return full_path
+
     def _delete(self, rowid: int, filename: str | None = None) -> None:
         if filename is not None:
-            self._referred.add(op.normpath(op.join(self._cache.directory, filename)))
+            self._refer(filename)
         if self._fix and self._sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
             self._cleanup(filename)
 
@@ -156,8 +162,7 @@ class Check:
                 self._report(f'no name of a file: row {rowid}, {name[:_SHOWN_BYTES]!r}')
                 self._delete(rowid)
                 continue
-            full_path = op.join(self._cache.directory, filename)
-            self._referred.add(op.normpath(full_path))
+            full_path = self._refer(filename)
             try:
                 real_size = _file_size(full_path)
                 is_pickle = mode == 4 and has_pickles and real_size == size

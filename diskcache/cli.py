@@ -21,6 +21,7 @@ import importlib.util
 import os.path as op
 import sqlite3
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 from diskcache.core import Cache, Timeout
@@ -81,7 +82,9 @@ def _open_existing(directory: str) -> Cache:
     if not op.isfile(op.join(path, 'cache.db')):
         raise CommandError(f'not a cache (it has no cache.db): {path}')
 
-    return Cache(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # what is done here is the same for every Disk
+        return Cache(path)
 
 
 def _check(cache: Cache, options: argparse.Namespace) -> int:

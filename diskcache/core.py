@@ -31,7 +31,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from . import _core, removal
+from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
 
 __all__ = [
@@ -554,6 +554,10 @@ class Cache(_core.Cache):
 
     #: Settings that are neither given nor stored.
     _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS
+    #: Of the FanoutCache that this is a shard of.
+    _shard_count: int | None = None
+    #: What is recorded of the directory.
+    _origin: mismatch.Origin | None = None
 
     def __init__(
         self,
@@ -600,6 +604,7 @@ class Cache(_core.Cache):
     def _open_directory(
         self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
     ) -> None:
+        mismatch.check_for_shards(path)
         self._make_directory(path)
         self._directory = path
         truncated = self._is_truncated()
@@ -644,12 +649,17 @@ class Cache(_core.Cache):
         for name in damaged - settings.keys():  # the default holds, but is not stored over it
             self._log_damaged(name, stored.pop(name))
             stored[name] = current.get(name)
+        is_empty = stored.get('count') == 0
+        self._origin = mismatch.Origin.of(schema)
+        mismatch.check_recorded_disk(self, disk, is_empty)
         self._disk = disk(
             path, **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'}
         )
         self._setting_names = [name for name in current if not _Settings.is_taken(type(self), name)]
         for name in self._setting_names:
             setattr(self, name, current[name])
+        if 'Cache' in schema and not is_empty:
+            mismatch.check_stored_keys(self)
         self._complete_directory(current, stored, schema)
 
     def _mend(self, unopened: bool) -> bool:
@@ -742,6 +752,9 @@ class Cache(_core.Cache):
             missing.append(cast(str, create_index))
         if bool(self.tag_index) != (_core.TAG_INDEX_NAME in schema):
             missing.append(_core.TAG_INDEX_CREATE if self.tag_index else _core.TAG_INDEX_DROP)
+        if not schema:
+            origin = mismatch.Origin(mismatch.disk_name(type(self._disk)), self._shard_count)
+            missing.append(origin.statement())
         defaults = {name: value for name, value in METADATA.items() if name not in stored}
         if changed or missing or defaults:
             self._apply(missing, changed, defaults)

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
+from . import mismatch
 from .core import DEFAULT_SETTINGS, ENOVAL, Cache, Disk, Timeout, _temporary_unless_given
 from .persistent import Deque, Index, _checked_maxlen
 
@@ -57,6 +58,7 @@ class _Shard(Cache):
     ) -> None:
         share = DEFAULT_SETTINGS['size_limit'] / shards
         self._default_settings = {**DEFAULT_SETTINGS, 'size_limit': share}
+        self._shard_count = shards
         super().__init__(directory, timeout, disk, **settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -200,11 +202,14 @@ class FanoutCache:
         self._count = count
         with _temporary_unless_given(directory) as given:
             path = op.expandvars(op.expanduser(os.fsdecode(given)))
+            mismatch.check_for_cache(path)
+            found = mismatch.count_shards(path)
             self._shards: tuple[Cache, ...] = tuple(
                 _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
                 for number in range(count)
             )
             self.memory_limit = memory_limit
+            mismatch.check_shards(path, found, self._shards)
         self._directory = path
         self._disk = disk
         self._hash = self._shards[0].disk.hash

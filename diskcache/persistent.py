@@ -30,6 +30,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from .core import ENOVAL, Cache, Disk, StoredKey
+from .mismatch import check_eviction
 
 __all__ = ['Deque', 'Index']
 
@@ -200,6 +201,7 @@ class Deque(_OnCache, Sequence[Any]):
         :raises ValueError: if `maxlen` is negative
         :raises TypeError: if `maxlen` is no whole number
         """
+        check_eviction(cache, f'a {cls.__name__}')
         self = cls.__new__(cls)
         self._open(cache, iterable, _checked_maxlen(maxlen))
         return self
@@ -688,6 +690,7 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         :param kwargs: further items
         :return: the index
         """
+        check_eviction(cache, f'an {cls.__name__}')
         self = cls.__new__(cls)
         self._cache = cache
         self._update(*args, **kwargs)

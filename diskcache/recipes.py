@@ -21,7 +21,8 @@ reading, which hinders no one, and begins a transaction only when the state read
 pauses in between grow with the time waited so far (see `_pauses`).
 
 **Eviction.** A lock that the cache evicts is a free lock, an evicted average begins anew. Where
-that matters, set the eviction policy 'none', and keep recipes in a cache that nobody clears.
+that matters, set the eviction policy 'none', and keep recipes in a cache that nobody clears. For a
+small cache that evicts there is a warning. What is memoized may be evicted.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from .core import ENOVAL, Cache, _memoizer, full_name
 from .fanout import FanoutCache
+from .mismatch import check_eviction
 
 __all__ = [
     'Averager',
@@ -200,6 +202,7 @@ class Averager:
             never)
         :param tag: for the item
         """
+        check_eviction(cache, 'an Averager')
         self._cache = cache
         self._key = key
         self._expire = expire
@@ -256,6 +259,7 @@ class _Acquirable:
             has been killed (None: never). Choose more than the work can take
         :param tag: for the item
         """
+        check_eviction(cache, f'a {type(self).__name__}')
         self._cache = cache
         self._key = key
         self._expire = expire
@@ -533,6 +537,7 @@ def throttle(
     :raises ValueError: if `count` or `seconds` is not positive and finite
     """
     rate = _positive('count', count) / _positive('seconds', seconds)
+    check_eviction(cache, 'throttle')
     capacity = max(count, 1)  # or a rate such as half a call a second would let nobody through
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:

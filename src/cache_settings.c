@@ -337,7 +337,7 @@ METHOD_DOC(inspect,
 "_inspect($self, /)\n--\n\n"
 "Read what a directory holds, without changing it.\n"
 "\n"
-":return: (stored settings by name, names of the tables, indexes and triggers as keys, page size)\n");
+":return: (stored settings by name, SQL of the tables, indexes, triggers and views by name, page size)\n");
 
 PyObject *Cache_inspect(Cache *self, PyObject *Py_UNUSED(unused))
 {

@@ -110,6 +110,25 @@ static PyObject *directory_of(Disk *self)
                : Py_NewRef(self->directory_path);
 }
 
+/* The str under which the file of a row is here, see valuefile.h; for what opens it in Python. */
+static PyObject *local_name(module_state *state, PyObject *disk, const char *filename)
+{
+    Disk *self = native_disk(state, disk);
+    char *local = NULL;
+    PyObject *name;
+
+    if (strchr(filename, '\\') == NULL || self == NULL || self->directory_path == NULL) {
+        return PyUnicode_FromString(filename);
+    }
+    local = dc_valuefile_local_name(PyBytes_AS_STRING(self->directory_path), filename);
+    if (local == NULL) {
+        return PyErr_NoMemory();
+    }
+    name = PyUnicode_FromString(local);
+    free(local);
+    return name;
+}
+
 /* --- keys ------------------------------------------------------------------------------------- */
 
 void disk_key_clear(disk_key *key)
@@ -703,7 +722,7 @@ static PyObject *open_file(module_state *state, Disk *self, const char *filename
         note_failure(state, status, &error, missing);
         goto done;
     }
-    name = PyUnicode_DecodeUTF8(filename, (Py_ssize_t)strlen(filename), NULL);
+    name = local_name(state, (PyObject *)self, filename);
     if (name != NULL) {
         path = PyObject_CallFunctionObjArgs(state->join, self->directory, name, NULL);
     }
@@ -776,8 +795,9 @@ static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_col
     PyObject *result = NULL;
 
     if (value != NULL) {
-        PyObject *filename = columns->filename != NULL ? PyUnicode_FromString(columns->filename)
-                                                       : Py_NewRef(Py_None);
+        PyObject *filename = columns->filename != NULL
+                                 ? local_name(state, disk, columns->filename)
+                                 : Py_NewRef(Py_None);
         PyObject *mode = PyLong_FromLongLong(columns->mode);
 
         if (filename != NULL && mode != NULL) {
@@ -828,7 +848,7 @@ static int remove_by_hook(module_state *state, PyObject *disk, const dc_namelist
     memset(&first, 0, sizeof first);
     for (const char *name = dc_namelist_next(names, NULL); name != NULL;
          name = dc_namelist_next(names, name)) {
-        PyObject *filename = PyUnicode_FromString(name);
+        PyObject *filename = local_name(state, disk, name);
         PyObject *result = NULL;
 
         if (filename != NULL) {
@@ -1397,6 +1417,17 @@ static PyObject *Disk_is_inside(PyObject *Py_UNUSED(unused), PyObject *filename)
     return name != NULL ? PyBool_FromLong(dc_valuefile_is_inside(name, (size_t)size)) : NULL;
 }
 
+PyDoc_STRVAR(Disk_local_name_doc,
+"_local_name($self, filename, /)\n--\n\n"
+"The name that the file of a row has here: a row that was written on Windows has backslashes.\n");
+
+static PyObject *Disk_local_name(Disk *self, PyObject *filename)
+{
+    const char *name = convert_filename(filename, "filename");
+
+    return name != NULL ? local_name(self->state, (PyObject *)self, name) : NULL;
+}
+
 static PyMethodDef Disk_methods[] = {
     {"put", ARGS_METHOD(Disk_put), Disk_put_doc},
     {"get", ARGS_METHOD(Disk_get), Disk_get_doc},
@@ -1407,6 +1438,7 @@ static PyMethodDef Disk_methods[] = {
     {"hash", ARGS_METHOD(Disk_hash), Disk_hash_doc},
     {"_encode", (PyCFunction)Disk_encode, METH_O, Disk_encode_doc},
     {"_is_inside", Disk_is_inside, METH_O | METH_STATIC, Disk_is_inside_doc},
+    {"_local_name", (PyCFunction)Disk_local_name, METH_O, Disk_local_name_doc},
     {"_hooked", (PyCFunction)Disk_hooked, METH_NOARGS, Disk_hooked_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -206,7 +206,7 @@ extern const dc_schema_object dc_schema[DC_SCHEMA_COUNT];
 #define DC_SELECT_SETTINGS "SELECT key, value FROM Settings"
 #define DC_SELECT_PRAGMA_SETTINGS                                                                  \
     "SELECT key, value FROM Settings WHERE key >= 'sqlite_' AND key < 'sqlite`' ORDER BY key"
-#define DC_SELECT_SCHEMA "SELECT name FROM sqlite_master"
+#define DC_SELECT_SCHEMA "SELECT name, sql FROM sqlite_master"
 #define DC_SELECT_TEXTS(column)                                                                    \
     "SELECT rowid, " column " FROM Cache WHERE typeof(" column ") = 'text'"
 

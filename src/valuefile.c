@@ -1,8 +1,11 @@
 /* valuefile.c: the files that hold the values too large for the database.
  *
  * Format. A file's name, relative to the cache directory, is "ab/cd/" + 28 random hexadecimal
- * digits + ".val": a name the original could have drawn (FORMAT.md). A file holds the value's bytes
- * and nothing else; that it is whole is known from the `size` column of its row.
+ * digits + ".val": a name the original could have drawn (FORMAT.md). On Windows "\\" separates: the
+ * original's check(fix=True) compares names, letter by letter, with what the system lists, and would
+ * remove the file of a name with "/" there. Either kind of name is read on either platform. A file
+ * holds the value's bytes and nothing else; that it is whole is known from the `size` column of its
+ * row.
  *
  * Invariants.
  *   1. A file that has its final name is complete. It is written as "....cache.db-tmp" in the same
@@ -106,6 +109,8 @@ static int sys_replace_word(uint32_t seen, uint32_t next)
 {
     return InterlockedCompareExchange(&directory_word, (LONG)next, (LONG)seen) == (LONG)seen;
 }
+
+#define SYS_SEPARATOR '\\'
 
 static int sys_is_separator(char c)
 {
@@ -282,15 +287,18 @@ static int sys_replace_word(uint32_t seen, uint32_t next)
                                                  memory_order_relaxed);
 }
 
+#define SYS_SEPARATOR '/'
+
 static int sys_is_separator(char c)
 {
     return c == '/';
 }
 
+/* ":" is a letter as any other, and a Disk may use it; but a path of Windows is never relative. */
 static int sys_has_drive(const char *name)
 {
-    (void)name;
-    return 0;
+    return ((name[0] >= 'A' && name[0] <= 'Z') || (name[0] >= 'a' && name[0] <= 'z')) &&
+           name[1] == ':' && name[2] == '\\';
 }
 
 static int sys_open(const char *path, int flags)
@@ -443,7 +451,7 @@ dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error)
         *end++ = digits[bytes[i] >> 4];
         *end++ = digits[bytes[i] & 15];
         if (i < 2)
-            *end++ = '/';
+            *end++ = SYS_SEPARATOR;
     }
     memcpy(end, FINAL_SUFFIX, sizeof FINAL_SUFFIX);
     return DC_OK;
@@ -489,6 +497,33 @@ static char *join_path(const char *directory, const char *name)
         path[directory_size] = '/';
         memcpy(path + directory_size + 1, name, name_size + 1);
     }
+    return path;
+}
+
+/* The path of the file of a row. See dc_valuefile_local_name. */
+static char *local_path(const char *directory, const char *name)
+{
+    char *path = join_path(directory, name);
+    char *own = path != NULL ? path + strlen(directory) + 1 : NULL;
+
+    if (path == NULL || sys_is_separator('\\') || strchr(name, '\\') == NULL ||
+        !dc_valuefile_is_inside(name, strlen(name)) || sys_exists(path))
+        return path;
+    for (char *c = own; *c != '\0'; c++) {
+        if (*c == '\\')
+            *c = '/';
+    }
+    if (!sys_exists(path))
+        memcpy(own, name, strlen(name));
+    return path;
+}
+
+char *dc_valuefile_local_name(const char *directory, const char *name)
+{
+    char *path = local_path(directory, name);
+
+    if (path != NULL)
+        memmove(path, path + strlen(directory) + 1, strlen(name) + 1);
     return path;
 }
 
@@ -713,7 +748,7 @@ dc_status dc_valuefile_open(const char *directory, const char *name, int *descri
         dc_error_system(error, ENOENT, name);
         return DC_NOT_FOUND;
     }
-    path = join_path(directory, name);
+    path = local_path(directory, name);
     if (path == NULL)
         return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
 
@@ -765,7 +800,7 @@ void dc_valuefile_remove(const char *directory, const char *name)
 
     if (!dc_valuefile_is_inside(name, strlen(name)))
         return;
-    path = join_path(directory, name);
+    path = local_path(directory, name);
     if (path == NULL)
         return;
     if (sys_remove(path) == 0 || errno == ENOENT)

@@ -20,15 +20,22 @@
 
 #define DC_VALUEFILE_NAME_SIZE 39 /* "ab/cd/" + 28 digits + ".val" + NUL */
 
-/* Write a fresh random relative name. Fails with DC_SYSTEM if the system has no randomness. */
+/* Write a fresh random relative name, its components separated as the platform does. Fails with DC_SYSTEM if the system has no randomness. */
 dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error);
 
 /* Whether a name of `size` bytes, as a row has it, is that of a file inside the cache directory, so that
  * it may be read or removed: it is relative, without NUL, no component of it is "..", and the last is
- * a proper one. "\\" separates components everywhere, because the original on Windows writes it. What
- * the name leads to may still be a link that leads elsewhere: links are followed, as the original
+ * a proper one. "\\" separates components everywhere, because the original on Windows writes it, and
+ * what begins with a drive, "C:\", is relative nowhere. What the name leads to may still be a link that leads elsewhere: links are followed, as the original
  * does, since only somebody who may write into the directory can have put one there. */
 int dc_valuefile_is_inside(const char *name, size_t size);
+
+/* The name that the file of a row has here: owned, or NULL without memory. A directory that was
+ * written on Windows has "\\" between the components of its names, where this system may want "/".
+ * That is so if there is a file of that name, inside the directory, and none of the very name of the
+ * row: a Disk may name files, or what it keeps elsewhere, as it likes. Reading and removing, below, do
+ * this by themselves; who opens the file in another way asks. */
+char *dc_valuefile_local_name(const char *directory, const char *name);
 
 /* A file being written. Every field is the writer's own, except that `size` may be read. It is open
  * exactly while `path` is not NULL, so a zero-initialized one is not open and may be aborted. */

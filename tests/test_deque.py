@@ -351,6 +351,7 @@ KEEPING = {
 }
 
 
+@pytest.mark.filterwarnings('ignore:.*may evict')
 @pytest.mark.parametrize('keep', KEEPING.values(), ids=KEEPING)
 def test_a_value_that_the_cache_does_not_keep_is_an_error(
     directory: str, keep: Callable, assert_intact: Callable
@@ -1256,6 +1257,7 @@ TestModel.settings = settings(
 # On a cache that evicts.
 
 
+@pytest.mark.filterwarnings('ignore:.*may evict')
 def test_a_value_that_the_cache_would_not_keep_is_an_error_and_changes_nothing(
     directory: str,
 ) -> None:

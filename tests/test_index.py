@@ -326,6 +326,7 @@ def test_setdefault_of_processes_agrees_on_one_value(
     assert list(Index(directory).values()) == sorted(first, key=operator.itemgetter(1))
 
 
+@pytest.mark.filterwarnings('ignore:.*may evict')
 def test_setdefault_of_a_value_that_cannot_be_kept_gives_it(directory: str) -> None:
     with Cache(directory, size_limit=50_000) as cache:
         index = Index.fromcache(cache)

@@ -899,6 +899,7 @@ static void names_that_lead_outside_are_neither_read_nor_removed(void)
         "../x", "in/../../x",   "./../x",      "in//../../x", "../root/../x", "in/../../root/in/y",
         "..",   "in/..",        "..\\x",       "in\\..\\..\\x", "\\x",         "/x",
         "",     ".",            "in/",         "in/.",        "in\\",         "/",
+        "C:\\x", "c:\\in\\y",    "in\\..\\../x", "..\\root\\in\\y",
     };
     char directory[sizeof check_scratch + 16];
     char absolute[sizeof check_scratch + 16];
@@ -910,6 +911,8 @@ static void names_that_lead_outside_are_neither_read_nor_removed(void)
     make_file("x");
     make_file("root/in/y");
     make_file("root/..\\x");
+    make_directory("root/C:");
+    make_file("root/C:/x");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         is_not_found(directory, names[i]);
         dc_valuefile_remove(directory, names[i]);
@@ -921,6 +924,7 @@ static void names_that_lead_outside_are_neither_read_nor_removed(void)
     CHECK(exists("x"));
     CHECK(exists("root/in/y"));
     CHECK(exists("root/..\\x"));
+    CHECK(exists("root/C:/x"));
     CHECK(!dc_valuefile_is_inside("a\0b", 3));
     CHECK(!dc_valuefile_is_inside("a\0", 2));
     CHECK(!dc_valuefile_is_inside("\0", 1));
@@ -940,6 +944,34 @@ static void names_with_empty_components_are_inside(void)
         CHECK(!exists(names[i]));
     }
     CHECK(exists(""));
+}
+
+static void names_written_on_windows_are_those_of_files_here(void)
+{
+    char *name;
+
+    CHECK_INT(DC_OK, write_value("12/34/x.val", "value", 5));
+    holds("12\\34\\x.val", (const unsigned char *)"value", 5);
+    name = dc_valuefile_local_name(check_directory(), "12\\34\\x.val");
+    CHECK_TEXT("12/34/x.val", name);
+    free(name);
+    dc_valuefile_remove(check_directory(), "12\\34\\x.val");
+    CHECK_INT(0, entries());
+}
+
+static void a_file_that_has_a_backslash_in_its_name_comes_first(void)
+{
+    char *name;
+
+    CHECK_INT(DC_OK, write_value("a/b", "nested", 6));
+    CHECK_INT(DC_OK, write_value("a\\b", "flat", 4));
+    holds("a\\b", (const unsigned char *)"flat", 4);
+    name = dc_valuefile_local_name(check_directory(), "a\\b");
+    CHECK_TEXT("a\\b", name);
+    free(name);
+    dc_valuefile_remove(check_directory(), "a\\b");
+    CHECK(!exists("a\\b"));
+    CHECK(exists("a/b"));
 }
 
 static void remove_takes_names_that_only_look_like_parents(void)
@@ -1107,6 +1139,8 @@ int main(int argc, char **argv)
         CHECK_TEST(remove_goes_on_where_another_process_pruned),
         CHECK_TEST(names_that_lead_outside_are_neither_read_nor_removed),
         CHECK_TEST(names_with_empty_components_are_inside),
+        CHECK_TEST(names_written_on_windows_are_those_of_files_here),
+        CHECK_TEST(a_file_that_has_a_backslash_in_its_name_comes_first),
         CHECK_TEST(remove_takes_names_that_only_look_like_parents),
         CHECK_TEST(remove_does_not_follow_a_link_in_place_of_a_directory),
         CHECK_TEST(concurrent_writers_and_pruners_lose_nothing),
