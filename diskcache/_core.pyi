@@ -72,6 +72,10 @@ class Cache:
     _disk: _PublicDisk
     _page_size: int
     _txn_id: int | None
+    count: int
+    size: int
+    hits: int
+    misses: int
     eviction_policy: str
     size_limit: int
     cull_limit: int

@@ -332,6 +332,18 @@ class JSONDisk(Disk):
         return data if read else self._decompress(data)
 
 
+E = TypeVar('E', bound=Exception)
+
+
+def _hinted(error: E, hint: str) -> E:
+    """Return an error whose message is the original's, with what can be done about it beside.
+
+    As its cause and not as a note, which doctest takes for a part of the message.
+    """
+    error.__cause__ = type(error)(hint)
+    return error
+
+
 def _bound_arguments(
     signature: inspect.Signature,
     args: tuple[Any, ...],
@@ -385,7 +397,9 @@ def _memoizer(
     :raises TypeError: if the decorator is used without parentheses
     """
     if callable(name):
-        raise TypeError('name cannot be callable: write @cache.memoize(), with parentheses')
+        raise _hinted(
+            TypeError('name cannot be callable'), 'write @cache.memoize(), with parentheses'
+        )
     skipped = frozenset(ignore)
 
     def keep(key: Any, result: Any, start: float) -> None:
@@ -480,6 +494,8 @@ class _Settings:
         if name in cls.known:
             return False
         attribute = getattr(owner, name, None)
+        if name in METADATA and attribute is getattr(_core.Cache, name):
+            return False
         return callable(attribute) or hasattr(type(attribute), '__get__')
 
     @classmethod
@@ -621,6 +637,9 @@ class Cache(_core.Cache):
         for name, value in current.items():
             if not _Settings.is_taken(type(self), name):
                 setattr(self, name, value)
+        for name in METADATA:
+            if not _Settings.is_taken(type(self), name):
+                setattr(self, name, stored.get(name, 0))
         self._complete_directory(current, stored, schema)
 
     def _is_truncated(self) -> bool:
@@ -913,7 +932,9 @@ class Cache(_core.Cache):
         """Load a setting again, or change it.
 
         A setting is an attribute of the cache, and stored in the directory; changing the attribute
-        alone holds for this object only.
+        alone holds for this object only. `count`, `size`, `hits` and `misses` are attributes too:
+        as they were when the cache was opened or when they were last read, by this method,
+        ``len(cache)``, :meth:`volume` or :meth:`stats`.
 
         :param key: name of the setting
         :param value: new value; without it the stored one is loaded

@@ -230,6 +230,12 @@ class FanoutCache:
         for shard in self._shards:
             shard.memory_limit = limit // self._count
 
+    @memory_limit.deleter
+    def memory_limit(self) -> None:
+        """As for a Cache: it goes on with what it was, so that it can be patched for a while."""
+        for shard in self._shards:
+            del shard.memory_limit
+
     def memory_stats(self) -> dict[str, int]:
         """Return what the memory of this object has been good for; see :meth:`Cache.memory_stats`.
 

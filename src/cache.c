@@ -172,7 +172,6 @@ PyObject *cache_connection(Cache *self)
 OBJECT_ATTRIBUTE(directory, "_directory")
 OBJECT_ATTRIBUTE(timeout, "_timeout")
 OBJECT_ATTRIBUTE(local, "_local")
-OBJECT_ATTRIBUTE(disk, "_disk")
 OBJECT_ATTRIBUTE(page_size, "_page_size")
 
 /* Sessions on the former directory are not used again. */
@@ -184,14 +183,23 @@ static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
     return Cache_set_directory(self, value, closure);
 }
 
-static int Cache_assign_disk(Cache *self, PyObject *value, void *closure)
+static PyObject *Cache_get_disk(Cache *self, void *Py_UNUSED(closure))
 {
+    PyObject *disk = self->lacks_disk ? NULL : self->disk;
+
+    return cache_require(disk, "_disk") < 0 ? NULL : Py_NewRef(disk);
+}
+
+/* One that is deleted stays until there is another: operations of other threads may be using it. */
+static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    self->lacks_disk = value == NULL;
     if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "_disk cannot be deleted");
-        return -1;
+        return 0;
     }
     hot_empty(&self->hot); /* which has what the former disk made of it */
-    return Cache_set_disk(self, value, closure);
+    Py_XSETREF(self->disk, Py_NewRef(value));
+    return 0;
 }
 
 static PyObject *Cache_get_txn_id(Cache *self, void *Py_UNUSED(closure))
@@ -199,7 +207,7 @@ static PyObject *Cache_get_txn_id(Cache *self, void *Py_UNUSED(closure))
     if (self->transaction.depth > 0 && self->pool.generation == session_generation()) {
         return PyLong_FromUnsignedLong(self->transaction.thread);
     }
-    return Py_NewRef(self->txn_id != NULL ? self->txn_id : Py_None);
+    return cache_require(self->txn_id, "_txn_id") < 0 ? NULL : Py_NewRef(self->txn_id);
 }
 
 static int Cache_set_txn_id(Cache *self, PyObject *value, void *Py_UNUSED(closure))
@@ -294,6 +302,10 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
 
 static PyObject *Cache_get_memory_limit(Cache *self, void *Py_UNUSED(closure))
 {
+    if (self->lacks_memory_limit) {
+        cache_require(NULL, "memory_limit");
+        return NULL;
+    }
     return PyLong_FromSize_t(self->hot.limit);
 }
 
@@ -301,9 +313,9 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
 {
     int64_t limit;
 
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "memory_limit cannot be deleted");
-        return -1;
+    if (value == NULL) { /* it goes on with what it was */
+        self->lacks_memory_limit = 1;
+        return 0;
     }
     if (set_number(value, "memory_limit", &limit) < 0) {
         return -1;
@@ -313,6 +325,7 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
         return -1;
     }
     hot_set_limit(&self->hot, (size_t)limit);
+    self->lacks_memory_limit = 0;
     return 0;
 }
 
@@ -379,6 +392,9 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_VISIT(self->settings[i]);
     }
+    for (int i = 0; i < METADATA_NUMBER; i++) {
+        Py_VISIT(self->metadata[i]);
+    }
     for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
         Py_VISIT(session->connection);
     }
@@ -396,6 +412,9 @@ static int Cache_clear_references(Cache *self)
     Py_CLEAR(self->transaction.task);
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_CLEAR(self->settings[i]);
+    }
+    for (int i = 0; i < METADATA_NUMBER; i++) {
+        Py_CLEAR(self->metadata[i]);
     }
     return 0;
 }
@@ -450,8 +469,19 @@ static int Cache_setattro(Cache *self, PyObject *name, PyObject *value)
     return hooks_setattro(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name, value);
 }
 
+/* Stale: as of when it was last read, by __init__, reset() and what else reads it. */
+/* clang-format off */
+#define METADATA_ATTRIBUTE(name, index, doc)                                                       \
+    {#name, T_OBJECT_EX, offsetof(Cache, metadata) + sizeof(PyObject *) * (index), 0,              \
+     PyDoc_STR(doc ", when it was last read")}
+/* clang-format on */
+
 static PyMemberDef Cache_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Cache, weak_references), READONLY, NULL},
+    METADATA_ATTRIBUTE(count, METADATA_COUNT, "number of items"),
+    METADATA_ATTRIBUTE(size, METADATA_SIZE, "bytes of the value files"),
+    METADATA_ATTRIBUTE(hits, METADATA_HITS, "number of lookups that found their key"),
+    METADATA_ATTRIBUTE(misses, METADATA_MISSES, "number of lookups that did not"),
     {NULL, 0, 0, 0, NULL},
 };
 

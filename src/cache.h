@@ -59,6 +59,15 @@ enum cache_setting {
     SETTING_COUNT
 };
 
+/* What Settings keeps of the contents, as it was when it was last read; each an attribute of the Cache. */
+enum cache_metadata {
+    METADATA_COUNT,
+    METADATA_SIZE,
+    METADATA_HITS,
+    METADATA_MISSES,
+    METADATA_NUMBER
+};
+
 struct Cache {
     PyObject_HEAD
     module_state *state;
@@ -68,7 +77,10 @@ struct Cache {
     PyObject *local;
     PyObject *disk;
     PyObject *page_size;
-    PyObject *txn_id;                  /* assigned from outside; normally NULL */
+    PyObject *txn_id;                  /* as assigned; normally None */
+    PyObject *metadata[METADATA_NUMBER];
+    int lacks_disk;         /* `_disk` has been deleted; it is kept for operations under way */
+    int lacks_memory_limit; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */
     dc_rules rules;                    /* their C values; hooks is NULL */
     int statistics;

@@ -15,13 +15,14 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import closing
+from unittest import mock
 
 import pytest
 from consistency import value_files
 from interpreter import Interpreter
 
 import diskcache
-from diskcache import Cache, Disk
+from diskcache import Cache, Disk, FanoutCache
 
 LARGE = b'x' * 100_000
 
@@ -319,6 +320,62 @@ def test_private_attributes(cache: Cache) -> None:
     assert isinstance(cache._local, threading.local)
     assert cache._con is cache._local.con
     assert cache._local.pid == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('_disk', Disk('elsewhere')),
+        ('_directory', 'elsewhere'),
+        ('_timeout', 1),
+        ('_local', threading.local()),
+        ('_txn_id', 5),
+        ('_page_size', 512),
+        ('memory_limit', 0),
+        ('eviction_policy', 'none'),
+        ('size_limit', 0),
+        ('cull_limit', 0),
+        ('statistics', 1),
+        ('tag_index', 1),
+        ('count', 5),
+    ],
+)
+def test_an_attribute_can_be_patched_for_a_while(cache: Cache, name: str, value: object) -> None:
+    """unittest.mock deletes what it has set, and sets the former if nothing is left to be found."""
+    cache.memory_limit = 12345
+    cache['key'] = 1
+    former = getattr(cache, name)
+    with mock.patch.object(cache, name, value):
+        assert getattr(cache, name) is value or getattr(cache, name) == value
+        with mock.patch.object(cache, name, value):
+            pass
+        assert getattr(cache, name) is value or getattr(cache, name) == value
+    assert getattr(cache, name) is former or getattr(cache, name) == former
+    assert cache['key'] == 1
+    cache['key'] = 2
+    assert cache['key'] == 2
+
+
+@pytest.mark.parametrize('name', ['_directory', '_disk', 'min_file_size', 'pickle_protocol'])
+def test_an_attribute_that_is_deleted_is_not_there(cache: Cache, name: str) -> None:
+    owner: object = cache if name in ('_directory', '_disk') else cache.disk
+    former = getattr(owner, name)
+    delattr(owner, name)
+    with pytest.raises(AttributeError, match=name):
+        getattr(owner, name)
+    if owner is cache:
+        with pytest.raises(AttributeError, match=name):
+            cache.get('key')
+    setattr(owner, name, former)
+    cache['key'] = (1, LARGE)
+    assert cache['key'] == (1, LARGE)
+
+
+def test_the_memory_limit_of_a_fanout_cache_can_be_patched_for_a_while() -> None:
+    with FanoutCache(shards=2, memory_limit=1000) as cache:
+        with mock.patch.object(cache, 'memory_limit', 0):
+            assert cache.memory_limit == 0
+        assert cache.memory_limit == 1000
 
 
 def test_txn_id_is_that_of_the_thread_in_a_transaction(cache: Cache) -> None:
