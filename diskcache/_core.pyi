@@ -72,6 +72,8 @@ class Cache:
     _disk: _PublicDisk
     _page_size: int
     _txn_id: int | None
+    @property
+    def _own_policy(self) -> dict[str, str | None] | None: ...
     count: int
     size: int
     hits: int
@@ -225,7 +227,13 @@ class Cache:
     def __enter__(self: _C) -> _C: ...
 
 def _register(
-    disk: type, cache: type, transaction: type, stored_key: type, enoval: Any, unknown: Any
+    disk: type,
+    cache: type,
+    transaction: type,
+    stored_key: type,
+    enoval: Any,
+    unknown: Any,
+    find_policy: Callable[[str], object],
 ) -> None: ...
 def _flush_notes() -> None: ...
 def _before_fork() -> None: ...

@@ -20,6 +20,7 @@ import os
 import os.path as op
 import pickle
 import pickletools
+import re
 import shutil
 import sqlite3
 import struct
@@ -130,7 +131,10 @@ def _policy(column: str | None, get: str | None = None) -> dict[str, str | None]
     }
 
 
-#: What each policy means, in SQL; for reading, the native core has its own prepared statements.
+#: What each policy means, in SQL: `init` is executed when a directory gets the policy, `get` is
+#: what a lookup sets in the row that it finds, `cull` selects the rows that go first. Programs may
+#: add policies of their own before they open a cache: ``{fields}`` stands for columns, ``{now}``
+#: for the time. For those that are here, the native core has its own prepared statements.
 EVICTION_POLICY: dict[str, dict[str, str | None]] = {
     'none': _policy(None),
     'least-recently-stored': _policy('store_time'),
@@ -138,10 +142,35 @@ EVICTION_POLICY: dict[str, dict[str, str | None]] = {
     'least-frequently-used': _policy('access_count', 'access_count = access_count + 1'),
 }
 
+_NATIVE_POLICIES = {name: dict(policy) for name, policy in EVICTION_POLICY.items()}
+
+
+def _find_policy(name: str) -> dict[str, str | None] | None:
+    """Return the policy of a name if it is of the user's own, None if it is native or unknown."""
+    policy = EVICTION_POLICY.get(name)
+    return None if policy is None or policy == _NATIVE_POLICIES.get(name) else policy
+
+
+#: The name of an index, in the `init` of a policy.
+_CREATE_INDEX = re.compile(r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+IF\s+NOT\s+EXISTS\s+(\w+)', re.I)
+
+
+def _policy_index(name: str) -> tuple[str | None, str | None]:
+    """Return the name of the index that a policy needs, if it is known, and how it is made."""
+    policy = _find_policy(name)
+    if policy is None:
+        return _core.POLICY_INDEXES[name]
+    found = _CREATE_INDEX.match(policy['init'] or '')
+    return found and found[1], policy['init']
+
+
 #: Seconds for which opening a cache waits for a lock, whatever its timeout.
 _OPEN_TIMEOUT = 60.0
 #: The same where the database has been truncated: only others that begin anew are waited for.
 _TRUNCATED_TIMEOUT = 2.0
+
+#: How many rows a transaction of cull() removes by a policy of the user's own.
+_CULL_PORTION = 10
 
 #: How often a file is tried to be made where others remove the directories that become empty; see
 #: valuefile.c, which was seen to need 500 attempts against two processes that do nothing else.
@@ -483,6 +512,20 @@ class Transaction(cl.ContextDecorator, _core.Transaction):
     """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
 
 
+def _delete_rows(
+    sql: Callable[..., sqlite3.Cursor],
+    cleanup: Callable[[str | None], object],
+    rows: Iterable[tuple[Any, ...]],
+) -> int:
+    """Delete rows (rowid, ..., filename); return how many are gone, which a trigger may prevent."""
+    count = 0
+    for rowid, *_, filename in rows:
+        if sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
+            cleanup(filename)
+            count += 1
+    return count
+
+
 class _Settings:
     """The rules for the names and values of settings."""
 
@@ -686,9 +729,9 @@ class Cache(_core.Cache):
             if name not in stored or stored[name] != value
         }
         missing = [create for name, create in _core.SCHEMA if name not in schema]
-        index, create_index = _core.POLICY_INDEXES[self.eviction_policy]
-        if index is not None and index not in schema:
-            missing.append(cast(str, create_index))
+        index, create_index = _policy_index(self.eviction_policy)
+        if create_index is not None and index not in schema:
+            missing.append(create_index)
         if bool(self.tag_index) != (_core.TAG_INDEX_NAME in schema):
             missing.append(_core.TAG_INDEX_CREATE if self.tag_index else _core.TAG_INDEX_DROP)
         defaults = {name: value for name, value in METADATA.items() if name not in stored}
@@ -880,17 +923,77 @@ class Cache(_core.Cache):
             try:
                 with self._transact(retry) as (sql, cleanup):
                     rows = sql(select, args).fetchall()
-                    deleted = 0
-                    for row in rows:
-                        if sql('DELETE FROM Cache WHERE rowid = ?', (row[0],)).rowcount > 0:
-                            cleanup(row[-1])
-                            deleted += 1
+                    deleted = _delete_rows(sql, cleanup, rows)
             except Timeout:
                 raise Timeout(count) from None
             if not deleted:  # a trigger may keep the rows, which would be selected for ever
                 return count
             count += deleted
             args[arg_index] = rows[-1][row_index]
+
+    def _note_access(self, rowid: int) -> None:
+        """Write what an eviction policy of the user's own wants of a row that has been found."""
+        columns = self._own_policy and self._own_policy['get']
+        if columns:
+            # The value has been found, and is not withheld because somebody else is writing.
+            with cl.suppress(Timeout), self._transact() as (sql, _):
+                now = time.time()
+                sql(f'UPDATE Cache SET {columns.format(now=now)} WHERE rowid = ?', (rowid,))
+
+    def _cull(
+        self,
+        now: float,
+        sql: Callable[..., sqlite3.Cursor],
+        cleanup: Callable[[str | None], object],
+        limit: int | None = None,
+    ) -> None:
+        """Remove expired items and, above size_limit, others, as every write does at its end.
+
+        :param now: seconds since the epoch
+        :param sql: executes SQL in the thread's open transaction
+        :param cleanup: called with the name of each file that is then to be removed
+        :param limit: number of items to remove at most (None: cull_limit)
+        """
+        if self._own_policy is None:
+            super()._cull(now, sql, cleanup, limit)
+            return
+        left = self.cull_limit if limit is None else limit
+        if left > 0:
+            expired = 'SELECT rowid, filename FROM Cache WHERE expire_time < ? LIMIT ?'
+            left -= _delete_rows(sql, cleanup, sql(expired, (now, left)).fetchall())
+        select = self._own_policy['cull']
+        if left > 0 and select is not None and self.volume() >= self.size_limit:
+            select = select.format(fields='rowid, filename', now=now)
+            _delete_rows(sql, cleanup, sql(select, (left,)).fetchall())
+
+    def cull(self, retry: bool = False) -> int:
+        """Remove the items that have expired, then others, in the order of the eviction policy.
+
+        :param retry: wait for the lock as long as it takes
+        :return: number of items removed; the volume is within size_limit then, if the policy lets
+            it be
+        :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false,
+            with the number of items removed until then
+        """
+        if self._own_policy is None:
+            return super().cull(retry)
+        now = time.time()
+        count = self.expire(now, retry)
+        select = self._own_policy['cull']
+        if select is None:
+            return count
+        select = select.format(fields='rowid, filename', now=now)
+        try:
+            while self.volume() > self.size_limit:
+                with self._transact(retry) as (sql, cleanup):
+                    rows = sql(select, (_CULL_PORTION,)).fetchall()
+                    deleted = _delete_rows(sql, cleanup, rows)
+                if not deleted:
+                    break
+                count += deleted
+        except Timeout:
+            raise Timeout(count) from None
+        return count
 
     def _iter(self, ascending: bool = True) -> Generator[Any, None, None]:
         """Yield None, then the keys in the order of their insertion, or backwards.
@@ -962,7 +1065,7 @@ class Cache(_core.Cache):
         setattr(self, key, value)
         if update:
             if key == 'eviction_policy':
-                create_index = _core.POLICY_INDEXES[value][1]
+                _, create_index = _policy_index(value)
                 if create_index is not None:
                     self._apply([create_index], {}, {})
             self._update_setting(key, value)
@@ -983,4 +1086,5 @@ _core._register(
     stored_key=StoredKey,
     enoval=ENOVAL,
     unknown=UNKNOWN,
+    find_policy=_find_policy,
 )

@@ -223,20 +223,36 @@ static const char *const setting_names[SETTING_COUNT] = {
     [SETTING_STATISTICS] = "statistics",
 };
 
+/* Take a native policy, or one of the user's, whose steps Python does: core.py says which it is. */
 static int set_policy(Cache *self, PyObject *value)
 {
     const char *name = PyUnicode_Check(value) ? PyUnicode_AsUTF8(value) : "";
     int policy = name != NULL ? dc_policy_find(name) : -1;
+    PyObject *own = NULL;
+    PyObject *get = NULL;
 
-    if (policy < 0) {
-        PyErr_Clear();
+    PyErr_Clear();
+    if (PyUnicode_Check(value) && self->state->find_policy != NULL) {
+        own = PyObject_CallOneArg(self->state->find_policy, value);
+        get = own != NULL && own != Py_None ? PyMapping_GetItemString(own, "get") : NULL;
+        if (own == NULL || (own != Py_None && get == NULL)) {
+            Py_XDECREF(own);
+            return -1;
+        }
+    }
+    if (policy < 0 && get == NULL) {
         PyErr_Format(PyExc_ValueError,
                      "eviction_policy must be 'none', 'least-recently-stored', "
                      "'least-recently-used' or 'least-frequently-used', not %R",
                      value);
+        Py_XDECREF(own);
         return -1;
     }
-    self->rules.policy = (dc_policy)policy;
+    self->rules.policy = get == NULL ? (dc_policy)policy : DC_POLICY_NONE;
+    self->own_policy_notes = get != NULL && get != Py_None;
+    Py_XSETREF(self->own_policy, get != NULL ? Py_NewRef(own) : NULL);
+    Py_XDECREF(get);
+    Py_XDECREF(own);
     return 0;
 }
 
@@ -389,6 +405,7 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
     Py_VISIT(self->page_size);
     Py_VISIT(self->txn_id);
     Py_VISIT(self->transaction.task);
+    Py_VISIT(self->own_policy);
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_VISIT(self->settings[i]);
     }
@@ -410,6 +427,7 @@ static int Cache_clear_references(Cache *self)
     Py_CLEAR(self->page_size);
     Py_CLEAR(self->txn_id);
     Py_CLEAR(self->transaction.task);
+    Py_CLEAR(self->own_policy);
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_CLEAR(self->settings[i]);
     }
@@ -478,6 +496,8 @@ static int Cache_setattro(Cache *self, PyObject *name, PyObject *value)
 
 static PyMemberDef Cache_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Cache, weak_references), READONLY, NULL},
+    {"_own_policy", T_OBJECT, offsetof(Cache, own_policy), READONLY,
+     PyDoc_STR("the eviction policy if it is none of the native ones, or None")},
     METADATA_ATTRIBUTE(count, METADATA_COUNT, "number of items"),
     METADATA_ATTRIBUTE(size, METADATA_SIZE, "bytes of the value files"),
     METADATA_ATTRIBUTE(hits, METADATA_HITS, "number of lookups that found their key"),

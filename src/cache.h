@@ -83,6 +83,8 @@ struct Cache {
     int lacks_memory_limit; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */
     dc_rules rules;                    /* their C values; hooks is NULL */
+    PyObject *own_policy;              /* dict of a policy of the user's; NULL: it is a native one */
+    int own_policy_notes;              /* which a lookup that finds its key writes something for */
     int statistics;
     hook_cache hooks;
     SessionPool pool;
@@ -104,7 +106,8 @@ extern PyType_Spec pin_type_spec;
 
 static inline unsigned int cache_hooks(Cache *self)
 {
-    return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self);
+    return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self) |
+           (self->own_policy != NULL ? CACHE_HOOK__cull : 0);
 }
 
 /* --- operation.c --- */
@@ -163,6 +166,8 @@ dc_status operation_write(Operation *operation, operation_call call, void *conte
 
 /* Count a lookup and note the access, where settings ask for it, for the next transaction to write. */
 int cache_note_lookup(Cache *self, int hit, int64_t rowid);
+/* Write, now, what a policy of the user's wants of a row that was found. */
+int cache_note_by_policy(Cache *self, int64_t rowid);
 /* Write what is noted, waiting for the lock so many seconds, or the cache's timeout if that is less.
  * What cannot be written stays noted. -1 with an exception only if one came out of a signal handler. */
 int cache_flush_notes(Cache *self, double seconds);

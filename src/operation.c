@@ -547,12 +547,24 @@ static void keep_notes(Cache *self, const dc_notes *notes)
     }
 }
 
+int cache_note_by_policy(Cache *self, int64_t rowid)
+{
+    PyObject *result =
+        PyObject_CallMethod((PyObject *)self, "_note_access", "L", (long long)rowid);
+
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
 int cache_note_lookup(Cache *self, int hit, int64_t rowid)
 {
     dc_sql access = hit ? dc_policies[self->rules.policy].note_access : DC_NO_SQL;
     double now = 0.0;
     double clock;
 
+    if (hit && self->own_policy_notes && cache_note_by_policy(self, rowid) < 0) {
+        return -1;
+    }
     if (!self->statistics && access == DC_NO_SQL) {
         return 0;
     }

@@ -90,6 +90,7 @@ typedef struct module_state {
     PyObject *join;                  /* of os.path */
     PyObject *getpid;                /* of os */
     PyObject *unknown, *enoval;      /* the constants of core.py, registered by it */
+    PyObject *find_policy;           /* of core.py: the eviction policy of a user's own, or None */
     PyTypeObject *transaction_class; /* what transact() makes: core.py's subclass */
     PyTypeObject *stored_key_type;   /* of tuples that disk_put takes as (database key, raw) */
 
