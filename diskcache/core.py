@@ -114,10 +114,6 @@ DEFAULT_SETTINGS: dict[str, Any] = {
     'disk_pickle_protocol': pickle.HIGHEST_PROTOCOL,
 }
 
-#: Bytes of a page of a new database: half of SQLite's own default. A small item changes three or
-#: four pages, all of which are copied to the log and from there into the database.
-_NEW_PAGE_SIZE = 2048
-
 METADATA = {'count': 0, 'size': 0, 'hits': 0, 'misses': 0}
 
 
@@ -718,8 +714,9 @@ class Cache(_core.Cache):
         self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
-        if not schema:  # The file is made by the first pragma that is stored in it.
-            self._set_pragma('page_size', current.get('sqlite_page_size', _NEW_PAGE_SIZE))
+        if not schema and 'sqlite_page_size' in current:
+            # First of all: the file is made by the first pragma that is stored in it.
+            self._set_pragma('page_size', current['sqlite_page_size'])
         for name in sorted(current):
             if name.startswith('sqlite_') and (name not in stored or stored[name] != current[name]):
                 self._set_pragma(name[7:], current[name])
