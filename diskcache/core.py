@@ -1061,12 +1061,21 @@ class Cache(_core.Cache):
             setattr(self._disk, key[5:], value)
         setattr(self, key, value)
         if update:
-            if key == 'eviction_policy':
-                _, create_index = _policy_index(value)
-                if create_index is not None:
-                    self._apply([create_index], {}, {})
-            self._update_setting(key, value)
+            self._store_setting(key, value)
         return value
+
+    def _store_setting(self, key: str, value: Any) -> None:
+        """Change a stored setting, as far as there are tables: a subclass may be making them."""
+        try:
+            self._update_setting(key, value)
+        except sqlite3.OperationalError:
+            if 'Settings' in self._inspect()[1]:
+                raise
+        if key == 'eviction_policy':
+            index, create_index = _policy_index(value)
+            _, schema, _ = self._inspect()
+            if create_index is not None and 'Cache' in schema and index not in schema:
+                self._apply([create_index], {}, {})
 
 
 atexit.register(_core._flush_notes)

@@ -103,7 +103,7 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     PyObject *value = NULL;
     dc_status status;
 
-    if (reading.name == NULL || cache_ready(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
+    if (reading.name == NULL || cache_ready_to_open(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
         return NULL;
     }
     if (operation_begin_read(&operation, self) < 0) {
@@ -230,7 +230,7 @@ PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t na
         return NULL;
     }
     writing.name = PyUnicode_AsUTF8(args[0]);
-    if (writing.name != NULL && cache_ready(self) == 0 &&
+    if (writing.name != NULL && cache_ready_to_open(self) == 0 &&
         convert_to_datum(args[1], writing.name, &writing.value, &owner) == 0 &&
         operation_begin_write(&operation, self, 1) == 0) {
         status = operation_write(&operation, write_setting, &writing);

@@ -490,6 +490,63 @@ def test_an_init_that_sets_the_attributes_itself_makes_a_working_cache(
         assert_intact(cache)
 
 
+class Rebuilt(Cache):
+    """A Cache whose `__init__` makes the directory itself, by SQL and `reset`, as some have."""
+
+    def __init__(self, directory: str, **settings: object) -> None:
+        """Reset each setting, before there is a table and when there is only that of settings."""
+        os.makedirs(directory, exist_ok=True)
+        self._directory = directory
+        self._timeout = 0
+        self._local = threading.local()
+        self._txn_id = None
+        sql = self._sql_retry
+        settings = {**diskcache.DEFAULT_SETTINGS, **settings}
+        for key in sorted(settings):
+            if key.startswith('sqlite_'):
+                self.reset(key, settings[key], update=False)
+            elif not key.startswith('disk_'):
+                self.reset(key, settings[key])
+        (_, settings_table), *others = diskcache._core.SCHEMA
+        sql(settings_table)
+        limits = {key[5:]: value for key, value in settings.items() if key.startswith('disk_')}
+        self._disk = Disk(directory, **limits)
+        for key, value in settings.items():
+            sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', (key, value))
+            self.reset(key, value)
+        for key, value in diskcache.core.METADATA.items():
+            sql('INSERT OR IGNORE INTO Settings VALUES (?, ?)', (key, value))
+            self.reset(key)
+        ((self._page_size,),) = sql('PRAGMA page_size').fetchall()
+        for _, statement in others:
+            sql(statement)
+        index = diskcache.EVICTION_POLICY[self.eviction_policy]['init']
+        if index is not None:
+            sql(index)
+        if self.tag_index:
+            self.create_tag_index()
+        else:
+            self.drop_tag_index()
+        self.close()
+        self._timeout = 60
+
+
+@pytest.mark.parametrize('policy', sorted(diskcache.EVICTION_POLICY))
+def test_settings_can_be_reset_before_there_are_tables(
+    directory: str, policy: str, assert_intact: Callable
+) -> None:
+    for _ in range(2):
+        with Rebuilt(directory, eviction_policy=policy, tag_index=1, statistics=1) as cache:
+            assert (cache.eviction_policy, cache.count) == (policy, len(cache))
+            cache.set('key', LARGE, tag='tag')
+            assert cache.get('key') == LARGE
+            assert_intact(cache)
+    with Cache(directory) as cache:
+        assert (cache.eviction_policy, cache.tag_index, cache.statistics) == (policy, 1, 1)
+        assert cache['key'] == LARGE
+        assert cache.evict('tag') == 1
+
+
 def test_init_can_be_run_again(directory: str) -> None:
     with Cache(directory) as cache:
         cache['key'] = 'first'
