@@ -16,6 +16,7 @@ import functools as ft
 import inspect
 import io
 import json
+import math
 import os
 import os.path as op
 import pickle
@@ -182,6 +183,28 @@ class UnknownFileWarning(UserWarning):
 
 class EmptyDirWarning(UserWarning):
     """Reported by :meth:`Cache.check` for a directory with nothing in it."""
+
+
+#: How often, in seconds, a kind of failure is logged.
+_LOG_INTERVAL = 60.0
+#: When which kind of failure was logged last: a time on the monotonic clock by directory and kind.
+_logged: dict[tuple[str, str], float] = {}
+
+
+def _log_failure(directory: str, error: Exception) -> None:
+    """Log an error that is answered with a default, once per directory, kind and minute."""
+    code = getattr(error, 'sqlite_errorname', None) or str(error)  # the former from Python 3.11 on
+    kind = f'{type(error).__name__} {code}'
+    now = time.monotonic()
+    if now - _logged.get((directory, kind), -math.inf) >= _LOG_INTERVAL:
+        try:
+            import logging
+        except (ImportError, OSError):  # there may be no file descriptor left
+            return
+        _logged[directory, kind] = now
+        logging.getLogger('diskcache').warning(
+            '%s: a lookup failed, and is answered as if the key were missing: %r', directory, error
+        )
 
 
 def _reduce(self: Any) -> tuple[Any, ...]:

@@ -253,7 +253,8 @@ class DjangoCache(BaseCache):
         """Return a value.
 
         :param key: key of the item
-        :param default: what to return if it is missing, or the lock not had within DATABASE_TIMEOUT
+        :param default: what to return if it is missing, the lock not had within DATABASE_TIMEOUT,
+            or the database not read: what failed is logged, see :meth:`FanoutCache.get`
         :param version: its version (None: VERSION)
         :param read: return a file opened for reading, if the value is in one
         :param expire_time: also return when it expires, in seconds since the epoch, or None

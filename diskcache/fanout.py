@@ -15,13 +15,22 @@ import itertools as it
 import operator
 import os
 import os.path as op
+import sqlite3
 import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
-from .core import DEFAULT_SETTINGS, ENOVAL, Cache, Disk, Timeout, _temporary_unless_given
+from .core import (
+    DEFAULT_SETTINGS,
+    ENOVAL,
+    Cache,
+    Disk,
+    Timeout,
+    _log_failure,
+    _temporary_unless_given,
+)
 from .persistent import Deque, Index, _checked_maxlen
 
 __all__ = ['FanoutCache']
@@ -387,7 +396,8 @@ class FanoutCache:
         """Return a value.
 
         :param key: key of the item
-        :param default: what to return if it is missing, or the lock not had within the timeout
+        :param default: what to return if it is missing, the lock not had within the timeout, or the
+            database not read: what failed is logged by the logger ``diskcache``, once a minute
         :param read: return a file opened for reading, if the value is in one
         :param expire_time: also return when it expires, in seconds since the epoch, or None
         :param tag: also return the tag, or None
@@ -397,7 +407,8 @@ class FanoutCache:
         shard = self._shards[self._hash(key) % self._count]  # _shard() would take longer than get()
         try:
             return shard.get(key, default, read, expire_time, tag, retry)
-        except Timeout:
+        except (Timeout, sqlite3.OperationalError) as error:
+            _log_failure(self._directory, error)
             return _absent(default, expire_time, tag)
 
     def __getitem__(self, key: Any) -> Any:
@@ -534,7 +545,7 @@ class FanoutCache:
             are equal to Python, such as 1 and True, are one key of the result
         :param retry: wait for the locks as long as it takes
         :return: the values by their keys, without what is missing, or in a shard whose lock could
-            not be had within the timeout
+            not be had within the timeout, or whose database not be read, see :meth:`get`
         :raises TypeError: if `keys` is not iterable, or one of them cannot be hashed
         """
         overridden = type(self).get is not FanoutCache.get
@@ -712,10 +723,13 @@ class FanoutCache:
         """
         values: list[Any] = [ENOVAL] * len(keys)
         for shard, positions in self._by_shard(keys).items():
-            with cl.suppress(Timeout):
+            try:
                 found = shard._get_values([keys[position] for position in positions], retry)
-                for position, value in zip(positions, found, strict=True):
-                    values[position] = value
+            except (Timeout, sqlite3.OperationalError) as error:
+                _log_failure(self._directory, error)
+                continue
+            for position, value in zip(positions, found, strict=True):
+                values[position] = value
         return values
 
     def _part(self, kind: str, name: str, timeout: float, disk: Any, settings: Any) -> Cache:
