@@ -31,10 +31,11 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core
 from ._core import Timeout, args_to_key
+from .wrappers import memoized
 
 __all__ = [
     'DEFAULT_SETTINGS',
@@ -66,14 +67,27 @@ def full_name(func: Callable[..., Any]) -> str:
 
 
 class Constant(tuple[str]):
-    """A named constant that is equal to itself in every process, also after pickling."""
+    """A named constant, of which there is one in a process, also after copying and pickling.
 
-    def __new__(cls, name: str) -> Constant:
-        """Make the constant.
+    It is pickled as the original's are, since it may be a part of a key.
+    """
 
-        :param name: how it is shown
+    _known: ClassVar[dict[str, Constant]] = {}
+
+    def __new__(cls, name: str | tuple[str]) -> Constant:
+        """Return the constant of a name, a new one if there is none.
+
+        :param name: how it is shown; or a tuple of that, which is what unpickling calls this with
         """
-        return tuple.__new__(cls, (name,))
+        (text,) = name if isinstance(name, tuple) else (name,)
+        known = cls._known.get(text)
+        if known is None or type(known) is not cls:
+            known = cls._known.setdefault(text, tuple.__new__(cls, (text,)))
+        return known
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        # Protocols 0 and 1 would not call __new__.
+        return super().__reduce_ex__(max(protocol, 2))
 
     def __repr__(self) -> str:
         return str(self[0])
@@ -459,28 +473,8 @@ def _memoizer(
         base = (full_name(func) if name is None else name,)
         __cache_key__ = _key_maker(func, base, typed, skipped, signature, cache_key)
 
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            key = itself.__cache_key__(*args, **kwargs)
-            result = lookup(key, func, args, kwargs)
-            if result is ENOVAL:
-                start = time.perf_counter()
-                result = func(*args, **kwargs)
-                keep(key, result, start)
-            return result
-
-        async def coroutine_wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            key = itself.__cache_key__(*args, **kwargs)
-            result = lookup(key, func, args, kwargs)
-            if result is ENOVAL:
-                start = time.perf_counter()
-                result = await func(*args, **kwargs)  # type: ignore[misc]
-                keep(key, result, start)
-            return result
-
-        is_coroutine = inspect.iscoroutinefunction(func)
-        itself: Any = ft.wraps(func)(coroutine_wrapper if is_coroutine else wrapper)
-        itself.__cache_key__ = __cache_key__
-        return cast(Callable[P, R], itself)
+        wrapper = memoized(func, __cache_key__, ENOVAL, lookup, keep)
+        return cast(Callable[P, R], wrapper)
 
     return decorator
 

@@ -38,10 +38,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from .core import ENOVAL, Cache, _memoizer, full_name
 from .fanout import FanoutCache
+from .wrappers import guarded, throttled
 
 __all__ = [
     'Averager',
@@ -561,14 +562,8 @@ def throttle(
                     save((now, tally))
                 return float(delay)
 
-        @ft.wraps(func)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            while delay := take():
-                sleep_func(delay)
-            return func(*args, **kwargs)
-
         save((time_func(), count))
-        return wrapper
+        return cast(Callable[P, R], throttled(func, take, sleep_func))
 
     return decorator
 
@@ -602,13 +597,7 @@ def barrier(
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
         key = full_name(func) if name is None else name
         lock = lock_factory(cache, key, expire=expire, tag=tag)
-
-        @ft.wraps(func)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            with lock:
-                return func(*args, **kwargs)
-
-        return wrapper
+        return cast(Callable[P, R], guarded(func, lock))
 
     return decorator
 

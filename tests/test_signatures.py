@@ -46,13 +46,17 @@ ADDED_NAMES = {
     # Attributes of instances in the original.
     'Cache': {
         'add_many',
+        'count',
         'cull_limit',
         'delete_many',
         'eviction_policy',
         'get_many',
+        'hits',
         'memory_limit',
         'memory_stats',
+        'misses',
         'set_many',
+        'size',
         'size_limit',
         'statistics',
     },
