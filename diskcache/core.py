@@ -43,6 +43,7 @@ __all__ = [
     'EVICTION_POLICY',
     'UNKNOWN',
     'Cache',
+    'CacheWarning',
     'Disk',
     'EmptyDirWarning',
     'JSONDisk',
@@ -197,6 +198,15 @@ class UnknownFileWarning(UserWarning):
 
 class EmptyDirWarning(UserWarning):
     """Reported by :meth:`Cache.check` for a directory with nothing in it."""
+
+
+class CacheWarning(UserWarning):
+    """Something that is taken as it is, and is probably not what was meant."""
+
+
+def _warn(text: str, stacklevel: int) -> None:
+    """Warn of how the package is used, `stacklevel` frames up: 2 is the caller of this."""
+    warnings.warn(text, CacheWarning, stacklevel)
 
 
 #: How often, in seconds, a kind of failure is logged.
@@ -434,6 +444,9 @@ def _bound_arguments(
 class _Store(Protocol):
     """What :meth:`Cache.memoize` needs, so that it can be FanoutCache's too."""
 
+    @property
+    def disk(self) -> Disk: ...
+
     def get(self, key: Any, default: Any = ..., *, retry: bool = ...) -> Any: ...
 
     def set(
@@ -441,7 +454,65 @@ class _Store(Protocol):
     ) -> Any: ...
 
 
+#: Bytes of a pickle without memo references; beyond, the key is pickled as any other.
+_LONGEST_PLAIN_PICKLE = 2**22
+
+
+class _BoundedBytes(io.BytesIO):
+    """Takes no more than so many bytes: what shares much is very long without references."""
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() > _LONGEST_PLAIN_PICKLE:
+            raise OverflowError
+        return super().write(data)
+
+
+def _by_value(disk: Disk, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a key that is stored as the same for equal parts, of which some may be one object.
+
+    A pickle refers to an object that it has had before. Without that, two equal strings and one
+    string twice are the same. What refers to itself cannot do without, and stays as it is.
+
+    :param disk: the Disk that the key is for; one with a `put` of its own is left to it
+    :param key: the key
+    :return: the key itself if it is stored without references, or what it is to be stored as
+    """
+    if type(disk).put is not Disk.put or 'put' in disk.__dict__:
+        return key
+    if _core._pickle_key(key, disk.pickle_protocol) is not None:  # it has no object twice
+        return key
+    stream = _BoundedBytes()
+    pickler = pickle.Pickler(stream, disk.pickle_protocol)
+    pickler.fast = True
+    try:
+        pickler.dump(key)
+        pickled = _core._optimize_pickle(stream.getvalue())
+        stored, _ = disk.put(key)
+    except Exception:  # looking the key up raises it again, unless it is for want of references
+        return key
+    return key if stored == pickled else StoredKey((pickled, False))
+
+
+def _ignored(ignore: int | str | Iterable[int | str]) -> frozenset[Any]:
+    """Return a set of the positions and names given; a str is one name, and not its letters."""
+    return frozenset((ignore,) if isinstance(ignore, int | str) else ignore)
+
+
+def _check_ignored(func: Callable[..., Any], ignored: frozenset[Any]) -> None:
+    """Warn of names that no argument of the function can have."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):  # a builtin's may not be known
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    names = {parameter.name for parameter in parameters}
+    for name in sorted(name for name in ignored if isinstance(name, str) and name not in names):
+        _warn(f'memoize: {full_name(func)} has no argument {name!r} that could be ignored', 4)
+
+
 def _memoizer(
+    find_disk: Callable[[], Disk],
     name: str | None,
     typed: bool,
     ignore: Iterable[int | str],
@@ -449,20 +520,21 @@ def _memoizer(
     cache_if: Callable[[Any], object] | None,
     lookup: Callable[..., Any],
     store: Callable[[Any, Any, float], Any],
-    cache_key: Callable[[tuple[Any, ...]], Any] | None = None,
+    cache_key: Callable[[str, tuple[Any, ...]], Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return the decorator of every `memoize`; for its parameters see :meth:`Cache.memoize`.
 
+    :param find_disk: returns the Disk of the cache
     :param lookup: `lookup(key, func, args, kwargs)` returns the stored result, or ENOVAL
     :param store: `store(key, result, seconds)` stores what took so long to compute
-    :param cache_key: makes the key in the cache of what :func:`args_to_key` returns
+    :param cache_key: makes the key in the cache of the name and what :func:`args_to_key` returns
     :raises TypeError: if the decorator is used without parentheses
     """
     if callable(name):
         raise _hinted(
             TypeError('name cannot be callable'), 'write @cache.memoize(), with parentheses'
         )
-    skipped = frozenset(ignore)
+    skipped = _ignored(ignore)
 
     def keep(key: Any, result: Any, start: float) -> None:
         seconds = time.perf_counter() - start
@@ -471,7 +543,10 @@ def _memoizer(
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
         base = (full_name(func) if name is None else name,)
-        __cache_key__ = _key_maker(func, base, typed, skipped, signature, cache_key)
+        if skipped:
+            _check_ignored(func, skipped)
+        disk = find_disk if signature else None
+        __cache_key__ = _key_maker(func, base, typed, skipped, disk, cache_key)
 
         wrapper = memoized(func, __cache_key__, ENOVAL, lookup, keep)
         return cast(Callable[P, R], wrapper)
@@ -484,23 +559,26 @@ def _key_maker(
     base: tuple[Any, ...],
     typed: bool,
     ignore: frozenset[Any],
-    signature: bool,
-    cache_key: Callable[[tuple[Any, ...]], Any] | None,
+    find_disk: Callable[[], Disk] | None,
+    cache_key: Callable[[str, tuple[Any, ...]], Any] | None,
 ) -> Callable[..., Any]:
-    """Return the function that makes the cache key of a call, for `__cache_key__`."""
+    """Return the function that makes the cache key of a call, for `__cache_key__`.
+
+    :param find_disk: for keys from the function's signature, or None
+    """
     from_call = _core.CacheKey(base, typed, ignore)
-    if not signature and cache_key is None:
+    if find_disk is None and cache_key is None:
         return from_call
-    parameters = inspect.signature(func) if signature else None
+    parameters = inspect.signature(func) if find_disk is not None else None
 
     def __cache_key__(*args: Any, **kwargs: Any) -> Any:
         """Return the cache key for these arguments."""
-        if parameters is None:
+        if find_disk is None or parameters is None:
             key = from_call(*args, **kwargs)
         else:
             named = _bound_arguments(parameters, args, kwargs, ignore)
-            key = args_to_key(base, (), named, typed, ())
-        return key if cache_key is None else cache_key(key)
+            key = _by_value(find_disk(), args_to_key(base, (), named, typed, ()))
+        return key if cache_key is None else cache_key(base[0], key)
 
     return __cache_key__
 
@@ -839,11 +917,12 @@ class Cache(_core.Cache):
         :param typed: whether arguments of different types are different
         :param expire: seconds until a result expires (None: never; 0 or less: nothing is stored)
         :param tag: for the stored results
-        :param ignore: positions and names of arguments that do not count
+        :param ignore: positions and names of arguments that do not count; a str is one name
         :param signature: make keys from the function's signature: calls that mean the same, by
             position, by keyword or by a default, then share a result, and others never do. Without
             it keys are the original's, for which ``f(1)`` and ``f(x=1)`` differ, and
-            ``f(1, x=None)`` and ``f(1, None, 'x')`` do not.
+            ``f(1, x=None)`` and ``f(1, None, 'x')`` do not. Then it does not matter either which
+            of equal arguments are the same object.
         :param cache_if: called with each new result; it is stored only if this returns something
             true (None: always)
         :return: decorator
@@ -857,7 +936,10 @@ class Cache(_core.Cache):
             if expire is None or expire > 0:
                 self.set(key, result, expire, tag=tag, retry=True)
 
-        return _memoizer(name, typed, ignore, signature, cache_if, lookup, store)
+        def find_disk() -> Disk:
+            return self.disk
+
+        return _memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)
 
     def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
         """Check the database and the value files against each other.

@@ -40,7 +40,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
-from .core import ENOVAL, Cache, _memoizer, full_name
+from .core import ENOVAL, Cache, Disk, _memoizer, full_name
 from .fanout import FanoutCache
 from .wrappers import guarded, throttled
 
@@ -710,4 +710,7 @@ def memoize_stampede(
                 renew(taken, key, func, args, kwargs)
         return result
 
-    return _memoizer(name, typed, ignore, signature, cache_if, lookup, store)
+    def find_disk() -> Disk:
+        return cache.disk
+
+    return _memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)
