@@ -67,6 +67,8 @@ class KeyIterator(Iterator[Any]):
 
 class Cache:
     _directory: str
+    @property
+    def _path(self) -> str: ...
     _timeout: float
     _local: Any
     _disk: _PublicDisk

@@ -94,7 +94,7 @@ class Check:
 
     def _delete(self, rowid: int, filename: str | None = None) -> None:
         if filename is not None:
-            self._referred.add(op.normpath(op.join(self._cache.directory, filename)))
+            self._referred.add(op.normpath(op.join(self._cache._path, filename)))
         if self._fix and self._sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
             self._cleanup(filename)
 
@@ -156,7 +156,7 @@ class Check:
                 self._report(f'no name of a file: row {rowid}, {name[:_SHOWN_BYTES]!r}')
                 self._delete(rowid)
                 continue
-            full_path = op.join(self._cache.directory, filename)
+            full_path = op.join(self._cache._path, filename)
             self._referred.add(op.normpath(full_path))
             try:
                 real_size = _file_size(full_path)
@@ -203,7 +203,7 @@ class Check:
     def _check_files(self) -> None:
         """Report files and directories that no row accounts for."""
         directories = []
-        for dirpath, dirs, files in os.walk(self._cache.directory):
+        for dirpath, dirs, files in os.walk(self._cache._path):
             dirs[:] = [name for name in dirs if not op.exists(op.join(dirpath, name, DBNAME))]
             directories.append(dirpath)
             for name in files:
@@ -221,7 +221,7 @@ class Check:
                         os.rmdir(dirpath)
 
     def _check_unknown_file(self, full_path: str) -> None:
-        relative = op.relpath(full_path, self._cache.directory).replace(os.sep, '/')
+        relative = op.relpath(full_path, self._cache._path).replace(os.sep, '/')
         try:
             old = time.time() - os.lstat(full_path).st_mtime > _ORPHAN_GRACE
         except FileNotFoundError:
@@ -231,7 +231,7 @@ class Check:
             return
         self._report(f'unknown file: {full_path}', UnknownFileWarning)
         if self._fix and old and (temporary or _VALUE_NAME.fullmatch(relative)):
-            self._cache.disk.remove(op.relpath(full_path, self._cache.directory))
+            self._cache.disk.remove(op.relpath(full_path, self._cache._path))
 
     # --- settings and counters ---
 

@@ -710,8 +710,8 @@ class Cache(_core.Cache):
     ) -> None:
         """Open a cache, making its directory if there is none.
 
-        :param directory: path; ``~`` and environment variables are expanded. None: a new temporary
-            directory
+        :param directory: path; ``~`` and environment variables are expanded; a relative one is that
+            of the current directory now, wherever the process goes. None: a new temporary directory
         :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
         :param disk: subclass of :class:`Disk`
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
@@ -766,7 +766,8 @@ class Cache(_core.Cache):
             self._log_damaged(name, stored.pop(name))
             stored[name] = current.get(name)
         self._disk = disk(
-            path, **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'}
+            self._path,
+            **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'},
         )
         for name, value in current.items():
             if not _Settings.is_taken(type(self), name):
@@ -781,7 +782,7 @@ class Cache(_core.Cache):
 
         If nobody has it open SQLite begins anew. But whoever has keeps its lock until it is closed.
         """
-        path = op.join(self._directory, DBNAME)
+        path = op.join(self._path, DBNAME)
         has_log = op.exists(path + '-wal') or op.exists(path + '-shm')
         try:
             return has_log and op.getsize(path) == 0  # in this order: another may be making both
@@ -1120,7 +1121,7 @@ class Cache(_core.Cache):
         self.close()
 
     def __getstate__(self) -> tuple[str, float, type[Disk]]:
-        return self.directory, self.timeout, type(self.disk)
+        return self._path, self.timeout, type(self.disk)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]

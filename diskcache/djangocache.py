@@ -71,7 +71,7 @@ class _Opened(NamedTuple):
 
     @staticmethod
     def _identify(cache: FanoutCache) -> tuple[int, int]:
-        status = os.stat(op.join(cache._shards[0].directory, DBNAME))
+        status = os.stat(op.join(cache._shards[0]._path, DBNAME))
         return status.st_dev, status.st_ino
 
     def is_in_place(self) -> bool:

@@ -682,7 +682,12 @@ class FanoutCache:
         self.close()
 
     def __getstate__(self) -> tuple[str, int, float, type[Disk]]:
-        return self._directory, self._count, self.timeout, type(self.disk)
+        return self._path, self._count, self.timeout, type(self.disk)
+
+    @property
+    def _path(self) -> str:
+        """The directory as an absolute path."""
+        return op.dirname(self._shards[0]._path)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
@@ -741,7 +746,10 @@ class FanoutCache:
             raise ValueError(f'name {name!r} leads out of the directory of the cache')
         if op.expandvars(name) != name:
             raise ValueError(f'name {name!r} has an environment variable in it')
-        return Cache(op.join(self._directory, kind, *parts), timeout, disk, **settings)
+        # As it was given where that is still the same.
+        is_here = op.abspath(self._directory) == op.normpath(self._path)
+        directory = self._directory if is_here else self._path
+        return Cache(op.join(directory, kind, *parts), timeout, disk, **settings)
 
     def cache(
         self, name: str, timeout: float = 60, disk: type[Disk] | None = None, **settings: Any

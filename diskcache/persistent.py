@@ -345,7 +345,7 @@ class Deque(_OnCache, Sequence[Any]):
         return self._values(reverse=True)
 
     def __getstate__(self) -> tuple[str, float]:
-        return self.directory, self.maxlen
+        return self._cache._path, self.maxlen
 
     def __setstate__(self, state: tuple[str, float]) -> None:
         directory, maxlen = state
@@ -888,7 +888,7 @@ class Index(_OnCache, MutableMapping[Any, Any]):
     __hash__ = None
 
     def __getstate__(self) -> str:
-        return self.directory
+        return self._cache._path
 
     def __setstate__(self, state: str) -> None:
         self.__init__(state)  # type: ignore[misc]

@@ -177,9 +177,15 @@ OBJECT_ATTRIBUTE(page_size, "_page_size")
 /* Sessions on the former directory are not used again. */
 static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
 {
+    PyObject *path = value != NULL ? state_absolute(self->state, value) : NULL;
+
+    if (value != NULL && path == NULL) {
+        return -1;
+    }
     self->pool.epoch++;
     hot_empty(&self->hot);
     self->hot.header = NULL;
+    Py_XSETREF(self->path, path);
     return Cache_set_directory(self, value, closure);
 }
 
@@ -399,6 +405,7 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->directory);
+    Py_VISIT(self->path);
     Py_VISIT(self->timeout);
     Py_VISIT(self->local);
     Py_VISIT(self->disk);
@@ -421,6 +428,7 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
 static int Cache_clear_references(Cache *self)
 {
     Py_CLEAR(self->directory);
+    Py_CLEAR(self->path);
     Py_CLEAR(self->timeout);
     Py_CLEAR(self->local);
     Py_CLEAR(self->disk);
@@ -496,6 +504,8 @@ static int Cache_setattro(Cache *self, PyObject *name, PyObject *value)
 
 static PyMemberDef Cache_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Cache, weak_references), READONLY, NULL},
+    {"_path", T_OBJECT_EX, offsetof(Cache, path), READONLY,
+     PyDoc_STR("the directory as an absolute path")},
     {"_own_policy", T_OBJECT, offsetof(Cache, own_policy), READONLY,
      PyDoc_STR("the eviction policy if it is none of the native ones, or None")},
     METADATA_ATTRIBUTE(count, METADATA_COUNT, "number of items"),

@@ -73,6 +73,7 @@ struct Cache {
     module_state *state;
     PyObject *weak_references;
     PyObject *directory; /* `_directory` and so on, as assigned; NULL if never */
+    PyObject *path; /* the directory's, absolute since it was assigned; NULL like it */
     PyObject *timeout;
     PyObject *local;
     PyObject *disk;

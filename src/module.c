@@ -247,6 +247,7 @@ static int import_python_functions(module_state *state)
     state->open = import_attribute("io", "open");
     state->join = import_attribute("os.path", "join");
     state->getpid = import_attribute("os", "getpid");
+    state->getcwd = import_attribute("os", "getcwd");
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -336,7 +337,7 @@ static int core_exec(PyObject *module)
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(cachekey_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
     X(time_module) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)  \
-    X(find_policy)
+    X(find_policy) X(getcwd)
 /* clang-format on */
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)

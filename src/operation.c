@@ -175,7 +175,7 @@ static Session *open_session(Cache *self)
 
     notice_fork_everywhere(self->state);
     if (timeout >= 0.0) {
-        path = PyObject_CallFunction(self->state->join, "Os", self->directory, DATABASE_NAME);
+        path = PyObject_CallFunction(self->state->join, "Os", self->path, DATABASE_NAME);
     }
     if (path != NULL) {
         session = session_open(self->state, &self->pool, path, timeout);

@@ -14,7 +14,9 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -716,6 +718,49 @@ def test_directories_are_expanded_and_made_for_their_owner_only(
     with Cache(tmp_path / 'path') as cache:
         assert cache.directory == str(tmp_path / 'path')
         assert os.stat(cache.directory).st_mode & 0o777 == 0o700
+
+
+def test_a_relative_directory_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs change the current directory, in tests for example; pickles go elsewhere too."""
+    here, there = tmp_path / 'here', tmp_path / 'there'
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    fanout = FanoutCache('fanout', shards=2)
+    caches = [Cache('cache'), fanout, fanout.cache('part'), Rebuilt('rebuilt')]
+    views = [diskcache.Deque([1], 'deque'), diskcache.Index('index', {'key': 1})]
+    assert [each.directory for each in caches] == [
+        'cache',
+        'fanout',
+        'fanout/cache/part',
+        'rebuilt',
+    ]
+    assert [each.directory for each in views] == ['deque', 'index']
+    for cache in caches:
+        cache['small'], cache['large'] = 1, LARGE
+    monkeypatch.chdir(there)
+    for cache in caches:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(cache.get, 'small').result() == 1
+        cache.close()
+        cache['other'] = LARGE
+        assert (cache['small'], cache['large'], cache['other']) == (1, LARGE, LARGE)
+        with cache.read('large') as file:
+            assert file.name.startswith(str(here))
+        assert [str(warning.message) for warning in cache.check()] == []
+        if type(cache) is not Rebuilt:
+            monkeypatch.chdir('/')
+            copied = pickle.loads(pickle.dumps(cache))
+            assert copied['large'] == LARGE
+            assert os.path.isabs(copied.directory)
+            monkeypatch.chdir(there)
+    for view in views:
+        view.cache.close()
+        assert list(pickle.loads(pickle.dumps(view))) == list(view)
+    assert fanout.index('late').directory == str(here / 'fanout' / 'index' / 'late')
+    assert os.listdir(there) == []
 
 
 def test_a_cache_without_directory_gets_a_temporary_one() -> None:
