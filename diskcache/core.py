@@ -25,6 +25,7 @@ import re
 import shutil
 import sqlite3
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -204,9 +205,26 @@ class CacheWarning(UserWarning):
     """Something that is taken as it is, and is probably not what was meant."""
 
 
-def _warn(text: str, stacklevel: int) -> None:
-    """Warn of how the package is used, `stacklevel` frames up: 2 is the caller of this."""
-    warnings.warn(text, CacheWarning, stacklevel)
+def _warn(text: str) -> None:
+    """Warn of how the package is used, at the line that uses it."""
+    level = 2
+    frame: Any = sys._getframe(1)
+    package = __name__.partition('.')[0]
+    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == package:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, CacheWarning, level)
+
+
+#: What has been warned of once.
+_warned: set[tuple[str, str]] = set()
+
+
+def _warn_once(place: str, text: str) -> None:
+    """Warn of something about a directory, once in a process."""
+    if (place, text) not in _warned:
+        _warned.add((place, text))
+        _warn(f'{place}: {text}')
 
 
 #: How often, in seconds, a kind of failure is logged.
@@ -508,7 +526,7 @@ def _check_ignored(func: Callable[..., Any], ignored: frozenset[Any]) -> None:
         return
     names = {parameter.name for parameter in parameters}
     for name in sorted(name for name in ignored if isinstance(name, str) and name not in names):
-        _warn(f'memoize: {full_name(func)} has no argument {name!r} that could be ignored', 4)
+        _warn(f'memoize: {full_name(func)} has no argument {name!r} that could be ignored')
 
 
 def _memoizer(
@@ -621,6 +639,23 @@ class _Settings:
     """The rules for the names and values of settings."""
 
     known = frozenset([*DEFAULT_SETTINGS, 'sqlite_page_size'])
+    #: What only here is the name of a method, or is or shall be that of a parameter: with the
+    #: original programs may have stored settings of these names.
+    added = (
+        frozenset({'add_many', 'delete_many', 'get_many', 'set_many', 'memory_stats'})
+        | frozenset({'items', 'keys', 'setdefault', 'update', 'values'})
+        | frozenset({'mode', 'on_error'})
+    )
+    parameters = frozenset({'memory_limit', 'read_only'})
+
+    @classmethod
+    def ignored(cls, owner: type, stored: Iterable[str]) -> list[str]:
+        """Return the names, of stored settings, that are not made attributes."""
+        return sorted(
+            name
+            for name in stored
+            if name in cls.added or name in cls.parameters or cls.is_taken(owner, name)
+        )
 
     @classmethod
     def is_taken(cls, owner: type, name: str) -> bool:
@@ -638,7 +673,12 @@ class _Settings:
 
         :raises TypeError: if one has the name of a method, or a value that cannot be stored
         """
+        for name in cls.added & settings.keys():  # which the original stores
+            del settings[name]
+            _warn(f'the setting {name!r} is ignored: it is a method or parameter here')
         for name, value in settings.items():
+            if name == 'read_only':
+                raise TypeError('read_only is not supported')
             if cls.is_taken(owner, name):
                 raise TypeError(f'{name!r} is the name of a method, it cannot be a setting')
             if not isinstance(value, int | float | str | bytes | None):
@@ -677,9 +717,7 @@ class _Settings:
             name, [*cls.known, 'directory', 'disk', 'memory_limit', 'timeout'], 1, 0.8
         )
         if close:
-            warnings.warn(
-                f'unknown setting {name!r}: is {close[0]!r} meant?', UserWarning, stacklevel=4
-            )
+            _warn(f'unknown setting {name!r}: is {close[0]!r} meant?')
 
 
 class Cache(_core.Cache):
@@ -769,9 +807,15 @@ class Cache(_core.Cache):
             self._path,
             **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'},
         )
+        ignored = [name for name in _Settings.ignored(type(self), current) if name not in METADATA]
         for name, value in current.items():
-            if not _Settings.is_taken(type(self), name):
+            if name not in ignored:
                 setattr(self, name, value)
+        if ignored:
+            names = ', '.join(ignored)
+            _warn_once(
+                self._place(), f'stored settings are ignored, as methods or parameters: {names}'
+            )
         for name in METADATA:
             if not _Settings.is_taken(type(self), name):
                 setattr(self, name, stored.get(name, 0))
@@ -795,6 +839,10 @@ class Cache(_core.Cache):
         logging.getLogger('diskcache').warning(
             '%s: the stored setting %s is damaged, and ignored: %r', self._directory, name, value
         )
+
+    def _place(self) -> str:
+        """Return the directory that warnings name."""
+        return self._path
 
     @staticmethod
     def _make_directory(path: str) -> None:

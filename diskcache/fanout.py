@@ -68,6 +68,9 @@ class _Shard(Cache):
         self._default_settings = {**DEFAULT_SETTINGS, 'size_limit': share}
         super().__init__(directory, timeout, disk, **settings)
 
+    def _place(self) -> str:
+        return op.dirname(self._path)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a Cache: by now the limit is stored."""
         return Cache, self.__getstate__()
