@@ -36,6 +36,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core
 from ._core import Timeout, args_to_key
+from .views import DictMethods
 from .wrappers import memoized
 
 __all__ = [
@@ -720,7 +721,7 @@ class _Settings:
             _warn(f'unknown setting {name!r}: is {close[0]!r} meant?')
 
 
-class Cache(_core.Cache):
+class Cache(DictMethods, _core.Cache):
     """Disk-backed cache: a persistent mapping shared by threads and processes.
 
     >>> cache = Cache()
@@ -1167,6 +1168,9 @@ class Cache(_core.Cache):
 
     def __exit__(self, *exception: Any) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({getattr(self, "_directory", None)!r})'
 
     def __getstate__(self) -> tuple[str, float, type[Disk]]:
         return self._path, self.timeout, type(self.disk)

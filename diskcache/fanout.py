@@ -32,6 +32,7 @@ from .core import (
     _temporary_unless_given,
 )
 from .persistent import Deque, Index, _checked_maxlen
+from .views import DictMethods
 
 __all__ = ['FanoutCache']
 
@@ -160,7 +161,7 @@ def _size_of_pair(pair: tuple[Any, Any]) -> int:
     return sys.getsizeof(pair[1])
 
 
-class FanoutCache:
+class FanoutCache(DictMethods):
     """Disk-backed cache in shards: a :class:`Cache` for many writers.
 
     >>> cache = FanoutCache(shards=4)
@@ -683,6 +684,9 @@ class FanoutCache:
 
     def __exit__(self, *exception: Any) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.__dict__.get("_directory")!r})'
 
     def __getstate__(self) -> tuple[str, int, float, type[Disk]]:
         return self._path, self._count, self.timeout, type(self.disk)
