@@ -19,7 +19,8 @@ TAG_INDEX_CREATE: str
 TAG_INDEX_DROP: str
 sqlite_version: str
 
-class Timeout(Exception): ...
+class Timeout(Exception):
+    message: str
 
 class Disk:
     _directory: str

@@ -60,6 +60,17 @@ P = ParamSpec('P')
 R = TypeVar('R')
 
 
+def _describe_timeout(self: Timeout) -> str:
+    """Return what is known of a Timeout; its arguments are the original's, and do not say it."""
+    message: str | None = getattr(self, 'message', None)
+    if message is None:
+        return Exception.__str__(self)
+    return f'{message} (until then: {self.args[0]} items)' if self.args else message
+
+
+Timeout.__str__ = _describe_timeout  # type: ignore[assignment,method-assign]
+
+
 def full_name(func: Callable[..., Any]) -> str:
     """Return the full name of a function: its module and its qualified name.
 
@@ -1024,6 +1035,11 @@ class Cache(DictMethods, _core.Cache):
                 warnings.warn(text, category, stacklevel=2)
         return found
 
+    def _timed_out(self) -> Timeout:
+        error = Timeout()
+        error.message = f'{self._path}: the lock could not be had within {self._timeout} seconds'
+        return error
+
     def _run_alone(self, statement: str, retry: bool) -> list[Any]:
         """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
         while True:
@@ -1033,7 +1049,7 @@ class Cache(DictMethods, _core.Cache):
                 if str(error) != 'database is locked':
                     raise
             if not retry:
-                raise Timeout
+                raise self._timed_out()
             time.sleep(0.001)
 
     def create_tag_index(self) -> None:
@@ -1070,8 +1086,9 @@ class Cache(DictMethods, _core.Cache):
                 with self._transact(retry) as (sql, cleanup):
                     rows = sql(select, args).fetchall()
                     deleted = _delete_rows(sql, cleanup, rows)
-            except Timeout:
-                raise Timeout(count) from None
+            except Timeout as timeout:
+                timeout.args = (count,)
+                raise
             if not deleted:  # a trigger may keep the rows, which would be selected for ever
                 return count
             count += deleted
@@ -1137,8 +1154,9 @@ class Cache(DictMethods, _core.Cache):
                 if not deleted:
                     break
                 count += deleted
-        except Timeout:
-            raise Timeout(count) from None
+        except Timeout as timeout:
+            timeout.args = (count,)
+            raise
         return count
 
     def _iter(self, ascending: bool = True) -> Generator[Any, None, None]:

@@ -138,6 +138,8 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry);
 int operation_commit(Operation *operation);
 /* End one level after a failure whose exception is set, which stays. The outermost rolls back. */
 void operation_rollback(Operation *operation);
+/* Raise Timeout: its attribute `message` says where, for how long, and if this thread is in its own way. */
+void cache_raise_timeout(Cache *self);
 /* Raise for a status, roll back one level, return -1. */
 int operation_fail(Operation *operation, dc_status status);
 

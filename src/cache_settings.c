@@ -346,7 +346,7 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
         status = DC_OK; /* no such table */
     }
     if (status == DC_BUSY && again == 0) {
-        PyErr_SetNone(self->state->Timeout);
+        cache_raise_timeout(self);
     } else if (status != DC_OK && again > 0) {
         convert_raise(self->state, status, &db->error);
     }

@@ -320,9 +320,39 @@ void operation_end_read(Operation *operation)
     }
 }
 
-static void raise_timeout(Cache *self)
+/* Whether this thread has a transaction open on the directory through another Cache. */
+static int thread_blocks_itself(Cache *self)
 {
-    PyErr_SetNone(self->state->Timeout);
+    int blocks = 0;
+
+    for (Cache *cache = all_caches; cache != NULL && !blocks; cache = cache->next) {
+        blocks = cache != self && cache->transaction.depth > 0 &&
+                 cache->transaction.thread == PyThread_get_thread_ident() && cache->path != NULL &&
+                 PyUnicode_CheckExact(cache->path) && PyUnicode_CheckExact(self->path) &&
+                 PyUnicode_Compare(cache->path, self->path) == 0;
+    }
+    return blocks;
+}
+
+void cache_raise_timeout(Cache *self)
+{
+    PyObject *error = PyObject_CallNoArgs(self->state->Timeout);
+    PyObject *message = NULL;
+
+    if (error != NULL && self->path != NULL && self->timeout != NULL) {
+        message = PyUnicode_FromFormat(
+            "%S: the lock could not be had within %S seconds%s", self->path, self->timeout,
+            thread_blocks_itself(self)
+                ? ": this very thread has it, in a transaction of another object"
+                : "");
+        if (message != NULL && PyObject_SetAttrString(error, "message", message) == 0) {
+            PyErr_SetObject(self->state->Timeout, error);
+        }
+        Py_XDECREF(message);
+    } else if (error != NULL) {
+        PyErr_SetObject(self->state->Timeout, error);
+    }
+    Py_XDECREF(error);
 }
 
 dc_status operation_read(Operation *operation, operation_call call, void *context, int retry)
@@ -351,7 +381,7 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
         again = session_wait_more(&wait);
         if (again <= 0) {
             if (again == 0) {
-                raise_timeout(operation->cache);
+                cache_raise_timeout(operation->cache);
             }
             return DC_CALLBACK;
         }
@@ -386,7 +416,7 @@ static int wait_for_lock(Cache *self, session_wait *wait, int held)
         again = 1;
     }
     if (again == 0) {
-        raise_timeout(self);
+        cache_raise_timeout(self);
     }
     return again;
 }
@@ -812,7 +842,7 @@ static dc_status commit_waiting(Cache *self, Session *session)
         if (again <= 0) {
             dc_db_rollback(&session->db);
             if (again == 0) {
-                raise_timeout(self);
+                cache_raise_timeout(self);
             }
             return DC_CALLBACK;
         }
