@@ -22,6 +22,7 @@ from .core import (
     Timeout,
     UnknownFileWarning,
 )
+from .core import CacheWarning as CacheWarning  # not in __all__, which is the original's
 from .fanout import FanoutCache
 from .persistent import Deque, Index
 from .recipes import (

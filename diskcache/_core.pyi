@@ -19,7 +19,8 @@ TAG_INDEX_CREATE: str
 TAG_INDEX_DROP: str
 sqlite_version: str
 
-class Timeout(Exception): ...
+class Timeout(Exception):
+    message: str
 
 class Disk:
     _directory: str
@@ -68,11 +69,19 @@ class KeyIterator(Iterator[Any]):
 
 class Cache:
     _directory: str
+    @property
+    def _path(self) -> str: ...
     _timeout: float
     _local: Any
     _disk: _PublicDisk
     _page_size: int
     _txn_id: int | None
+    @property
+    def _own_policy(self) -> dict[str, str | None] | None: ...
+    count: int
+    size: int
+    hits: int
+    misses: int
     eviction_policy: str
     size_limit: int
     cull_limit: int
@@ -222,7 +231,13 @@ class Cache:
     def __enter__(self: _C) -> _C: ...
 
 def _register(
-    disk: type, cache: type, transaction: type, stored_key: type, enoval: Any, unknown: Any
+    disk: type,
+    cache: type,
+    transaction: type,
+    stored_key: type,
+    enoval: Any,
+    unknown: Any,
+    find_policy: Callable[[str], object],
 ) -> None: ...
 def _flush_notes() -> None: ...
 def _before_fork() -> None: ...

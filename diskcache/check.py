@@ -94,7 +94,7 @@ class Check:
 
     def _refer(self, filename: str) -> str:
         """Return the path of a row's file, and take it for accounted for."""
-        full_path = op.join(self._cache.directory, self._cache.disk._local_name(filename))
+        full_path = op.join(self._cache._path, self._cache.disk._local_name(filename))
         self._referred.add(op.normpath(full_path))
         return full_path
 
@@ -208,7 +208,7 @@ class Check:
     def _check_files(self) -> None:
         """Report files and directories that no row accounts for."""
         directories = []
-        for dirpath, dirs, files in os.walk(self._cache.directory):
+        for dirpath, dirs, files in os.walk(self._cache._path):
             dirs[:] = [name for name in dirs if not op.exists(op.join(dirpath, name, DBNAME))]
             directories.append(dirpath)
             for name in files:
@@ -226,7 +226,7 @@ class Check:
                         os.rmdir(dirpath)
 
     def _check_unknown_file(self, full_path: str) -> None:
-        relative = op.relpath(full_path, self._cache.directory).replace(os.sep, '/')
+        relative = op.relpath(full_path, self._cache._path).replace(os.sep, '/')
         try:
             old = time.time() - os.lstat(full_path).st_mtime > _ORPHAN_GRACE
         except FileNotFoundError:
@@ -236,7 +236,7 @@ class Check:
             return
         self._report(f'unknown file: {full_path}', UnknownFileWarning)
         if self._fix and old and (temporary or _VALUE_NAME.fullmatch(relative)):
-            self._cache.disk.remove(op.relpath(full_path, self._cache.directory))
+            self._cache.disk.remove(op.relpath(full_path, self._cache._path))
 
     # --- settings and counters ---
 

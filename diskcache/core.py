@@ -16,23 +16,28 @@ import functools as ft
 import inspect
 import io
 import json
+import math
 import os
 import os.path as op
 import pickle
 import pickletools
+import re
 import shutil
 import sqlite3
 import struct
+import sys
 import tempfile
 import threading
 import time
 import warnings
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
+from .views import DictMethods
+from .wrappers import memoized
 
 __all__ = [
     'DEFAULT_SETTINGS',
@@ -40,6 +45,7 @@ __all__ = [
     'EVICTION_POLICY',
     'UNKNOWN',
     'Cache',
+    'CacheWarning',
     'Disk',
     'EmptyDirWarning',
     'JSONDisk',
@@ -54,6 +60,17 @@ P = ParamSpec('P')
 R = TypeVar('R')
 
 
+def _describe_timeout(self: Timeout) -> str:
+    """Return what is known of a Timeout; its arguments are the original's, and do not say it."""
+    message: str | None = getattr(self, 'message', None)
+    if message is None:
+        return Exception.__str__(self)
+    return f'{message} (until then: {self.args[0]} items)' if self.args else message
+
+
+Timeout.__str__ = _describe_timeout  # type: ignore[assignment,method-assign]
+
+
 def full_name(func: Callable[..., Any]) -> str:
     """Return the full name of a function: its module and its qualified name.
 
@@ -64,14 +81,27 @@ def full_name(func: Callable[..., Any]) -> str:
 
 
 class Constant(tuple[str]):
-    """A named constant that is equal to itself in every process, also after pickling."""
+    """A named constant, of which there is one in a process, also after copying and pickling.
 
-    def __new__(cls, name: str) -> Constant:
-        """Make the constant.
+    It is pickled as the original's are, since it may be a part of a key.
+    """
 
-        :param name: how it is shown
+    _known: ClassVar[dict[str, Constant]] = {}
+
+    def __new__(cls, name: str | tuple[str]) -> Constant:
+        """Return the constant of a name, a new one if there is none.
+
+        :param name: how it is shown; or a tuple of that, which is what unpickling calls this with
         """
-        return tuple.__new__(cls, (name,))
+        (text,) = name if isinstance(name, tuple) else (name,)
+        known = cls._known.get(text)
+        if known is None or type(known) is not cls:
+            known = cls._known.setdefault(text, tuple.__new__(cls, (text,)))
+        return known
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        # Protocols 0 and 1 would not call __new__.
+        return super().__reduce_ex__(max(protocol, 2))
 
     def __repr__(self) -> str:
         return str(self[0])
@@ -113,10 +143,6 @@ DEFAULT_SETTINGS: dict[str, Any] = {
     'disk_pickle_protocol': pickle.HIGHEST_PROTOCOL,
 }
 
-#: Bytes of a page of a new database: half of SQLite's own default. A small item changes three or
-#: four pages, all of which are copied to the log and from there into the database.
-_NEW_PAGE_SIZE = 2048
-
 METADATA = {'count': 0, 'size': 0, 'hits': 0, 'misses': 0}
 
 
@@ -130,13 +156,38 @@ def _policy(column: str | None, get: str | None = None) -> dict[str, str | None]
     }
 
 
-#: What each policy means, in SQL; for reading, the native core has its own prepared statements.
+#: What each policy means, in SQL: `init` is executed when a directory gets the policy, `get` is
+#: what a lookup sets in the row that it finds, `cull` selects the rows that go first. Programs may
+#: add policies of their own before they open a cache: ``{fields}`` stands for columns, ``{now}``
+#: for the time. For those that are here, the native core has its own prepared statements.
 EVICTION_POLICY: dict[str, dict[str, str | None]] = {
     'none': _policy(None),
     'least-recently-stored': _policy('store_time'),
     'least-recently-used': _policy('access_time', 'access_time = {now}'),
     'least-frequently-used': _policy('access_count', 'access_count = access_count + 1'),
 }
+
+_NATIVE_POLICIES = {name: dict(policy) for name, policy in EVICTION_POLICY.items()}
+
+
+def _find_policy(name: str) -> dict[str, str | None] | None:
+    """Return the policy of a name if it is of the user's own, None if it is native or unknown."""
+    policy = EVICTION_POLICY.get(name)
+    return None if policy is None or policy == _NATIVE_POLICIES.get(name) else policy
+
+
+#: The name of an index, in the `init` of a policy.
+_CREATE_INDEX = re.compile(r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+IF\s+NOT\s+EXISTS\s+(\w+)', re.I)
+
+
+def _policy_index(name: str) -> tuple[str | None, str | None]:
+    """Return the name of the index that a policy needs, if it is known, and how it is made."""
+    policy = _find_policy(name)
+    if policy is None:
+        return _core.POLICY_INDEXES[name]
+    found = _CREATE_INDEX.match(policy['init'] or '')
+    return found and found[1], policy['init']
+
 
 #: Seconds for which opening a cache waits for a lock, whatever its timeout.
 _OPEN_TIMEOUT = 60.0
@@ -146,6 +197,9 @@ _TRUNCATED_TIMEOUT = 2.0
 #: Seconds after which a database that was made anew is looked at again: whoever removes the files
 #: may have removed some of it, too.
 _MENDED_SECONDS = 0.005
+
+#: How many rows a transaction of cull() removes by a policy of the user's own.
+_CULL_PORTION = 10
 
 #: How often a file is tried to be made where others remove the directories that become empty; see
 #: valuefile.c, which was seen to need 500 attempts against two processes that do nothing else.
@@ -161,6 +215,54 @@ class UnknownFileWarning(UserWarning):
 
 class EmptyDirWarning(UserWarning):
     """Reported by :meth:`Cache.check` for a directory with nothing in it."""
+
+
+class CacheWarning(UserWarning):
+    """Something that is taken as it is, and is probably not what was meant."""
+
+
+def _warn(text: str) -> None:
+    """Warn of how the package is used, at the line that uses it."""
+    level = 2
+    frame: Any = sys._getframe(1)
+    package = __name__.partition('.')[0]
+    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == package:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, CacheWarning, level)
+
+
+#: What has been warned of once.
+_warned: set[tuple[str, str]] = set()
+
+
+def _warn_once(place: str, text: str) -> None:
+    """Warn of something about a directory, once in a process."""
+    if (place, text) not in _warned:
+        _warned.add((place, text))
+        _warn(f'{place}: {text}')
+
+
+#: How often, in seconds, a kind of failure is logged.
+_LOG_INTERVAL = 60.0
+#: When which kind of failure was logged last: a time on the monotonic clock by directory and kind.
+_logged: dict[tuple[str, str], float] = {}
+
+
+def _log_failure(directory: str, error: Exception) -> None:
+    """Log an error that is answered with a default, once per directory, kind and minute."""
+    code = getattr(error, 'sqlite_errorname', None) or str(error)  # the former from Python 3.11 on
+    kind = f'{type(error).__name__} {code}'
+    now = time.monotonic()
+    if now - _logged.get((directory, kind), -math.inf) >= _LOG_INTERVAL:
+        try:
+            import logging
+        except (ImportError, OSError):  # there may be no file descriptor left
+            return
+        _logged[directory, kind] = now
+        logging.getLogger('diskcache').warning(
+            '%s: a lookup failed, and is answered as if the key were missing: %r', directory, error
+        )
 
 
 def _reduce(self: Any) -> tuple[Any, ...]:
@@ -336,6 +438,18 @@ class JSONDisk(Disk):
         return data if read else self._decompress(data)
 
 
+E = TypeVar('E', bound=Exception)
+
+
+def _hinted(error: E, hint: str) -> E:
+    """Return an error whose message is the original's, with what can be done about it beside.
+
+    As its cause and not as a note, which doctest takes for a part of the message.
+    """
+    error.__cause__ = type(error)(hint)
+    return error
+
+
 def _bound_arguments(
     signature: inspect.Signature,
     args: tuple[Any, ...],
@@ -364,6 +478,9 @@ def _bound_arguments(
 class _Store(Protocol):
     """What :meth:`Cache.memoize` needs, so that it can be FanoutCache's too."""
 
+    @property
+    def disk(self) -> Disk: ...
+
     def get(self, key: Any, default: Any = ..., *, retry: bool = ...) -> Any: ...
 
     def set(
@@ -371,7 +488,65 @@ class _Store(Protocol):
     ) -> Any: ...
 
 
+#: Bytes of a pickle without memo references; beyond, the key is pickled as any other.
+_LONGEST_PLAIN_PICKLE = 2**22
+
+
+class _BoundedBytes(io.BytesIO):
+    """Takes no more than so many bytes: what shares much is very long without references."""
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() > _LONGEST_PLAIN_PICKLE:
+            raise OverflowError
+        return super().write(data)
+
+
+def _by_value(disk: Disk, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a key that is stored as the same for equal parts, of which some may be one object.
+
+    A pickle refers to an object that it has had before. Without that, two equal strings and one
+    string twice are the same. What refers to itself cannot do without, and stays as it is.
+
+    :param disk: the Disk that the key is for; one with a `put` of its own is left to it
+    :param key: the key
+    :return: the key itself if it is stored without references, or what it is to be stored as
+    """
+    if type(disk).put is not Disk.put or 'put' in disk.__dict__:
+        return key
+    if _core._pickle_key(key, disk.pickle_protocol) is not None:  # it has no object twice
+        return key
+    stream = _BoundedBytes()
+    pickler = pickle.Pickler(stream, disk.pickle_protocol)
+    pickler.fast = True
+    try:
+        pickler.dump(key)
+        pickled = _core._optimize_pickle(stream.getvalue())
+        stored, _ = disk.put(key)
+    except Exception:  # looking the key up raises it again, unless it is for want of references
+        return key
+    return key if stored == pickled else StoredKey((pickled, False))
+
+
+def _ignored(ignore: int | str | Iterable[int | str]) -> frozenset[Any]:
+    """Return a set of the positions and names given; a str is one name, and not its letters."""
+    return frozenset((ignore,) if isinstance(ignore, int | str) else ignore)
+
+
+def _check_ignored(func: Callable[..., Any], ignored: frozenset[Any]) -> None:
+    """Warn of names that no argument of the function can have."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):  # a builtin's may not be known
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    names = {parameter.name for parameter in parameters}
+    for name in sorted(name for name in ignored if isinstance(name, str) and name not in names):
+        _warn(f'memoize: {full_name(func)} has no argument {name!r} that could be ignored')
+
+
 def _memoizer(
+    find_disk: Callable[[], Disk],
     name: str | None,
     typed: bool,
     ignore: Iterable[int | str],
@@ -379,18 +554,21 @@ def _memoizer(
     cache_if: Callable[[Any], object] | None,
     lookup: Callable[..., Any],
     store: Callable[[Any, Any, float], Any],
-    cache_key: Callable[[tuple[Any, ...]], Any] | None = None,
+    cache_key: Callable[[str, tuple[Any, ...]], Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return the decorator of every `memoize`; for its parameters see :meth:`Cache.memoize`.
 
+    :param find_disk: returns the Disk of the cache
     :param lookup: `lookup(key, func, args, kwargs)` returns the stored result, or ENOVAL
     :param store: `store(key, result, seconds)` stores what took so long to compute
-    :param cache_key: makes the key in the cache of what :func:`args_to_key` returns
+    :param cache_key: makes the key in the cache of the name and what :func:`args_to_key` returns
     :raises TypeError: if the decorator is used without parentheses
     """
     if callable(name):
-        raise TypeError('name cannot be callable: write @cache.memoize(), with parentheses')
-    skipped = frozenset(ignore)
+        raise _hinted(
+            TypeError('name cannot be callable'), 'write @cache.memoize(), with parentheses'
+        )
+    skipped = _ignored(ignore)
 
     def keep(key: Any, result: Any, start: float) -> None:
         seconds = time.perf_counter() - start
@@ -399,30 +577,13 @@ def _memoizer(
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
         base = (full_name(func) if name is None else name,)
-        __cache_key__ = _key_maker(func, base, typed, skipped, signature, cache_key)
+        if skipped:
+            _check_ignored(func, skipped)
+        disk = find_disk if signature else None
+        __cache_key__ = _key_maker(func, base, typed, skipped, disk, cache_key)
 
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            key = itself.__cache_key__(*args, **kwargs)
-            result = lookup(key, func, args, kwargs)
-            if result is ENOVAL:
-                start = time.perf_counter()
-                result = func(*args, **kwargs)
-                keep(key, result, start)
-            return result
-
-        async def coroutine_wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            key = itself.__cache_key__(*args, **kwargs)
-            result = lookup(key, func, args, kwargs)
-            if result is ENOVAL:
-                start = time.perf_counter()
-                result = await func(*args, **kwargs)  # type: ignore[misc]
-                keep(key, result, start)
-            return result
-
-        is_coroutine = inspect.iscoroutinefunction(func)
-        itself: Any = ft.wraps(func)(coroutine_wrapper if is_coroutine else wrapper)
-        itself.__cache_key__ = __cache_key__
-        return cast(Callable[P, R], itself)
+        wrapper = memoized(func, __cache_key__, ENOVAL, lookup, keep)
+        return cast(Callable[P, R], wrapper)
 
     return decorator
 
@@ -432,23 +593,26 @@ def _key_maker(
     base: tuple[Any, ...],
     typed: bool,
     ignore: frozenset[Any],
-    signature: bool,
-    cache_key: Callable[[tuple[Any, ...]], Any] | None,
+    find_disk: Callable[[], Disk] | None,
+    cache_key: Callable[[str, tuple[Any, ...]], Any] | None,
 ) -> Callable[..., Any]:
-    """Return the function that makes the cache key of a call, for `__cache_key__`."""
+    """Return the function that makes the cache key of a call, for `__cache_key__`.
+
+    :param find_disk: for keys from the function's signature, or None
+    """
     from_call = _core.CacheKey(base, typed, ignore)
-    if not signature and cache_key is None:
+    if find_disk is None and cache_key is None:
         return from_call
-    parameters = inspect.signature(func) if signature else None
+    parameters = inspect.signature(func) if find_disk is not None else None
 
     def __cache_key__(*args: Any, **kwargs: Any) -> Any:
         """Return the cache key for these arguments."""
-        if parameters is None:
+        if find_disk is None or parameters is None:
             key = from_call(*args, **kwargs)
         else:
             named = _bound_arguments(parameters, args, kwargs, ignore)
-            key = args_to_key(base, (), named, typed, ())
-        return key if cache_key is None else cache_key(key)
+            key = _by_value(find_disk(), args_to_key(base, (), named, typed, ()))
+        return key if cache_key is None else cache_key(base[0], key)
 
     return __cache_key__
 
@@ -473,10 +637,41 @@ class Transaction(cl.ContextDecorator, _core.Transaction):
     """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
 
 
+def _delete_rows(
+    sql: Callable[..., sqlite3.Cursor],
+    cleanup: Callable[[str | None], object],
+    rows: Iterable[tuple[Any, ...]],
+) -> int:
+    """Delete rows (rowid, ..., filename); return how many are gone, which a trigger may prevent."""
+    count = 0
+    for rowid, *_, filename in rows:
+        if sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
+            cleanup(filename)
+            count += 1
+    return count
+
+
 class _Settings:
     """The rules for the names and values of settings."""
 
     known = frozenset([*DEFAULT_SETTINGS, 'sqlite_page_size'])
+    #: What only here is the name of a method, or is or shall be that of a parameter: with the
+    #: original programs may have stored settings of these names.
+    added = (
+        frozenset({'add_many', 'delete_many', 'get_many', 'set_many', 'memory_stats'})
+        | frozenset({'items', 'keys', 'setdefault', 'update', 'values'})
+        | frozenset({'mode', 'on_error'})
+    )
+    parameters = frozenset({'memory_limit', 'read_only'})
+
+    @classmethod
+    def ignored(cls, owner: type, stored: Iterable[str]) -> list[str]:
+        """Return the names, of stored settings, that are not made attributes."""
+        return sorted(
+            name
+            for name in stored
+            if name in cls.added or name in cls.parameters or cls.is_taken(owner, name)
+        )
 
     @classmethod
     def is_taken(cls, owner: type, name: str) -> bool:
@@ -484,6 +679,8 @@ class _Settings:
         if name in cls.known:
             return False
         attribute = getattr(owner, name, None)
+        if name in METADATA and attribute is getattr(_core.Cache, name):
+            return False
         return callable(attribute) or hasattr(type(attribute), '__get__')
 
     @classmethod
@@ -492,7 +689,12 @@ class _Settings:
 
         :raises TypeError: if one has the name of a method, or a value that cannot be stored
         """
+        for name in cls.added & settings.keys():  # which the original stores
+            del settings[name]
+            _warn(f'the setting {name!r} is ignored: it is a method or parameter here')
         for name, value in settings.items():
+            if name == 'read_only':
+                raise TypeError('read_only is not supported')
             if cls.is_taken(owner, name):
                 raise TypeError(f'{name!r} is the name of a method, it cannot be a setting')
             if not isinstance(value, int | float | str | bytes | None):
@@ -531,12 +733,10 @@ class _Settings:
             name, [*cls.known, 'directory', 'disk', 'memory_limit', 'timeout'], 1, 0.8
         )
         if close:
-            warnings.warn(
-                f'unknown setting {name!r}: is {close[0]!r} meant?', UserWarning, stacklevel=4
-            )
+            _warn(f'unknown setting {name!r}: is {close[0]!r} meant?')
 
 
-class Cache(_core.Cache):
+class Cache(DictMethods, _core.Cache):
     """Disk-backed cache: a persistent mapping shared by threads and processes.
 
     >>> cache = Cache()
@@ -568,8 +768,8 @@ class Cache(_core.Cache):
     ) -> None:
         """Open a cache, making its directory if there is none.
 
-        :param directory: path; ``~`` and environment variables are expanded. None: a new temporary
-            directory
+        :param directory: path; ``~`` and environment variables are expanded; a relative one is that
+            of the current directory now, wherever the process goes. None: a new temporary directory
         :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
         :param disk: subclass of :class:`Disk`
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
@@ -625,7 +825,7 @@ class Cache(_core.Cache):
 
     def _open_files(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
         """Open the database, again if it has been removed meanwhile."""
-        database = op.join(path, DBNAME)
+        database = op.join(self._path, DBNAME)
         for more in removal.attempts():
             before = removal.identity(database)
             try:
@@ -637,7 +837,7 @@ class Cache(_core.Cache):
                 if same or not more:
                     raise
             _core.Cache.close(self)
-            self._make_directory(path)
+            self._make_directory(self._path)
 
     def _open_database(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
@@ -653,11 +853,21 @@ class Cache(_core.Cache):
         self._origin = mismatch.Origin.of(schema)
         mismatch.check_recorded_disk(self, disk, is_empty)
         self._disk = disk(
-            path, **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'}
+            self._path,
+            **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'},
         )
-        self._setting_names = [name for name in current if not _Settings.is_taken(type(self), name)]
+        ignored = [name for name in _Settings.ignored(type(self), current) if name not in METADATA]
+        self._setting_names = [name for name in current if name not in ignored]
         for name in self._setting_names:
             setattr(self, name, current[name])
+        if ignored:
+            names = ', '.join(ignored)
+            _warn_once(
+                self._place(), f'stored settings are ignored, as methods or parameters: {names}'
+            )
+        for name in METADATA:
+            if not _Settings.is_taken(type(self), name):
+                setattr(self, name, stored.get(name, 0))
         if 'Cache' in schema and not is_empty:
             mismatch.check_stored_keys(self)
         self._complete_directory(current, stored, schema)
@@ -668,7 +878,7 @@ class Cache(_core.Cache):
         :param unopened: the database could not be opened, perhaps for another reason
         :return: whether that was not for another reason
         """
-        database = op.join(self._directory, DBNAME)
+        database = op.join(self._path, DBNAME)
         if not op.exists(database):
             self._log_removal()
         elif unopened:
@@ -676,7 +886,7 @@ class Cache(_core.Cache):
         current = {name: getattr(self, name) for name in self._setting_names}
         for more in removal.attempts():
             try:
-                self._make_directory(self._directory)
+                self._make_directory(self._path)
                 removal.remove_remains(database)
                 stored, schema, self._page_size = self._inspect()
                 self._complete_directory(current, stored, schema)
@@ -692,7 +902,7 @@ class Cache(_core.Cache):
 
     def _has_all_files(self) -> bool:
         """Tell whether the files of a database that is open are there."""
-        database = op.join(self._directory, DBNAME)
+        database = op.join(self._path, DBNAME)
         wal = getattr(self, 'sqlite_journal_mode', None) == 'wal'
         return op.exists(database) and (not wal or op.exists(database + '-shm'))
 
@@ -700,7 +910,7 @@ class Cache(_core.Cache):
         import logging
 
         logging.getLogger('diskcache').warning(
-            '%s: the database has been removed, and is made anew', self._directory
+            '%s: the database has been removed, and is made anew', self._path
         )
 
     def _is_truncated(self) -> bool:
@@ -708,7 +918,7 @@ class Cache(_core.Cache):
 
         If nobody has it open SQLite begins anew. But whoever has keeps its lock until it is closed.
         """
-        path = op.join(self._directory, DBNAME)
+        path = op.join(self._path, DBNAME)
         has_log = op.exists(path + '-wal') or op.exists(path + '-shm')
         try:
             return has_log and op.getsize(path) == 0  # in this order: another may be making both
@@ -721,6 +931,10 @@ class Cache(_core.Cache):
         logging.getLogger('diskcache').warning(
             '%s: the stored setting %s is damaged, and ignored: %r', self._directory, name, value
         )
+
+    def _place(self) -> str:
+        """Return the directory that warnings name."""
+        return self._path
 
     @staticmethod
     def _make_directory(path: str) -> None:
@@ -736,8 +950,9 @@ class Cache(_core.Cache):
         self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
-        if not schema:  # The file is made by the first pragma that is stored in it.
-            self._set_pragma('page_size', current.get('sqlite_page_size', _NEW_PAGE_SIZE))
+        if not schema and 'sqlite_page_size' in current:
+            # First of all: the file is made by the first pragma that is stored in it.
+            self._set_pragma('page_size', current['sqlite_page_size'])
         for name in sorted(current):
             if name.startswith('sqlite_') and (name not in stored or stored[name] != current[name]):
                 self._set_pragma(name[7:], current[name])
@@ -747,9 +962,9 @@ class Cache(_core.Cache):
             if name not in stored or stored[name] != value
         }
         missing = [create for name, create in _core.SCHEMA if name not in schema]
-        index, create_index = _core.POLICY_INDEXES[self.eviction_policy]
-        if index is not None and index not in schema:
-            missing.append(cast(str, create_index))
+        index, create_index = _policy_index(self.eviction_policy)
+        if create_index is not None and index not in schema:
+            missing.append(create_index)
         if bool(self.tag_index) != (_core.TAG_INDEX_NAME in schema):
             missing.append(_core.TAG_INDEX_CREATE if self.tag_index else _core.TAG_INDEX_DROP)
         if not schema:
@@ -846,11 +1061,12 @@ class Cache(_core.Cache):
         :param typed: whether arguments of different types are different
         :param expire: seconds until a result expires (None: never; 0 or less: nothing is stored)
         :param tag: for the stored results
-        :param ignore: positions and names of arguments that do not count
+        :param ignore: positions and names of arguments that do not count; a str is one name
         :param signature: make keys from the function's signature: calls that mean the same, by
             position, by keyword or by a default, then share a result, and others never do. Without
             it keys are the original's, for which ``f(1)`` and ``f(x=1)`` differ, and
-            ``f(1, x=None)`` and ``f(1, None, 'x')`` do not.
+            ``f(1, x=None)`` and ``f(1, None, 'x')`` do not. Then it does not matter either which
+            of equal arguments are the same object.
         :param cache_if: called with each new result; it is stored only if this returns something
             true (None: always)
         :return: decorator
@@ -864,7 +1080,10 @@ class Cache(_core.Cache):
             if expire is None or expire > 0:
                 self.set(key, result, expire, tag=tag, retry=True)
 
-        return _memoizer(name, typed, ignore, signature, cache_if, lookup, store)
+        def find_disk() -> Disk:
+            return self.disk
+
+        return _memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)
 
     def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
         """Check the database and the value files against each other.
@@ -899,6 +1118,11 @@ class Cache(_core.Cache):
                 warnings.warn(text, category, stacklevel=2)
         return found
 
+    def _timed_out(self) -> Timeout:
+        error = Timeout()
+        error.message = f'{self._path}: the lock could not be had within {self._timeout} seconds'
+        return error
+
     def _run_alone(self, statement: str, retry: bool) -> list[Any]:
         """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
         while True:
@@ -908,7 +1132,7 @@ class Cache(_core.Cache):
                 if str(error) != 'database is locked':
                     raise
             if not retry:
-                raise Timeout
+                raise self._timed_out()
             time.sleep(0.001)
 
     def create_tag_index(self) -> None:
@@ -944,17 +1168,79 @@ class Cache(_core.Cache):
             try:
                 with self._transact(retry) as (sql, cleanup):
                     rows = sql(select, args).fetchall()
-                    deleted = 0
-                    for row in rows:
-                        if sql('DELETE FROM Cache WHERE rowid = ?', (row[0],)).rowcount > 0:
-                            cleanup(row[-1])
-                            deleted += 1
-            except Timeout:
-                raise Timeout(count) from None
+                    deleted = _delete_rows(sql, cleanup, rows)
+            except Timeout as timeout:
+                timeout.args = (count,)
+                raise
             if not deleted:  # a trigger may keep the rows, which would be selected for ever
                 return count
             count += deleted
             args[arg_index] = rows[-1][row_index]
+
+    def _note_access(self, rowid: int) -> None:
+        """Write what an eviction policy of the user's own wants of a row that has been found."""
+        columns = self._own_policy and self._own_policy['get']
+        if columns:
+            # The value has been found, and is not withheld because somebody else is writing.
+            with cl.suppress(Timeout), self._transact() as (sql, _):
+                now = time.time()
+                sql(f'UPDATE Cache SET {columns.format(now=now)} WHERE rowid = ?', (rowid,))
+
+    def _cull(
+        self,
+        now: float,
+        sql: Callable[..., sqlite3.Cursor],
+        cleanup: Callable[[str | None], object],
+        limit: int | None = None,
+    ) -> None:
+        """Remove expired items and, above size_limit, others, as every write does at its end.
+
+        :param now: seconds since the epoch
+        :param sql: executes SQL in the thread's open transaction
+        :param cleanup: called with the name of each file that is then to be removed
+        :param limit: number of items to remove at most (None: cull_limit)
+        """
+        if self._own_policy is None:
+            super()._cull(now, sql, cleanup, limit)
+            return
+        left = self.cull_limit if limit is None else limit
+        if left > 0:
+            expired = 'SELECT rowid, filename FROM Cache WHERE expire_time < ? LIMIT ?'
+            left -= _delete_rows(sql, cleanup, sql(expired, (now, left)).fetchall())
+        select = self._own_policy['cull']
+        if left > 0 and select is not None and self.volume() >= self.size_limit:
+            select = select.format(fields='rowid, filename', now=now)
+            _delete_rows(sql, cleanup, sql(select, (left,)).fetchall())
+
+    def cull(self, retry: bool = False) -> int:
+        """Remove the items that have expired, then others, in the order of the eviction policy.
+
+        :param retry: wait for the lock as long as it takes
+        :return: number of items removed; the volume is within size_limit then, if the policy lets
+            it be
+        :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false,
+            with the number of items removed until then
+        """
+        if self._own_policy is None:
+            return super().cull(retry)
+        now = time.time()
+        count = self.expire(now, retry)
+        select = self._own_policy['cull']
+        if select is None:
+            return count
+        select = select.format(fields='rowid, filename', now=now)
+        try:
+            while self.volume() > self.size_limit:
+                with self._transact(retry) as (sql, cleanup):
+                    rows = sql(select, (_CULL_PORTION,)).fetchall()
+                    deleted = _delete_rows(sql, cleanup, rows)
+                if not deleted:
+                    break
+                count += deleted
+        except Timeout as timeout:
+            timeout.args = (count,)
+            raise
+        return count
 
     def _iter(self, ascending: bool = True) -> Generator[Any, None, None]:
         """Yield None, then the keys in the order of their insertion, or backwards.
@@ -984,8 +1270,11 @@ class Cache(_core.Cache):
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({getattr(self, "_directory", None)!r})'
+
     def __getstate__(self) -> tuple[str, float, type[Disk]]:
-        return self.directory, self.timeout, type(self.disk)
+        return self._path, self.timeout, type(self.disk)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
@@ -996,7 +1285,9 @@ class Cache(_core.Cache):
         """Load a setting again, or change it.
 
         A setting is an attribute of the cache, and stored in the directory; changing the attribute
-        alone holds for this object only.
+        alone holds for this object only. `count`, `size`, `hits` and `misses` are attributes too:
+        as they were when the cache was opened or when they were last read, by this method,
+        ``len(cache)``, :meth:`volume` or :meth:`stats`.
 
         :param key: name of the setting
         :param value: new value; without it the stored one is loaded
@@ -1023,12 +1314,21 @@ class Cache(_core.Cache):
             setattr(self._disk, key[5:], value)
         setattr(self, key, value)
         if update:
-            if key == 'eviction_policy':
-                create_index = _core.POLICY_INDEXES[value][1]
-                if create_index is not None:
-                    self._apply([create_index], {}, {})
-            self._update_setting(key, value)
+            self._store_setting(key, value)
         return value
+
+    def _store_setting(self, key: str, value: Any) -> None:
+        """Change a stored setting, as far as there are tables: a subclass may be making them."""
+        try:
+            self._update_setting(key, value)
+        except sqlite3.OperationalError:
+            if 'Settings' in self._inspect()[1]:
+                raise
+        if key == 'eviction_policy':
+            index, create_index = _policy_index(value)
+            _, schema, _ = self._inspect()
+            if create_index is not None and 'Cache' in schema and index not in schema:
+                self._apply([create_index], {}, {})
 
 
 atexit.register(_core._flush_notes)
@@ -1045,4 +1345,5 @@ _core._register(
     stored_key=StoredKey,
     enoval=ENOVAL,
     unknown=UNKNOWN,
+    find_policy=_find_policy,
 )

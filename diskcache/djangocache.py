@@ -45,7 +45,7 @@ from django.core.cache.backends.base import (
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from .core import DBNAME, ENOVAL, Cache, _memoizer
+from .core import DBNAME, ENOVAL, Cache, Disk, StoredKey, _memoizer
 from .fanout import FanoutCache
 from .persistent import Deque, Index
 
@@ -71,7 +71,7 @@ class _Opened(NamedTuple):
 
     @staticmethod
     def _identify(cache: FanoutCache) -> tuple[int, int]:
-        status = os.stat(op.join(cache._shards[0].directory, DBNAME))
+        status = os.stat(op.join(cache._shards[0]._path, DBNAME))
         return status.st_dev, status.st_ino
 
     def is_in_place(self) -> bool:
@@ -253,7 +253,8 @@ class DjangoCache(BaseCache):
         """Return a value.
 
         :param key: key of the item
-        :param default: what to return if it is missing, or the lock not had within DATABASE_TIMEOUT
+        :param default: what to return if it is missing, the lock not had within DATABASE_TIMEOUT,
+            or the database not read: what failed is logged, see :meth:`FanoutCache.get`
         :param version: its version (None: VERSION)
         :param read: return a file opened for reading, if the value is in one
         :param expire_time: also return when it expires, in seconds since the epoch, or None
@@ -635,10 +636,16 @@ class DjangoCache(BaseCache):
         :raises TypeError: if the decorator is used without parentheses
         """
 
-        def cache_key(arguments: tuple[Any, ...]) -> str:
-            stored, _ = self._cache.disk.put(arguments)
+        def find_disk() -> Disk:
+            return self._cache.disk  # type: ignore[no-any-return]
+
+        def cache_key(name: str, arguments: tuple[Any, ...]) -> str:
+            if isinstance(arguments, StoredKey):
+                stored = arguments[0]
+            else:
+                stored, _ = self._cache.disk.put(arguments)
             data = stored if isinstance(stored, bytes | memoryview) else repr(stored).encode()
-            return f'{arguments[0]}:{hashlib.sha256(data).hexdigest()}'
+            return f'{name}:{hashlib.sha256(data).hexdigest()}'
 
         def lookup(key: str, func: Any, args: Any, kwargs: Any) -> Any:
             return self.get(key, ENOVAL, version, retry=True)
@@ -648,7 +655,9 @@ class DjangoCache(BaseCache):
             if expire is None or expire > 0:
                 self.set(key, result, timeout, version, tag=tag, retry=True)
 
-        return _memoizer(name, typed, ignore, signature, cache_if, lookup, store, cache_key)
+        return _memoizer(
+            find_disk, name, typed, ignore, signature, cache_if, lookup, store, cache_key
+        )
 
     # get_or_set stays as it is in Django: it calls a default that is a function, and aget_or_set
     # calls it in the event loop, where it may expect to be.

@@ -15,6 +15,7 @@ import itertools as it
 import operator
 import os
 import os.path as op
+import sqlite3
 import sys
 import time
 import warnings
@@ -22,8 +23,17 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from . import mismatch
-from .core import DEFAULT_SETTINGS, ENOVAL, Cache, Disk, Timeout, _temporary_unless_given
+from .core import (
+    DEFAULT_SETTINGS,
+    ENOVAL,
+    Cache,
+    Disk,
+    Timeout,
+    _log_failure,
+    _temporary_unless_given,
+)
 from .persistent import Deque, Index, _checked_maxlen
+from .views import DictMethods
 
 __all__ = ['FanoutCache']
 
@@ -60,6 +70,9 @@ class _Shard(Cache):
         self._default_settings = {**DEFAULT_SETTINGS, 'size_limit': share}
         self._shard_count = shards
         super().__init__(directory, timeout, disk, **settings)
+
+    def _place(self) -> str:
+        return op.dirname(self._path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a Cache: by now the limit is stored."""
@@ -150,7 +163,7 @@ def _size_of_pair(pair: tuple[Any, Any]) -> int:
     return sys.getsizeof(pair[1])
 
 
-class FanoutCache:
+class FanoutCache(DictMethods):
     """Disk-backed cache in shards: a :class:`Cache` for many writers.
 
     >>> cache = FanoutCache(shards=4)
@@ -234,6 +247,12 @@ class FanoutCache:
     def memory_limit(self, limit: int) -> None:
         for shard in self._shards:
             shard.memory_limit = limit // self._count
+
+    @memory_limit.deleter
+    def memory_limit(self) -> None:
+        """As for a Cache: it goes on with what it was, so that it can be patched for a while."""
+        for shard in self._shards:
+            del shard.memory_limit
 
     def memory_stats(self) -> dict[str, int]:
         """Return what the memory of this object has been good for; see :meth:`Cache.memory_stats`.
@@ -386,7 +405,8 @@ class FanoutCache:
         """Return a value.
 
         :param key: key of the item
-        :param default: what to return if it is missing, or the lock not had within the timeout
+        :param default: what to return if it is missing, the lock not had within the timeout, or the
+            database not read: what failed is logged by the logger ``diskcache``, once a minute
         :param read: return a file opened for reading, if the value is in one
         :param expire_time: also return when it expires, in seconds since the epoch, or None
         :param tag: also return the tag, or None
@@ -396,7 +416,8 @@ class FanoutCache:
         shard = self._shards[self._hash(key) % self._count]  # _shard() would take longer than get()
         try:
             return shard.get(key, default, read, expire_time, tag, retry)
-        except Timeout:
+        except (Timeout, sqlite3.OperationalError) as error:
+            _log_failure(self._directory, error)
             return _absent(default, expire_time, tag)
 
     def __getitem__(self, key: Any) -> Any:
@@ -533,7 +554,7 @@ class FanoutCache:
             are equal to Python, such as 1 and True, are one key of the result
         :param retry: wait for the locks as long as it takes
         :return: the values by their keys, without what is missing, or in a shard whose lock could
-            not be had within the timeout
+            not be had within the timeout, or whose database not be read, see :meth:`get`
         :raises TypeError: if `keys` is not iterable, or one of them cannot be hashed
         """
         overridden = type(self).get is not FanoutCache.get
@@ -669,8 +690,16 @@ class FanoutCache:
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.__dict__.get("_directory")!r})'
+
     def __getstate__(self) -> tuple[str, int, float, type[Disk]]:
-        return self._directory, self._count, self.timeout, type(self.disk)
+        return self._path, self._count, self.timeout, type(self.disk)
+
+    @property
+    def _path(self) -> str:
+        """The directory as an absolute path."""
+        return op.dirname(self._shards[0]._path)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
@@ -711,10 +740,13 @@ class FanoutCache:
         """
         values: list[Any] = [ENOVAL] * len(keys)
         for shard, positions in self._by_shard(keys).items():
-            with cl.suppress(Timeout):
+            try:
                 found = shard._get_values([keys[position] for position in positions], retry)
-                for position, value in zip(positions, found, strict=True):
-                    values[position] = value
+            except (Timeout, sqlite3.OperationalError) as error:
+                _log_failure(self._directory, error)
+                continue
+            for position, value in zip(positions, found, strict=True):
+                values[position] = value
         return values
 
     def _part(self, kind: str, name: str, timeout: float, disk: Any, settings: Any) -> Cache:
@@ -726,7 +758,10 @@ class FanoutCache:
             raise ValueError(f'name {name!r} leads out of the directory of the cache')
         if op.expandvars(name) != name:
             raise ValueError(f'name {name!r} has an environment variable in it')
-        return Cache(op.join(self._directory, kind, *parts), timeout, disk, **settings)
+        # As it was given where that is still the same.
+        is_here = op.abspath(self._directory) == op.normpath(self._path)
+        directory = self._directory if is_here else self._path
+        return Cache(op.join(directory, kind, *parts), timeout, disk, **settings)
 
     def cache(
         self, name: str, timeout: float = 60, disk: type[Disk] | None = None, **settings: Any

@@ -78,6 +78,14 @@ class _OnCache:
         """
         return self._cache.transact(retry=True)
 
+    def _length_shown(self) -> str:
+        """Return the length for a repr, which does not fail where the length cannot be had."""
+        try:
+            count = len(self._cache)
+        except Exception:
+            return ''
+        return f' of {count} item' if count == 1 else f' of {count} items'
+
     def _has_plain_cache(self) -> bool:
         """Tell whether opening the directory anew would give a cache of the same kind."""
         return (
@@ -282,7 +290,7 @@ class Deque(_OnCache, Sequence[Any]):
         self._index(index, ft.partial(self._cache.delete, retry=True))
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(directory={self.directory!r})'
+        return f'{type(self).__name__}(directory={self.directory!r}){self._length_shown()}'
 
     __eq__ = _make_compare(operator.eq, 'equal to')
     __ne__ = _make_compare(operator.ne, 'not equal to')
@@ -347,7 +355,7 @@ class Deque(_OnCache, Sequence[Any]):
         return self._values(reverse=True)
 
     def __getstate__(self) -> tuple[str, float]:
-        return self.directory, self.maxlen
+        return self._cache._path, self.maxlen
 
     def __setstate__(self, state: tuple[str, float]) -> None:
         directory, maxlen = state
@@ -891,7 +899,7 @@ class Index(_OnCache, MutableMapping[Any, Any]):
     __hash__ = None
 
     def __getstate__(self) -> str:
-        return self.directory
+        return self._cache._path
 
     def __setstate__(self, state: str) -> None:
         self.__init__(state)  # type: ignore[misc]
@@ -946,4 +954,4 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         )
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}({self.directory!r})'
+        return f'{type(self).__name__}({self.directory!r}){self._length_shown()}'

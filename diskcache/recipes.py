@@ -39,11 +39,12 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-from .core import ENOVAL, Cache, _memoizer, full_name
+from .core import ENOVAL, Cache, Disk, _memoizer, full_name
 from .fanout import FanoutCache
 from .mismatch import check_eviction
+from .wrappers import guarded, throttled
 
 __all__ = [
     'Averager',
@@ -320,8 +321,9 @@ class Lock(_Acquirable):
     Each acquire of the lock has a name of its own, which the object keeps: only that one is
     released, and never another's that came after it had expired. Like a :class:`threading.Lock`,
     it may be released by another thread than the one that acquired it, through the same object; or
-    by another process that the object has been pickled to. An object that has not acquired the lock
-    itself releases what its thread has acquired through another one.
+    by another process that the object has been pickled to. An object that holds nothing frees the
+    lock, whoever has it, as the original's does: so one function, thread or process can acquire it
+    and another release it.
 
     >>> from diskcache import Cache, Lock
     >>> cache = Cache()
@@ -351,11 +353,14 @@ class Lock(_Acquirable):
         self._process = _process
         #: What this object has acquired: names, by the threads that did, the latest last.
         self._held: dict[str, str] = {}
+        #: What it had acquired has expired, or is the parent's.
+        self._lost = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._process = _process  # the lock was handed over, and not just copied by a fork
         self._held = dict(state.get('_held', ()))
+        self._lost = state.get('_lost', False)
 
     def _claim(self, state: Any) -> str | None:
         return f'{_thread.name}-{secrets.token_hex(4)}' if state is ENOVAL else None
@@ -365,31 +370,34 @@ class Lock(_Acquirable):
         self._forget_parents()
         self._held.pop(_thread.name, None)
         self._held[_thread.name] = state
+        self._lost = False
         return kept
 
     def _forget_parents(self) -> None:
         """In a forked child: what the object held is the parent's."""
         if self._process != _process:
             self._process = _process
+            self._lost = self._lost or bool(self._held)
             self._held = {}
 
     def release(self) -> bool:
-        """Free the lock, if it is held through this object or by this thread.
+        """Free the lock.
 
-        Otherwise nothing happens: it has expired, and another may hold it by now.
+        But if it was acquired through this object and has expired since, nothing happens, until it
+        is acquired through this object again: another may hold it by now.
 
-        :return: whether the lock was so held, and is free now
+        :return: whether the lock was held, and is free now
         """
         self._forget_parents()
+        home = _home(self._cache, self._key)
         name = self._held.pop(_thread.name, None)
         if name is None and self._held:  # another thread has acquired it for this one
             _, name = self._held.popitem()
-        wanted = self._is_by_this_thread if name is None else ft.partial(operator.eq, name)
-        return _delete_if(_home(self._cache, self._key), self._key, wanted)
-
-    @staticmethod
-    def _is_by_this_thread(owner: Any) -> bool:
-        return isinstance(owner, str) and owner.startswith(_thread.name)
+        if name is None:
+            return not self._lost and home.delete(self._key, retry=True)
+        freed = _delete_if(home, self._key, ft.partial(operator.eq, name))
+        self._lost = not freed
+        return freed
 
     def locked(self) -> bool:
         """Return whether anybody holds the lock."""
@@ -559,14 +567,8 @@ def throttle(
                     save((now, tally))
                 return float(delay)
 
-        @ft.wraps(func)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            while delay := take():
-                sleep_func(delay)
-            return func(*args, **kwargs)
-
         save((time_func(), count))
-        return wrapper
+        return cast(Callable[P, R], throttled(func, take, sleep_func))
 
     return decorator
 
@@ -600,13 +602,7 @@ def barrier(
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
         key = full_name(func) if name is None else name
         lock = lock_factory(cache, key, expire=expire, tag=tag)
-
-        @ft.wraps(func)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            with lock:
-                return func(*args, **kwargs)
-
-        return wrapper
+        return cast(Callable[P, R], guarded(func, lock))
 
     return decorator
 
@@ -719,4 +715,7 @@ def memoize_stampede(
                 renew(taken, key, func, args, kwargs)
         return result
 
-    return _memoizer(name, typed, ignore, signature, cache_if, lookup, store)
+    def find_disk() -> Disk:
+        return cache.disk
+
+    return _memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)

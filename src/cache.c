@@ -186,24 +186,38 @@ PyObject *cache_connection(Cache *self)
 OBJECT_ATTRIBUTE(directory, "_directory")
 OBJECT_ATTRIBUTE(timeout, "_timeout")
 OBJECT_ATTRIBUTE(local, "_local")
-OBJECT_ATTRIBUTE(disk, "_disk")
 OBJECT_ATTRIBUTE(page_size, "_page_size")
 
 /* Sessions on the former directory are not used again. */
 static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
 {
+    PyObject *path = value != NULL ? state_absolute(self->state, value) : NULL;
+
+    if (value != NULL && path == NULL) {
+        return -1;
+    }
     cache_forget_file(self);
+    Py_XSETREF(self->path, path);
     return Cache_set_directory(self, value, closure);
 }
 
-static int Cache_assign_disk(Cache *self, PyObject *value, void *closure)
+static PyObject *Cache_get_disk(Cache *self, void *Py_UNUSED(closure))
 {
+    PyObject *disk = self->lacks_disk ? NULL : self->disk;
+
+    return cache_require(disk, "_disk") < 0 ? NULL : Py_NewRef(disk);
+}
+
+/* One that is deleted stays until there is another: operations of other threads may be using it. */
+static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    self->lacks_disk = value == NULL;
     if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "_disk cannot be deleted");
-        return -1;
+        return 0;
     }
     hot_empty(&self->hot); /* which has what the former disk made of it */
-    return Cache_set_disk(self, value, closure);
+    Py_XSETREF(self->disk, Py_NewRef(value));
+    return 0;
 }
 
 static PyObject *Cache_get_txn_id(Cache *self, void *Py_UNUSED(closure))
@@ -211,7 +225,7 @@ static PyObject *Cache_get_txn_id(Cache *self, void *Py_UNUSED(closure))
     if (self->transaction.depth > 0 && self->pool.generation == session_generation()) {
         return PyLong_FromUnsignedLong(self->transaction.thread);
     }
-    return Py_NewRef(self->txn_id != NULL ? self->txn_id : Py_None);
+    return cache_require(self->txn_id, "_txn_id") < 0 ? NULL : Py_NewRef(self->txn_id);
 }
 
 static int Cache_set_txn_id(Cache *self, PyObject *value, void *Py_UNUSED(closure))
@@ -227,20 +241,36 @@ static const char *const setting_names[SETTING_COUNT] = {
     [SETTING_STATISTICS] = "statistics",
 };
 
+/* Take a native policy, or one of the user's, whose steps Python does: core.py says which it is. */
 static int set_policy(Cache *self, PyObject *value)
 {
     const char *name = PyUnicode_Check(value) ? PyUnicode_AsUTF8(value) : "";
     int policy = name != NULL ? dc_policy_find(name) : -1;
+    PyObject *own = NULL;
+    PyObject *get = NULL;
 
-    if (policy < 0) {
-        PyErr_Clear();
+    PyErr_Clear();
+    if (PyUnicode_Check(value) && self->state->find_policy != NULL) {
+        own = PyObject_CallOneArg(self->state->find_policy, value);
+        get = own != NULL && own != Py_None ? PyMapping_GetItemString(own, "get") : NULL;
+        if (own == NULL || (own != Py_None && get == NULL)) {
+            Py_XDECREF(own);
+            return -1;
+        }
+    }
+    if (policy < 0 && get == NULL) {
         PyErr_Format(PyExc_ValueError,
                      "eviction_policy must be 'none', 'least-recently-stored', "
                      "'least-recently-used' or 'least-frequently-used', not %R",
                      value);
+        Py_XDECREF(own);
         return -1;
     }
-    self->rules.policy = (dc_policy)policy;
+    self->rules.policy = get == NULL ? (dc_policy)policy : DC_POLICY_NONE;
+    self->own_policy_notes = get != NULL && get != Py_None;
+    Py_XSETREF(self->own_policy, get != NULL ? Py_NewRef(own) : NULL);
+    Py_XDECREF(get);
+    Py_XDECREF(own);
     return 0;
 }
 
@@ -306,6 +336,10 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
 
 static PyObject *Cache_get_memory_limit(Cache *self, void *Py_UNUSED(closure))
 {
+    if (self->lacks_memory_limit) {
+        cache_require(NULL, "memory_limit");
+        return NULL;
+    }
     return PyLong_FromSize_t(self->hot.limit);
 }
 
@@ -313,9 +347,9 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
 {
     int64_t limit;
 
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "memory_limit cannot be deleted");
-        return -1;
+    if (value == NULL) { /* it goes on with what it was */
+        self->lacks_memory_limit = 1;
+        return 0;
     }
     if (set_number(value, "memory_limit", &limit) < 0) {
         return -1;
@@ -325,6 +359,7 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
         return -1;
     }
     hot_set_limit(&self->hot, (size_t)limit);
+    self->lacks_memory_limit = 0;
     return 0;
 }
 
@@ -395,14 +430,19 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->directory);
+    Py_VISIT(self->path);
     Py_VISIT(self->timeout);
     Py_VISIT(self->local);
     Py_VISIT(self->disk);
     Py_VISIT(self->page_size);
     Py_VISIT(self->txn_id);
     Py_VISIT(self->transaction.owner);
+    Py_VISIT(self->own_policy);
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_VISIT(self->settings[i]);
+    }
+    for (int i = 0; i < METADATA_NUMBER; i++) {
+        Py_VISIT(self->metadata[i]);
     }
     for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
         Py_VISIT(session->connection);
@@ -413,14 +453,19 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
 static int Cache_clear_references(Cache *self)
 {
     Py_CLEAR(self->directory);
+    Py_CLEAR(self->path);
     Py_CLEAR(self->timeout);
     Py_CLEAR(self->local);
     Py_CLEAR(self->disk);
     Py_CLEAR(self->page_size);
     Py_CLEAR(self->txn_id);
     Py_CLEAR(self->transaction.owner);
+    Py_CLEAR(self->own_policy);
     for (int i = 0; i < SETTING_COUNT; i++) {
         Py_CLEAR(self->settings[i]);
+    }
+    for (int i = 0; i < METADATA_NUMBER; i++) {
+        Py_CLEAR(self->metadata[i]);
     }
     return 0;
 }
@@ -489,8 +534,23 @@ static int Cache_setattro(Cache *self, PyObject *name, PyObject *value)
     return hooks_setattro(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name, value);
 }
 
+/* Stale: as of when it was last read, by __init__, reset() and what else reads it. */
+/* clang-format off */
+#define METADATA_ATTRIBUTE(name, index, doc)                                                       \
+    {#name, T_OBJECT_EX, offsetof(Cache, metadata) + sizeof(PyObject *) * (index), 0,              \
+     PyDoc_STR(doc ", when it was last read")}
+/* clang-format on */
+
 static PyMemberDef Cache_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Cache, weak_references), READONLY, NULL},
+    {"_path", T_OBJECT_EX, offsetof(Cache, path), READONLY,
+     PyDoc_STR("the directory as an absolute path")},
+    {"_own_policy", T_OBJECT, offsetof(Cache, own_policy), READONLY,
+     PyDoc_STR("the eviction policy if it is none of the native ones, or None")},
+    METADATA_ATTRIBUTE(count, METADATA_COUNT, "number of items"),
+    METADATA_ATTRIBUTE(size, METADATA_SIZE, "bytes of the value files"),
+    METADATA_ATTRIBUTE(hits, METADATA_HITS, "number of lookups that found their key"),
+    METADATA_ATTRIBUTE(misses, METADATA_MISSES, "number of lookups that did not"),
     {NULL, 0, 0, 0, NULL},
 };
 

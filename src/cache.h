@@ -61,18 +61,33 @@ enum cache_setting {
     SETTING_COUNT
 };
 
+/* What Settings keeps of the contents, as it was when it was last read; each an attribute of the Cache. */
+enum cache_metadata {
+    METADATA_COUNT,
+    METADATA_SIZE,
+    METADATA_HITS,
+    METADATA_MISSES,
+    METADATA_NUMBER
+};
+
 struct Cache {
     PyObject_HEAD
     module_state *state;
     PyObject *weak_references;
     PyObject *directory; /* `_directory` and so on, as assigned; NULL if never */
+    PyObject *path; /* the directory's, absolute since it was assigned; NULL like it */
     PyObject *timeout;
     PyObject *local;
     PyObject *disk;
     PyObject *page_size;
-    PyObject *txn_id;                  /* assigned from outside; normally NULL */
+    PyObject *txn_id;                  /* as assigned; normally None */
+    PyObject *metadata[METADATA_NUMBER];
+    int lacks_disk;         /* `_disk` has been deleted; it is kept for operations under way */
+    int lacks_memory_limit; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */
     dc_rules rules;                    /* their C values; hooks is NULL */
+    PyObject *own_policy;              /* dict of a policy of the user's; NULL: it is a native one */
+    int own_policy_notes;              /* which a lookup that finds its key writes something for */
     int statistics;
     hook_cache hooks;
     SessionPool pool;
@@ -97,7 +112,8 @@ extern PyType_Spec pin_type_spec;
 
 static inline unsigned int cache_hooks(Cache *self)
 {
-    return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self);
+    return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self) |
+           (self->own_policy != NULL ? CACHE_HOOK__cull : 0);
 }
 
 /* --- operation.c --- */
@@ -129,6 +145,8 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry);
 int operation_commit(Operation *operation);
 /* End one level after a failure whose exception is set, which stays. The outermost rolls back. */
 void operation_rollback(Operation *operation);
+/* Raise Timeout: its attribute `message` says where, for how long, and if this thread is in its own way. */
+void cache_raise_timeout(Cache *self);
 /* Raise for a status, roll back one level, return -1. */
 int operation_fail(Operation *operation, dc_status status);
 
@@ -163,6 +181,8 @@ dc_status operation_write(Operation *operation, operation_call call, void *conte
 
 /* Count a lookup and note the access, where settings ask for it, for the next transaction to write. */
 int cache_note_lookup(Cache *self, int hit, int64_t rowid);
+/* Write, now, what a policy of the user's wants of a row that was found. */
+int cache_note_by_policy(Cache *self, int64_t rowid);
 /* Write what is noted, waiting for the lock so many seconds, or the cache's timeout if that is less.
  * What cannot be written stays noted. -1 with an exception only if one came out of a signal handler. */
 int cache_flush_notes(Cache *self, double seconds);

@@ -54,7 +54,7 @@ static int remove_rows(Cache *self, operation_call portion, sweeping *sweeping, 
 
         if (operation_begin_write(&operation, self, retry) < 0) {
             if (PyErr_ExceptionMatches(self->state->Timeout)) {
-                raise_timeout_after(self->state, committed);
+                raise_timeout_after(committed);
             }
             return -1;
         }

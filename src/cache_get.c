@@ -14,7 +14,7 @@
 
 static int notes_access(Cache *self)
 {
-    return dc_policies[self->rules.policy].note_access != DC_NO_SQL;
+    return dc_policies[self->rules.policy].note_access != DC_NO_SQL || self->own_policy_notes;
 }
 
 /* --- through the hot tier ----------------------------------------------------------------------- */

@@ -322,7 +322,7 @@ static int fail_batch(many *many)
 {
     many->timed_out = PyErr_ExceptionMatches(many->cache->state->Timeout);
     if (many->timed_out) {
-        raise_timeout_after(many->cache->state, many->done);
+        raise_timeout_after(many->done);
     }
     return -1;
 }

@@ -112,16 +112,18 @@ void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *fil
     compat_exception_put(taken);
 }
 
-void raise_timeout_after(module_state *state, int64_t count)
+void raise_timeout_after(int64_t count)
 {
-    PyObject *number;
+    compat_exception taken = compat_exception_take();
+    PyObject *error = compat_exception_value(&taken);
+    PyObject *arguments = error != NULL ? Py_BuildValue("(L)", (long long)count) : NULL;
 
-    PyErr_Clear();
-    number = PyLong_FromLongLong(count);
-    if (number != NULL) {
-        PyErr_SetObject(state->Timeout, number);
-        Py_DECREF(number);
+    if (arguments != NULL) {
+        PyObject_SetAttrString(error, "args", arguments);
+        Py_DECREF(arguments);
     }
+    PyErr_Clear();
+    compat_exception_put(taken);
 }
 
 PyObject *or_none(PyObject *object)

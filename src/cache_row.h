@@ -26,7 +26,7 @@ void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *fil
 
 /* Make the Timeout that is set one whose argument is the number of items done before, as the
  * original's is. */
-void raise_timeout_after(module_state *state, int64_t count);
+void raise_timeout_after(int64_t count);
 
 /* A new reference to the object, or to None. */
 PyObject *or_none(PyObject *object);

@@ -322,6 +322,27 @@ static int prepare_initial(Cache *self, item *item, PyObject *key, PyObject *oth
     return 0;
 }
 
+/* What a policy of the user's wants of a row that was found; -1 with an exception, rolled back. */
+static int note_increment(Operation *operation, const dc_key *key)
+{
+    location location = {.key = key};
+    dc_status status;
+    int64_t rowid;
+
+    dc_row_init(&location.row);
+    status = operation_write(operation, locate_row, &location);
+    rowid = location.row.rowid;
+    dc_row_clear(&location.row);
+    if (status != DC_OK) {
+        return operation_fail(operation, status);
+    }
+    if (cache_note_by_policy(operation->cache, rowid) < 0) {
+        operation_rollback(operation);
+        return -1;
+    }
+    return 0;
+}
+
 static void raise_increment(PyObject *key, dc_status status)
 {
     if (status == DC_NOT_FOUND) {
@@ -378,7 +399,9 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
         raise_increment(key, status);
     } else if (status != DC_OK) {
         operation_fail(&operation, status);
-    } else if (operation_commit(&operation) == 0) {
+    } else if ((!self->own_policy_notes || incrementing.created ||
+                note_increment(&operation, &put.key) == 0) &&
+               operation_commit(&operation) == 0) {
         result = incrementing.sum.type != DC_NULL ? convert_from_datum(&incrementing.sum)
                                                   : or_none(initial);
     }

@@ -11,35 +11,56 @@
 #include "args.h"
 #include "convert.h"
 
+typedef struct measuring {
+    int64_t number;   /* result */
+    int64_t metadata; /* what Settings has of it */
+} measuring;
+
 static dc_status read_volume(dc_db *db, void *context)
 {
-    return dc_store_volume(db, 1, context);
+    measuring *measuring = context;
+    dc_status status = dc_store_setting_integer(db, "size", &measuring->metadata);
+
+    return status == DC_OK || status == DC_NOT_FOUND ? dc_store_volume(db, 1, &measuring->number)
+                                                     : status;
 }
 
 static dc_status read_count(dc_db *db, void *context)
 {
-    return dc_store_setting_integer(db, "count", context);
+    measuring *measuring = context;
+    dc_status status = dc_store_setting_integer(db, "count", &measuring->metadata);
+
+    measuring->number = measuring->metadata;
+    return status;
 }
 
-/* Read one number; -1 with an exception. */
-static int read_number(Cache *self, operation_call call, int64_t *number)
+/* Read one number, and keep its metadata as an attribute; -1 with an exception. */
+static int read_number(Cache *self, operation_call call, enum cache_metadata name, int64_t *number)
 {
     Operation operation = {.cache = NULL};
+    measuring measuring = {.number = 0};
+    PyObject *metadata;
     dc_status status;
 
     if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
         return -1;
     }
-    status = operation_read(&operation, call, number, 0);
+    status = operation_read(&operation, call, &measuring, 0);
     operation_end_read(&operation);
-    return status == DC_CALLBACK ? -1 : 0;
+    metadata = status == DC_CALLBACK ? NULL : PyLong_FromLongLong(measuring.metadata);
+    if (metadata == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->metadata[name], metadata);
+    *number = measuring.number;
+    return 0;
 }
 
 Py_ssize_t cache_length(Cache *self)
 {
     int64_t count = 0;
 
-    return read_number(self, read_count, &count) < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
+    return read_number(self, read_count, METADATA_COUNT, &count) < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
 }
 
 METHOD_DOC(volume,
@@ -52,7 +73,9 @@ PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
 {
     int64_t volume = 0;
 
-    return read_number(self, read_volume, &volume) < 0 ? NULL : PyLong_FromLongLong(volume);
+    return read_number(self, read_volume, METADATA_SIZE, &volume) < 0
+               ? NULL
+               : PyLong_FromLongLong(volume);
 }
 
 typedef struct setting_reading {
@@ -80,7 +103,7 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     PyObject *value = NULL;
     dc_status status;
 
-    if (reading.name == NULL || cache_ready(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
+    if (reading.name == NULL || cache_ready_to_open(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
         return NULL;
     }
     if (operation_begin_read(&operation, self) < 0) {
@@ -207,7 +230,7 @@ PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t na
         return NULL;
     }
     writing.name = PyUnicode_AsUTF8(args[0]);
-    if (writing.name != NULL && cache_ready(self) == 0 &&
+    if (writing.name != NULL && cache_ready_to_open(self) == 0 &&
         convert_to_datum(args[1], writing.name, &writing.value, &owner) == 0 &&
         operation_begin_write(&operation, self, 1) == 0) {
         status = operation_write(&operation, write_setting, &writing);
@@ -323,7 +346,7 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
         status = DC_OK; /* no such table */
     }
     if (status == DC_BUSY && again == 0) {
-        PyErr_SetNone(self->state->Timeout);
+        cache_raise_timeout(self);
     } else if (status != DC_OK && again > 0) {
         convert_raise(self->state, status, &db->error);
     }

@@ -315,6 +315,20 @@ static void CacheKey_dealloc(CacheKey *self)
     Py_DECREF(type);
 }
 
+static PyObject *CacheKey_reduce(CacheKey *self, PyObject *Py_UNUSED(unused))
+{
+    PyObject *ignore = self->ignore != NULL ? Py_NewRef(self->ignore) : PyFrozenSet_New(NULL);
+
+    return ignore == NULL ? NULL
+                          : Py_BuildValue("O(OiN)", Py_TYPE(self), self->base, self->typed, ignore);
+}
+
+static PyMethodDef CacheKey_methods[] = {
+    {"__reduce__", (PyCFunction)CacheKey_reduce, METH_NOARGS,
+     PyDoc_STR("__reduce__($self, /)\n--\n\nPickle as a call of the class.\n")},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyMemberDef CacheKey_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(CacheKey, vectorcall), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -328,6 +342,7 @@ static PyType_Slot CacheKey_slots[] = {
     {Py_tp_traverse, CacheKey_traverse},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_members, CacheKey_members},
+    {Py_tp_methods, CacheKey_methods},
     {0, NULL},
 };
 

@@ -38,7 +38,8 @@ typedef struct Disk {
     PyObject_HEAD
     module_state *state;
     PyObject *directory;       /* as assigned; NULL if never */
-    PyObject *directory_path;  /* bytes in the file system's encoding */
+    PyObject *absolute;        /* the same as an absolute path */
+    PyObject *directory_path;  /* and that as bytes in the file system's encoding */
     PyObject *min_file_size;   /* as assigned */
     PyObject *pickle_protocol; /* as assigned */
     Py_ssize_t min_file_size_number;
@@ -724,7 +725,7 @@ static PyObject *open_file(module_state *state, Disk *self, const char *filename
     }
     name = local_name(state, (PyObject *)self, filename);
     if (name != NULL) {
-        path = PyObject_CallFunctionObjArgs(state->join, self->directory, name, NULL);
+        path = PyObject_CallFunctionObjArgs(state->join, self->absolute, name, NULL);
     }
     if (path != NULL) {
         file = PyObject_CallFunction(state->open, "Os", path, "rb");
@@ -975,6 +976,7 @@ static int Disk_traverse(Disk *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->directory);
+    Py_VISIT(self->absolute);
     Py_VISIT(self->directory_path);
     Py_VISIT(self->min_file_size);
     Py_VISIT(self->pickle_protocol);
@@ -984,6 +986,7 @@ static int Disk_traverse(Disk *self, visitproc visit, void *arg)
 static int Disk_clear(Disk *self)
 {
     Py_CLEAR(self->directory);
+    Py_CLEAR(self->absolute);
     Py_CLEAR(self->directory_path);
     Py_CLEAR(self->min_file_size);
     Py_CLEAR(self->pickle_protocol);
@@ -1018,11 +1021,14 @@ static PyObject *Disk_get_directory(Disk *self, void *Py_UNUSED(closure))
 static int Disk_set_directory(Disk *self, PyObject *value, void *Py_UNUSED(closure))
 {
     PyObject *path = NULL;
+    PyObject *absolute = value != NULL ? state_absolute(self->state, value) : NULL;
 
-    if (value != NULL && !PyUnicode_FSConverter(value, &path)) {
+    if (value != NULL && (absolute == NULL || !PyUnicode_FSConverter(absolute, &path))) {
+        Py_XDECREF(absolute);
         return -1;
     }
     Py_XSETREF(self->directory, Py_XNewRef(value));
+    Py_XSETREF(self->absolute, absolute);
     Py_XSETREF(self->directory_path, path);
     return 0;
 }
@@ -1286,7 +1292,7 @@ static PyObject *Disk_filename(Disk *self, PyObject *const *args, Py_ssize_t nar
     if (relative == NULL) {
         return NULL;
     }
-    path = PyObject_CallFunctionObjArgs(self->state->join, self->directory, relative, NULL);
+    path = PyObject_CallFunctionObjArgs(self->state->join, self->absolute, relative, NULL);
     if (path != NULL) {
         result = PyTuple_Pack(2, relative, path);
         Py_DECREF(path);

@@ -76,7 +76,8 @@ static int set_hook_bases(module_state *state, PyObject *disk, PyObject *cache)
 }
 
 PyDoc_STRVAR(core_register_doc,
-"_register($module, /, disk, cache, transaction, stored_key, enoval, unknown)\n--\n\n"
+"_register($module, /, disk, cache, transaction, stored_key, enoval, unknown, "
+"find_policy)\n--\n\n"
 "Tell the module the public classes and constants, which core.py defines.\n"
 "\n"
 "Methods of `disk` and `cache` as they are now count as their own: replaced ones are called.\n");
@@ -85,9 +86,12 @@ static PyObject *core_register(PyObject *module, PyObject *const *args, Py_ssize
                                PyObject *kwnames)
 {
     static const args_table table = {
-        "_register", 6, 6, {"disk", "cache", "transaction", "stored_key", "enoval", "unknown"}};
+        "_register",
+        7,
+        7,
+        {"disk", "cache", "transaction", "stored_key", "enoval", "unknown", "find_policy"}};
     module_state *state = state_of(module);
-    PyObject *values[6];
+    PyObject *values[7];
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0) {
         return NULL;
@@ -108,6 +112,7 @@ static PyObject *core_register(PyObject *module, PyObject *const *args, Py_ssize
     Py_XSETREF(state->stored_key_type, (PyTypeObject *)Py_NewRef(values[3]));
     Py_XSETREF(state->enoval, Py_NewRef(values[4]));
     Py_XSETREF(state->unknown, Py_NewRef(values[5]));
+    Py_XSETREF(state->find_policy, Py_NewRef(values[6]));
     Py_RETURN_NONE;
 }
 
@@ -244,6 +249,7 @@ static int import_python_functions(module_state *state)
     state->open = import_attribute("io", "open");
     state->join = import_attribute("os.path", "join");
     state->getpid = import_attribute("os", "getpid");
+    state->getcwd = import_attribute("os", "getcwd");
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -332,7 +338,8 @@ static int core_exec(PyObject *module)
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(cachekey_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
-    X(cursor_class) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join) X(getpid) X(unknown) X(enoval)
+    X(cursor_class) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join)      \
+    X(getpid) X(unknown) X(enoval) X(find_policy) X(getcwd)
 /* clang-format on */
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)

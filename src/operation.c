@@ -157,7 +157,10 @@ int cache_ready_to_open(Cache *self)
 
 int cache_ready(Cache *self)
 {
-    return cache_ready_to_open(self) < 0 || cache_require(self->disk, "_disk") < 0 ? -1 : 0;
+    return cache_ready_to_open(self) < 0 ||
+                   cache_require(self->lacks_disk ? NULL : self->disk, "_disk") < 0
+               ? -1
+               : 0;
 }
 
 double cache_timeout(Cache *self)
@@ -191,14 +194,18 @@ static Session *open_session(Cache *self)
 
     notice_fork_everywhere(self->state);
     timeout = cache_timeout(self);
-    if (timeout >= 0.0 && cache_require(self->directory, "_directory") == 0) {
-        directory = Py_NewRef(self->directory); /* another thread may assign or delete it */
+    if (timeout >= 0.0 && cache_require(self->path, "_directory") == 0) {
+        directory = Py_NewRef(self->path); /* another thread may assign or delete it */
         epoch = self->pool.epoch;
         path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
     }
     while (path != NULL && session == NULL && attempts-- > 0) {
         session = session_open(self->state, &self->pool, path, timeout, epoch);
         if (session == NULL) {
+            if (PyErr_ExceptionMatches(self->state->Timeout)) {
+                PyErr_Clear();
+                cache_raise_timeout(self);
+            }
             break;
         }
         if (dc_db_has_moved(&session->db)) {
@@ -333,7 +340,7 @@ static int wait_for_mender(Cache *self)
         again = session_wait_more(&wait);
     }
     if (again == 0) {
-        PyErr_SetNone(self->state->Timeout);
+        cache_raise_timeout(self);
     }
     return again > 0 ? 0 : -1;
 }
@@ -590,9 +597,39 @@ static void note_failure(Session *session)
     session->spoilt |= is_readonly(session);
 }
 
-static void raise_timeout(Cache *self)
+/* Whether this thread has a transaction open on the directory through another Cache. */
+static int thread_blocks_itself(Cache *self)
 {
-    PyErr_SetNone(self->state->Timeout);
+    int blocks = 0;
+
+    for (Cache *cache = all_caches; cache != NULL && !blocks; cache = cache->next) {
+        blocks = cache != self && cache->transaction.depth > 0 &&
+                 cache->transaction.thread == PyThread_get_thread_ident() && cache->path != NULL &&
+                 PyUnicode_CheckExact(cache->path) && PyUnicode_CheckExact(self->path) &&
+                 PyUnicode_Compare(cache->path, self->path) == 0;
+    }
+    return blocks;
+}
+
+void cache_raise_timeout(Cache *self)
+{
+    PyObject *error = PyObject_CallNoArgs(self->state->Timeout);
+    PyObject *message = NULL;
+
+    if (error != NULL && self->path != NULL && self->timeout != NULL) {
+        message = PyUnicode_FromFormat(
+            "%S: the lock could not be had within %S seconds%s", self->path, self->timeout,
+            thread_blocks_itself(self)
+                ? ": this very thread has it, in a transaction of another object"
+                : "");
+        if (message != NULL && PyObject_SetAttrString(error, "message", message) == 0) {
+            PyErr_SetObject(self->state->Timeout, error);
+        }
+        Py_XDECREF(message);
+    } else if (error != NULL) {
+        PyErr_SetObject(self->state->Timeout, error);
+    }
+    Py_XDECREF(error);
 }
 
 dc_status operation_read(Operation *operation, operation_call call, void *context, int retry)
@@ -621,7 +658,7 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
         again = session_wait_more(&wait);
         if (again <= 0) {
             if (again == 0) {
-                raise_timeout(operation->cache);
+                cache_raise_timeout(operation->cache);
             }
             return DC_CALLBACK;
         }
@@ -660,7 +697,7 @@ static int wait_for_lock(Cache *self, session_wait *wait, int held)
         again = 1;
     }
     if (again == 0) {
-        raise_timeout(self);
+        cache_raise_timeout(self);
     }
     return again;
 }
@@ -878,12 +915,24 @@ static void keep_notes(Cache *self, const dc_notes *notes)
     }
 }
 
+int cache_note_by_policy(Cache *self, int64_t rowid)
+{
+    PyObject *result =
+        PyObject_CallMethod((PyObject *)self, "_note_access", "L", (long long)rowid);
+
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
 int cache_note_lookup(Cache *self, int hit, int64_t rowid)
 {
     dc_sql access = hit ? dc_policies[self->rules.policy].note_access : DC_NO_SQL;
     double now = 0.0;
     double clock;
 
+    if (hit && self->own_policy_notes && cache_note_by_policy(self, rowid) < 0) {
+        return -1;
+    }
     if (!self->statistics && access == DC_NO_SQL) {
         return 0;
     }
@@ -983,7 +1032,7 @@ static int wait_for_other_task(Cache *self, double timeout, int retry)
         PyObject *result;
 
         if (!retry && session_clock() >= wait.deadline) {
-            raise_timeout(self);
+            cache_raise_timeout(self);
             return -1;
         }
         result = PyObject_CallMethod(self->state->time_module, "sleep", "d", OTHER_TASK_SECONDS);
@@ -1224,7 +1273,7 @@ static void raise_failed_commit(Cache *self, WriteTransaction *transaction, dc_s
     undo_transaction(self, transaction);
     compat_exception_put(interruption);
     if (status == DC_BUSY) {
-        raise_timeout(self);
+        cache_raise_timeout(self);
     } else {
         convert_raise(self->state, status, &error);
     }

@@ -40,3 +40,19 @@ int hooks_setattro(const hook_base *base, hook_cache *cache, PyObject *self, PyO
     }
     return PyErr_Occurred() ? -1 : 0;
 }
+
+PyObject *state_absolute(module_state *state, PyObject *directory)
+{
+    PyObject *current = PyObject_CallNoArgs(state->getcwd);
+    PyObject *path = NULL;
+
+    if (current != NULL) {
+        path = PyObject_CallFunctionObjArgs(state->join, current, directory, NULL);
+    }
+    Py_XDECREF(current);
+    if (path == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear();
+        path = Py_NewRef(directory);
+    }
+    return path;
+}

@@ -90,8 +90,9 @@ typedef struct module_state {
     PyObject *optimize;              /* of pickletools: for opcodes that keypickle does not know */
     PyObject *open;                  /* of io */
     PyObject *join;                  /* of os.path */
-    PyObject *getpid;                /* of os */
+    PyObject *getpid, *getcwd;       /* of os */
     PyObject *unknown, *enoval;      /* the constants of core.py, registered by it */
+    PyObject *find_policy;           /* of core.py: the eviction policy of a user's own, or None */
     PyTypeObject *transaction_class; /* what transact() makes: core.py's subclass */
     PyTypeObject *stored_key_type;   /* of tuples that disk_put takes as (database key, raw) */
 
@@ -122,6 +123,10 @@ static inline unsigned int hooks_of(const hook_base *base, hook_cache *cache, Py
     }
     return cache->changed | cache->patched;
 }
+
+/* A directory as an absolute path, by the current directory: whoever keeps it stays where he is. As it is
+ * if that cannot be told, or if it is no str or PathLike. New reference, or NULL with an exception. */
+PyObject *state_absolute(module_state *state, PyObject *directory);
 
 /* For tp_setattro: set the attribute, and note it if it is a hook. */
 int hooks_setattro(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name,

@@ -14,14 +14,17 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from consistency import value_files
 from interpreter import Interpreter
 
 import diskcache
-from diskcache import Cache, Disk
+from diskcache import Cache, Disk, FanoutCache
 
 LARGE = b'x' * 100_000
 
@@ -321,6 +324,62 @@ def test_private_attributes(cache: Cache) -> None:
     assert cache._local.pid == os.getpid()
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('_disk', Disk('elsewhere')),
+        ('_directory', 'elsewhere'),
+        ('_timeout', 1),
+        ('_local', threading.local()),
+        ('_txn_id', 5),
+        ('_page_size', 512),
+        ('memory_limit', 0),
+        ('eviction_policy', 'none'),
+        ('size_limit', 0),
+        ('cull_limit', 0),
+        ('statistics', 1),
+        ('tag_index', 1),
+        ('count', 5),
+    ],
+)
+def test_an_attribute_can_be_patched_for_a_while(cache: Cache, name: str, value: object) -> None:
+    """unittest.mock deletes what it has set, and sets the former if nothing is left to be found."""
+    cache.memory_limit = 12345
+    cache['key'] = 1
+    former = getattr(cache, name)
+    with mock.patch.object(cache, name, value):
+        assert getattr(cache, name) is value or getattr(cache, name) == value
+        with mock.patch.object(cache, name, value):
+            pass
+        assert getattr(cache, name) is value or getattr(cache, name) == value
+    assert getattr(cache, name) is former or getattr(cache, name) == former
+    assert cache['key'] == 1
+    cache['key'] = 2
+    assert cache['key'] == 2
+
+
+@pytest.mark.parametrize('name', ['_directory', '_disk', 'min_file_size', 'pickle_protocol'])
+def test_an_attribute_that_is_deleted_is_not_there(cache: Cache, name: str) -> None:
+    owner: object = cache if name in ('_directory', '_disk') else cache.disk
+    former = getattr(owner, name)
+    delattr(owner, name)
+    with pytest.raises(AttributeError, match=name):
+        getattr(owner, name)
+    if owner is cache:
+        with pytest.raises(AttributeError, match=name):
+            cache.get('key')
+    setattr(owner, name, former)
+    cache['key'] = (1, LARGE)
+    assert cache['key'] == (1, LARGE)
+
+
+def test_the_memory_limit_of_a_fanout_cache_can_be_patched_for_a_while() -> None:
+    with FanoutCache(shards=2, memory_limit=1000) as cache:
+        with mock.patch.object(cache, 'memory_limit', 0):
+            assert cache.memory_limit == 0
+        assert cache.memory_limit == 1000
+
+
 def test_txn_id_is_that_of_the_thread_in_a_transaction(cache: Cache) -> None:
     with cache.transact():
         assert cache._txn_id == threading.get_ident()
@@ -431,6 +490,63 @@ def test_an_init_that_sets_the_attributes_itself_makes_a_working_cache(
         assert (cache['key'], cache['large'], cache.cull_limit) == (2, LARGE, 3)
         assert cache.volume() > len(LARGE)
         assert_intact(cache)
+
+
+class Rebuilt(Cache):
+    """A Cache whose `__init__` makes the directory itself, by SQL and `reset`, as some have."""
+
+    def __init__(self, directory: str, **settings: object) -> None:
+        """Reset each setting, before there is a table and when there is only that of settings."""
+        os.makedirs(directory, exist_ok=True)
+        self._directory = directory
+        self._timeout = 0
+        self._local = threading.local()
+        self._txn_id = None
+        sql = self._sql_retry
+        settings = {**diskcache.DEFAULT_SETTINGS, **settings}
+        for key in sorted(settings):
+            if key.startswith('sqlite_'):
+                self.reset(key, settings[key], update=False)
+            elif not key.startswith('disk_'):
+                self.reset(key, settings[key])
+        (_, settings_table), *others = diskcache._core.SCHEMA
+        sql(settings_table)
+        limits = {key[5:]: value for key, value in settings.items() if key.startswith('disk_')}
+        self._disk = Disk(directory, **limits)
+        for key, value in settings.items():
+            sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', (key, value))
+            self.reset(key, value)
+        for key, value in diskcache.core.METADATA.items():
+            sql('INSERT OR IGNORE INTO Settings VALUES (?, ?)', (key, value))
+            self.reset(key)
+        ((self._page_size,),) = sql('PRAGMA page_size').fetchall()
+        for _, statement in others:
+            sql(statement)
+        index = diskcache.EVICTION_POLICY[self.eviction_policy]['init']
+        if index is not None:
+            sql(index)
+        if self.tag_index:
+            self.create_tag_index()
+        else:
+            self.drop_tag_index()
+        self.close()
+        self._timeout = 60
+
+
+@pytest.mark.parametrize('policy', sorted(diskcache.EVICTION_POLICY))
+def test_settings_can_be_reset_before_there_are_tables(
+    directory: str, policy: str, assert_intact: Callable
+) -> None:
+    for _ in range(2):
+        with Rebuilt(directory, eviction_policy=policy, tag_index=1, statistics=1) as cache:
+            assert (cache.eviction_policy, cache.count) == (policy, len(cache))
+            cache.set('key', LARGE, tag='tag')
+            assert cache.get('key') == LARGE
+            assert_intact(cache)
+    with Cache(directory) as cache:
+        assert (cache.eviction_policy, cache.tag_index, cache.statistics) == (policy, 1, 1)
+        assert cache['key'] == LARGE
+        assert cache.evict('tag') == 1
 
 
 def test_init_can_be_run_again(directory: str) -> None:
@@ -602,6 +718,49 @@ def test_directories_are_expanded_and_made_for_their_owner_only(
     with Cache(tmp_path / 'path') as cache:
         assert cache.directory == str(tmp_path / 'path')
         assert os.stat(cache.directory).st_mode & 0o777 == 0o700
+
+
+def test_a_relative_directory_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs change the current directory, in tests for example; pickles go elsewhere too."""
+    here, there = tmp_path / 'here', tmp_path / 'there'
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    fanout = FanoutCache('fanout', shards=2)
+    caches = [Cache('cache'), fanout, fanout.cache('part'), Rebuilt('rebuilt')]
+    views = [diskcache.Deque([1], 'deque'), diskcache.Index('index', {'key': 1})]
+    assert [each.directory for each in caches] == [
+        'cache',
+        'fanout',
+        'fanout/cache/part',
+        'rebuilt',
+    ]
+    assert [each.directory for each in views] == ['deque', 'index']
+    for cache in caches:
+        cache['small'], cache['large'] = 1, LARGE
+    monkeypatch.chdir(there)
+    for cache in caches:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(cache.get, 'small').result() == 1
+        cache.close()
+        cache['other'] = LARGE
+        assert (cache['small'], cache['large'], cache['other']) == (1, LARGE, LARGE)
+        with cache.read('large') as file:
+            assert file.name.startswith(str(here))
+        assert [str(warning.message) for warning in cache.check()] == []
+        if type(cache) is not Rebuilt:
+            monkeypatch.chdir('/')
+            copied = pickle.loads(pickle.dumps(cache))
+            assert copied['large'] == LARGE
+            assert os.path.isabs(copied.directory)
+            monkeypatch.chdir(there)
+    for view in views:
+        view.cache.close()
+        assert list(pickle.loads(pickle.dumps(view))) == list(view)
+    assert fanout.index('late').directory == str(here / 'fanout' / 'index' / 'late')
+    assert os.listdir(there) == []
 
 
 def test_a_cache_without_directory_gets_a_temporary_one() -> None:

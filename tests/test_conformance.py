@@ -914,7 +914,7 @@ FANOUT_SCENARIOS = {
         fanout.cache('c').timeout, fanout.cache('c').eviction_policy
         fanout.deque('m', maxlen=2).extend('abc'), list(fanout.deque('m')), fanout.deque('m').maxlen
         fanout.deque('m').cache.eviction_policy, fanout.index('a').cache.eviction_policy
-        fanout.deque('m').cache.timeout, fanout.deque('m'), fanout.index('a')
+        fanout.deque('m').cache.timeout, list(fanout.deque('m')), list(fanout.index('a'))
         fanout.index('a').update(b=1), list(fanout.index('a').items()), len(fanout)
     """,
     'memoize': """
@@ -1019,7 +1019,7 @@ DEQUE_SCENARIOS = {
         with deque.transact():
             deque.clear()
             raise ValueError
-        list(deque), deque, deque.directory, deque.cache.eviction_policy, deque.__getstate__()
+        list(deque), deque.directory, deque.cache.eviction_policy, deque.__getstate__()
         copy = deque.copy()
         copy.append('d'), list(deque), copy.directory, type(copy).__name__, copy.maxlen
         copy = pickle.loads(pickle.dumps(deque))
@@ -1061,8 +1061,8 @@ INDEX_SCENARIOS = {
         diskcache.Index(directory + '/number', 5)
         cache = Cache(directory + '/cache')
         from_cache = diskcache.Index.fromcache(cache, {'a': 1}, b=2)
-        from_cache.cache is cache, dict(from_cache), from_cache, cache.eviction_policy
-        index.cache.eviction_policy, index
+        from_cache.cache is cache, dict(from_cache), cache.eviction_policy
+        index.cache.eviction_policy, list(index)
     """,
     'views': """
         index.update(zip('cab', range(3)))

@@ -929,3 +929,18 @@ def test_many_keys_go_to_the_thread_once(cache: DjangoCache) -> None:
 
 def test_the_package_has_the_class() -> None:
     assert diskcache.DjangoCache is DjangoCache
+
+
+def test_lookups_are_misses_when_the_database_cannot_be_read(
+    configure: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = configure(SHARDS=2)
+    cache.set('key', 1)
+    for shard in cache._cache._shards:
+        with closing(sqlite3.connect(f'{shard.directory}/cache.db')) as con:
+            con.execute('ALTER TABLE Cache RENAME TO Moved')
+    assert cache.get('key', 'default') == 'default'
+    assert cache.get_many(['key', 'other']) == {}
+    assert 'no such table' in caplog.text
+    with pytest.raises(sqlite3.OperationalError):
+        cache.set('key', 1)

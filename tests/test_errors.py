@@ -605,3 +605,29 @@ def test_waiting_for_a_lock_can_be_interrupted(directory: str, alone: Interprete
     diskcache.Cache(directory).close()
     expected = ['interrupted', 'interrupted', True, []]
     assert alone.run(script, directory=directory) == expected
+
+
+@pytest.mark.parametrize(
+    'call',
+    [lambda cache: cache.set('key', 1), lambda cache: cache.incr('key'),
+     lambda cache: cache.clear(), lambda cache: cache.check(),
+     lambda cache: cache.set_many({'key': 1}), lambda cache: cache.transact().__enter__()],
+    ids=['set', 'incr', 'clear', 'check', 'set_many', 'transact'],
+)  # fmt: skip
+def test_a_timeout_says_where_for_how_long_and_who(
+    directory: str, locked: Callable, call: Callable
+) -> None:
+    """Its arguments stay the original's: none, or the number of items that were removed."""
+    with diskcache.Cache(directory, timeout=0.05) as cache:
+        with locked():
+            with pytest.raises(diskcache.Timeout) as caught:
+                call(cache)
+        assert directory in str(caught.value)
+        assert '0.05 seconds' in str(caught.value)
+        assert 'this very thread' not in str(caught.value)
+        assert caught.value.args in ((), (0,))
+        with diskcache.Cache(directory) as other, other.transact():
+            with pytest.raises(diskcache.Timeout, match='this very thread'):
+                call(cache)
+    assert str(diskcache.Timeout()) == ''
+    assert str(diskcache.Timeout(5)) == '5'

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -443,10 +444,10 @@ def test_check_of_a_locked_shard_is_a_timeout(directory: str, timeout: float) ->
 
 @pytest.mark.parametrize(
     'call',
-    [lambda fanout: fanout.set('key', 1), lambda fanout: fanout.get('key'),
+    [lambda fanout: fanout.set('key', 1), lambda fanout: fanout['key'],
      lambda fanout: fanout.pop('key'), lambda fanout: fanout.delete('key'),
      lambda fanout: fanout.incr('key'), lambda fanout: fanout.clear()],
-    ids=['set', 'get', 'pop', 'delete', 'incr', 'clear'],
+    ids=['set', 'item', 'pop', 'delete', 'incr', 'clear'],
 )  # fmt: skip
 def test_errors_other_than_timeouts_are_raised(directory: str, call: Callable) -> None:
     FanoutCache(directory, 1).close()
@@ -455,6 +456,48 @@ def test_errors_other_than_timeouts_are_raised(directory: str, call: Callable) -
             con.execute('ALTER TABLE Cache RENAME TO Moved')
         with pytest.raises(sqlite3.OperationalError):
             call(fanout)
+
+
+def test_get_answers_with_the_default_when_the_database_cannot_be_read(
+    directory: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site with a broken disk has misses, not errors; and a log that says so, but is not full."""
+    with FanoutCache(directory, 4) as fanout:
+        fanout.set('key', 1)
+        for number in range(4):
+            with closing(sqlite3.connect(f'{directory}/{number:03d}/cache.db')) as con:
+                con.execute('ALTER TABLE Cache RENAME TO Moved')
+        for _ in range(3):
+            assert fanout.get('key') is None
+            assert fanout.get('key', 'default', expire_time=True) == ('default', None)
+            assert fanout.get_many(range(10)) == {}
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ('diskcache', 'WARNING')
+        assert directory in record.getMessage()
+        assert 'no such table' in record.getMessage()
+        now = time.monotonic() + 61
+        monkeypatch.setattr(time, 'monotonic', lambda: now)
+        assert fanout.get('key', 'default') == 'default'
+        assert len(caplog.records) == 2
+
+
+def test_get_answers_with_the_default_without_file_descriptors(alone: Interpreter) -> None:
+    """Also where nothing can be imported any more to log it with."""
+
+    def use_up_the_descriptors() -> list:
+        import resource
+
+        fanout = diskcache.FanoutCache(shards=2, timeout=1)
+        fanout['key'] = b'value' * 1000
+        fanout.close()
+        sys.modules.pop('logging', None)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')), hard))
+        answers = [fanout.get('key', 'default'), fanout.get_many(['key'])]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return [*answers, len(fanout.get('key'))]
+
+    assert alone.run(use_up_the_descriptors) == ['default', {}, 5000]
 
 
 # ---- DEFECTS of the original

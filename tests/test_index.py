@@ -142,7 +142,7 @@ def test_items_are_never_evicted(letters: Index) -> None:
 
 
 def test_the_repr_names_the_directory(letters: Index, directory: str) -> None:
-    assert repr(letters) == f'Index({directory!r})'
+    assert repr(letters) == f'Index({directory!r}) of {len(letters)} items'
 
 
 def test_an_index_cannot_be_hashed() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools as ft
 import inspect
+import json
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -88,6 +91,7 @@ def test_typed_tells_equal_arguments_apart(
     assert key(3) == key(3)
 
 
+@pytest.mark.filterwarnings('ignore::diskcache.CacheWarning')
 @pytest.mark.parametrize('ignore', [{1}, [1], (1,), {1, 'b'}, {'b', 1, 'unknown', 99}])
 def test_ignored_arguments_make_no_difference(
     cache: diskcache.Cache, calls: list, ignore: object
@@ -429,3 +433,96 @@ def test_a_name_that_empties_the_arguments_while_it_is_compared_does_no_harm(
             assert key[81:] == (int, *[list] * 39), key
 
     alone.run(scenario, moment=moment)
+
+
+def equal_pairs() -> list:
+    """Pairs of equal arguments: of one of them parts are one object, of the other they are not."""
+    word = ''.join(['ab', 'c'])
+    one = [{'role': word, 'content': 'hi'}, {'role': word, 'content': [word, [word]]}]
+    return [
+        (('abc', word), (word, word)),
+        (one, copy.deepcopy(json.loads(json.dumps(one)))),
+        ([[1, 2], [1, 2]], [[1, 2]] * 2),
+        (frozenset([word]), frozenset(['abc'])),
+        (([word] * 3, {word: word}), (['abc', 'ab' + word[2:], word], {'abc': word})),
+    ]
+
+
+@pytest.mark.parametrize('kind', ['Cache', 'FanoutCache', 'Index', 'stampede', 'Django', 'JSON'])
+def test_equal_arguments_share_a_result_by_signature(
+    directory: str, calls: list, kind: str
+) -> None:
+    """Also if they are other objects: read from JSON, say, or built by the program."""
+    caches = {
+        'Cache': lambda: diskcache.Cache(directory),
+        'JSON': lambda: diskcache.Cache(directory, disk=diskcache.JSONDisk),
+        'FanoutCache': lambda: diskcache.FanoutCache(directory, shards=3),
+        'Index': lambda: diskcache.Index(directory),
+        'stampede': lambda: diskcache.Cache(directory),
+        'Django': lambda: DjangoCache(directory, {'SHARDS': 2}),
+    }
+    cache = caches[kind]()
+    memoize = (
+        ft.partial(diskcache.memoize_stampede, cache, 1000) if kind == 'stampede' else cache.memoize
+    )
+
+    @memoize(signature=True)
+    def function(first: object, second: object = None) -> int:
+        calls.append(first)
+        return len(calls)
+
+    for one, other in equal_pairs():
+        if kind != 'JSON' or not isinstance(one, frozenset):
+            assert function(one) == function(other)
+            assert function(one, other) == function(other, one) == function(one, one)
+
+
+def test_keys_by_signature_are_what_they_were_where_nothing_is_shared(
+    cache: diskcache.Cache,
+) -> None:
+    """What has been stored is found; and what refers to itself, or shares much, has a key too."""
+    function = cache.memoize('name', signature=True)(lambda argument: len(argument))
+    assert function.__cache_key__([1, 'a']) == ('name', None, 'argument', [1, 'a'])
+    recursive: list = [1]
+    recursive.append(recursive)
+    assert function(recursive) == function(recursive) == 2
+    shared: list = ['x' * 1000]
+    for _ in range(50):
+        shared = [shared, shared]
+    assert function(shared) == function(shared) == 2
+    with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
+        function([lambda: None])
+
+
+def test_a_name_to_ignore_may_be_a_str(cache: diskcache.Cache, calls: list) -> None:
+    """It is that one name, not its letters."""
+
+    @cache.memoize(ignore='self')
+    def function(s: int, self: int = 0) -> int:
+        calls.append(s)
+        return len(calls)
+
+    assert function(s=1, self=1) == function(s=1, self=2) == 1
+    assert function(s=2, self=1) == 2
+    by_signature = cache.memoize('name', signature=True, ignore='self')(function.__wrapped__)
+    assert by_signature(5, 1) == by_signature(5, 2)
+    assert by_signature(5, 1) != by_signature(6, 1)
+
+
+def test_a_name_to_ignore_that_the_function_does_not_have_is_warned_of(
+    cache: diskcache.Cache, recwarn: pytest.WarningsRecorder
+) -> None:
+    def function(argument: int) -> int:
+        return argument
+
+    def taking_any(**kwargs: int) -> int:
+        return len(kwargs)
+
+    for memoize in (cache.memoize, ft.partial(diskcache.memoize_stampede, cache, 60)):
+        memoize(ignore=['argument', 0])(function)
+        memoize('other', ignore={'anything'})(taking_any)
+        memoize('builtin', ignore={'anything'})(len)
+        assert not [warning for warning in recwarn if 'function' in str(warning.message)]
+        with pytest.warns(diskcache.CacheWarning, match="'argumnt'") as caught:
+            memoize(ignore=['argumnt'])(function)
+        assert [warning.filename for warning in caught] == [__file__]

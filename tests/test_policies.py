@@ -300,3 +300,141 @@ def test_a_row_that_a_trigger_deletes_at_once_disturbs_no_culling(directory: str
         assert cache.add('gone', 1) is True
         assert cache.incr('gone', 1) == 1
         assert len(cache) == 0
+
+
+# Policies of the user's own.
+
+LARGEST_FIRST = {
+    'init': 'CREATE INDEX IF NOT EXISTS Cache_size ON Cache (size)',
+    'get': 'access_count = access_count + 1, access_time = {now}',
+    'cull': 'SELECT {fields} FROM Cache WHERE access_time < {now} - 1 ORDER BY size DESC LIMIT ?',
+}
+
+
+@pytest.fixture
+def largest_first(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a policy that evicts the largest values, but what was used just now."""
+    monkeypatch.setitem(diskcache.EVICTION_POLICY, 'largest-first', LARGEST_FIRST)
+    return 'largest-first'
+
+
+def test_a_policy_of_ones_own_says_what_goes(
+    cache_of: Callable, clock: Clock, largest_first: str, assert_intact: Callable
+) -> None:
+    with cache_of(largest_first) as cache:
+        for number in range(1, 6):
+            clock.tick(1)
+            cache[number] = ITEM * number
+        assert len(cache) == 5
+        cache.reset('size_limit', cache.volume())
+        clock.tick(1)
+        assert cache.get(4)
+        clock.tick(1)
+        assert force_one_out(cache, clock) == {5}
+        cache.reset('cull_limit', 0)
+        clock.tick(5)
+        assert cache.get(4)
+        cache.reset('size_limit', 1)
+        assert cache.cull() == 4
+        assert list(cache) == [4]
+        assert_intact(cache)
+
+
+def test_what_a_policy_of_ones_own_notes_is_written_at_once(
+    cache_of: Callable, clock: Clock, largest_first: str
+) -> None:
+    with cache_of(largest_first, statistics=1) as cache:
+        cache['key'] = 1
+        clock.tick(5)
+        assert cache['key'] == cache.get('key') == cache.get_many(['key', 'missing'])['key'] == 1
+        cache.get('missing')
+        row = cache._sql('SELECT access_count, access_time FROM Cache')
+        assert row.fetchall() == [(3, clock.now)]
+        clock.tick(5)
+        assert cache.incr('key') == 2
+        assert cache.incr('new') == 1
+        rows = cache._sql('SELECT access_count, access_time FROM Cache ORDER BY rowid')
+        assert rows.fetchall() == [(4, clock.now), (0, clock.now)]
+        assert cache.stats() == (3, 2)
+
+
+def test_a_policy_may_change_when_an_item_expires(
+    directory: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SQL is the user's: what is kept in memory of the row must not outlive it."""
+    sliding = {'init': None, 'get': 'expire_time = {now} + 10', 'cull': None}
+    monkeypatch.setitem(diskcache.EVICTION_POLICY, 'sliding', sliding)
+    with diskcache.Cache(directory, eviction_policy='sliding') as cache:
+        cache.set('key', 'value', expire=10)
+        for _ in range(5):
+            clock.tick(8)
+            assert cache.get('key') == 'value'
+        clock.tick(11)
+        assert cache.get('key') is None
+        cache['other'] = 1
+        assert list(cache) == ['other']
+
+
+def test_a_stored_policy_of_ones_own_holds_for_who_knows_it(
+    cache_of: Callable,
+    directory: str,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(diskcache.EVICTION_POLICY, 'largest-first', LARGEST_FIRST)
+        with cache_of('least-recently-used') as cache:
+            cache.reset('eviction_policy', 'largest-first')
+            select = "SELECT name FROM sqlite_master WHERE name = 'Cache_size'"
+            assert cache._sql(select).fetchall()
+        with diskcache.Cache(directory) as cache, diskcache.FanoutCache(directory + '-f') as fanout:
+            assert cache.eviction_policy == 'largest-first'
+            cache['a'], cache['b'] = ITEM, ITEM * 2
+            clock.tick(2)
+            assert force_one_out(cache, clock) == {'b'}
+            fanout.reset('eviction_policy', 'largest-first')
+            fanout['a'] = 1
+            assert fanout['a'] == 1
+    with diskcache.Cache(directory) as cache:
+        assert cache.eviction_policy == 'least-recently-stored'
+        assert 'largest-first' in caplog.text
+        assert cache._setting('eviction_policy') == 'largest-first'
+        with pytest.raises(ValueError, match='eviction_policy'):
+            cache.reset('eviction_policy', 'largest-first')
+
+
+def test_a_native_policy_can_be_replaced(
+    cache_of: Callable, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = {'init': None, 'get': None}
+    newest['cull'] = 'SELECT {fields} FROM Cache WHERE key <> "new" ORDER BY rowid DESC LIMIT ?'
+    monkeypatch.setitem(diskcache.EVICTION_POLICY, 'least-recently-stored', newest)
+    with cache_of('least-recently-stored') as cache:
+        fill(cache, clock)
+        assert force_one_out(cache, clock) == {'e'}
+
+
+def test_the_original_has_the_same_policy_of_ones_own(
+    original: Interpreter, other: Interpreter, directory: str
+) -> None:
+    def run(directory: str, policy: dict) -> list:
+        diskcache.EVICTION_POLICY['largest-first'] = policy
+        with diskcache.Cache(directory, cull_limit=2, disk_min_file_size=0) as cache:
+            cache.reset('eviction_policy', 'largest-first')
+            for number in range(10):
+                cache[number] = b'x' * 20_000 * (number * 7 % 10 + 1)
+                cache._sql('UPDATE Cache SET access_time = access_time - 10')
+            cache.reset('size_limit', cache.volume() - 10_000)
+            found = [cache[3]]
+            cache['new'] = b'x' * 20_000
+            steps = [list(cache)]
+            cache._sql('UPDATE Cache SET access_time = access_time - 10')
+            cache.reset('size_limit', cache.volume() - 100_000)
+            found.append(cache.incr('counter'))
+            steps += [list(cache), cache.cull(), list(cache)]
+            counts = cache._sql('SELECT key, access_count FROM Cache').fetchall()
+            return [len(found), steps, counts]
+
+    ours = other.run(run, directory=directory, policy=LARGEST_FIRST)
+    assert ours == original.run(run, directory=directory + '-original', policy=LARGEST_FIRST)

@@ -354,14 +354,24 @@ class TestLock:
         assert lock.release() is True
         assert lock.release() is False
 
-    def test_is_freed_by_another_thread_through_the_same_object_only(self, store: object) -> None:
+    def test_is_freed_by_another_thread(self, store: object) -> None:
         lock = Lock(store, 'key')
-        lock.acquire()
-        assert in_thread(Lock(store, 'key').release) is False
-        assert lock.locked()
-        assert in_thread(lock.release) is True
-        assert not lock.locked()
+        for release in (lock.release, Lock(store, 'key').release):
+            lock.acquire()
+            assert in_thread(release) is True
+            assert not lock.locked()
         assert lock.release() is False
+
+    def test_one_function_may_acquire_it_and_another_release_it(self, store: object) -> None:
+        """With an object of its own that holds nothing itself, as with the original."""
+        begins, ends = Lock(store, 'key'), Lock(store, 'key')
+        for _ in range(3):
+            assert begins.acquire(timeout=0)
+            assert ends.release() is True
+            assert not begins.locked()
+        assert ends.acquire(timeout=0)
+        assert begins.release() is False  # It has lost the lock, which is another's by now.
+        assert ends.release() is True
 
     def test_is_freed_by_a_process_that_it_was_handed_to(
         self, cache: diskcache.Cache, other: Interpreter
@@ -391,13 +401,17 @@ class TestLock:
         assert asyncio.run(main()) == [True] * 6
         assert not lock.locked()
 
-    def test_is_not_freed_by_another_process(
-        self, cache: diskcache.Cache, other: Interpreter
+    @pytest.mark.parametrize('partner', ['other', 'original'])
+    def test_is_freed_by_another_process(
+        self, cache: diskcache.Cache, partner: str, request: pytest.FixtureRequest
     ) -> None:
         lock = Lock(cache, 'key')
         lock.acquire()
         script = "diskcache.Lock(Cache(directory), 'key').release()"
-        assert other.run(script, directory=cache.directory) is False
+        request.getfixturevalue(partner).run(script, directory=cache.directory)
+        assert not lock.locked()
+        assert Lock(cache, 'key').acquire(timeout=0)
+        assert lock.release() is False
         assert lock.locked()
 
     def test_is_not_freed_by_who_held_it_before_it_expired(
@@ -408,21 +422,24 @@ class TestLock:
             clock.tick(11)
             assert in_thread(lock.acquire, timeout=0) is True
         assert lock.locked()
+        expired = Lock(store, 'other', expire=10)
+        expired.acquire()
+        clock.tick(11)
+        later = Lock(store, 'other')
+        assert later.acquire(timeout=0)
+        assert [expired.release(), expired.release()] == [False, False]
+        assert later.release() is True
+        assert expired.acquire(timeout=0)
+        assert expired.release() is True
 
-    def test_of_the_original_is_not_freed_here(
+    def test_of_the_original_is_freed_here(
         self, cache: diskcache.Cache, original: Interpreter
     ) -> None:
         lock = Lock(cache, 'key')
         script = "diskcache.Lock(Cache(directory), 'key').acquire()"
         original.run(script, directory=cache.directory)
-        assert lock.release() is False
-        assert lock.locked()
-
-    def test_is_not_freed_by_a_later_thread_of_the_same_id(self, store: object) -> None:
-        in_thread(Lock(store, 'key').acquire)
-        lock = Lock(store, 'key')
-        # Linux gives the id of a thread that has ended to the next one.
-        assert [in_thread(lock.release) for _ in range(20)] == [False] * 20
+        assert lock.release() is True
+        assert not lock.locked()
 
     @needs_fork
     @pytest.mark.parametrize('kind', ['Lock', 'RLock'])
@@ -469,6 +486,14 @@ class TestRLock:
             assert not is_free(lock)
         with pytest.raises(AssertionError):
             lock.release()
+
+    def test_is_released_by_its_owner_through_another_object(self, store: object) -> None:
+        RLock(store, 'key').acquire()
+        RLock(store, 'key').acquire()
+        RLock(store, 'key').release()
+        assert not is_free(RLock(store, 'key'))
+        RLock(store, 'key').release()
+        assert is_free(RLock(store, 'key'))
 
     def test_cannot_be_released_by_who_held_it_before_it_expired(
         self, store: object, clock: Clock

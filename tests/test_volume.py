@@ -532,12 +532,18 @@ def test_two_processes_that_write_at_once_keep_to_the_limit(
         assert [str(warning.message) for warning in cache.check()] == []
 
 
-def test_a_new_directory_has_pages_of_2_kb_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+def test_a_new_directory_has_the_pages_of_sqlite_unless_it_is_told_otherwise(
+    tmp_path: Path, original: Interpreter
+) -> None:
+    """Programs compare volume() with what the original has for an empty cache."""
     for number, (settings, expected) in enumerate(
-        [({}, 2048), ({'sqlite_page_size': 8192}, 8192), ({'sqlite_journal_mode': 'delete'}, 2048)]
+        [({}, 4096), ({'sqlite_page_size': 2048}, 2048), ({'sqlite_journal_mode': 'delete'}, 4096)]
     ):
         directory = str(tmp_path / str(number))
         with diskcache.Cache(directory, **settings) as cache:
+            if not settings:
+                opened = 'Cache(directory).volume()'
+                assert original.run(opened, directory=f'{directory}-original') == cache.volume()
             cache['key'] = 'value'
             assert cache._page_size == expected
         with diskcache.Cache(directory) as cache:
