@@ -26,6 +26,7 @@ SITUATIONS  ?=
 SQLITE      ?=
 STATIC      ?=
 SHORT       ?=
+WHEEL       ?=
 PORT        ?= 8000
 CACHE_DIR   ?=
 
@@ -50,7 +51,7 @@ C_HEADERS := $(wildcard src/*.h)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static \
-    stress steps soak lint bench dist clean distclean
+    stress steps soak lint bench clients dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
@@ -67,6 +68,7 @@ help:
 	@echo 'make soak         everything at once in 8 processes, losing nothing, for SECONDS=60'
 	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
 	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
+	@echo 'make clients      packages that are built on diskcache, with our wheel (WHEEL=)'
 	@echo 'make dist         the source distribution and a wheel, in dist/'
 	@echo 'make clean        remove what was built; make distclean: the environment too'
 
@@ -214,6 +216,25 @@ soak: $(VENV)/.built $(ORIGINAL_STAMP)
 
 bench: $(VENV)/.bench $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) benchmarks/run.py $(BENCH_ARGS)
+
+# Packages that are built on diskcache, in their latest versions, each with our wheel in an environment
+# of its own, in which pip must leave it alone. WHEEL= takes one that is there.
+CLIENTS := diskcache-fernet py-key-value-aio[disk] cashews[diskcache]
+
+clients: $(VENV)/.built $(if $(WHEEL),,dist)
+	@set -e; \
+	wheel=$$(ls $(or $(WHEEL),dist/*.whl)); \
+	version=$$(basename "$$wheel" | cut -d- -f2); \
+	for client in $(CLIENTS); do \
+	    name=$${client%%[*}; venv=build/clients/$$name; \
+	    echo "== $$client, with $$wheel"; \
+	    rm -rf "$$venv"; \
+	    $(VENV_PYTHON) -m venv --without-pip "$$venv"; \
+	    $(PIP) --python "$$venv" install --no-compile "$$wheel"; \
+	    $(PIP) --python "$$venv" install --no-compile "$$client"; \
+	    DISKCACHE_VERSION=$$version "$$venv/bin/python" \
+	        "tests/clients/use_$$(echo "$$name" | tr - _).py"; \
+	done
 
 dist: $(VENV)/.dev
 	@rm -rf dist
