@@ -273,6 +273,32 @@ static void look_at_exposed(double deadline)
     }
 }
 
+/* A visitor of a Connection's references: it keeps lists of weak ones to its cursors and blobs. */
+static int keep_for_ever(PyObject *object, void *context)
+{
+    (void)context;
+    for (Py_ssize_t i = 0; PyList_CheckExact(object) && i < PyList_GET_SIZE(object); i++) {
+        PyObject *reference = PyList_GET_ITEM(object, i);
+
+        if (PyWeakref_CheckRef(reference)) {
+            (void)compat_weakref_get(reference); /* a reference that is never given back */
+        }
+    }
+    return 0;
+}
+
+/* In the child, before Python does anything there: what other threads had goes when Python forgets them, and
+ * ending a cursor takes the connection's mutex, for which the child would wait for ever. */
+static void keep_cursors_of_parent(void)
+{
+    for (Session *session = exposed_sessions; session != NULL; session = session->next_exposed) {
+        if (session->generation == generation && !session->quiet && session->connection != NULL &&
+            Py_TYPE(session->connection)->tp_traverse != NULL) {
+            Py_TYPE(session->connection)->tp_traverse(session->connection, keep_for_ever, NULL);
+        }
+    }
+}
+
 static void release_exposed(void)
 {
     for (Session *session = exposed_sessions; session != NULL; session = session->next_exposed) {
@@ -359,6 +385,9 @@ static void after_fork_in_child(void)
     connecting = connecting_depth;
     connecting_pending = relocking = 0;
     fork_pending = 0;
+    if (has_looked) {
+        keep_cursors_of_parent();
+    }
     generation++;
     open_gate();
 }
