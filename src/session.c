@@ -218,6 +218,15 @@ static int claim(const Session *session, double seconds)
     return can_claim;
 }
 
+/* The same for a thread that has given the GIL up, and waits for as long as it takes. */
+static int claim_without_gil(const Session *session)
+{
+    while (can_claim && !try_claim(session)) {
+        session_sleep(PAUSE_SECONDS);
+    }
+    return can_claim;
+}
+
 #ifndef _WIN32
 
 /* Threads inside SQLite, and whether one is about to fork. Entering and leaving cost one atomic
@@ -561,10 +570,12 @@ static session_visit enter(Session *session, int releases_gil)
     /* A foreign connection may be shared by threads, which only the GIL then keeps apart. */
     if (releases_gil && !session->foreign) {
         visit.released = PyEval_SaveThread();
-    } else if (session->exposed) {
-        visit.claimed = claim(session, HUGE_VAL);
+        gate_enter();
+        visit.claimed = session->exposed && claim_without_gil(session);
+    } else {
+        visit.claimed = session->exposed && claim(session, HUGE_VAL);
+        gate_enter();
     }
-    gate_enter();
     return visit;
 }
 
