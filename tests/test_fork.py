@@ -299,8 +299,10 @@ def test_a_cursor_not_read_to_its_end_at_the_fork_is_the_parents(forking: object
 
 
 def test_a_child_forgets_what_another_thread_had_of_its_connection(forking: object) -> None:
-    """Python drops it in the child, before os.fork() returns there, and ending a cursor takes a mutex that
-    only the parent's thread could give back."""
+    """Python drops it in the child, before os.fork() returns there.
+
+    Ending a cursor takes a mutex that only the parent could give back.
+    """
     script = """
     for number in range(100):
         cache[number] = number

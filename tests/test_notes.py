@@ -130,7 +130,7 @@ def test_a_note_that_the_database_refuses_fails_one_write_and_leaves_no_file(
         )
     writes: list[Callable[[], object]] = [
         lambda: counting.set('large', 'x' * 50_000),
-        lambda: counting.set_many({number: 'x' * 50_000 for number in range(3)}),
+        lambda: counting.set_many(dict.fromkeys(range(3), 'x' * 50_000)),
         lambda: counting.push('x' * 50_000),
     ]
     for write in writes:

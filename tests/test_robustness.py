@@ -1181,7 +1181,7 @@ def test_threads_that_share_an_iterator_get_each_key_at_most_once(
 
 
 def test_an_iterator_that_is_reading_lets_nobody_else_in(directory: str) -> None:
-    """Getting a connection runs Python: what it calls, or another thread meanwhile, finds it in use."""
+    """Getting a connection runs Python, or gives the GIL up: who comes in finds it in use."""
 
     class Looking(diskcache.Cache):
         iterator: Iterator | None = None
@@ -1197,7 +1197,7 @@ def test_an_iterator_that_is_reading_lets_nobody_else_in(directory: str) -> None
             return super()._con
 
     with Looking(directory) as cache:
-        cache.set_many({number: None for number in range(300)})
+        cache.set_many(dict.fromkeys(range(300)))
         keys = iter(cache)
         seen = []
         for _ in range(300):

@@ -127,7 +127,7 @@ def test_a_deque_whose_items_cannot_be_deleted_stays_longer_than_it_may_be(
 def test_a_trigger_resolves_its_own_conflicts(
     cache: diskcache.Cache, assert_intact: Callable
 ) -> None:
-    """Where a statement says what to do about conflicts, SQLite makes the triggers that it fires do so, too."""
+    """SQLite makes triggers resolve conflicts as the statement does that fires them."""
     with closing(sqlite3.connect(f'{cache.directory}/cache.db')) as con:
         con.executescript("""
             CREATE TABLE log (key PRIMARY KEY, what);
