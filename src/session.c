@@ -32,6 +32,7 @@
 #include <unistd.h>
 #endif
 
+#include "checkpoint.h"
 #include "connection.h"
 #include "clock.h"
 #include "convert.h"
