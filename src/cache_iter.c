@@ -24,7 +24,7 @@ typedef struct KeyIterator {
     int64_t low, high; /* rowids between which the rest is */
     size_t limit;      /* keys of the next page */
     int started;
-    int loading;       /* a page is being read, perhaps with the GIL released */
+    int loading;       /* a page is being read, in this thread further up the stack or in another */
     disk_key previous; /* by key: the last one handed out */
     size_t position;   /* in the page */
     dc_key_page page;
@@ -111,24 +111,17 @@ static int is_at_end(const KeyIterator *self)
     return self->page.complete && (self->order == DC_BY_ROWID || self->order == DC_BY_ROWID_DOWN);
 }
 
-static int load_page(KeyIterator *self)
+/* Read the next page. What is called may run Python, or give the GIL up: nobody else may come in. */
+static int read_next_page(KeyIterator *self)
 {
     Operation operation = {.cache = NULL};
     dc_status status;
 
-    if (is_at_end(self)) {
-        self->page.count = self->position = 0;
-        return 0;
-    }
-    if (PyErr_CheckSignals() < 0) {
+    if (PyErr_CheckSignals() < 0 || cache_ready(self->cache) < 0 ||
+        operation_begin_read(&operation, self->cache) < 0) {
         return -1;
     }
-    if (cache_ready(self->cache) < 0 || operation_begin_read(&operation, self->cache) < 0) {
-        return -1;
-    }
-    self->loading = 1;
     status = operation_read(&operation, read_page, self, 0);
-    self->loading = 0;
     operation_end_read(&operation);
     self->position = 0;
     if (status != DC_OK) {
@@ -141,6 +134,20 @@ static int load_page(KeyIterator *self)
     return self->page.count > 0 ? note_end(self) : 0;
 }
 
+static int load_page(KeyIterator *self)
+{
+    int result;
+
+    if (is_at_end(self)) {
+        self->page.count = self->position = 0;
+        return 0;
+    }
+    self->loading = 1;
+    result = read_next_page(self);
+    self->loading = 0;
+    return result;
+}
+
 static PyObject *KeyIterator_next(KeyIterator *self)
 {
     Cache *cache = self->cache;
@@ -150,7 +157,7 @@ static PyObject *KeyIterator_next(KeyIterator *self)
         return NULL;
     }
     if (self->loading) {
-        PyErr_SetString(PyExc_ValueError, "this iterator is being used by another thread");
+        PyErr_SetString(PyExc_ValueError, "this iterator is in use already");
         return NULL;
     }
     Py_INCREF(cache); /* what runs below may end the iterator */

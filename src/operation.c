@@ -902,7 +902,10 @@ static int flush_notes_into(Operation *operation)
     visit = session_enter(session);
     status = dc_notes_flush(&notes, &session->db, self->rules.policy);
     session_leave(session, visit);
-    dc_notes_merge(&self->transaction.notes, &notes);
+    /* What the database refuses is forgotten: kept, it would make each write fail. */
+    if (status == DC_OK || status == DC_BUSY || status == DC_NO_MEMORY) {
+        dc_notes_merge(&self->transaction.notes, &notes);
+    }
     dc_notes_clear(&notes);
     return status == DC_OK ? 0 : operation_fail(operation, status);
 }
@@ -1071,7 +1074,11 @@ static int begin_write(Operation *operation, Cache *cache, double timeout, int r
     look_for_others(cache, session_header(operation->session));
     hot_begin(&cache->hot, &transaction->changes,
               cache->hot.header != NULL ? session_header(operation->session) : NULL);
-    return flush_notes_into(operation);
+    if (flush_notes_into(operation) < 0) {
+        operation->session = NULL; /* it has not begun: what has been written for it has no owner yet */
+        return -1;
+    }
+    return 0;
 }
 
 void operation_changes(Operation *operation, const disk_key *put)

@@ -32,6 +32,7 @@
 #include <unistd.h>
 #endif
 
+#include "checkpoint.h"
 #include "connection.h"
 #include "clock.h"
 #include "convert.h"
@@ -218,6 +219,15 @@ static int claim(const Session *session, double seconds)
     return can_claim;
 }
 
+/* The same for a thread that has given the GIL up, and waits for as long as it takes. */
+static int claim_without_gil(const Session *session)
+{
+    while (can_claim && !try_claim(session)) {
+        session_sleep(PAUSE_SECONDS);
+    }
+    return can_claim;
+}
+
 #ifndef _WIN32
 
 /* Threads inside SQLite, and whether one is about to fork. Entering and leaving cost one atomic
@@ -269,6 +279,32 @@ static void look_at_exposed(double deadline)
             session->midway = dc_db_has_open_statement(&session->db);
             session->held = 0;
             unclaim(session);
+        }
+    }
+}
+
+/* A visitor of a Connection's references: it keeps lists of weak ones to its cursors and blobs. */
+static int keep_for_ever(PyObject *object, void *context)
+{
+    (void)context;
+    for (Py_ssize_t i = 0; PyList_CheckExact(object) && i < PyList_GET_SIZE(object); i++) {
+        PyObject *reference = PyList_GET_ITEM(object, i);
+
+        if (PyWeakref_CheckRef(reference)) {
+            (void)compat_weakref_get(reference); /* a reference that is never given back */
+        }
+    }
+    return 0;
+}
+
+/* In the child, before Python does anything there: what other threads had goes when Python forgets them, and
+ * ending a cursor takes the connection's mutex, for which the child would wait for ever. */
+static void keep_cursors_of_parent(void)
+{
+    for (Session *session = exposed_sessions; session != NULL; session = session->next_exposed) {
+        if (session->generation == generation && !session->quiet && session->connection != NULL &&
+            Py_TYPE(session->connection)->tp_traverse != NULL) {
+            Py_TYPE(session->connection)->tp_traverse(session->connection, keep_for_ever, NULL);
         }
     }
 }
@@ -359,6 +395,9 @@ static void after_fork_in_child(void)
     connecting = connecting_depth;
     connecting_pending = relocking = 0;
     fork_pending = 0;
+    if (has_looked) {
+        keep_cursors_of_parent();
+    }
     generation++;
     open_gate();
 }
@@ -532,10 +571,12 @@ static session_visit enter(Session *session, int releases_gil)
     /* A foreign connection may be shared by threads, which only the GIL then keeps apart. */
     if (releases_gil && !session->foreign) {
         visit.released = PyEval_SaveThread();
-    } else if (session->exposed) {
-        visit.claimed = claim(session, HUGE_VAL);
+        gate_enter();
+        visit.claimed = session->exposed && claim_without_gil(session);
+    } else {
+        visit.claimed = session->exposed && claim(session, HUGE_VAL);
+        gate_enter();
     }
-    gate_enter();
     return visit;
 }
 

@@ -661,6 +661,14 @@ done:
                                   : status; /* nothing was to be done, or a trigger kept it */
 }
 
+/* Statements of a trigger resolve conflicts as the one that fires it does: an update by ON CONFLICT aborts
+ * where INSERT OR REPLACE of a user's trigger would replace. Then the steps do it; nothing is changed yet. */
+static int is_conflict_of_trigger(dc_db *db, dc_status status)
+{
+    return status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_CONSTRAINT &&
+           dc_db_in_transaction(db);
+}
+
 dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
                        int only_if_absent, const dc_rules *rules, dc_namelist *removed,
                        int *written)
@@ -672,7 +680,7 @@ dc_status dc_store_set(dc_db *db, const dc_key *key, const dc_columns *columns, 
     if (rules->hooks == NULL && !dc_columns_exceed(columns, rules)) {
         status = put_at_once(db, key, columns, now, only_if_absent);
     }
-    if (status == DC_NOT_FOUND) {
+    if (status == DC_NOT_FOUND || is_conflict_of_trigger(db, status)) {
         return set_by_steps(db, key, columns, now, only_if_absent, rules, removed, written);
     }
     *written = status == DC_OK;

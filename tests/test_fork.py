@@ -298,6 +298,67 @@ def test_a_cursor_not_read_to_its_end_at_the_fork_is_the_parents(forking: object
     assert forking(script) == ((50_000, 103), 100, 1, 1, [])
 
 
+def test_a_child_forgets_what_another_thread_had_of_its_connection(forking: object) -> None:
+    """Python drops it in the child, before os.fork() returns there.
+
+    Ending a cursor takes a mutex that only the parent could give back.
+    """
+    script = """
+    for number in range(100):
+        cache[number] = number
+    had, done = threading.Event(), threading.Event()
+    mine = threading.local()
+    def look():
+        mine.cursor = cache._con.execute('SELECT key FROM Cache')
+        mine.first = mine.cursor.fetchone()
+        had.set()
+        done.wait(30)
+        rests.append(len(mine.cursor.fetchall()))
+    rests = []
+    thread = threading.Thread(target=look)
+    thread.start()
+    had.wait(30)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(3 if len(cache) == 101 else 4)
+    deadline = time.monotonic() + 20
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not ended[0]:
+        os.kill(pid, signal.SIGKILL)
+    done.set()
+    thread.join(30)
+    os.waitstatus_to_exitcode(ended[1]) if ended[0] else 'it hangs', rests
+    """
+    assert forking(script) == (3, [100])
+
+
+def test_a_child_leaves_a_block_with_a_cursor_of_the_parents(forking: object) -> None:
+    """Of an exception, sys.exit() say, which drops what the block has had."""
+    script = """
+    for number in range(100):
+        cache[number] = number
+    def work():
+        with cache._transact() as (sql, _):
+            cursor = sql('SELECT key FROM Cache')
+            cursor.fetchone()
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                raise SystemExit
+            return pid
+    pid = None
+    try:
+        pid = work()
+    except SystemExit:
+        pass
+    if pid is None:
+        os._exit(3)
+    os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), cache.check()
+    """
+    assert forking(script) == (3, [])
+
+
 def test_a_connection_that_outlives_its_cache_is_in_no_childs_way(
     alone: Interpreter, directory: str
 ) -> None:

@@ -119,6 +119,30 @@ def test_a_locked_database_delays_it(
     assert stored(directory) == (13, 13, 1)
 
 
+def test_a_note_that_the_database_refuses_fails_one_write_and_leaves_no_file(
+    counting: Cache, directory: str
+) -> None:
+    """It is written with somebody else's write, which has its value in a file already."""
+    with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
+        con.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE OF access_count ON Cache WHEN new.key = 'key' "
+            "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+    writes: list[Callable[[], object]] = [
+        lambda: counting.set('large', 'x' * 50_000),
+        lambda: counting.set_many(dict.fromkeys(range(3), 'x' * 50_000)),
+        lambda: counting.push('x' * 50_000),
+    ]
+    for write in writes:
+        assert counting['key'] == 'value'
+        with pytest.raises(sqlite3.IntegrityError, match='refused'):
+            write()
+        assert counting.check() == []
+        write()
+    assert counting.check() == []
+    assert len(counting) == 6
+
+
 def test_the_end_of_a_process_writes_it(directory: str) -> None:
     def in_child() -> None:
         import atexit

@@ -1180,6 +1180,33 @@ def test_threads_that_share_an_iterator_get_each_key_at_most_once(
     alone.run(scenario, directory=directory)
 
 
+def test_an_iterator_that_is_reading_lets_nobody_else_in(directory: str) -> None:
+    """Getting a connection runs Python, or gives the GIL up: who comes in finds it in use."""
+
+    class Looking(diskcache.Cache):
+        iterator: Iterator | None = None
+        refused = 0
+
+        @property
+        def _con(self) -> sqlite3.Connection:
+            iterator, self.iterator = self.iterator, None
+            if iterator is not None:
+                with pytest.raises(ValueError, match='in use'):
+                    next(iterator)
+                self.refused += 1
+            return super()._con
+
+    with Looking(directory) as cache:
+        cache.set_many(dict.fromkeys(range(300)))
+        keys = iter(cache)
+        seen = []
+        for _ in range(300):
+            cache.iterator = keys
+            seen.append(next(keys))
+        assert seen == list(range(300))
+        assert cache.refused > 1
+
+
 # Disks that change while they are in use
 
 

@@ -122,3 +122,52 @@ def test_a_deque_whose_items_cannot_be_deleted_stays_longer_than_it_may_be(
     keep_no_more(deque.cache, 'DELETE')
     deque.append(11)
     assert list(deque) == [9, 10, 11]
+
+
+def test_a_trigger_resolves_its_own_conflicts(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    """SQLite makes triggers resolve conflicts as the statement does that fires them."""
+    with closing(sqlite3.connect(f'{cache.directory}/cache.db')) as con:
+        con.executescript("""
+            CREATE TABLE log (key PRIMARY KEY, what);
+            CREATE TRIGGER inserted AFTER INSERT ON Cache
+                BEGIN INSERT OR REPLACE INTO log VALUES (NEW.key, 'inserted'); END;
+            CREATE TRIGGER updated AFTER UPDATE OF value ON Cache
+                BEGIN INSERT OR REPLACE INTO log VALUES (NEW.key, 'updated'); END;
+            CREATE TRIGGER deleted AFTER DELETE ON Cache
+                BEGIN INSERT OR IGNORE INTO log VALUES (OLD.key, 'deleted'); END;
+        """)
+    for value in (1, LARGE, 2, 3):
+        assert cache.set('set', value) is True
+        assert cache.get('set') == value
+    assert cache.set_many({'set': 4, 'other': 5}) == 2
+    assert cache.set_many({'set': 6, 'other': 7}) == 2
+    assert cache.add('set', 8) is False
+    assert [cache.incr('number') for _ in range(3)] == [1, 2, 3]
+    assert cache.delete('number') is True
+    assert cache.add('number', 9) is True
+    assert (cache['set'], cache['other'], cache['number']) == (6, 7, 9)
+    with closing(sqlite3.connect(f'{cache.directory}/cache.db')) as con:
+        logged = dict(con.execute('SELECT key, what FROM log'))
+    assert logged == {'set': 'updated', 'other': 'updated', 'number': 'inserted'}
+    assert_intact(cache)
+
+
+def test_what_a_trigger_forbids_is_an_error(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    cache['key'] = 1
+    for action in ('ABORT', 'FAIL', 'ROLLBACK'):
+        with closing(sqlite3.connect(f'{cache.directory}/cache.db')) as con:
+            con.executescript(f"""
+                DROP TRIGGER IF EXISTS forbid;
+                CREATE TRIGGER forbid AFTER UPDATE OF value ON Cache
+                    BEGIN SELECT RAISE({action}, 'forbidden'); END;
+            """)
+        for value in (2, LARGE):
+            with pytest.raises(sqlite3.IntegrityError, match='forbidden'):
+                cache.set('key', value)
+            assert cache['key'] == 1
+            cache[f'{action} {len(repr(value))}'] = value
+    assert_intact(cache)
