@@ -17,6 +17,7 @@ import inspect
 import io
 import json
 import math
+import numbers
 import os
 import os.path as op
 import pickle
@@ -541,6 +542,32 @@ def _check_ignored(func: Callable[..., Any], ignored: frozenset[Any]) -> None:
         _warn(f'memoize: {full_name(func)} has no argument {name!r} that could be ignored')
 
 
+def _name_of(func: Callable[..., Any]) -> str:
+    try:
+        return full_name(func)
+    except AttributeError:  # a partial, or an object that can be called
+        kind = type(func).__name__
+        raise TypeError(f'a {kind!r} object has no name to make keys with: pass name=') from None
+
+
+#: The code of the lambdas that have been memoized under a name of their scope, by cache and name.
+_lambdas: dict[tuple[str, str], Any] = {}
+
+
+def _check_lambda(func: Callable[..., Any], name: str, directory: str) -> None:
+    """Warn of a second lambda of a scope, which has the name of the first and so its results."""
+    code = getattr(func, '__code__', None)
+    if code is None or func.__name__ != '<lambda>':
+        return
+    if _lambdas.setdefault((directory, name), code) != code:
+        _warn_once(name, 'two lambdas of one scope share their results, pass name=')
+
+
+def _checked_expire(expire: Any) -> None:
+    if expire is not None and not isinstance(expire, numbers.Real):
+        raise TypeError(f'expire must be a number of seconds, not {expire!r}')
+
+
 def _memoizer(
     find_disk: Callable[[], Disk],
     name: str | None,
@@ -564,6 +591,10 @@ def _memoizer(
         raise _hinted(
             TypeError('name cannot be callable'), 'write @cache.memoize(), with parentheses'
         )
+    if name is not None and not isinstance(name, str):
+        _warn(  # type: ignore[unreachable]
+            f'memoize: the first argument is the name, {name!r}: is expire={name!r} meant?'
+        )
     skipped = _ignored(ignore)
 
     def keep(key: Any, result: Any, start: float) -> None:
@@ -572,7 +603,9 @@ def _memoizer(
             store(key, result, seconds)
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
-        base = (full_name(func) if name is None else name,)
+        base = (_name_of(func) if name is None else name,)
+        if name is None:
+            _check_lambda(func, base[0], getattr(find_disk(), '_directory', ''))
         if skipped:
             _check_ignored(func, skipped)
         disk = find_disk if signature else None
@@ -659,6 +692,14 @@ class _Settings:
         | frozenset({'mode', 'on_error'})
     )
     parameters = frozenset({'memory_limit', 'read_only'})
+    #: What others call it, or without its prefix.
+    meant: ClassVar[dict[str, str]] = {
+        'max_size': 'size_limit',
+        'maxsize': 'size_limit',
+        'compress_level': 'disk_compress_level',
+        'min_file_size': 'disk_min_file_size',
+        'pickle_protocol': 'disk_pickle_protocol',
+    }
 
     @classmethod
     def ignored(cls, owner: type, stored: Iterable[str]) -> list[str]:
@@ -698,6 +739,8 @@ class _Settings:
                 raise TypeError(f'setting {name} must be int, float, str or bytes, not {kind!r}')
             if name not in cls.known and name not in METADATA:
                 cls.warn_if_misspelt(name)
+            if name == 'size_limit' and isinstance(value, int | float) and value < 0:
+                _warn(f'size_limit={value}: a cache with a negative limit keeps nothing')
 
     @classmethod
     def damaged(cls, stored: dict[Any, Any]) -> set[Any]:
@@ -725,6 +768,9 @@ class _Settings:
     def warn_if_misspelt(cls, name: str) -> None:
         import difflib
 
+        if name in cls.meant:
+            _warn(f'unknown setting {name!r}: is {cls.meant[name]!r} meant?')
+            return
         close = difflib.get_close_matches(
             name, [*cls.known, 'directory', 'disk', 'memory_limit', 'timeout'], 1, 0.8
         )
@@ -773,6 +819,10 @@ class Cache(DictMethods, _core.Cache):
         :raises Timeout: if another process keeps the database locked for a minute
         :raises sqlite3.Error: if the database cannot be opened
         """
+        if isinstance(disk, Disk):
+            raise _hinted(
+                ValueError('disk must subclass diskcache.Disk'), 'pass the class, not an object'
+            )
         if not (isinstance(disk, type) and issubclass(disk, Disk)):
             raise ValueError('disk must subclass diskcache.Disk')
         if not isinstance(timeout, int | float):
@@ -861,6 +911,9 @@ class Cache(DictMethods, _core.Cache):
         try:
             os.makedirs(path, 0o700, exist_ok=True)
         except OSError as error:
+            if op.lexists(path) and not op.isdir(path):
+                text = f'Cache directory "{path}" is not a directory'
+                raise OSError(error.errno, text) from None
             raise OSError(
                 error.errno,
                 f'Cache directory "{path}" does not exist and could not be created',
@@ -989,6 +1042,8 @@ class Cache(DictMethods, _core.Cache):
         :return: decorator
         :raises TypeError: if the decorator is used without parentheses
         """
+
+        _checked_expire(expire)
 
         def lookup(key: Any, func: Any, args: Any, kwargs: Any) -> Any:
             return self.get(key, default=ENOVAL, retry=True)
@@ -1172,6 +1227,9 @@ class Cache(DictMethods, _core.Cache):
 
     def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
         """Return how often lookups found their key, and how often not.
+
+        To call this to look turns counting on, in the directory and for everyone, as the original
+        does: pass ``enable=cache.statistics`` to leave it as it is, or call `memory_stats`.
 
         :param enable: whether to count from now on
         :param reset: whether to set the counts to zero

@@ -29,7 +29,7 @@ from collections.abc import (
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
-from .core import ENOVAL, Cache, Disk, StoredKey
+from .core import ENOVAL, Cache, Disk, StoredKey, _warn
 
 __all__ = ['Deque', 'Index']
 
@@ -193,6 +193,8 @@ class Deque(_OnCache, Sequence[Any]):
         :raises OSError: if the directory cannot be made
         """
         limit = _checked_maxlen(maxlen)
+        if isinstance(iterable, str) and os.sep in iterable and directory is None:
+            _warn(f'Deque({iterable!r}) has the letters of a path: is directory= meant?')
         self._open(Cache(directory, eviction_policy='none'), iterable, limit)
 
     @classmethod
