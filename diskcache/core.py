@@ -854,6 +854,9 @@ class Cache(DictMethods, _core.Cache):
                 ' it open, which must close it first'
             ) from None
         self._timeout = timeout
+        if op.exists(op.join(self._path, '000', DBNAME)):
+            text = 'the directory is that of a FanoutCache, and opened as a Cache'
+            _warn_once(self._path, text)
 
     def _open_database(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()

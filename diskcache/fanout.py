@@ -23,6 +23,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from .core import (
+    DBNAME,
     DEFAULT_SETTINGS,
     ENOVAL,
     Cache,
@@ -30,6 +31,7 @@ from .core import (
     Timeout,
     _log_failure,
     _temporary_unless_given,
+    _warn_once,
 )
 from .persistent import Deque, Index, _checked_maxlen
 from .views import DictMethods
@@ -51,6 +53,14 @@ _MEMORY_LIMIT = 2**23
 #: What is taken at a time of many items or keys: so many, or values of so many bytes.
 _BATCH_ITEMS = 2**10
 _BATCH_BYTES = 2**22
+
+
+def _shards_in(directory: str) -> int:
+    """Return how many shards a directory has; they are numbered from 000."""
+    count = 0
+    while op.exists(op.join(directory, f'{count:03d}', DBNAME)):
+        count += 1
+    return count
 
 
 class _Shard(Cache):
@@ -213,6 +223,7 @@ class FanoutCache(DictMethods):
         self._count = count
         with _temporary_unless_given(directory) as given:
             path = op.expandvars(op.expanduser(os.fsdecode(given)))
+            made = _shards_in(path)
             self._shards: tuple[Cache, ...] = tuple(
                 _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
                 for number in range(count)
@@ -220,10 +231,23 @@ class FanoutCache(DictMethods):
             self.memory_limit = memory_limit
         self._directory = path
         self._disk = disk
+        self._check_directory(made)
         self._hash = self._shards[0].disk.hash
         self._caches: dict[str, Cache] = {}
         self._deques: dict[str, Deque] = {}
         self._indexes: dict[str, Index] = {}
+
+    def _check_directory(self, shards: int) -> None:
+        """Warn, once, of a directory that is another's.
+
+        :param shards: how many it had before
+        """
+        if shards and shards != self._count:
+            _warn_once(
+                self._path, f'the directory has {shards} shards, and is opened with {self._count}'
+            )
+        if op.exists(op.join(self._path, DBNAME)):
+            _warn_once(self._path, 'the directory is that of a Cache, and opened as a FanoutCache')
 
     @property
     def directory(self) -> str:

@@ -138,3 +138,21 @@ def test_a_directory_that_is_a_file(tmp_path: Path) -> None:
     path.write_text('')
     with pytest.raises(OSError, match='is not a directory'):
         Cache(path)
+
+
+def test_a_directory_that_is_another_ones(directory: str) -> None:
+    """Half of the keys would not be found, and nothing says why; both sides are named, once."""
+    FanoutCache(directory, shards=4).close()
+    assert warned(FanoutCache, directory, 4) == []
+    (text,) = warned(FanoutCache, directory, 2)
+    assert 'has 4 shards' in text
+    assert 'opened with 2' in text
+    assert warned(FanoutCache, directory, 2) == []
+    (text,) = warned(Cache, directory)
+    assert 'FanoutCache' in text
+    Cache(directory + '-cache').close()
+    (text,) = warned(FanoutCache, directory + '-cache', 2)
+    assert 'of a Cache' in text
+    with FanoutCache(directory + '-parts', 2) as fanout:
+        fanout.cache('part').close()
+        assert warned(fanout.cache, 'other') == []
