@@ -86,4 +86,6 @@ def __getattr__(name: str) -> object:
         from .djangocache import DjangoCache
 
         return DjangoCache
+    if name == 'DjangoCache':
+        raise AttributeError("DjangoCache needs Django: pip install 'diskcache[django]'")
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

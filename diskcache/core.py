@@ -17,6 +17,7 @@ import inspect
 import io
 import json
 import math
+import numbers
 import os
 import os.path as op
 import pickle
@@ -25,7 +26,6 @@ import re
 import shutil
 import sqlite3
 import struct
-import sys
 import tempfile
 import threading
 import time
@@ -36,6 +36,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
+from .cautions import CacheWarning, warn, warn_once
 from .views import DictMethods
 from .wrappers import memoized
 
@@ -215,32 +216,6 @@ class UnknownFileWarning(UserWarning):
 
 class EmptyDirWarning(UserWarning):
     """Reported by :meth:`Cache.check` for a directory with nothing in it."""
-
-
-class CacheWarning(UserWarning):
-    """Something that is taken as it is, and is probably not what was meant."""
-
-
-def _warn(text: str) -> None:
-    """Warn of how the package is used, at the line that uses it."""
-    level = 2
-    frame: Any = sys._getframe(1)
-    package = __name__.partition('.')[0]
-    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == package:
-        frame = frame.f_back
-        level += 1
-    warnings.warn(text, CacheWarning, level)
-
-
-#: What has been warned of once.
-_warned: set[tuple[str, str]] = set()
-
-
-def _warn_once(place: str, text: str) -> None:
-    """Warn of something about a directory, once in a process."""
-    if (place, text) not in _warned:
-        _warned.add((place, text))
-        _warn(f'{place}: {text}')
 
 
 #: How often, in seconds, a kind of failure is logged.
@@ -542,7 +517,35 @@ def _check_ignored(func: Callable[..., Any], ignored: frozenset[Any]) -> None:
         return
     names = {parameter.name for parameter in parameters}
     for name in sorted(name for name in ignored if isinstance(name, str) and name not in names):
-        _warn(f'memoize: {full_name(func)} has no argument {name!r} that could be ignored')
+        warn(f'memoize: {full_name(func)} has no argument {name!r} that could be ignored')
+
+
+def _name_of(func: Callable[..., Any]) -> str:
+    try:
+        return full_name(func)
+    except AttributeError:  # a partial, or an object that can be called
+        kind = type(func).__name__
+        raise TypeError(f'a {kind!r} object has no name to make keys with: pass name=') from None
+
+
+#: The code of the lambdas that have been memoized under a name of their scope, by cache and name.
+_lambdas: dict[tuple[str, str], Any] = {}
+
+
+def _check_lambda(func: Callable[..., Any], name: str, directory: str) -> None:
+    """Warn of a second lambda of a scope, which has the name of the first and so its results."""
+    code = getattr(func, '__code__', None)
+    if code is None or func.__name__ != '<lambda>':
+        return
+    if _lambdas.setdefault((directory, name), code) != code:
+        warn_once(
+            name, 'lambdas', f'{name}: two lambdas of one scope share their results, pass name='
+        )
+
+
+def _checked_expire(expire: Any) -> None:
+    if expire is not None and not isinstance(expire, numbers.Real):
+        raise TypeError(f'expire must be a number of seconds, not {expire!r}')
 
 
 def _memoizer(
@@ -568,6 +571,10 @@ def _memoizer(
         raise _hinted(
             TypeError('name cannot be callable'), 'write @cache.memoize(), with parentheses'
         )
+    if name is not None and not isinstance(name, str):
+        warn(  # type: ignore[unreachable]
+            f'memoize: the first argument is the name, {name!r}: is expire={name!r} meant?'
+        )
     skipped = _ignored(ignore)
 
     def keep(key: Any, result: Any, start: float) -> None:
@@ -576,7 +583,9 @@ def _memoizer(
             store(key, result, seconds)
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
-        base = (full_name(func) if name is None else name,)
+        base = (_name_of(func) if name is None else name,)
+        if name is None:
+            _check_lambda(func, base[0], getattr(find_disk(), '_directory', ''))
         if skipped:
             _check_ignored(func, skipped)
         disk = find_disk if signature else None
@@ -663,6 +672,14 @@ class _Settings:
         | frozenset({'mode', 'on_error'})
     )
     parameters = frozenset({'memory_limit', 'read_only'})
+    #: What others call it, or without its prefix.
+    meant: ClassVar[dict[str, str]] = {
+        'max_size': 'size_limit',
+        'maxsize': 'size_limit',
+        'compress_level': 'disk_compress_level',
+        'min_file_size': 'disk_min_file_size',
+        'pickle_protocol': 'disk_pickle_protocol',
+    }
 
     @classmethod
     def ignored(cls, owner: type, stored: Iterable[str]) -> list[str]:
@@ -691,7 +708,7 @@ class _Settings:
         """
         for name in cls.added & settings.keys():  # which the original stores
             del settings[name]
-            _warn(f'the setting {name!r} is ignored: it is a method or parameter here')
+            warn(f'the setting {name!r} is ignored: it is a method or parameter here')
         for name, value in settings.items():
             if name == 'read_only':
                 raise TypeError('read_only is not supported')
@@ -702,6 +719,8 @@ class _Settings:
                 raise TypeError(f'setting {name} must be int, float, str or bytes, not {kind!r}')
             if name not in cls.known and name not in METADATA:
                 cls.warn_if_misspelt(name)
+            if name == 'size_limit' and isinstance(value, int | float) and value < 0:
+                warn(f'size_limit={value}: a cache with a negative limit keeps nothing')
 
     @classmethod
     def damaged(cls, stored: dict[Any, Any]) -> set[Any]:
@@ -729,11 +748,14 @@ class _Settings:
     def warn_if_misspelt(cls, name: str) -> None:
         import difflib
 
+        if name in cls.meant:
+            warn(f'unknown setting {name!r}: is {cls.meant[name]!r} meant?')
+            return
         close = difflib.get_close_matches(
             name, [*cls.known, 'directory', 'disk', 'memory_limit', 'timeout'], 1, 0.8
         )
         if close:
-            _warn(f'unknown setting {name!r}: is {close[0]!r} meant?')
+            warn(f'unknown setting {name!r}: is {close[0]!r} meant?')
 
 
 class Cache(DictMethods, _core.Cache):
@@ -781,6 +803,10 @@ class Cache(DictMethods, _core.Cache):
         :raises Timeout: if another process keeps the database locked for a minute
         :raises sqlite3.Error: if the database cannot be opened
         """
+        if isinstance(disk, Disk):
+            raise _hinted(
+                ValueError('disk must subclass diskcache.Disk'), 'pass the class, not an object'
+            )
         if not (isinstance(disk, type) and issubclass(disk, Disk)):
             raise ValueError('disk must subclass diskcache.Disk')
         if not isinstance(timeout, int | float):
@@ -862,8 +888,11 @@ class Cache(DictMethods, _core.Cache):
             setattr(self, name, current[name])
         if ignored:
             names = ', '.join(ignored)
-            _warn_once(
-                self._place(), f'stored settings are ignored, as methods or parameters: {names}'
+            place = self._place()
+            warn_once(
+                place,
+                f'ignored {names}',
+                f'{place}: stored settings are ignored, as methods or parameters: {names}',
             )
         for name in METADATA:
             if not _Settings.is_taken(type(self), name):
@@ -941,6 +970,9 @@ class Cache(DictMethods, _core.Cache):
         try:
             os.makedirs(path, 0o700, exist_ok=True)
         except OSError as error:
+            if op.lexists(path) and not op.isdir(path):
+                text = f'Cache directory "{path}" is not a directory'
+                raise OSError(error.errno, text) from None
             raise OSError(
                 error.errno,
                 f'Cache directory "{path}" does not exist and could not be created',
@@ -1072,6 +1104,8 @@ class Cache(DictMethods, _core.Cache):
         :return: decorator
         :raises TypeError: if the decorator is used without parentheses
         """
+
+        _checked_expire(expire)
 
         def lookup(key: Any, func: Any, args: Any, kwargs: Any) -> Any:
             return self.get(key, default=ENOVAL, retry=True)
@@ -1255,6 +1289,9 @@ class Cache(DictMethods, _core.Cache):
 
     def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
         """Return how often lookups found their key, and how often not.
+
+        To call this to look turns counting on, in the directory and for everyone, as the original
+        does: pass ``enable=cache.statistics`` to leave it as it is, or call `memory_stats`.
 
         :param enable: whether to count from now on
         :param reset: whether to set the counts to zero

@@ -250,7 +250,7 @@ class FanoutCache(DictMethods):
 
     @memory_limit.deleter
     def memory_limit(self) -> None:
-        """As for a Cache: it goes on with what it was, so that it can be patched for a while."""
+        """Set what it was before, as for a Cache, so that it can be patched for a while."""
         for shard in self._shards:
             del shard.memory_limit
 

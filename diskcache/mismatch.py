@@ -21,12 +21,11 @@ import itertools as it
 import os.path as op
 import re
 import sqlite3
-import sys
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import Timeout
+from .cautions import warn_once
 
 if TYPE_CHECKING:
     from .core import Cache, Disk
@@ -51,9 +50,6 @@ _OWN_CLASSES = 'diskcache.core.'
 _FORMLESS = frozenset({'filename', 'remove', '_write'})
 
 _QUEUE_KEY = re.compile(r'(?:.*-)?[0-9]{15}', re.DOTALL)
-
-#: What has been warned about: directories and kinds of warning.
-_warned: set[tuple[str, str]] = set()
 
 
 class Origin(NamedTuple):
@@ -102,33 +98,6 @@ def _is_same_class(one: str, other: str) -> bool:
     return one.rpartition('.')[2] == other.rpartition('.')[2]
 
 
-# --- giving warnings ---
-
-
-def _warn(directory: str, kind: str, message: str) -> None:
-    """Warn the user's line that led here, once per directory, kind and process."""
-    which = op.abspath(directory), kind
-    if which in _warned:
-        return
-    _warned.add(which)
-    try:
-        warnings.warn(message, UserWarning, stacklevel=_stacklevel())
-    except BaseException:  # an error, by the user's filter: the next attempt is one too
-        _warned.discard(which)
-        raise
-
-
-def _stacklevel() -> int:
-    """Return how far above the caller the code of others is."""
-    package = op.dirname(__file__)
-    level = 0
-    frame = sys._getframe(1)
-    while frame is not None and op.dirname(frame.f_code.co_filename) == package:
-        level += 1
-        frame = frame.f_back  # type: ignore[assignment]
-    return level + 1
-
-
 # --- opening a cache ---
 
 
@@ -146,8 +115,8 @@ def check_for_shards(directory: str) -> None:
     if known and origin is not None and origin.shards is None:
         return  # a Cache of that name
     count = count_shards(directory)
-    _warn(
-        directory,
+    warn_once(
+        op.abspath(directory),
         'shards',
         f'{directory} holds a FanoutCache of {count} shards and is opened as a Cache, which does'
         f' not see their items: open it as FanoutCache({directory!r}, shards={count}), or give the'
@@ -159,8 +128,8 @@ def check_for_cache(directory: str) -> None:
     """Warn if a directory that is about to be opened as a FanoutCache has a Cache in it."""
     if not op.exists(op.join(directory, _DATABASE)):
         return
-    _warn(
-        directory,
+    warn_once(
+        op.abspath(directory),
         'cache',
         f'{directory} holds a Cache and is opened as a FanoutCache, which does not see its items:'
         f' open it as Cache({directory!r}), or give the FanoutCache a directory of its own; if the'
@@ -207,8 +176,8 @@ def check_shards(directory: str, found: int, shards: Sequence[Cache]) -> None:
     if found <= count and not any(map(_has_items, shards)):
         Origin(disk_name(type(shards[0].disk)), count).record(shards)
         return
-    _warn(
-        directory,
+    warn_once(
+        op.abspath(directory),
         'number',
         f'{directory} was made with {made} shards and is opened with {count}, so that most keys are'
         f' looked for in another shard than they are in: open it with shards={made}, or remove the'
@@ -273,8 +242,8 @@ def _warn_of_disk(cache: Cache, made: str, disk: type[Disk]) -> None:
     directory = cache.directory
     if cache._shard_count is not None:
         directory = op.dirname(directory)
-    _warn(
-        directory,
+    warn_once(
+        op.abspath(directory),
         'disk',
         f'{directory} was written with the Disk {made} and is opened with {disk_name(disk)}, for'
         ' which its keys and values may be others, or none: open it with'
@@ -330,8 +299,8 @@ def check_eviction(cache: Any, user: str) -> None:
         return
     limit *= getattr(cache, '_count', 1)  # of a FanoutCache it is that of a shard
     if limit < _SMALL_LIMIT and getattr(cache, 'cull_limit', False):
-        _warn(
-            directory,
+        warn_once(
+            op.abspath(directory),
             'eviction',
             f'{directory}: a cache with the eviction_policy {policy!r} and a size_limit of'
             f' {limit:,.0f} bytes may evict what {user} keeps in it: use one with'

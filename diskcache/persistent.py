@@ -29,6 +29,7 @@ from collections.abc import (
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
+from .cautions import warn
 from .core import ENOVAL, Cache, Disk, StoredKey
 from .mismatch import check_eviction
 
@@ -84,6 +85,8 @@ class _OnCache:
             count = len(self._cache)
         except Exception:
             return ''
+        if count == 0:
+            return ''  # as the original's, whose own test looks at an empty one
         return f' of {count} item' if count == 1 else f' of {count} items'
 
     def _has_plain_cache(self) -> bool:
@@ -194,6 +197,8 @@ class Deque(_OnCache, Sequence[Any]):
         :raises OSError: if the directory cannot be made
         """
         limit = _checked_maxlen(maxlen)
+        if isinstance(iterable, str) and os.sep in iterable and directory is None:
+            warn(f'Deque({iterable!r}) has the letters of a path: is directory= meant?')
         self._open(Cache(directory, eviction_policy='none'), iterable, limit)
 
     @classmethod

@@ -260,6 +260,8 @@ class _Acquirable:
             has been killed (None: never). Choose more than the work can take
         :param tag: for the item
         """
+        if not hasattr(cache, 'add'):
+            raise TypeError(f'cache must be a Cache or a FanoutCache, not {type(cache).__name__!r}')
         check_eviction(cache, f'a {type(self).__name__}')
         self._cache = cache
         self._key = key
@@ -601,7 +603,13 @@ def barrier(
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
         key = full_name(func) if name is None else name
-        lock = lock_factory(cache, key, expire=expire, tag=tag)
+        try:
+            lock = lock_factory(cache, key, expire=expire, tag=tag)
+        except TypeError as error:
+            raise TypeError(
+                'lock_factory is called with (cache, key, expire=, tag=), as diskcache.Lock is:'
+                f' {error}'
+            ) from error
         return cast(Callable[P, R], guarded(func, lock))
 
     return decorator

@@ -186,6 +186,7 @@ PyObject *cache_connection(Cache *self)
 OBJECT_ATTRIBUTE(directory, "_directory")
 OBJECT_ATTRIBUTE(timeout, "_timeout")
 OBJECT_ATTRIBUTE(local, "_local")
+OBJECT_ATTRIBUTE(disk, "_disk")
 OBJECT_ATTRIBUTE(page_size, "_page_size")
 
 /* Sessions on the former directory are not used again. */
@@ -198,25 +199,55 @@ static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
     }
     cache_forget_file(self);
     Py_XSETREF(self->path, path);
+    Py_CLEAR(self->former_disks); /* which were for the former directory */
     return Cache_set_directory(self, value, closure);
 }
 
-static PyObject *Cache_get_disk(Cache *self, void *Py_UNUSED(closure))
-{
-    PyObject *disk = self->lacks_disk ? NULL : self->disk;
+/* What is deleted without having been set before stays, and that is an error: operations of other threads
+ * may be using it. Otherwise deleting sets what was there before; so does unittest.mock by deleting. */
+#define FORMER_MOST 8
 
-    return cache_require(disk, "_disk") < 0 ? NULL : Py_NewRef(disk);
-}
-
-/* One that is deleted stays until there is another: operations of other threads may be using it. */
-static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+static int remember_former(PyObject **formers, PyObject *value)
 {
-    self->lacks_disk = value == NULL;
     if (value == NULL) {
         return 0;
     }
+    if (*formers == NULL) {
+        *formers = PyList_New(0);
+    }
+    if (*formers == NULL || PyList_Append(*formers, value) < 0) {
+        return -1;
+    }
+    return PyList_GET_SIZE(*formers) > FORMER_MOST ? PyList_SetSlice(*formers, 0, 1, NULL) : 0;
+}
+
+/* The value before, which is forgotten; NULL with AttributeError. New reference. */
+static PyObject *take_former(PyObject *formers, const char *name)
+{
+    Py_ssize_t count = formers != NULL ? PyList_GET_SIZE(formers) : 0;
+    PyObject *value = NULL;
+
+    if (count == 0) {
+        PyErr_Format(PyExc_AttributeError, "%s cannot be deleted", name);
+        return NULL;
+    }
+    value = Py_NewRef(PyList_GET_ITEM(formers, count - 1));
+    if (PyList_SetSlice(formers, count - 1, count, NULL) < 0) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    PyObject *disk = value != NULL ? Py_NewRef(value) : take_former(self->former_disks, "_disk");
+
+    if (disk == NULL || (value != NULL && remember_former(&self->former_disks, self->disk) < 0)) {
+        Py_XDECREF(disk);
+        return -1;
+    }
     hot_empty(&self->hot); /* which has what the former disk made of it */
-    Py_XSETREF(self->disk, Py_NewRef(value));
+    Py_XSETREF(self->disk, disk);
     return 0;
 }
 
@@ -336,21 +367,13 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
 
 static PyObject *Cache_get_memory_limit(Cache *self, void *Py_UNUSED(closure))
 {
-    if (self->lacks_memory_limit) {
-        cache_require(NULL, "memory_limit");
-        return NULL;
-    }
     return PyLong_FromSize_t(self->hot.limit);
 }
 
-static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+static int set_memory_limit(Cache *self, PyObject *value)
 {
     int64_t limit;
 
-    if (value == NULL) { /* it goes on with what it was */
-        self->lacks_memory_limit = 1;
-        return 0;
-    }
     if (set_number(value, "memory_limit", &limit) < 0) {
         return -1;
     }
@@ -359,8 +382,22 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
         return -1;
     }
     hot_set_limit(&self->hot, (size_t)limit);
-    self->lacks_memory_limit = 0;
     return 0;
+}
+
+static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    PyObject *other = value == NULL ? take_former(self->former_memory_limits, "memory_limit")
+                                    : Cache_get_memory_limit(self, NULL);
+    int result = -1;
+
+    if (other != NULL && value == NULL) {
+        result = set_memory_limit(self, other);
+    } else if (other != NULL && set_memory_limit(self, value) == 0) {
+        result = remember_former(&self->former_memory_limits, other);
+    }
+    Py_XDECREF(other);
+    return result;
 }
 
 static PyObject *Cache_get_opening(Cache *self, void *Py_UNUSED(closure))
@@ -434,6 +471,7 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
     Py_VISIT(self->timeout);
     Py_VISIT(self->local);
     Py_VISIT(self->disk);
+    Py_VISIT(self->former_disks);
     Py_VISIT(self->page_size);
     Py_VISIT(self->txn_id);
     Py_VISIT(self->transaction.owner);
@@ -457,6 +495,8 @@ static int Cache_clear_references(Cache *self)
     Py_CLEAR(self->timeout);
     Py_CLEAR(self->local);
     Py_CLEAR(self->disk);
+    Py_CLEAR(self->former_disks);
+    Py_CLEAR(self->former_memory_limits);
     Py_CLEAR(self->page_size);
     Py_CLEAR(self->txn_id);
     Py_CLEAR(self->transaction.owner);

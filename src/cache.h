@@ -82,8 +82,8 @@ struct Cache {
     PyObject *page_size;
     PyObject *txn_id;                  /* as assigned; normally None */
     PyObject *metadata[METADATA_NUMBER];
-    int lacks_disk;         /* `_disk` has been deleted; it is kept for operations under way */
-    int lacks_memory_limit; /* likewise */
+    PyObject *former_disks;         /* list of what `_disk` was before, the latest last; or NULL */
+    PyObject *former_memory_limits; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */
     dc_rules rules;                    /* their C values; hooks is NULL */
     PyObject *own_policy;              /* dict of a policy of the user's; NULL: it is a native one */

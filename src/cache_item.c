@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "cache_row.h"
 #include "convert.h"
 
 /* --- steps that a subclass has taken over ----------------------------------------------------- */
@@ -137,13 +138,19 @@ int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObje
                  int read, PyObject *tag)
 {
     dc_columns columns;
+    int failed;
 
     memset(item, 0, sizeof *item);
     memset(&columns, 0, sizeof columns);
-    if (convert_now(self->state, &item->now) < 0 ||
-        convert_expire(expire, item->now, &columns) < 0 ||
-        convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) < 0 ||
-        disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
+    failed = convert_now(self->state, &item->now) < 0 ||
+             convert_expire(expire, item->now, &columns) < 0 ||
+             convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag,
+                              &item->tag_owner) < 0;
+    if (!failed && disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
+        blame_key(self, key);
+        failed = 1;
+    }
+    if (failed) {
         if (item->stored.columns.filename != NULL) {
             cache_discard_file(self, item->stored.columns.filename); /* a store hook's */
         }

@@ -112,6 +112,24 @@ void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *fil
     compat_exception_put(taken);
 }
 
+void blame_key(Cache *self, PyObject *key)
+{
+    compat_exception taken = compat_exception_take();
+    PyObject *exception = compat_exception_value(&taken);
+    PyObject *note = NULL;
+
+    if (exception != NULL && PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception) &&
+        self->path != NULL) {
+        note = PyUnicode_FromFormat("diskcache: storing the value of key %R in %R", key, self->path);
+        if (note != NULL) {
+            add_note(exception, note);
+            Py_DECREF(note);
+        }
+        PyErr_Clear(); /* what is noted is no reason to fail otherwise */
+    }
+    compat_exception_put(taken);
+}
+
 void raise_timeout_after(int64_t count)
 {
     compat_exception taken = compat_exception_take();

@@ -24,6 +24,9 @@ void raise_key_error(PyObject *key);
  * be held. */
 void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename);
 
+/* Note in the exception that is set which key's value could not be stored. */
+void blame_key(Cache *self, PyObject *key);
+
 /* Make the Timeout that is set one whose argument is the number of items done before, as the
  * original's is. */
 void raise_timeout_after(int64_t count);

@@ -157,10 +157,7 @@ int cache_ready_to_open(Cache *self)
 
 int cache_ready(Cache *self)
 {
-    return cache_ready_to_open(self) < 0 ||
-                   cache_require(self->lacks_disk ? NULL : self->disk, "_disk") < 0
-               ? -1
-               : 0;
+    return cache_ready_to_open(self) < 0 || cache_require(self->disk, "_disk") < 0 ? -1 : 0;
 }
 
 double cache_timeout(Cache *self)

@@ -358,9 +358,9 @@ def test_an_attribute_can_be_patched_for_a_while(cache: Cache, name: str, value:
     assert cache['key'] == 2
 
 
-@pytest.mark.parametrize('name', ['_directory', '_disk', 'min_file_size', 'pickle_protocol'])
+@pytest.mark.parametrize('name', ['_directory', 'min_file_size', 'pickle_protocol'])
 def test_an_attribute_that_is_deleted_is_not_there(cache: Cache, name: str) -> None:
-    owner: object = cache if name in ('_directory', '_disk') else cache.disk
+    owner: object = cache if name == '_directory' else cache.disk
     former = getattr(owner, name)
     delattr(owner, name)
     with pytest.raises(AttributeError, match=name):
@@ -371,6 +371,24 @@ def test_an_attribute_that_is_deleted_is_not_there(cache: Cache, name: str) -> N
     setattr(owner, name, former)
     cache['key'] = (1, LARGE)
     assert cache['key'] == (1, LARGE)
+
+
+def test_deleting_the_disk_or_the_limit_sets_what_was_there_before(cache: Cache) -> None:
+    """What was there at first cannot be deleted: other threads may be using it."""
+    for name, value in (('_disk', Disk(cache.directory)), ('memory_limit', 5)):
+        former = getattr(cache, name)
+        for _ in range(3):
+            setattr(cache, name, value)
+        for expected in (value, value, former):
+            delattr(cache, name)
+            assert getattr(cache, name) == expected
+        with pytest.raises(AttributeError, match=name):
+            delattr(cache, name)
+        assert getattr(cache, name) == former
+    for _ in range(100):
+        cache._disk = Disk(cache.directory)
+    cache['key'] = 1
+    assert cache['key'] == 1
 
 
 def test_the_memory_limit_of_a_fanout_cache_can_be_patched_for_a_while() -> None:

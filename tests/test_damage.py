@@ -669,6 +669,7 @@ def test_a_total_that_cannot_be_neither_hides_the_limit_nor_makes_a_negative_vol
         assert cache.volume() > 0
 
 
+@pytest.mark.filterwarnings('ignore::diskcache.CacheWarning')
 @pytest.mark.parametrize('limit', [float('-inf'), -1, -(2**63), float('inf'), 2**63])
 def test_a_limit_at_the_end_of_all_numbers_is_a_limit(directory: str, limit: float) -> None:
     with diskcache.Cache(directory, size_limit=min(limit, 2**63 - 1)) as cache:

@@ -134,9 +134,6 @@ def test_items_are_never_evicted(directory: str) -> None:
 def test_the_repr_names_the_directory(directory: str) -> None:
     deque = Deque('abc', directory)
     assert repr(deque) == f'Deque(directory={directory!r}) of 3 items'
-    deque.cache._disk = None
-    del deque.cache._disk
-    assert repr(deque) == f'Deque(directory={directory!r})'
 
 
 def test_a_deque_cannot_be_hashed() -> None:

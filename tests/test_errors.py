@@ -631,3 +631,18 @@ def test_a_timeout_says_where_for_how_long_and_who(
                 call(cache)
     assert str(diskcache.Timeout()) == ''
     assert str(diskcache.Timeout(5)) == '5'
+
+
+@pytest.mark.parametrize(
+    'call',
+    [lambda cache: cache.set('key', lambda: None), lambda cache: cache.add('key', lambda: None),
+     lambda cache: cache.set_many({'other': 1, 'key': lambda: None}),
+     lambda cache: cache.update({'key': lambda: None})],
+    ids=['set', 'add', 'set_many', 'update'],
+)  # fmt: skip
+def test_a_value_that_cannot_be_pickled_is_named(cache: diskcache.Cache, call: Callable) -> None:
+    """The pickler's error does not say which of many items it is about."""
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError)) as caught:
+        call(cache)
+    assert "'key'" in caught.value.__notes__[0]
+    assert cache.directory in caught.value.__notes__[0]

@@ -52,7 +52,7 @@ def warned(function: Callable, *args: object, **kwargs: object) -> list[str]:
         result = function(*args, **kwargs)
     for one in (result, getattr(result, 'cache', None)):
         getattr(one, 'close', bool)()
-    assert all(warning.category is UserWarning for warning in caught)
+    assert all(warning.category is diskcache.CacheWarning for warning in caught)
     assert all(warning.filename == __file__ for warning in caught)
     return [str(warning.message) for warning in caught]
 
@@ -116,7 +116,7 @@ def test_each_process_is_warned(directory: str, other: Interpreter) -> None:
 def test_what_has_once_been_opened_with_more_shards_keeps_its_own_number(directory: str) -> None:
     fill(FanoutCache(directory, 4))
     assert len(warned(FanoutCache, directory, 8)) == 1
-    diskcache.mismatch._warned.clear()  # as in another process
+    diskcache.cautions._warned.clear()  # as in another process
     assert warned(FanoutCache, directory, 4) == []
     assert len(warned(FanoutCache, directory, 8)) == 1
 
@@ -438,6 +438,6 @@ def test_a_recipe_takes_what_behaves_like_a_cache() -> None:
     class Like:
         eviction_policy = 'least-recently-used'
         size_limit = 10
+        add = staticmethod(dict)
 
     assert warned(diskcache.Lock, Like(), 'key') == []
-    assert warned(diskcache.Lock, object(), 'key') == []

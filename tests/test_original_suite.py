@@ -60,7 +60,6 @@ LEFT_OUT = {
         'test_clear_timeout': CONNECTION,
         'test_get_keyerror4': FILES,
         'test_disk_write_os_error': FILES,
-        'test_get_ioerror_fast_path': DISK,
         'test_pop_ioerror': DISK,
         'test_pull_ioerror': DISK,
         'test_peek_ioerror': DISK,
@@ -70,7 +69,6 @@ LEFT_OUT = {
         'test_least_recently_used': CULLING,
         'test_least_frequently_used': CULLING,
         'test_check': "expects check(fix=True) to delete a file that has none of the cache's names",
-        'test_custom_eviction_policy': 'policies of the user are not there yet',
     },
     'test_deque': dict.fromkeys(
         [

@@ -6,8 +6,11 @@ can filter them.
 
 from __future__ import annotations
 
+import functools as ft
+import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +67,74 @@ def test_such_a_setting_is_ignored_when_it_is_given(directory: str) -> None:
             cls(directory, read_only=True)
         with pytest.raises(TypeError, match='get'):
             cls(directory, get=5)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'meant'),
+    [
+        ({'max_size': 5}, 'size_limit'),
+        ({'compress_level': 6, 'disk': diskcache.JSONDisk}, 'disk_compress_level'),
+        ({'size_limt': 5}, 'size_limit'),
+        ({'size_limit': -5}, 'keeps nothing'),
+    ],
+)
+def test_a_setting_that_is_probably_meant_otherwise(
+    directory: str, settings: dict, meant: str
+) -> None:
+    (text,) = warned(Cache, directory, **settings)
+    assert meant in text
+
+
+def test_memoize_with_seconds_for_a_name(cache: Cache) -> None:
+    (text,) = warned(lambda: cache.memoize(60))
+    assert 'expire=60' in text
+
+
+def test_two_lambdas_of_one_scope(cache: Cache) -> None:
+    def scope() -> list:
+        one = lambda: 1  # noqa: E731
+        two = lambda: 2  # noqa: E731
+        return [cache.memoize()(each) for each in (one, one, two, two)]
+
+    (text,) = warned(scope)
+    assert 'name=' in text
+    assert warned(scope) == []
+
+
+def test_memoize_refuses_what_would_fail_later(cache: Cache) -> None:
+    with pytest.raises(TypeError, match='number of seconds'):
+        cache.memoize(expire='1h')
+    with pytest.raises(TypeError, match='no name') as caught:
+        cache.memoize()(ft.partial(int, base=2))
+    assert 'pass name=' in str(caught.value)
+    assert cache.memoize('name')(ft.partial(int, base=2))('11') == 3
+
+
+def test_a_deque_of_the_letters_of_a_path(directory: str) -> None:
+    (text,) = warned(diskcache.Deque, directory)
+    assert 'directory=' in text
+    assert warned(diskcache.Deque, 'abc') == []
+
+
+@pytest.mark.parametrize('recipe', ['Lock', 'RLock', 'BoundedSemaphore'])
+def test_a_lock_of_a_path_is_an_error_at_once(directory: str, recipe: str) -> None:
+    with pytest.raises(TypeError, match='str'):
+        getattr(diskcache, recipe)(directory, 'key')
+
+
+def test_a_barrier_says_what_a_lock_factory_is(cache: Cache) -> None:
+    with pytest.raises(TypeError, match=r'diskcache\.Lock'):
+        diskcache.barrier(cache, threading.Lock)(len)
+
+
+def test_a_disk_is_a_class(directory: str) -> None:
+    with pytest.raises(ValueError, match='must subclass') as caught:
+        Cache(directory, disk=diskcache.JSONDisk(directory))
+    assert 'not an object' in str(caught.value.__cause__)
+
+
+def test_a_directory_that_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / 'file'
+    path.write_text('')
+    with pytest.raises(OSError, match='is not a directory'):
+        Cache(path)

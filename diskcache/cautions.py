@@ -1,0 +1,43 @@
+"""Warnings of what is taken as it is, and is probably not what was meant."""
+
+from __future__ import annotations
+
+import os.path as op
+import sys
+import warnings
+
+
+class CacheWarning(UserWarning):
+    """Something that is taken as it is, and is probably not what was meant."""
+
+
+#: What has been warned of once: subjects and kinds.
+_warned: set[tuple[str, str]] = set()
+
+
+def warn(text: str) -> None:
+    """Warn the line outside of this package that led here."""
+    package = op.dirname(__file__)
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and op.dirname(frame.f_code.co_filename) == package:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, CacheWarning, level)
+
+
+def warn_once(subject: str, kind: str, text: str) -> None:
+    """Warn of something, once in a process.
+
+    :param subject: what it is about, the path of a directory for instance
+    :param kind: what about it; of each kind it is warned of once
+    :param text: the warning
+    """
+    if (subject, kind) in _warned:
+        return
+    _warned.add((subject, kind))
+    try:
+        warn(text)
+    except BaseException:  # an error, by the user's filter: the next attempt is one too
+        _warned.discard((subject, kind))
+        raise
