@@ -814,11 +814,15 @@ class Cache(DictMethods, _core.Cache):
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
         memory_limit = settings.pop('memory_limit', None)
-        _Settings.check(type(self), settings)
+        self._check_settings(settings)
         if memory_limit is not None:
             self.memory_limit = memory_limit
         with _temporary_unless_given(directory) as given:
             self._open(op.expandvars(op.expanduser(os.fsdecode(given))), timeout, disk, settings)
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        """Look at keyword arguments; errors as those of __init__."""
+        _Settings.check(type(self), settings)
 
     def _open(self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]) -> None:
         self._opening = True
@@ -858,7 +862,10 @@ class Cache(DictMethods, _core.Cache):
                 removal.remove_remains(database)
                 self._open_database(path, disk, settings)
                 return
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
+                if 'no such column' in str(error) or 'has no column' in str(error):
+                    text = f'{database} is not a diskcache database'
+                    raise sqlite3.DatabaseError(text) from error
                 same = removal.identity(database) == before and op.exists(database + '-shm')
                 if same or not more:
                     raise

@@ -42,10 +42,12 @@ from django.core.cache.backends.base import (
     MEMCACHE_MAX_KEY_LENGTH,
     BaseCache,
 )
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from .core import DBNAME, ENOVAL, Cache, Disk, StoredKey, _memoizer
+from .cautions import warn_once
+from .core import DBNAME, DEFAULT_SETTINGS, ENOVAL, Cache, Disk, StoredKey, _memoizer
 from .fanout import FanoutCache
 from .persistent import Deque, Index
 
@@ -100,6 +102,44 @@ def _share(directory: Any, shards: int, timeout: float, options: dict[str, Any])
     return opened.cache
 
 
+#: What stands beside OPTIONS, by the name that it has as a parameter of FanoutCache.
+_BESIDE_OPTIONS = {
+    'directory': 'LOCATION',
+    'shards': 'SHARDS',
+    'timeout': 'DATABASE_TIMEOUT',
+}
+
+#: What has been warned of once says where: there may be several caches.
+_SETTINGS = 'CACHES'
+
+
+def _check(location: Any, params: Mapping[str, Any]) -> None:
+    """Look at what a site has configured.
+
+    :raises ImproperlyConfigured: if it cannot be meant
+    """
+    options = params.get('OPTIONS', {})
+    if not isinstance(options, Mapping):
+        kind = type(options).__name__
+        raise ImproperlyConfigured(f'OPTIONS of a DjangoCache must be a dict, not {kind!r}')
+    for name in options:
+        beside = _BESIDE_OPTIONS.get(name, name)
+        if beside in _BESIDE_OPTIONS.values():
+            raise ImproperlyConfigured(
+                f'{beside} of a DjangoCache stands beside OPTIONS, not in it'
+            )
+    for name in params:
+        if name.lower() in DEFAULT_SETTINGS:
+            text = f'{name} beside OPTIONS is ignored: {name.lower()!r} in OPTIONS is meant?'
+            warn_once(_SETTINGS, name, text)
+    if location == '':
+        text = f'a DjangoCache without LOCATION is in the current directory, {os.getcwd()}'
+        warn_once(_SETTINGS, 'no LOCATION', text)
+    elif location is not None and '://' in os.fsdecode(location):
+        text = f'LOCATION of a DjangoCache is the path of a directory: {location!r} becomes one'
+        warn_once(_SETTINGS, f'LOCATION {location}', text)
+
+
 def _forget(*, setting: str, **kwargs: Any) -> None:
     """Keep nothing open for caches that a test had configured."""
     if setting == 'CACHES':
@@ -145,6 +185,8 @@ class DjangoCache(BaseCache):
             (number of shards, 8), DATABASE_TIMEOUT (seconds to wait for a lock, 0.010) and OPTIONS:
             any of :data:`DEFAULT_SETTINGS`, and `disk`, a subclass of :class:`Disk` or the path to
             import it from. MAX_ENTRIES and CULL_FREQUENCY are accepted and make no difference
+        :raises django.core.exceptions.ImproperlyConfigured: if OPTIONS is no mapping, or has what
+            stands beside it
         :raises ValueError: if a setting has an impossible value
         :raises TypeError: if a setting is of the wrong type
         :raises ImportError: if `disk` cannot be imported
@@ -152,6 +194,7 @@ class DjangoCache(BaseCache):
         :raises Timeout: if another process keeps a shard locked for a minute
         :raises sqlite3.Error: if a database cannot be opened
         """
+        _check(directory, params)
         super().__init__(params)
         options = {
             name: value
@@ -482,7 +525,7 @@ class DjangoCache(BaseCache):
             the lock is not to be had within DATABASE_TIMEOUT
         """
         names = [self.make_and_validate_key(key, version) for key in keys]
-        self._cache.delete_many(names, retry)
+        self._cache.delete_many(names, retry=retry)
 
     def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """Give an item another version. Its value, tag and the time when it expires stay.

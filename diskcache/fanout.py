@@ -30,6 +30,7 @@ from .core import (
     Disk,
     Timeout,
     _log_failure,
+    _Settings,
     _temporary_unless_given,
 )
 from .persistent import Deque, Index, _checked_maxlen
@@ -71,6 +72,9 @@ class _Shard(Cache):
         self._shard_count = shards
         super().__init__(directory, timeout, disk, **settings)
 
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        """Do nothing: the FanoutCache has looked at them, once for all shards."""
+
     def _place(self) -> str:
         return op.dirname(self._path)
 
@@ -109,9 +113,11 @@ def _patient_keys(shard: Cache, reverse: bool = False) -> Generator[Any, None, N
 def _iter(argument: Any, name: str, kind: str) -> Iterator[Any]:
     """Return an iterator over an argument; TypeError naming it if it is not of that kind."""
     try:
-        return iter(argument)
+        if not isinstance(argument, str | bytes):
+            return iter(argument)
     except TypeError:
-        raise TypeError(f'{name} must be {kind}, not {type(argument).__name__!r}') from None
+        pass
+    raise TypeError(f'{name} must be {kind}, not {type(argument).__name__!r}')
 
 
 def _checked_pairs(items: Any) -> Iterator[tuple[Any, Any]]:
@@ -205,13 +211,14 @@ class FanoutCache(DictMethods):
             raise TypeError(f'shards must be an int, not {kind!r}') from None
         if count < 1:
             raise ValueError(f'shards must be at least 1, not {count}')
+        memory_limit = settings.pop('memory_limit', _MEMORY_LIMIT)
+        _Settings.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:
             if not isinstance(size_limit, int | float):
                 kind = type(size_limit).__name__
                 raise TypeError(f'size_limit must be a number of bytes, not {kind!r}')
             settings['size_limit'] = size_limit / count
-        memory_limit = settings.pop('memory_limit', _MEMORY_LIMIT)
         self._count = count
         with _temporary_unless_given(directory) as given:
             path = op.expandvars(op.expanduser(os.fsdecode(given)))
@@ -547,7 +554,7 @@ class FanoutCache(DictMethods):
             refused += (positions[position] for position in missed)
         return refused
 
-    def get_many(self, keys: Iterable[Any], retry: bool = False) -> dict[Any, Any]:
+    def get_many(self, keys: Iterable[Any], *, retry: bool = False) -> dict[Any, Any]:
         """Return the values of keys, those of a shard read at one moment.
 
         :param keys: the keys, which must be hashable; they are taken 1,024 at a time. Those that
@@ -568,7 +575,7 @@ class FanoutCache(DictMethods):
             found.update((key, value) for key, value in pairs if value is not ENOVAL)
         return found
 
-    def delete_many(self, keys: Iterable[Any], retry: bool = False) -> int:
+    def delete_many(self, keys: Iterable[Any], *, retry: bool = False) -> int:
         """Remove items, those of a shard in one transaction.
 
         :param keys: keys of the items, taken 1,024 at a time; missing ones are ignored
@@ -583,7 +590,7 @@ class FanoutCache(DictMethods):
         for batch in _batches(iterator, lambda key: 0):
             for shard, positions in self._by_shard(batch).items():
                 try:
-                    removed += shard.delete_many([batch[i] for i in positions], retry)
+                    removed += shard.delete_many([batch[i] for i in positions], retry=retry)
                 except Timeout as timeout:
                     removed += timeout.args[0]
         return removed

@@ -2,6 +2,8 @@
  * with at most seven parameters that is as fast as a table of interned names. */
 #include "args.h"
 
+#include <string.h>
+
 static int find_parameter(const args_table *table, PyObject *name)
 {
     for (int i = 0; i < table->count; i++) {
@@ -10,6 +12,19 @@ static int find_parameter(const args_table *table, PyObject *name)
         }
     }
     return -1;
+}
+
+/* Whether `expire` is meant, which other caches call so. */
+#define EXPIRE_IS_MEANT ": is 'expire' meant?"
+
+static int is_expire(const args_table *table, PyObject *name)
+{
+    int has_expire = 0;
+
+    for (int i = 0; i < table->count; i++) {
+        has_expire |= strcmp(table->names[i], "expire") == 0;
+    }
+    return has_expire && PyUnicode_CompareWithASCIIString(name, "ttl") == 0;
 }
 
 int args_parse(const args_table *table, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
@@ -30,8 +45,8 @@ int args_parse(const args_table *table, PyObject *const *args, Py_ssize_t nargs,
         int i = find_parameter(table, name);
 
         if (i < 0) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R",
-                         table->function, name);
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R%s",
+                         table->function, name, is_expire(table, name) ? EXPIRE_IS_MEANT : "");
             return -1;
         }
         if (values[i] != NULL) {

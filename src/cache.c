@@ -172,11 +172,14 @@ PyObject *cache_connection(Cache *self)
 
 /* --- attributes ------------------------------------------------------------------------------- */
 
-#define OBJECT_ATTRIBUTE(field, public_name)                                                       \
+#define OBJECT_GETTER(field, public_name)                                                          \
     static PyObject *Cache_get_##field(Cache *self, void *Py_UNUSED(closure))                      \
     {                                                                                              \
         return cache_require(self->field, public_name) < 0 ? NULL : Py_NewRef(self->field);        \
-    }                                                                                              \
+    }
+
+#define OBJECT_ATTRIBUTE(field, public_name)                                                       \
+    OBJECT_GETTER(field, public_name)                                                              \
     static int Cache_set_##field(Cache *self, PyObject *value, void *Py_UNUSED(closure))           \
     {                                                                                              \
         Py_XSETREF(self->field, Py_XNewRef(value));                                                \
@@ -186,8 +189,8 @@ PyObject *cache_connection(Cache *self)
 OBJECT_ATTRIBUTE(directory, "_directory")
 OBJECT_ATTRIBUTE(timeout, "_timeout")
 OBJECT_ATTRIBUTE(local, "_local")
-OBJECT_ATTRIBUTE(disk, "_disk")
 OBJECT_ATTRIBUTE(page_size, "_page_size")
+OBJECT_GETTER(disk, "_disk")
 
 /* Sessions on the former directory are not used again. */
 static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)

@@ -97,6 +97,7 @@ struct Cache {
     unsigned long flushed; /* by which call of cache_flush_all_notes */
     double noted_since;    /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
+    int has_told_of_size; /* that a value is larger than size_limit */
     int opening;        /* __init__ is at it: what is missing in the directory has not been removed */
     unsigned long mender; /* the thread that makes what has been removed anew, or 0 */
     double looked_at;     /* on the monotonic clock: whether the file is still there */

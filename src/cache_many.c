@@ -411,7 +411,8 @@ static PyObject *iterate(module_state *state, PyObject *argument, const char *na
     if (pairs && PyObject_HasAttr(argument, state->name.keys) &&
         PyObject_HasAttr(argument, state->name.items)) {
         Py_SETREF(iterable, PyObject_CallMethodNoArgs(argument, state->name.items));
-    } else if (Py_TYPE(argument)->tp_iter == NULL && !PySequence_Check(argument)) {
+    } else if (PyUnicode_Check(argument) || PyBytes_Check(argument) ||
+               (Py_TYPE(argument)->tp_iter == NULL && !PySequence_Check(argument))) {
         PyErr_Format(PyExc_TypeError, "%s must be %s, not '%.200s'", name,
                      pairs ? "a mapping or an iterable of pairs" : "an iterable of keys",
                      Py_TYPE(argument)->tp_name);
@@ -608,8 +609,20 @@ PyObject *Cache_store_many(Cache *self, PyObject *const *args, Py_ssize_t nargs,
     return many.refused;
 }
 
+/* Keys are easily taken for several arguments, of which the second would be `retry`. */
+static int check_one_positional(const args_table *table, Py_ssize_t nargs)
+{
+    if (nargs <= 1) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "%s() takes 1 positional argument, an iterable of keys, but %zd were given",
+                 table->function, nargs);
+    return -1;
+}
+
 METHOD_DOC(delete_many,
-"delete_many($self, /, keys, retry=False)\n--\n\n"
+"delete_many($self, /, keys, *, retry=False)\n--\n\n"
 "Delete those of the keys that are there, many in one transaction.\n"
 "\n"
 "Batches are those of set_many().\n"
@@ -625,7 +638,8 @@ PyObject *Cache_delete_many(Cache *self, PyObject *const *args, Py_ssize_t nargs
     many many = {.cache = self, .method = "delete", .call = delete_entries};
     PyObject *values[2];
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+    if (check_one_positional(&table, nargs) < 0 ||
+        args_parse(&table, args, nargs, kwnames, values) < 0) {
         return NULL;
     }
     many.retry = args_flag(values[1], 0);
@@ -708,7 +722,7 @@ static int get_batch(Cache *self, PyObject *keys, int retry, PyObject *result)
 }
 
 METHOD_DOC(get_many,
-"get_many($self, /, keys, retry=False)\n--\n\n"
+"get_many($self, /, keys, *, retry=False)\n--\n\n"
 "Look keys up, many in one read transaction.\n"
 "\n"
 "The values of each 1,024 keys are of one moment.\n"
@@ -733,7 +747,8 @@ PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     int more = -1;
     int retry;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+    if (check_one_positional(&table, nargs) < 0 ||
+        args_parse(&table, args, nargs, kwnames, values) < 0) {
         return NULL;
     }
     retry = args_flag(values[1], 0);

@@ -94,15 +94,30 @@ static PyObject *describe_row(Cache *self, PyObject *key, const dc_key *stored,
     return note;
 }
 
-void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename)
+/* Whether the text of the exception that is set has these words. */
+static int error_says(const char *words)
+{
+    compat_exception taken = compat_exception_take();
+    PyObject *text = PyObject_Str(compat_exception_value(&taken));
+    const char *utf8 = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+    int says = utf8 != NULL && strstr(utf8, words) != NULL;
+
+    PyErr_Clear();
+    Py_XDECREF(text);
+    compat_exception_put(taken);
+    return says;
+}
+
+/* Add the note that `describe` makes to the exception that is set, if it is one that programs handle. */
+static void blame(Cache *self, PyObject *(*describe)(Cache *, const void *), const void *context)
 {
     compat_exception taken = compat_exception_take();
     PyObject *exception = compat_exception_value(&taken);
     PyObject *note = NULL;
 
     if (exception != NULL && PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception) &&
-        self->directory != NULL && self->disk != NULL) {
-        note = describe_row(self, key, stored, filename);
+        self->path != NULL) {
+        note = describe(self, context);
         if (note != NULL) {
             add_note(exception, note);
             Py_DECREF(note);
@@ -112,22 +127,49 @@ void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *fil
     compat_exception_put(taken);
 }
 
+typedef struct row_to_blame {
+    PyObject *key;
+    const dc_key *stored;
+    const char *filename;
+} row_to_blame;
+
+static PyObject *describe_blamed_row(Cache *self, const void *context)
+{
+    const row_to_blame *row = context;
+
+    return self->disk != NULL ? describe_row(self, row->key, row->stored, row->filename) : NULL;
+}
+
+void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename)
+{
+    const row_to_blame row = {key, stored, filename};
+
+    blame(self, describe_blamed_row, &row);
+}
+
+static PyObject *describe_key(Cache *self, const void *key)
+{
+    return PyUnicode_FromFormat("diskcache: storing the value of key %R in %R", key, self->path);
+}
+
 void blame_key(Cache *self, PyObject *key)
 {
-    compat_exception taken = compat_exception_take();
-    PyObject *exception = compat_exception_value(&taken);
-    PyObject *note = NULL;
+    blame(self, describe_key, key);
+}
 
-    if (exception != NULL && PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception) &&
-        self->path != NULL) {
-        note = PyUnicode_FromFormat("diskcache: storing the value of key %R in %R", key, self->path);
-        if (note != NULL) {
-            add_note(exception, note);
-            Py_DECREF(note);
-        }
-        PyErr_Clear(); /* what is noted is no reason to fail otherwise */
+static PyObject *describe_database(Cache *self, const void *what)
+{
+    return PyUnicode_FromFormat("diskcache: the database is %S/cache.db%s", self->path, what);
+}
+
+void blame_database(Cache *self)
+{
+    PyObject *errors = self->state->sqlite_errors[SQLITE_ERROR_DatabaseError];
+
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(errors)) {
+        blame(self, describe_database,
+              error_says("readonly") ? ", which this process may not write" : "");
     }
-    compat_exception_put(taken);
 }
 
 void raise_timeout_after(int64_t count)

@@ -24,6 +24,9 @@ void raise_key_error(PyObject *key);
  * be held. */
 void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename);
 
+/* Note in the exception that is set, if it is one of SQLite's, which database it is about. */
+void blame_database(Cache *self);
+
 /* Note in the exception that is set which key's value could not be stored. */
 void blame_key(Cache *self, PyObject *key);
 

@@ -12,6 +12,7 @@
 
 #include "args.h"
 #include "convert.h"
+#include "log.h"
 
 /* --- set, add, push ----------------------------------------------------------------------------- */
 
@@ -78,6 +79,24 @@ done:
     return result;
 }
 
+static int warn_of_tag(PyObject *read)
+{
+    return read != NULL && PyUnicode_Check(read)
+               ? log_caution("read is a text: is it meant to be the tag?")
+               : 0;
+}
+
+/* A value that is not kept is no error; but who does not look at what set() returns wonders. */
+static void tell_of_size(Cache *self, const writing *writing, PyObject *key)
+{
+    if (!writing->written && !self->has_told_of_size &&
+        dc_columns_exceed(&writing->item->stored.columns, &self->rules)) {
+        self->has_told_of_size = 1;
+        log_warning("%S: the value of %R is larger than size_limit, and so is not kept", self->path,
+                    key);
+    }
+}
+
 /* set() and add(). */
 static PyObject *store_value(Cache *self, PyObject *const *values, int only_if_absent)
 {
@@ -89,13 +108,14 @@ static PyObject *store_value(Cache *self, PyObject *const *values, int only_if_a
     PyObject *result = NULL;
     int read, retry;
 
-    if (read_flags(values + 3, 1, defaults, &read) < 0 ||
+    if (warn_of_tag(values[3]) < 0 || read_flags(values + 3, 1, defaults, &read) < 0 ||
         read_flags(values + 5, 1, defaults, &retry) < 0 || cache_ready(self) < 0 ||
         disk_put(self->state, self->disk, values[0], &put) < 0) {
         return NULL;
     }
     if (item_prepare(self, &item, values[1], values[0], values[2], read, values[4]) == 0) {
         if (write_and_commit(self, &writing, retry) == 0) {
+            tell_of_size(self, &writing, values[0]);
             result = PyBool_FromLong(writing.written);
         }
         item_clear(&item);

@@ -349,6 +349,7 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
         cache_raise_timeout(self);
     } else if (status != DC_OK && again > 0) {
         convert_raise(self->state, status, &db->error);
+        blame_database(self);
     }
     if (status != DC_OK) {
         Py_CLEAR(rows);
@@ -463,6 +464,7 @@ PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
     session_leave(operation.session, visit);
     if (status != DC_OK) {
         convert_raise(self->state, status, &operation.session->db.error);
+        blame_database(self);
     }
     operation_end_read(&operation);
     rowids = status == DC_OK ? PyList_New((Py_ssize_t)damaged.count) : NULL;

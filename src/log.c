@@ -30,3 +30,16 @@ void log_warning(const char *format, ...)
     Py_XDECREF(logging);
     compat_exception_put(current);
 }
+
+int log_caution(const char *text)
+{
+    PyObject *cautions = PyImport_ImportModule("diskcache.cautions");
+    PyObject *result = NULL;
+
+    if (cautions != NULL) {
+        result = PyObject_CallMethod(cautions, "warn", "s", text);
+    }
+    Py_XDECREF(cautions);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}

@@ -8,4 +8,7 @@
  * exception that is set stays; one that logging raises is reported as unraisable. */
 void log_warning(const char *format, ...);
 
+/* Warn the line of the user's that led here (cautions.py). -1 with an exception, of his filter for instance. */
+int log_caution(const char *text);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "cache_row.h"
 #include "convert.h"
 #include "log.h"
 #include "selfcheck.h"
@@ -203,6 +204,7 @@ static Session *open_session(Cache *self)
                 PyErr_Clear();
                 cache_raise_timeout(self);
             }
+            blame_database(self);
             break;
         }
         if (dc_db_has_moved(&session->db)) {
@@ -663,6 +665,7 @@ dc_status operation_read(Operation *operation, operation_call call, void *contex
     if (status != DC_OK && status != DC_NOT_FOUND) {
         note_failure(session);
         convert_raise(operation->cache->state, status, &session->db.error);
+        blame_database(operation->cache);
         return DC_CALLBACK;
     }
     return status;
@@ -762,6 +765,7 @@ static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Sessio
         outcome = BEGIN_AGAIN;
     } else {
         convert_raise(self->state, status == DC_BUSY ? DC_SQLITE : status, &session->db.error);
+        blame_database(self);
     }
     note_failure(session);
     cache_return_session(self, session);
@@ -1280,6 +1284,7 @@ static void raise_failed_commit(Cache *self, WriteTransaction *transaction, dc_s
         cache_raise_timeout(self);
     } else {
         convert_raise(self->state, status, &error);
+        blame_database(self);
     }
 }
 
@@ -1379,6 +1384,7 @@ int operation_fail(Operation *operation, dc_status status)
     operation_rollback(operation);
     if (is_open) {
         convert_raise(state, status, &error);
+        blame_database(operation->cache);
     } else {
         raise_closed(state);
     }

@@ -26,6 +26,7 @@ import django_project  # noqa: F401 - configures Django
 from asgiref.sync import async_to_sync
 from django.core.cache import CacheKeyWarning, caches
 from django.core.cache.backends.base import BaseCache, memcache_key_warnings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
 from django.test import override_settings
 from interpreter import Clock, Interpreter
@@ -944,3 +945,57 @@ def test_lookups_are_misses_when_the_database_cannot_be_read(
     assert 'no such table' in caplog.text
     with pytest.raises(sqlite3.OperationalError):
         cache.set('key', 1)
+
+
+# What sites configure, and is probably not meant.
+
+
+def configured(location: Any, params: dict[str, Any]) -> list[str]:
+    """Return what making a DjangoCache warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        DjangoCache(location, params).close(connections=True)
+    return [str(warning.message) for warning in caught]
+
+
+def test_a_site_without_location_is_told_where_its_cache_is(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir(directory)
+    monkeypatch.chdir(directory)
+    diskcache.cautions._warned.clear()
+    (text,) = configured('', {})
+    assert 'LOCATION' in text
+    assert directory in text
+    assert configured('', {}) == []
+
+
+def test_a_location_that_is_a_url_is_told_of(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir(directory)
+    monkeypatch.chdir(directory)
+    (text,) = configured('redis://localhost:6379', {})
+    assert 'redis://localhost:6379' in text
+
+
+def test_a_setting_beside_options_is_told_of(directory: str) -> None:
+    diskcache.cautions._warned.clear()
+    (text,) = configured(directory, {'SIZE_LIMIT': 1000})
+    assert "'size_limit' in OPTIONS" in text
+
+
+def test_a_misspelt_option_is_told_of_once(directory: str) -> None:
+    (text,) = configured(directory, {'OPTIONS': {'size_limt': 1000}})
+    assert 'size_limit' in text
+
+
+@pytest.mark.parametrize(
+    ('options', 'match'),
+    [({'shards': 4}, 'SHARDS'), ({'timeout': 1}, 'DATABASE_TIMEOUT'), ([], 'dict'), (5, 'dict')],
+)
+def test_options_that_cannot_be_are_improperly_configured(
+    directory: str, options: Any, match: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=match):
+        DjangoCache(directory, {'OPTIONS': options})

@@ -74,7 +74,7 @@ def test_items_of_every_form_are_stored(either: Cache, make: Callable) -> None:
 
 def test_an_index_is_a_mapping(cache: Cache) -> None:
     assert cache.set_many(diskcache.Index({'a': 1, 'b': 2})) == 2
-    assert cache.get_many('ab') == {'a': 1, 'b': 2}
+    assert cache.get_many(list('ab')) == {'a': 1, 'b': 2}
 
 
 def test_nothing_is_stored_of_nothing(either: Cache) -> None:
@@ -88,7 +88,7 @@ def test_all_items_get_the_expiry_and_the_tag(either: Cache, clock: Clock) -> No
     details = [either.get(key, expire_time=True, tag=True)[1:] for key in 'abc']
     assert details == [(clock.now + 10, 'tag')] * 2 + [(clock.now + 20, 'tag')]
     clock.tick(15)
-    assert either.get_many('abc') == {'c': 3}
+    assert either.get_many(list('abc')) == {'c': 3}
 
 
 def test_what_is_there_is_replaced(either: Cache) -> None:
@@ -160,7 +160,7 @@ def test_a_value_whose_file_is_gone_is_missing(cache: Cache) -> None:
     cache.set_many({'a': LARGE, 'b': 1})
     (name,) = stored_filenames(cache)
     os.remove(os.path.join(cache.directory, name))
-    assert cache.get_many('ab') == {'b': 1}
+    assert cache.get_many(list('ab')) == {'b': 1}
 
 
 def test_get_many_counts_lookups(cache: Cache) -> None:
@@ -174,8 +174,8 @@ def test_get_many_counts_lookups(cache: Cache) -> None:
 def test_get_many_uses_items_as_the_policy_wants(directory: str) -> None:
     with Cache(directory, eviction_policy='least-frequently-used') as cache:
         cache.set_many({'a': 1, 'b': 2})
-        cache.get_many('ab')
-        cache.get_many('a')
+        cache.get_many(list('ab'))
+        cache.get_many(list('a'))
         cache['c'] = 3
         with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
             rows = con.execute('SELECT key, access_count FROM Cache').fetchall()
@@ -578,7 +578,7 @@ def test_threads_that_write_many_at_once_lose_nothing(
     def write(thread: int) -> int:
         items = (((thread, number), LARGE[:number]) for number in range(2000))
         stored = either.set_many(items, retry=True)
-        return stored - either.delete_many(((thread, number) for number in range(500)), True)
+        return stored - either.delete_many(((thread, number) for number in range(500)), retry=True)
 
     with ThreadPoolExecutor(4) as executor:
         futures = [executor.submit(write, thread) for thread in range(4)]
@@ -657,7 +657,7 @@ def test_an_overridden_delitem_is_called_by_delete_many(directory: str) -> None:
 
     with Counting(directory) as cache:
         cache.set_many({'a': 1, 'b': 2})
-        assert cache.delete_many('abc') == 2
+        assert cache.delete_many(list('abc')) == 2
         assert cache.deleted == 3
 
 
@@ -765,35 +765,35 @@ def test_values_in_memory_are_replaced(cache: Cache, other: Interpreter) -> None
 
 
 def test_a_key_known_to_be_missing_is_found_once_it_is_written(cache: Cache) -> None:
-    assert cache.get_many('ab') == {}
+    assert cache.get_many(list('ab')) == {}
     cache.add_many({'a': 1})
-    assert cache.get_many('ab') == {'a': 1}
+    assert cache.get_many(list('ab')) == {'a': 1}
     assert (cache['a'], cache.get('b')) == (1, None)
-    cache.delete_many('a')
-    assert cache.get_many('ab') == {}
+    cache.delete_many(list('a'))
+    assert cache.get_many(list('ab')) == {}
     assert 'a' not in cache
 
 
 def test_keys_that_are_not_written_stay_in_memory(cache: Cache) -> None:
     cache.set_many({'a': 1, 'b': 2})
-    cache.get_many('ab')
+    cache.get_many(list('ab'))
     cache.set_many({'b': 3, 'c': 4})
     cache.delete_many(['d'])
     before = cache.memory_stats()
     assert cache['a'] == 1
     assert cache.memory_stats()['hits'] == before['hits'] + 1
     assert cache.memory_stats()['invalidations'] == before['invalidations']
-    assert cache.get_many('abc') == {'a': 1, 'b': 3, 'c': 4}
+    assert cache.get_many(list('abc')) == {'a': 1, 'b': 3, 'c': 4}
 
 
 def test_what_is_rolled_back_is_not_in_memory(cache: Cache) -> None:
     cache.set_many({'a': 1})
-    assert cache.get_many('ab') == {'a': 1}
+    assert cache.get_many(list('ab')) == {'a': 1}
     with pytest.raises(Error), cache.transact():
         cache.set_many({'a': 2, 'b': 2})
-        assert cache.get_many('ab') == {'a': 2, 'b': 2}
+        assert cache.get_many(list('ab')) == {'a': 2, 'b': 2}
         raise Error
-    assert cache.get_many('ab') == {'a': 1}
+    assert cache.get_many(list('ab')) == {'a': 1}
 
 
 def test_another_process_sees_what_was_written(cache: Cache, other: Interpreter) -> None:
@@ -803,4 +803,4 @@ def test_another_process_sees_what_was_written(cache: Cache, other: Interpreter)
         found = other.run("Cache(directory).get_many(['a', 'b'])", **names)
         assert found == {'a': step, 'b': LARGE}
         other.run("Cache(directory).set_many({'a': number})", number=step + 10, **names)
-        assert cache.get_many('a') == {'a': step + 10}
+        assert cache.get_many(list('a')) == {'a': step + 10}

@@ -186,8 +186,10 @@ def test_a_database_that_nobody_may_write_can_be_read(directory: str, alone: Int
         for _ in range(3):
             assert cache['key'] == 'value'
             assert len(cache) == 1
-            with pytest.raises(sqlite3.OperationalError, match='readonly'):
+            with pytest.raises(sqlite3.OperationalError, match='readonly') as raised:
                 cache['key'] = 'new'
+            (note,) = raised.value.__notes__
+            assert note == f'diskcache: the database is {path}, which this process may not write'
 
     alone.run(scenario, directory=directory)
 

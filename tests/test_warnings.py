@@ -7,6 +7,9 @@ can filter them.
 from __future__ import annotations
 
 import functools as ft
+import io
+import os
+import sqlite3
 import threading
 import warnings
 from collections.abc import Callable
@@ -138,3 +141,79 @@ def test_a_directory_that_is_a_file(tmp_path: Path) -> None:
     path.write_text('')
     with pytest.raises(OSError, match='is not a directory'):
         Cache(path)
+
+
+@pytest.mark.parametrize('kind', [Cache, FanoutCache])
+def test_a_text_for_read(directory: str, kind: Callable[..., Any]) -> None:
+    """The fourth argument is `read`; 0 and 1 stay good."""
+    with kind(directory) as cache:
+        (text,) = warned(cache.set, 'key', io.BytesIO(b'value'), 60, 'tag')
+        assert 'tag' in text
+        assert warned(cache.set, 'key', 1, 60, 0) == []
+        assert warned(cache.set, 'key', io.BytesIO(b'value'), 60, 1) == []
+        assert cache['key'] == b'value'
+
+
+def test_a_value_larger_than_the_limit_is_logged_once(
+    directory: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Cache(directory, size_limit=10_000) as cache:
+        for number in range(2):
+            cache[number] = bytes(50_000)
+        assert len(cache) == 0
+    (record,) = caplog.records
+    assert record.name == 'diskcache'
+    assert directory in record.getMessage()
+    assert 'size_limit' in record.getMessage()
+
+
+@pytest.mark.parametrize('kind', [Cache, FanoutCache])
+@pytest.mark.parametrize('method', ['get_many', 'delete_many'])
+def test_many_keys_are_one_argument(directory: str, kind: Callable[..., Any], method: str) -> None:
+    with kind(directory) as cache:
+        cache['a'] = 1
+        for keys in 'abc', b'abc':
+            with pytest.raises(TypeError, match='keys must be an iterable of keys'):
+                getattr(cache, method)(keys)
+        with pytest.raises(TypeError, match='positional'):
+            getattr(cache, method)(['a'], ['b'])
+        assert getattr(cache, method)(['a'], retry=True) in ({'a': 1}, 1)
+
+
+def test_what_other_caches_call_expire(directory: str) -> None:
+    with Cache(directory) as cache, pytest.raises(TypeError, match="'expire' meant"):
+        cache.set('key', 1, ttl=60)
+
+
+def test_a_misspelt_setting_of_shards_is_told_of_once(directory: str) -> None:
+    (text,) = warned(FanoutCache, directory, 8, size_limt=1000)
+    assert 'size_limit' in text
+
+
+def test_an_error_of_the_database_names_it(directory: str) -> None:
+    with Cache(directory) as cache:
+        cache._sql('DROP TABLE Cache')
+        with pytest.raises(sqlite3.OperationalError, match='no such table') as raised:
+            cache.get('key')
+        assert f'{directory}/cache.db' in '\n'.join(raised.value.__notes__)
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            cache.set('key', 1)
+        assert f'{directory}/cache.db' in '\n'.join(raised.value.__notes__)
+
+
+def test_a_database_of_somebody_else_is_named(directory: str) -> None:
+    os.mkdir(directory)
+    con = sqlite3.connect(f'{directory}/cache.db')
+    con.execute('CREATE TABLE Cache (id INTEGER PRIMARY KEY, name TEXT)')
+    con.close()
+    with pytest.raises(sqlite3.DatabaseError, match='is not a diskcache database') as raised:
+        Cache(directory)
+    assert directory in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_named(directory: str) -> None:
+    os.mkdir(directory)
+    Path(directory, 'cache.db').write_bytes(b'no database at all ' * 500)
+    with pytest.raises(sqlite3.DatabaseError, match='not a database') as raised:
+        Cache(directory)
+    assert f'{directory}/cache.db' in '\n'.join(raised.value.__notes__)
