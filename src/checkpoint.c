@@ -54,8 +54,10 @@ struct copying {
 
 static void note_holding(const copying *copying, int holding)
 {
-    if (copying->checkpoint->holding != NULL) {
-        atomic_store(copying->checkpoint->holding, holding);
+    atomic_uint *turns = copying->checkpoint->turns;
+
+    if (turns != NULL && (atomic_load(turns) & 1) != (unsigned int)holding) {
+        atomic_fetch_add(turns, 1);
     }
 }
 

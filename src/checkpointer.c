@@ -7,7 +7,7 @@
 /* New bytes for which the thread is started again. */
 #define NEXT_BYTES (DC_CHECKPOINT_BYTES * 3 / 10)
 /* Bytes from which writes pause; where a sync takes so many seconds, or more, only from more on. */
-#define PAUSE_BYTES      (DC_CHECKPOINT_BYTES * 16 / 10)
+#define PAUSE_BYTES      (DC_CHECKPOINT_BYTES * 14 / 10)
 #define SLOW_PAUSE_BYTES (DC_CHECKPOINT_BYTES * 8)
 #define SLOW_SYNC_SECONDS 12e-3
 #define SYNC_WEIGHT       0.3
@@ -89,7 +89,7 @@ static void copy(Checkpointer *checkpointer)
 {
     int copying = CHECKPOINTER_COPYING;
 
-    checkpointer->run = (dc_checkpoint){LOCK_SECONDS, &checkpointer->holding, 0.0};
+    checkpointer->run = (dc_checkpoint){LOCK_SECONDS, &checkpointer->lock_turns, 0.0};
     if (atomic_load(&checkpointer->state) == CHECKPOINTER_COPYING) {
         dc_checkpoint_copy(&checkpointer->session->db, &checkpointer->run);
     }
@@ -161,9 +161,9 @@ int checkpoint_pauses(const Cache *self)
            atomic_load(&checkpointer->state) == CHECKPOINTER_PAUSING;
 }
 
-int checkpoint_holds_lock(const Cache *self)
+unsigned int checkpoint_lock_turns(const Cache *self)
 {
-    return is_running(&self->checkpointer) && atomic_load(&self->checkpointer.holding);
+    return atomic_load(&self->checkpointer.lock_turns);
 }
 
 /* --- its session -------------------------------------------------------------------------------- */
@@ -219,6 +219,7 @@ void checkpoint_forget(Cache *self)
     }
     checkpointer->session = NULL;
     checkpointer->opening = 0;
+    atomic_store(&checkpointer->lock_turns, 0);
     atomic_store(&checkpointer->state, CHECKPOINTER_IDLE);
 }
 

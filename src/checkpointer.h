@@ -49,7 +49,7 @@ typedef struct Checkpointer {
     int copied;       /* nothing was left to copy at the end of its latest pause */
     dc_checkpoint run;
     atomic_int state;   /* enum checkpointer_state */
-    atomic_int holding; /* it has the write lock, for an instant */
+    atomic_uint lock_turns; /* odd while it has the write lock, for an instant */
 } Checkpointer;
 
 typedef struct Cache Cache;
@@ -60,8 +60,8 @@ typedef struct Cache Cache;
 int checkpoint_if_due(Cache *self, int64_t wal_bytes);
 /* Whether writes of this cache are to wait for its own copying. */
 int checkpoint_pauses(const Cache *self);
-/* Whether this process has the write lock for its own copying just now. */
-int checkpoint_holds_lock(const Cache *self);
+/* How often this cache's own copying has taken the write lock and given it back: odd while it has it. */
+unsigned int checkpoint_lock_turns(const Cache *self);
 /* Wait for the thread, if there is one, and give its session back. */
 void checkpoint_finish(Cache *self);
 /* In a forked child: the thread is the parent's. */

@@ -685,13 +685,15 @@ static dc_status begin_once(Cache *self, Session *session)
     return status;
 }
 
-/* Wait a little, unless the timeout is over. `held`: this process's own copying of the log had the lock,
- * for an instant: that alone is no reason for a Timeout. 1, or 0 or -1 with an exception. */
-static int wait_for_lock(Cache *self, session_wait *wait, int held)
+/* Wait a little, unless the timeout is over. `turns`: checkpoint_lock_turns before the attempt. That this
+ * process's own copying of the log had the lock, for an instant, is no reason for a Timeout. 1, or 0 or -1 with
+ * an exception. */
+static int wait_for_lock(Cache *self, session_wait *wait, unsigned int turns)
 {
+    int had_lock = turns % 2 != 0 || checkpoint_lock_turns(self) != turns;
     int again = checkpoint_pauses(self) ? session_wait_for_copying(wait) : session_wait_more(wait);
 
-    if (again == 0 && (held || checkpoint_holds_lock(self)) &&
+    if (again == 0 && had_lock &&
         session_clock() - wait->began < CHECKPOINT_GRACE_SECONDS) {
         session_pause();
         again = 1;
@@ -782,14 +784,14 @@ static Session *begin_waiting(Cache *self, double timeout, int retry)
 
     session_wait_start(&wait, timeout, retry);
     for (;;) {
-        int held = checkpoint_holds_lock(self);
+        unsigned int turns = checkpoint_lock_turns(self);
 
         outcome = checkpoint_pauses(self) ? BEGIN_BUSY
                                           : begin_attempt(self, retry, &reopened, &session);
         if (outcome == BEGIN_DONE || outcome == BEGIN_FAILED) {
             return outcome == BEGIN_DONE ? session : NULL;
         }
-        if (outcome == BEGIN_BUSY && wait_for_lock(self, &wait, held) <= 0) {
+        if (outcome == BEGIN_BUSY && wait_for_lock(self, &wait, turns) <= 0) {
             return NULL;
         }
     }
@@ -977,7 +979,7 @@ int cache_flush_notes(Cache *self, double seconds)
     current = compat_exception_take();
     timeout = seconds > 0.0 ? cache_timeout(self) : 0.0;
     /* Beginning writes them, unless the transaction is open already. */
-    if (timeout >= 0.0 && (seconds > 0.0 || (!checkpoint_pauses(self) && !checkpoint_holds_lock(self))) &&
+    if (timeout >= 0.0 && (seconds > 0.0 || (!checkpoint_pauses(self) && checkpoint_lock_turns(self) % 2 == 0)) &&
         begin_write(&operation, self, timeout < seconds ? timeout : seconds, 0) == 0 &&
         flush_notes_into(&operation) == 0) {
         operation_commit(&operation);

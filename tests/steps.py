@@ -329,11 +329,12 @@ class Walk:
 
 
 def watch_log(messages: list[str]) -> None:
-    """Add what the library logs: a self-check that has failed, say."""
+    """Add what the library logs, a self-check that has failed, say; but not what was refused."""
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
+            if 'larger than size_limit' not in record.getMessage():
+                messages.append(record.getMessage())
 
     logging.getLogger('diskcache').addHandler(Keep())
 

@@ -68,7 +68,7 @@ def test_what_a_reader_keeps_in_the_log_goes_when_it_has_read(directory: str) ->
         reader = sqlite3.connect(f'{directory}/cache.db', isolation_level=None)
         reader.execute('BEGIN')
         assert reader.execute('SELECT count(*) FROM Cache').fetchone() == (1,)
-        fill(cache, 0, 540)  # Pauses come ever more rarely; the next one would come soon.
+        fill(cache, 0, 498)  # Pauses come ever more rarely; the next one would come soon.
         assert log_size(directory) > LIMIT
         assert reader.execute('SELECT count(*) FROM Cache').fetchone() == (1,)
         reader.close()
