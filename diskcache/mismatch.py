@@ -139,18 +139,18 @@ def check_for_cache(directory: str) -> None:
 
 def _read_origin(directory: str) -> tuple[Origin | None, bool]:
     """Read what is recorded of a cache that is not to be opened here, and whether that is known."""
-    path = op.join(op.abspath(directory), _DATABASE)
-    uri = 'file:' + path.replace('%', '%25').replace('?', '%3f').replace('#', '%23') + '?mode=ro'
+    from .core import Cache
+
+    # In a session: closing any other connection can take locks from threads (session.c).
+    reader = Cache.__new__(Cache)
+    reader._directory = directory
+    reader._timeout = 0
     try:
-        connection = sqlite3.connect(uri, uri=True)
-    except sqlite3.Error:
-        return None, False
-    try:
-        schema = dict(connection.execute('SELECT name, sql FROM sqlite_master'))
-    except sqlite3.Error:
+        _, schema, _ = reader._inspect()
+    except (Timeout, sqlite3.Error):
         return None, False
     finally:
-        connection.close()
+        reader.close()
     return Origin.of(schema), True
 
 
