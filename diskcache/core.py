@@ -780,6 +780,8 @@ class Cache(DictMethods, _core.Cache):
     _shard_count: int | None = None
     #: What is recorded of the directory.
     _origin: mismatch.Origin | None = None
+    #: The settings that are attributes; these at least, if a subclass opens the directory itself.
+    _setting_names: Iterable[str] = tuple(DEFAULT_SETTINGS)
 
     def __init__(
         self,
@@ -915,18 +917,18 @@ class Cache(DictMethods, _core.Cache):
         :return: whether that was not for another reason
         """
         database = op.join(self._path, DBNAME)
-        if not op.exists(database):
-            self._log_removal()
-        elif unopened:
+        removed = not op.exists(database)
+        if unopened and not removed:
             return False
-        current = {name: getattr(self, name) for name in self._setting_names}
+        own = {name: getattr(self, name) for name in self._setting_names}
         for more in removal.attempts():
             try:
                 self._make_directory(self._path)
                 removal.remove_remains(database)
                 stored, schema, self._page_size = self._inspect()
-                self._complete_directory(current, stored, schema)
-            except (OSError, sqlite3.OperationalError):
+                kept = {name: value for name, value in stored.items() if name in own}
+                self._complete_directory({**own, **kept}, stored, schema)
+            except (FileNotFoundError, sqlite3.OperationalError):
                 if not more:
                     raise
             else:
@@ -934,6 +936,8 @@ class Cache(DictMethods, _core.Cache):
                 if self._has_all_files():
                     break
             _core.Cache.close(self)
+        if removed:
+            self._log_removal()
         return True
 
     def _has_all_files(self) -> bool:

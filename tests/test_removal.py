@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from interpreter import Interpreter
 
+import diskcache
 from diskcache import Cache, Deque, FanoutCache, Index
 
 LARGE = b'x' * 100_000
@@ -126,6 +127,39 @@ def test_the_settings_are_stored_again(directory: str) -> None:
         assert again.check() == []
 
 
+def test_the_settings_of_another_cache_in_its_place_stay(directory: str) -> None:
+    with Cache(directory, size_limit=10**7, own=1) as cache:
+        with Cache(directory + '-other', size_limit=10**8) as other:
+            other.reset('cull_limit', 3)
+        shutil.rmtree(directory)
+        Path(directory + '-other').rename(directory)
+        assert cache.get('key') is None
+        with Cache(directory) as again:
+            assert (again.size_limit, again.cull_limit, again.own) == (10**8, 3, 1)
+
+
+def test_a_subclass_that_opens_the_directory_itself_goes_on(directory: str) -> None:
+    """Some repeat what the original's __init__ does."""
+
+    class Own(Cache):
+        def __init__(self, directory: str) -> None:
+            with Cache(directory):
+                pass
+            self._directory = directory
+            self._timeout = 60
+            self._local = threading.local()
+            for name, value in diskcache.DEFAULT_SETTINGS.items():
+                setattr(self, name, value)
+            self._disk = diskcache.Disk(directory)
+
+    with Own(directory) as cache:
+        cache['key'] = 1
+        empty(directory)
+        cache['new'] = 2
+        assert list(cache) == ['new']
+        assert cache.check() == []
+
+
 def test_shards_go_on(directory: str) -> None:
     with FanoutCache(directory, shards=3) as cache:
         for number in range(30):
@@ -204,7 +238,9 @@ def test_a_new_cache_does_not_use_what_is_left(directory: str) -> None:
             assert list(cache) == ['new']
 
 
-def test_a_directory_that_cannot_be_made_is_an_error_each_time(directory: str) -> None:
+def test_a_directory_that_cannot_be_made_is_an_error_each_time(
+    directory: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with Cache(directory, memory_limit=0) as cache:
         cache['key'] = 1
         shutil.rmtree(directory)
@@ -212,6 +248,7 @@ def test_a_directory_that_cannot_be_made_is_an_error_each_time(directory: str) -
         for _ in range(2):
             with pytest.raises((OSError, sqlite3.OperationalError), match=directory):
                 cache.get('key')
+        assert caplog.records == []  # Nothing was made anew.
         os.remove(directory)
         assert cache.get('key') is None
 
@@ -254,7 +291,7 @@ def work_in_a_process(directory: str, number: int, seconds: float) -> int:
     import time
 
     count = 0
-    with diskcache.FanoutCache(directory, shards=2, timeout=10) as cache:  # noqa: F821
+    with diskcache.FanoutCache(directory, shards=2, timeout=10) as cache:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             count += 1
