@@ -32,6 +32,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 from .cautions import warn
 from .core import ENOVAL, Cache, Disk, StoredKey
 from .mismatch import check_eviction
+from .views import Items, Values
 
 __all__ = ['Deque', 'Index']
 
@@ -593,48 +594,6 @@ class _Keys(KeysView[Any]):
         return reversed(self._mapping)
 
 
-def _present_items(index: Index, keys: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield the items of some keys, without those that another process has removed meanwhile."""
-    overridden = type(index).__getitem__ is not Index.__getitem__
-    for key in keys:
-        if overridden:
-            try:
-                yield key, index[key]
-            except KeyError:
-                pass
-            continue
-        value = index._cache.get(key, default=ENOVAL, retry=True)
-        if value is not ENOVAL:
-            yield key, value
-
-
-class _Items(ItemsView[Any, Any]):
-    """View of an Index's items."""
-
-    _mapping: Index
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return _present_items(self._mapping, self._mapping)
-
-    def __reversed__(self) -> Iterator[tuple[Any, Any]]:
-        return _present_items(self._mapping, reversed(self._mapping))
-
-
-class _Values(ValuesView[Any]):
-    """View of an Index's values."""
-
-    _mapping: Index
-
-    def __contains__(self, value: object) -> bool:
-        return any(other is value or other == value for other in self)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (value for _, value in _present_items(self._mapping, self._mapping))
-
-    def __reversed__(self) -> Iterator[Any]:
-        return (value for _, value in _present_items(self._mapping, reversed(self._mapping)))
-
-
 class Index(_OnCache, MutableMapping[Any, Any]):
     """Persistent mapping in the order of insertion, with the interface of an ordered dict.
 
@@ -892,13 +851,27 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         """Return a view of the keys."""
         return _Keys(self)
 
+    def _present(self, keys: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield the items of some keys, without those that others have removed meanwhile."""
+        overridden = type(self).__getitem__ is not Index.__getitem__
+        for key in keys:
+            if overridden:
+                try:
+                    yield key, self[key]
+                except KeyError:
+                    pass
+                continue
+            value = self._cache.get(key, default=ENOVAL, retry=True)
+            if value is not ENOVAL:
+                yield key, value
+
     def values(self) -> ValuesView[Any]:
         """Return a view of the values. Iterating, it leaves out what is removed meanwhile."""
-        return _Values(self)
+        return Values(self)
 
     def items(self) -> ItemsView[Any, Any]:
         """Return a view of the items. Iterating, it leaves out what is removed meanwhile."""
-        return _Items(self)
+        return Items(self)
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     __hash__ = None

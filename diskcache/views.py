@@ -1,4 +1,4 @@
-"""What Cache and FanoutCache have of a dict's interface beside their own.
+"""What Cache and FanoutCache have of a dict's interface beside their own; and an Index's views.
 
 Iterating a cache gives expired keys too, as the original does. Its views leave them out, and what
 is removed meanwhile, so that ``dict(cache)`` does not meet keys without a value.
@@ -9,19 +9,9 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
 from typing import Any, TypeVar
 
-__all__ = ['DictMethods']
+__all__ = ['DictMethods', 'Items', 'Values']
 
 S = TypeVar('S', bound='DictMethods')
-
-
-def _present(mapping: Any, keys: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield the items of some keys, without those that are no longer there."""
-    for key in keys:
-        try:
-            value = mapping[key]
-        except KeyError:
-            continue
-        yield key, value
 
 
 class _Keys(KeysView[Any]):
@@ -36,20 +26,20 @@ class _Keys(KeysView[Any]):
         return (key for key in reversed(self._mapping) if key in self._mapping)
 
 
-class _Items(ItemsView[Any, Any]):
-    """View of the items that have not expired."""
+class Items(ItemsView[Any, Any]):
+    """View of the items that are there, as the mapping's `_present` yields them."""
 
     _mapping: Any
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return _present(self._mapping, self._mapping)
+        return self._mapping._present(self._mapping)  # type: ignore[no-any-return]
 
     def __reversed__(self) -> Iterator[tuple[Any, Any]]:
-        return _present(self._mapping, reversed(self._mapping))
+        return self._mapping._present(reversed(self._mapping))  # type: ignore[no-any-return]
 
 
-class _Values(ValuesView[Any]):
-    """View of the values that have not expired."""
+class Values(ValuesView[Any]):
+    """View of the values of these items."""
 
     _mapping: Any
 
@@ -57,14 +47,24 @@ class _Values(ValuesView[Any]):
         return any(other is value or other == value for other in self)
 
     def __iter__(self) -> Iterator[Any]:
-        return (value for _, value in _present(self._mapping, self._mapping))
+        return (value for _, value in self._mapping._present(self._mapping))
 
     def __reversed__(self) -> Iterator[Any]:
-        return (value for _, value in _present(self._mapping, reversed(self._mapping)))
+        return (value for _, value in self._mapping._present(reversed(self._mapping)))
 
 
 class DictMethods:
     """Methods of a dict, for a class that has the others of a cache."""
+
+    def _present(self, keys: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield the items of some keys, without those that are no longer there."""
+        this: Any = self
+        for key in keys:
+            try:
+                value = this[key]
+            except KeyError:
+                continue
+            yield key, value
 
     def keys(self) -> KeysView[Any]:
         """Return a view of the keys. Iterating, it leaves out those that have expired."""
@@ -72,11 +72,11 @@ class DictMethods:
 
     def values(self) -> ValuesView[Any]:
         """Return a view of the values. Iterating, it leaves out those that have expired."""
-        return _Values(self)  # type: ignore[arg-type]
+        return Values(self)  # type: ignore[arg-type]
 
     def items(self) -> ItemsView[Any, Any]:
         """Return a view of the items. Iterating, it leaves out those that have expired."""
-        return _Items(self)  # type: ignore[arg-type]
+        return Items(self)  # type: ignore[arg-type]
 
     def update(self, other: Any = (), /, **kwds: Any) -> None:
         """Store items, as dict.update does, waiting for the lock as long as it takes.
