@@ -24,7 +24,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
-from diskcache.core import Cache, Timeout
+from diskcache.core import Cache, CacheWarning, Timeout
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
 
@@ -83,7 +83,8 @@ def _open_existing(directory: str) -> Cache:
         raise CommandError(f'not a cache (it has no cache.db): {path}')
 
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # what is done here is the same for every Disk
+        # What is done here is the same for every Disk.
+        warnings.simplefilter('ignore', CacheWarning)
         return Cache(path)
 
 

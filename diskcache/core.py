@@ -224,20 +224,26 @@ _LOG_INTERVAL = 60.0
 _logged: dict[tuple[str, str], float] = {}
 
 
+def _log(directory: str, text: str, *args: object) -> None:
+    """Log a warning about a directory.
+
+    :param text: in the form of logging
+    """
+    import logging  # which takes longer to import than this package
+
+    logging.getLogger('diskcache').warning('%s: ' + text, directory, *args)
+
+
 def _log_failure(directory: str, error: Exception) -> None:
     """Log an error that is answered with a default, once per directory, kind and minute."""
     code = getattr(error, 'sqlite_errorname', None) or str(error)  # the former from Python 3.11 on
     kind = f'{type(error).__name__} {code}'
     now = time.monotonic()
     if now - _logged.get((directory, kind), -math.inf) >= _LOG_INTERVAL:
-        try:
-            import logging
-        except (ImportError, OSError):  # there may be no file descriptor left
-            return
-        _logged[directory, kind] = now
-        logging.getLogger('diskcache').warning(
-            '%s: a lookup failed, and is answered as if the key were missing: %r', directory, error
-        )
+        text = 'a lookup failed, and is answered as if the key were missing: %r'
+        with cl.suppress(ImportError, OSError):  # there may be no file descriptor left
+            _log(directory, text, error)
+            _logged[directory, kind] = now
 
 
 def _reduce(self: Any) -> tuple[Any, ...]:
@@ -845,7 +851,7 @@ class Cache(DictMethods, _core.Cache):
         self._txn_id = None
         _core.Cache.close(self)  # if __init__ is run again
         try:
-            self._open_files(path, disk, settings)
+            self._open_files(disk, settings)
         except Timeout:
             if not truncated:
                 raise
@@ -855,14 +861,14 @@ class Cache(DictMethods, _core.Cache):
             ) from None
         self._timeout = timeout
 
-    def _open_files(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
+    def _open_files(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         """Open the database, again if it has been removed meanwhile."""
         database = op.join(self._path, DBNAME)
         for more in removal.attempts():
             before = removal.identity(database)
             try:
                 removal.remove_remains(database)
-                self._open_database(path, disk, settings)
+                self._open_database(disk, settings)
                 return
             except sqlite3.OperationalError as error:
                 if 'no such column' in str(error) or 'has no column' in str(error):
@@ -874,7 +880,7 @@ class Cache(DictMethods, _core.Cache):
             _core.Cache.close(self)
             self._make_directory(self._path)
 
-    def _open_database(self, path: str, disk: type[Disk], settings: dict[str, Any]) -> None:
+    def _open_database(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
         damaged = _Settings.damaged(stored)
         usable = {name: value for name, value in stored.items() if name not in damaged}
@@ -882,7 +888,8 @@ class Cache(DictMethods, _core.Cache):
         for name in METADATA:
             current.pop(name, None)
         for name in damaged - settings.keys():  # the default holds, but is not stored over it
-            self._log_damaged(name, stored.pop(name))
+            text = 'the stored setting %s is damaged, and ignored: %r'
+            _log(self._directory, text, name, stored.pop(name))
             stored[name] = current.get(name)
         is_empty = stored.get('count') == 0
         self._origin = mismatch.Origin.of(schema)
@@ -937,7 +944,7 @@ class Cache(DictMethods, _core.Cache):
                     break
             _core.Cache.close(self)
         if removed:
-            self._log_removal()
+            _log(self._path, 'the database has been removed, and is made anew')
         return True
 
     def _has_all_files(self) -> bool:
@@ -945,13 +952,6 @@ class Cache(DictMethods, _core.Cache):
         database = op.join(self._path, DBNAME)
         wal = getattr(self, 'sqlite_journal_mode', None) == 'wal'
         return op.exists(database) and (not wal or op.exists(database + '-shm'))
-
-    def _log_removal(self) -> None:
-        import logging
-
-        logging.getLogger('diskcache').warning(
-            '%s: the database has been removed, and is made anew', self._path
-        )
 
     def _is_truncated(self) -> bool:
         """Tell whether the database is empty and there is a log of it, as SQLite never leaves them.
@@ -964,13 +964,6 @@ class Cache(DictMethods, _core.Cache):
             return has_log and op.getsize(path) == 0  # in this order: another may be making both
         except OSError:
             return False
-
-    def _log_damaged(self, name: Any, value: Any) -> None:
-        import logging
-
-        logging.getLogger('diskcache').warning(
-            '%s: the stored setting %s is damaged, and ignored: %r', self._directory, name, value
-        )
 
     def _place(self) -> str:
         """Return the directory that warnings name."""
@@ -1163,11 +1156,6 @@ class Cache(DictMethods, _core.Cache):
                 warnings.warn(text, category, stacklevel=2)
         return found
 
-    def _timed_out(self) -> Timeout:
-        error = Timeout()
-        error.message = f'{self._path}: the lock could not be had within {self._timeout} seconds'
-        return error
-
     def _run_alone(self, statement: str, retry: bool) -> list[Any]:
         """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
         while True:
@@ -1177,7 +1165,7 @@ class Cache(DictMethods, _core.Cache):
                 if str(error) != 'database is locked':
                     raise
             if not retry:
-                raise self._timed_out()
+                self._raise_timeout()
             time.sleep(0.001)
 
     def create_tag_index(self) -> None:

@@ -46,6 +46,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from . import removal
 from .cautions import warn_once
 from .core import DBNAME, DEFAULT_SETTINGS, ENOVAL, Cache, Disk, StoredKey, _memoizer
 from .fanout import FanoutCache
@@ -64,7 +65,7 @@ class _Opened(NamedTuple):
     """A FanoutCache that is open, and the file that its first shard is in."""
 
     cache: FanoutCache
-    identity: tuple[int, int]
+    identity: tuple[int, int] | None
 
     @classmethod
     def open(cls, directory: Any, shards: int, timeout: float, options: Any) -> _Opened:
@@ -72,19 +73,15 @@ class _Opened(NamedTuple):
         return cls(cache, cls._identify(cache))
 
     @staticmethod
-    def _identify(cache: FanoutCache) -> tuple[int, int]:
-        status = os.stat(op.join(cache._shards[0]._path, DBNAME))
-        return status.st_dev, status.st_ino
+    def _identify(cache: FanoutCache) -> tuple[int, int] | None:
+        return removal.identity(op.join(cache._shards[0]._path, DBNAME))
 
     def is_in_place(self) -> bool:
         """Whether the directory is still the one that was opened.
 
         Some flush a cache by removing its directory, and the files that a process has open live on.
         """
-        try:
-            return self._identify(self.cache) == self.identity
-        except FileNotFoundError:
-            return False
+        return self.identity is not None and self._identify(self.cache) == self.identity
 
 
 #: What is open in this process, by how it was opened. Without a lock, which a fork might inherit
@@ -109,7 +106,7 @@ _BESIDE_OPTIONS = {
     'timeout': 'DATABASE_TIMEOUT',
 }
 
-#: What has been warned of once says where: there may be several caches.
+#: What these warnings are about: all caches of a site are configured there.
 _SETTINGS = 'CACHES'
 
 

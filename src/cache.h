@@ -119,6 +119,9 @@ static inline unsigned int cache_hooks(Cache *self)
 
 /* --- operation.c --- */
 
+/* The file in the directory. */
+#define DATABASE_NAME "cache.db"
+
 /* An operation under way. Zero-initialize. */
 typedef struct Operation {
     Cache *cache;
@@ -211,13 +214,12 @@ double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
 /* A session that this thread may use now: pinned to it or idle, but never one that is in use, by
  * another task of the thread or by an operation that a callback of the user's interrupts.
  * Opened if there is none, and what has been removed of the directory is made anew first; NULL with an
- * exception. session_use it, then give it to
- * cache_return_session. */
+ * exception. session_use it, then give it to cache_return_session. */
 Session *cache_find_session(Cache *self);
-/* The directory is another one, or the file in it: what was read and opened is not used any more. */
-void cache_forget_file(Cache *self);
 /* The same, for long, and never a pinned one: where the only idle one would be taken another is opened. */
 Session *cache_spare_session(Cache *self);
+/* The directory is another one, or the file in it: what was read and opened is not used any more. */
+void cache_forget_file(Cache *self);
 /* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an
  * exception that is not about the database comes from a signal handler, and must not be lost. `current`
  * is what was set before, and wins. -1 if an exception is set now. */

@@ -94,20 +94,6 @@ static PyObject *describe_row(Cache *self, PyObject *key, const dc_key *stored,
     return note;
 }
 
-/* Whether the text of the exception that is set has these words. */
-static int error_says(const char *words)
-{
-    compat_exception taken = compat_exception_take();
-    PyObject *text = PyObject_Str(compat_exception_value(&taken));
-    const char *utf8 = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
-    int says = utf8 != NULL && strstr(utf8, words) != NULL;
-
-    PyErr_Clear();
-    Py_XDECREF(text);
-    compat_exception_put(taken);
-    return says;
-}
-
 /* Add the note that `describe` makes to the exception that is set, if it is one that programs handle. */
 static void blame(Cache *self, PyObject *(*describe)(Cache *, const void *), const void *context)
 {
@@ -157,18 +143,25 @@ void blame_key(Cache *self, PyObject *key)
     blame(self, describe_key, key);
 }
 
-static PyObject *describe_database(Cache *self, const void *what)
+static PyObject *describe_database(Cache *self, const void *is_readonly)
 {
-    return PyUnicode_FromFormat("diskcache: the database is %S/cache.db%s", self->path, what);
+    return PyUnicode_FromFormat("diskcache: the database is %S/" DATABASE_NAME "%s", self->path,
+                                *(const int *)is_readonly ? ", which this process may not write"
+                                                          : "");
 }
 
 void blame_database(Cache *self)
 {
     PyObject *errors = self->state->sqlite_errors[SQLITE_ERROR_DatabaseError];
+    compat_exception raised;
+    int is_readonly;
 
     if (PyErr_Occurred() && PyErr_ExceptionMatches(errors)) {
-        blame(self, describe_database,
-              error_says("readonly") ? ", which this process may not write" : "");
+        raised = compat_exception_take();
+        is_readonly = convert_sqlite_code(self->state, compat_exception_value(&raised)) ==
+                      DC_SQLITE_READONLY;
+        compat_exception_put(raised);
+        blame(self, describe_database, &is_readonly);
     }
 }
 

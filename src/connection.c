@@ -17,7 +17,10 @@
  */
 #include "connection.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "convert.h"
 
 /* --- what SQLite calls ------------------------------------------------------------------------ */
 
@@ -206,17 +209,6 @@ void connection_close(module_state *state, PyObject *connection)
     compat_exception_put(current);
 }
 
-/* SQLite's primary result code behind an exception, or -1: Python's sqlite3 tells it from 3.11 on. */
-static int primary_code(module_state *state, PyObject *exception)
-{
-    PyObject *code = PyObject_GetAttr(exception, state->name.sqlite_errorcode);
-    long number = code != NULL && PyLong_Check(code) ? PyLong_AsLong(code) : -1;
-
-    Py_XDECREF(code);
-    PyErr_Clear();
-    return number >= 0 ? (int)(number & 0xff) : -1;
-}
-
 /* What the exception says of a statement that has failed: CONNECTION_FAILED and the exception stays, or the
  * answer without it. */
 static connection_answer judge_failure(module_state *state)
@@ -231,7 +223,7 @@ static connection_answer judge_failure(module_state *state)
         return answer;
     }
     raised = compat_exception_take();
-    code = primary_code(state, compat_exception_value(&raised));
+    code = convert_sqlite_code(state, compat_exception_value(&raised));
     text = PyObject_Str(compat_exception_value(&raised));
     message = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     PyErr_Clear();

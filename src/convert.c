@@ -325,3 +325,13 @@ void convert_raise(module_state *state, dc_status status, const dc_error *error)
         break;
     }
 }
+
+int convert_sqlite_code(module_state *state, PyObject *exception)
+{
+    PyObject *code = PyObject_GetAttr(exception, state->name.sqlite_errorcode);
+    long number = code != NULL && PyLong_Check(code) ? PyLong_AsLong(code) : -1;
+
+    Py_XDECREF(code);
+    PyErr_Clear();
+    return number >= 0 ? (int)(number & 0xff) : -1;
+}

@@ -49,5 +49,8 @@ int convert_now(module_state *state, double *now);
 /* Raise the exception for a status other than DC_OK: sqlite3's classes for DC_SQLITE and DC_BUSY,
  * OSError with errno and path for DC_SYSTEM, MemoryError, TypeError, OverflowError. */
 void convert_raise(module_state *state, dc_status status, const dc_error *error);
+/* SQLite's primary result code behind an exception, or -1: Python's sqlite3 tells it from 3.11 on, and
+ * convert_raise always. */
+int convert_sqlite_code(module_state *state, PyObject *exception);
 
 #endif

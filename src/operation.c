@@ -178,7 +178,6 @@ double cache_timeout(Cache *self)
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-#define DATABASE_NAME "cache.db"
 #define OPEN_ATTEMPTS 100
 
 static Session *open_session(Cache *self)
@@ -246,7 +245,8 @@ static Session *find_session(Cache *self)
 /* --- files that have been removed --------------------------------------------------------------- */
 
 /* An administrator or a deployment empties the directory beneath a live cache. SQLite goes on with a file that
- * has no name any more, which others do not see. Asking costs a system call: so it is not done in quick succession. */
+ * has no name any more, which others do not see. Asking costs a system call, so it is not done in quick
+ * succession. */
 #define MENDING_ATTEMPTS 10
 #define LOOK_SECONDS 20e-6
 

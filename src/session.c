@@ -15,9 +15,7 @@
  */
 #include "session.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -33,8 +31,8 @@
 #endif
 
 #include "checkpoint.h"
-#include "connection.h"
 #include "clock.h"
+#include "connection.h"
 #include "convert.h"
 #include "log.h"
 
