@@ -45,8 +45,8 @@ ORIGINAL_STAMP := $(ORIGINAL)/diskcache-$(ORIGINAL_VERSION).dist-info/METADATA
 # the environment either, only beside it: it is compiled for its Python.
 PYSQLITE3_VERSION := 0.5.4.post2
 
-C_SOURCES := $(wildcard src/*.c)
-C_HEADERS := $(wildcard src/*.h)
+C_SOURCES := $(wildcard src/*.c src/*/*.c)
+C_HEADERS := $(wildcard src/*/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

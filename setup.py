@@ -41,8 +41,8 @@ setup(
     ext_modules=[
         Extension(
             'diskcache._core',
-            sources=sorted(glob('src/*.c')),
-            depends=sorted(glob('src/*.h')),
+            sources=sorted(glob('src/**/*.c', recursive=True)),
+            depends=sorted(glob('src/**/*.h', recursive=True)),
             include_dirs=['src'],
             libraries=libraries,
             extra_compile_args=compile_args,

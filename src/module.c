@@ -3,18 +3,18 @@
  * What belongs to the process rather than to an interpreter: the binding to a copy of SQLite
  * (connection.h) and the fork handlers (session.h). Everything else is in the module state (state.h).
  */
-#include "state.h"
+#include "python/state.h"
 
 #include <string.h>
 
-#include "args.h"
-#include "cachekey.h"
-#include "cache.h"
-#include "connection.h"
-#include "disk.h"
-#include "keypickle.h"
-#include "session.h"
-#include "sqlite_api.h"
+#include "python/args.h"
+#include "python/call_key.h"
+#include "cache/cache.h"
+#include "python/connection.h"
+#include "python/disk.h"
+#include "python/key_pickle.h"
+#include "python/session.h"
+#include "sqlite/api.h"
 
 static struct PyModuleDef core_module;
 

@@ -11,8 +11,8 @@
 #define DC_DATABASE_H
 
 #include "check.h"
-#include "checkpoint.h"
-#include "db.h"
+#include "engine/checkpoint.h"
+#include "engine/db.h"
 
 #include <dlfcn.h>
 

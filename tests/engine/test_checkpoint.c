@@ -1,5 +1,5 @@
 /* test_checkpoint.c: copying the log into the database beside commits. */
-#include "checkpoint.h"
+#include "engine/checkpoint.h"
 
 #include "database.h"
 

@@ -1,12 +1,12 @@
 /* test_commitstamp.c: the header that a commit has left is known, or said not to be; and what leans on
  * SQLite's order of things turns itself off where the order is another. */
-#include "commitstamp.h"
+#include "sqlite/commit_stamp.h"
 
 #include <stdint.h>
 #include <string.h>
 
 #include "database.h"
-#include "selfcheck.h"
+#include "base/selfcheck.h"
 
 /* ---- A database's file that does something else ------------------------------------------------- */
 

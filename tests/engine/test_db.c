@@ -3,7 +3,7 @@
  * Two connections of one process stand for two processes: SQLite keeps their locks apart as well.
  * Where it must be another process (fork) it is one.
  */
-#include "db.h"
+#include "engine/db.h"
 
 #include "database.h"
 

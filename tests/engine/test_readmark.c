@@ -1,5 +1,5 @@
 /* test_readmark.c: a transaction begins on a read mark as it stands, and nobody notices. */
-#include "readmark.h"
+#include "sqlite/read_mark.h"
 
 #include "database.h"
 

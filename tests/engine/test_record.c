@@ -3,7 +3,7 @@
  * The Makefile links this program with --wrap for malloc and realloc, so that a test can make one
  * of the engine's calls fail. Reading or writing out of bounds is AddressSanitizer's to notice.
  */
-#include "record.h"
+#include "base/record.h"
 
 #include "check.h"
 

@@ -3,10 +3,10 @@
  * The tables below say again, independently of sql.h, what each statement takes and gives: a
  * parameter that the engine forgets to bind would keep its value from the time before.
  */
-#include "sql.h"
+#include "engine/sql.h"
 
 #include "database.h"
-#include "store.h"
+#include "engine/store.h"
 
 #define SQLITE_DBCONFIG_DQS_DDL 1014
 

@@ -4,7 +4,7 @@
  * The Makefile links this program with --wrap for dlopen and dlsym, so that a test can say which
  * libraries there are: the real ones, none, or one made up here.
  */
-#include "sqlite_api.h"
+#include "sqlite/api.h"
 
 #include "check.h"
 

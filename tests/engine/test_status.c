@@ -1,5 +1,5 @@
 /* test_status.c: the error record. */
-#include "status.h"
+#include "base/status.h"
 
 #include "check.h"
 

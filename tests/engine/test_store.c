@@ -3,7 +3,7 @@
  * The Makefile links this program with --wrap for malloc and realloc, which lets a test make one of
  * the engine's calls fail; steps of SQLite are made to fail through its table of functions.
  */
-#include "store.h"
+#include "engine/store.h"
 
 #include "database.h"
 

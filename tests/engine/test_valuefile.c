@@ -5,7 +5,7 @@
  * --wrap for malloc, write, close and getentropy, which lets the functions below stand in for the
  * engine's and this file's calls of them.
  */
-#include "valuefile.h"
+#include "engine/valuefile.h"
 
 #include "check.h"
 

@@ -1,5 +1,5 @@
 /* test_walframes.c: what a commit appends to the log is written at once, and is what SQLite wrote. */
-#include "walframes.h"
+#include "sqlite/wal_append.h"
 
 #include "database.h"
 

@@ -1,0 +1,624 @@
+/* cache.c: the Cache type: the Connection that it gives a thread, its attributes, its birth and death. */
+#include "cache/cache.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "python/convert.h"
+
+/* --- the Connection of a thread ----------------------------------------------------------------- */
+
+/* What `_local` keeps for a session that the thread has pinned, and for a transaction that it has
+ * begun: it notices that the thread ends. */
+typedef struct Pin {
+    PyObject_HEAD
+    PyObject *cache;           /* weak reference */
+    unsigned long session;     /* serial number, or 0 */
+    unsigned long transaction; /* serial number, or 0 */
+    unsigned long generation;
+} Pin;
+
+static void thread_ended(Cache *self, const Pin *pin)
+{
+    Session *session;
+
+    if (self->transaction.depth > 0 && self->transaction.serial == pin->transaction) {
+        cache_abandon_transaction(self);
+    }
+    session = self->pool.sessions;
+    while (session != NULL && session->serial != pin->session) {
+        session = session->next;
+    }
+    if (session != NULL && session->pinned) {
+        /* Not into the pool: it may have cursors and pragmas of the thread's own. */
+        session->spoilt = 1;
+        session_unpin(&self->pool, session);
+        if (session->uses == 0) {
+            session_discard(self->state, &self->pool, session);
+        }
+    }
+}
+
+static void Pin_dealloc(Pin *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    compat_exception current = compat_exception_take();
+    PyObject *cache = self->cache != NULL ? compat_weakref_get(self->cache) : NULL;
+
+    if (cache != NULL && self->generation == session_generation()) {
+        thread_ended((Cache *)cache, self);
+    }
+    Py_XDECREF(cache);
+    Py_XDECREF(self->cache);
+    compat_exception_put(current);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot Pin_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Gives a session back when the thread that used `_con` ends.")},
+    {Py_tp_dealloc, Pin_dealloc},
+    {0, NULL},
+};
+
+PyType_Spec pin_type_spec = {
+    .name = "diskcache._core.Pin",
+    .basicsize = sizeof(Pin),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = Pin_slots,
+};
+
+static int keep_pin(Cache *self, PyObject *name, unsigned long session, unsigned long transaction)
+{
+    PyTypeObject *type = self->state->pin_type;
+    Pin *pin = (Pin *)type->tp_alloc(type, 0);
+    PyObject *local = Py_XNewRef(self->local); /* setting an attribute may run Python */
+    int result = -1;
+
+    if (pin == NULL || cache_require(local, "_local") < 0) {
+        goto done;
+    }
+    pin->session = session;
+    pin->transaction = transaction;
+    pin->generation = session_generation();
+    pin->cache = PyWeakref_NewRef((PyObject *)self, NULL);
+    if (pin->cache != NULL) {
+        result = PyObject_SetAttr(local, name, (PyObject *)pin);
+    }
+done:
+    Py_XDECREF(local);
+    Py_XDECREF(pin);
+    return result;
+}
+
+int cache_watch_thread(Cache *self)
+{
+    return self->local == NULL
+               ? 0
+               : keep_pin(self, self->state->name._transaction, 0, self->transaction.serial);
+}
+
+static int remove_attribute(PyObject *object, PyObject *name)
+{
+    if (PyObject_DelAttr(object, name) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    return 0;
+}
+
+/* Note the pinned session in `_local`, where the original keeps its connection. The Pin comes last: when the
+ * thread ends `con` is gone before it, and no longer counts among those who have the Connection. */
+static int publish_connection(Cache *self, Session *session)
+{
+    module_state *state = self->state;
+    PyObject *pid = PyObject_CallNoArgs(state->getpid);
+    PyObject *local = Py_XNewRef(self->local);
+    int result = -1;
+
+    if (pid != NULL && cache_require(local, "_local") == 0 &&
+        remove_attribute(local, state->name._pin) == 0 &&
+        PyObject_SetAttr(local, state->name.pid, pid) == 0 &&
+        PyObject_SetAttr(local, state->name.con, session->connection) == 0) {
+        result = keep_pin(self, state->name._pin, session->serial, 0);
+    }
+    Py_XDECREF(local);
+    Py_XDECREF(pid);
+    return result;
+}
+
+void cache_expose(Cache *self, Session *session)
+{
+    if (self->transaction.session == session) {
+        self->transaction.changes.header = NULL;
+        if (!session->exposed) {
+            self->transaction.version = dc_db_data_version(&session->db);
+        }
+    }
+    session_expose(session);
+}
+
+PyObject *cache_connection(Cache *self)
+{
+    Session *session;
+    PyObject *connection = NULL;
+    int other_task;
+    int owner;
+
+    cache_notice_fork(self);
+    if (cache_require(self->directory, "_directory") < 0 ||
+        cache_require(self->local, "_local") < 0) {
+        return NULL;
+    }
+    if (cache_flush_notes(self, NOTES_CLOSE_SECONDS) < 0) {
+        return NULL;
+    }
+    owner = cache_owns_transaction(self, &other_task);
+    session = owner ? self->transaction.session : cache_find_session(self);
+    if (session == NULL) {
+        return NULL;
+    }
+    session_use(session);
+    cache_expose(self, session);
+    if (session->pinned || publish_connection(self, session) == 0) {
+        session_pin(&self->pool, session);
+        connection = Py_NewRef(session->connection);
+    }
+    cache_return_session(self, session);
+    return connection;
+}
+
+/* --- attributes ------------------------------------------------------------------------------- */
+
+#define OBJECT_GETTER(field, public_name)                                                          \
+    static PyObject *Cache_get_##field(Cache *self, void *Py_UNUSED(closure))                      \
+    {                                                                                              \
+        return cache_require(self->field, public_name) < 0 ? NULL : Py_NewRef(self->field);        \
+    }
+
+#define OBJECT_ATTRIBUTE(field, public_name)                                                       \
+    OBJECT_GETTER(field, public_name)                                                              \
+    static int Cache_set_##field(Cache *self, PyObject *value, void *Py_UNUSED(closure))           \
+    {                                                                                              \
+        Py_XSETREF(self->field, Py_XNewRef(value));                                                \
+        return 0;                                                                                  \
+    }
+
+OBJECT_ATTRIBUTE(directory, "_directory")
+OBJECT_ATTRIBUTE(timeout, "_timeout")
+OBJECT_ATTRIBUTE(local, "_local")
+OBJECT_ATTRIBUTE(page_size, "_page_size")
+OBJECT_GETTER(disk, "_disk")
+
+/* Sessions on the former directory are not used again. */
+static int Cache_assign_directory(Cache *self, PyObject *value, void *closure)
+{
+    PyObject *path = value != NULL ? state_absolute(self->state, value) : NULL;
+
+    if (value != NULL && path == NULL) {
+        return -1;
+    }
+    cache_forget_file(self);
+    Py_XSETREF(self->path, path);
+    Py_CLEAR(self->former_disks); /* which were for the former directory */
+    return Cache_set_directory(self, value, closure);
+}
+
+/* What is deleted without having been set before stays, and that is an error: operations of other threads
+ * may be using it. Otherwise deleting sets what was there before; so does unittest.mock by deleting. */
+#define FORMER_MOST 8
+
+static int remember_former(PyObject **formers, PyObject *value)
+{
+    if (value == NULL) {
+        return 0;
+    }
+    if (*formers == NULL) {
+        *formers = PyList_New(0);
+    }
+    if (*formers == NULL || PyList_Append(*formers, value) < 0) {
+        return -1;
+    }
+    return PyList_GET_SIZE(*formers) > FORMER_MOST ? PyList_SetSlice(*formers, 0, 1, NULL) : 0;
+}
+
+/* The value before, which is forgotten; NULL with AttributeError. New reference. */
+static PyObject *take_former(PyObject *formers, const char *name)
+{
+    Py_ssize_t count = formers != NULL ? PyList_GET_SIZE(formers) : 0;
+    PyObject *value = NULL;
+
+    if (count == 0) {
+        PyErr_Format(PyExc_AttributeError, "%s cannot be deleted", name);
+        return NULL;
+    }
+    value = Py_NewRef(PyList_GET_ITEM(formers, count - 1));
+    if (PyList_SetSlice(formers, count - 1, count, NULL) < 0) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    PyObject *disk = value != NULL ? Py_NewRef(value) : take_former(self->former_disks, "_disk");
+
+    if (disk == NULL || (value != NULL && remember_former(&self->former_disks, self->disk) < 0)) {
+        Py_XDECREF(disk);
+        return -1;
+    }
+    hot_empty(&self->hot); /* which has what the former disk made of it */
+    Py_XSETREF(self->disk, disk);
+    return 0;
+}
+
+static PyObject *Cache_get_txn_id(Cache *self, void *Py_UNUSED(closure))
+{
+    if (self->transaction.depth > 0 && self->pool.generation == session_generation()) {
+        return PyLong_FromUnsignedLong(self->transaction.thread);
+    }
+    return cache_require(self->txn_id, "_txn_id") < 0 ? NULL : Py_NewRef(self->txn_id);
+}
+
+static int Cache_set_txn_id(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    Py_XSETREF(self->txn_id, Py_XNewRef(value));
+    return 0;
+}
+
+static const char *const setting_names[SETTING_COUNT] = {
+    [SETTING_EVICTION_POLICY] = "eviction_policy",
+    [SETTING_SIZE_LIMIT] = "size_limit",
+    [SETTING_CULL_LIMIT] = "cull_limit",
+    [SETTING_STATISTICS] = "statistics",
+};
+
+/* Take a native policy, or one of the user's, whose steps Python does: core.py says which it is. */
+static int set_policy(Cache *self, PyObject *value)
+{
+    const char *name = PyUnicode_Check(value) ? PyUnicode_AsUTF8(value) : "";
+    int policy = name != NULL ? dc_policy_find(name) : -1;
+    PyObject *own = NULL;
+    PyObject *get = NULL;
+
+    PyErr_Clear();
+    if (PyUnicode_Check(value) && self->state->find_policy != NULL) {
+        own = PyObject_CallOneArg(self->state->find_policy, value);
+        get = own != NULL && own != Py_None ? PyMapping_GetItemString(own, "get") : NULL;
+        if (own == NULL || (own != Py_None && get == NULL)) {
+            Py_XDECREF(own);
+            return -1;
+        }
+    }
+    if (policy < 0 && get == NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "eviction_policy must be 'none', 'least-recently-stored', "
+                     "'least-recently-used' or 'least-frequently-used', not %R",
+                     value);
+        Py_XDECREF(own);
+        return -1;
+    }
+    self->rules.policy = get == NULL ? (dc_policy)policy : DC_POLICY_NONE;
+    self->own_policy_notes = get != NULL && get != Py_None;
+    Py_XSETREF(self->own_policy, get != NULL ? Py_NewRef(own) : NULL);
+    Py_XDECREF(get);
+    Py_XDECREF(own);
+    return 0;
+}
+
+/* A number of bytes or rows: int or float, bounded to 64 bits. */
+static int set_number(PyObject *value, const char *name, int64_t *number)
+{
+    double approximate;
+
+    if (!PyLong_Check(value) && !PyFloat_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be a number, not '%.200s'", name,
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    approximate = PyFloat_AsDouble(value);
+    if (approximate == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(approximate)) {
+        PyErr_Format(PyExc_ValueError, "%s must not be NaN", name);
+        return -1;
+    }
+    *number = approximate >= 9.2e18    ? INT64_MAX
+              : approximate <= -9.2e18 ? INT64_MIN
+                                       : (int64_t)approximate;
+    return 0;
+}
+
+static PyObject *Cache_get_setting(Cache *self, void *closure)
+{
+    enum cache_setting setting = (enum cache_setting)(intptr_t)closure;
+    PyObject *value = self->settings[setting];
+
+    return cache_require(value, setting_names[setting]) < 0 ? NULL : Py_NewRef(value);
+}
+
+static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
+{
+    enum cache_setting setting = (enum cache_setting)(intptr_t)closure;
+    int result = 0;
+
+    if (value != NULL) {
+        switch (setting) {
+        case SETTING_EVICTION_POLICY:
+            result = set_policy(self, value);
+            break;
+        case SETTING_SIZE_LIMIT:
+            result = set_number(value, "size_limit", &self->rules.size_limit);
+            break;
+        case SETTING_CULL_LIMIT:
+            result = set_number(value, "cull_limit", &self->rules.cull_limit);
+            break;
+        default:
+            result = self->statistics = PyObject_IsTrue(value);
+            break;
+        }
+    }
+    if (result < 0) {
+        return -1;
+    }
+    Py_XSETREF(self->settings[setting], Py_XNewRef(value));
+    return 0;
+}
+
+static PyObject *Cache_get_memory_limit(Cache *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSize_t(self->hot.limit);
+}
+
+static int set_memory_limit(Cache *self, PyObject *value)
+{
+    int64_t limit;
+
+    if (set_number(value, "memory_limit", &limit) < 0) {
+        return -1;
+    }
+    if (limit < 0) {
+        PyErr_Format(PyExc_ValueError, "memory_limit must not be negative, not %R", value);
+        return -1;
+    }
+    hot_set_limit(&self->hot, (size_t)limit);
+    return 0;
+}
+
+static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    PyObject *other = value == NULL ? take_former(self->former_memory_limits, "memory_limit")
+                                    : Cache_get_memory_limit(self, NULL);
+    int result = -1;
+
+    if (other != NULL && value == NULL) {
+        result = set_memory_limit(self, other);
+    } else if (other != NULL && set_memory_limit(self, value) == 0) {
+        result = remember_former(&self->former_memory_limits, other);
+    }
+    Py_XDECREF(other);
+    return result;
+}
+
+static PyObject *Cache_get_opening(Cache *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->opening);
+}
+
+static int Cache_set_opening(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    self->opening = value == Py_True;
+    return 0;
+}
+
+/* clang-format off */
+#define SETTING_ATTRIBUTE(name, setting, doc)                                                      \
+    {name, (getter)Cache_get_setting, (setter)Cache_set_setting, PyDoc_STR(doc),                   \
+     (void *)(intptr_t)(setting)}
+/* clang-format on */
+
+static PyGetSetDef Cache_getset[] = {
+    {"_directory", (getter)Cache_get_directory, (setter)Cache_assign_directory,
+     PyDoc_STR("directory of the cache"), NULL},
+    {"_timeout", (getter)Cache_get_timeout, (setter)Cache_set_timeout,
+     PyDoc_STR("seconds to wait for a lock"), NULL},
+    {"_local", (getter)Cache_get_local, (setter)Cache_set_local,
+     PyDoc_STR("threading.local with the thread's connection, once it has asked for it"), NULL},
+    {"_disk", (getter)Cache_get_disk, (setter)Cache_assign_disk,
+     PyDoc_STR("the Disk that converts keys and values"), NULL},
+    {"_opening", (getter)Cache_get_opening, (setter)Cache_set_opening,
+     PyDoc_STR("whether __init__ is under way"), NULL},
+    {"_page_size", (getter)Cache_get_page_size, (setter)Cache_set_page_size,
+     PyDoc_STR("bytes in a page of the database"), NULL},
+    {"memory_limit", (getter)Cache_get_memory_limit, (setter)Cache_set_memory_limit,
+     PyDoc_STR("bytes that this object may keep in memory of what it has read; 0: nothing"), NULL},
+    {"_txn_id", (getter)Cache_get_txn_id, (setter)Cache_set_txn_id,
+     PyDoc_STR("identifier of the thread that has a transaction open, or None"), NULL},
+    SETTING_ATTRIBUTE("eviction_policy", SETTING_EVICTION_POLICY,
+                      "which rows a cull removes first"),
+    SETTING_ATTRIBUTE("size_limit", SETTING_SIZE_LIMIT, "bytes above which writes cull"),
+    SETTING_ATTRIBUTE("cull_limit", SETTING_CULL_LIMIT,
+                      "rows that one write removes at most; 0: writes do not cull"),
+    SETTING_ATTRIBUTE("statistics", SETTING_STATISTICS, "whether hits and misses are counted"),
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* --- the type --------------------------------------------------------------------------------- */
+
+static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                           PyObject *Py_UNUSED(kwargs))
+{
+    module_state *state = state_of_type(type);
+    Cache *self = state != NULL ? (Cache *)type->tp_alloc(type, 0) : NULL;
+
+    if (self != NULL) {
+        self->state = state;
+        self->pool.generation = session_generation();
+        cache_enlist(self);
+        self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
+        self->rules.size_limit = INT64_MAX;
+        self->checkpointer.copy_at = DC_CHECKPOINT_BYTES;
+        self->hot.limit = HOT_DEFAULT_LIMIT;
+    }
+    return (PyObject *)self;
+}
+
+static int Cache_traverse(Cache *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->directory);
+    Py_VISIT(self->path);
+    Py_VISIT(self->timeout);
+    Py_VISIT(self->local);
+    Py_VISIT(self->disk);
+    Py_VISIT(self->former_disks);
+    Py_VISIT(self->page_size);
+    Py_VISIT(self->txn_id);
+    Py_VISIT(self->transaction.owner);
+    Py_VISIT(self->own_policy);
+    for (int i = 0; i < SETTING_COUNT; i++) {
+        Py_VISIT(self->settings[i]);
+    }
+    for (int i = 0; i < METADATA_NUMBER; i++) {
+        Py_VISIT(self->metadata[i]);
+    }
+    for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
+        Py_VISIT(session->connection);
+    }
+    return 0;
+}
+
+static int Cache_clear_references(Cache *self)
+{
+    Py_CLEAR(self->directory);
+    Py_CLEAR(self->path);
+    Py_CLEAR(self->timeout);
+    Py_CLEAR(self->local);
+    Py_CLEAR(self->disk);
+    Py_CLEAR(self->former_disks);
+    Py_CLEAR(self->former_memory_limits);
+    Py_CLEAR(self->page_size);
+    Py_CLEAR(self->txn_id);
+    Py_CLEAR(self->transaction.owner);
+    Py_CLEAR(self->own_policy);
+    for (int i = 0; i < SETTING_COUNT; i++) {
+        Py_CLEAR(self->settings[i]);
+    }
+    for (int i = 0; i < METADATA_NUMBER; i++) {
+        Py_CLEAR(self->metadata[i]);
+    }
+    return 0;
+}
+
+/* Let the pins of all threads go, with the references that `_local` has to their Connections, so that those
+ * are closed which nobody else has. In a cycle the cache may be used again: it gets another `_local`. */
+static void end_pins(Cache *self)
+{
+    PyObject *local = self->local;
+
+    if (self->pool.pinned > 0 && local != NULL) {
+        self->local = PyObject_CallNoArgs((PyObject *)Py_TYPE(local));
+        PyErr_Clear();
+        Py_DECREF(local);
+    }
+}
+
+/* Roll back what is open and close everything, while Python may still be called. */
+static void Cache_finalize(Cache *self)
+{
+    compat_exception current = compat_exception_take();
+
+    cache_notice_fork(self);
+    if (self->transaction.depth > 0 && self->disk != NULL) {
+        cache_abandon_transaction(self);
+    }
+    if (cache_flush_notes(self, 0.0) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    checkpoint_finish(self);
+    end_pins(self);
+    session_discard_all(self->state, &self->pool);
+    hot_clear(&self->hot);
+    compat_exception_put(current);
+}
+
+static void Cache_dealloc(Cache *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(self);
+    cache_delist(self);
+    if (self->pool.sessions != NULL) { /* used again by a finalizer in the same cycle */
+        compat_exception current = compat_exception_take();
+
+        checkpoint_finish(self);
+        session_discard_all(self->state, &self->pool);
+        compat_exception_put(current);
+    }
+    if (self->weak_references != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)self);
+    }
+    Cache_clear_references(self);
+    hot_clear(&self->hot);
+    dc_notes_clear(&self->notes);
+    cache_clear_transaction(&self->transaction);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static int Cache_setattro(Cache *self, PyObject *name, PyObject *value)
+{
+    return hooks_setattro(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name, value);
+}
+
+/* Stale: as of when it was last read, by __init__, reset() and what else reads it. */
+/* clang-format off */
+#define METADATA_ATTRIBUTE(name, index, doc)                                                       \
+    {#name, T_OBJECT_EX, offsetof(Cache, metadata) + sizeof(PyObject *) * (index), 0,              \
+     PyDoc_STR(doc ", when it was last read")}
+/* clang-format on */
+
+static PyMemberDef Cache_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Cache, weak_references), READONLY, NULL},
+    {"_path", T_OBJECT_EX, offsetof(Cache, path), READONLY,
+     PyDoc_STR("the directory as an absolute path")},
+    {"_own_policy", T_OBJECT, offsetof(Cache, own_policy), READONLY,
+     PyDoc_STR("the eviction policy if it is none of the native ones, or None")},
+    METADATA_ATTRIBUTE(count, METADATA_COUNT, "number of items"),
+    METADATA_ATTRIBUTE(size, METADATA_SIZE, "bytes of the value files"),
+    METADATA_ATTRIBUTE(hits, METADATA_HITS, "number of lookups that found their key"),
+    METADATA_ATTRIBUTE(misses, METADATA_MISSES, "number of lookups that did not"),
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot Cache_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Cache.")},
+    {Py_tp_new, Cache_new},
+    {Py_tp_finalize, Cache_finalize},
+    {Py_tp_dealloc, Cache_dealloc},
+    {Py_tp_traverse, Cache_traverse},
+    {Py_tp_clear, Cache_clear_references},
+    {Py_tp_setattro, Cache_setattro},
+    {Py_tp_getset, Cache_getset},
+    {Py_tp_members, Cache_members},
+    {Py_tp_methods, cache_methods},
+    {Py_tp_iter, cache_iterate},
+    {Py_mp_subscript, cache_subscript},
+    {Py_mp_ass_subscript, cache_assign_subscript},
+    {Py_mp_length, cache_length},
+    {Py_sq_contains, cache_contains},
+    {0, NULL},
+};
+
+PyType_Spec cache_type_spec = {
+    .name = "diskcache._core.Cache",
+    .basicsize = sizeof(Cache),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = Cache_slots,
+};

@@ -1,0 +1,164 @@
+/* cache_item.c: what becomes of a value before it is written, and the rules by which it is.
+ *
+ * A subclass of Cache may override the steps that insert, update and cull rows: then the engine calls
+ * back here, between two statements, and the method is called with what the original gives it.
+ */
+#include "cache/item.h"
+
+#include <string.h>
+
+#include "cache/row.h"
+#include "python/convert.h"
+
+/* --- steps that a subclass has taken over ----------------------------------------------------- */
+
+/* The columns of a row as the tuple that _row_insert and _row_update take. */
+static PyObject *columns_to_tuple(const dc_columns *columns)
+{
+    PyObject *expire_time = columns->has_expire_time ? PyFloat_FromDouble(columns->expire_time)
+                                                     : Py_NewRef(Py_None);
+    PyObject *tag = convert_from_datum(&columns->tag);
+    PyObject *value = convert_from_datum(&columns->value);
+    PyObject *tuple = NULL;
+
+    if (expire_time != NULL && tag != NULL && value != NULL) {
+        tuple = Py_BuildValue("OOLLzO", expire_time, tag, (long long)columns->size,
+                              (long long)columns->mode, columns->filename, value);
+    }
+    Py_XDECREF(value);
+    Py_XDECREF(tag);
+    Py_XDECREF(expire_time);
+    return tuple;
+}
+
+/* Whether a hook has left the transaction of its operation as it was. It may have forked, or ended it with
+ * SQL: then there is nothing left to write to. */
+static int goes_on(const Cache *self)
+{
+    const WriteTransaction *transaction = &self->transaction;
+
+    return self->pool.generation == session_generation() && transaction->depth > 0 &&
+           !transaction->doomed && dc_db_in_transaction(&transaction->session->db);
+}
+
+/* What a hook's result means. */
+static dc_status status_of(Cache *self, PyObject *result)
+{
+    Py_XDECREF(result);
+    if (result != NULL && !goes_on(self)) {
+        PyErr_SetString(PyExc_RuntimeError, "a hook of this operation has ended its transaction");
+        return DC_CALLBACK;
+    }
+    return result != NULL ? DC_OK : DC_CALLBACK;
+}
+
+static dc_status insert_by_hook(void *context, const dc_key *key, const dc_columns *columns,
+                                double now, int64_t *rowid)
+{
+    Cache *self = context;
+    PyObject *database_key = convert_from_datum(&key->datum);
+    PyObject *tuple = columns_to_tuple(columns);
+    dc_status status = DC_CALLBACK;
+
+    if (database_key != NULL && tuple != NULL) {
+        status = status_of(self, PyObject_CallMethod((PyObject *)self, "_row_insert", "OOdO",
+                                                     database_key, key->raw ? Py_True : Py_False,
+                                                     now, tuple));
+        if (status == DC_OK) {
+            *rowid = sqlite.last_insert_rowid(self->transaction.session->db.handle);
+        }
+    }
+    Py_XDECREF(tuple);
+    Py_XDECREF(database_key);
+    return status;
+}
+
+static dc_status update_by_hook(void *context, int64_t rowid, const dc_columns *columns, double now)
+{
+    Cache *self = context;
+    PyObject *tuple = columns_to_tuple(columns);
+    dc_status status = DC_CALLBACK;
+
+    if (tuple != NULL) {
+        status = status_of(self, PyObject_CallMethod((PyObject *)self, "_row_update", "LdO",
+                                                     (long long)rowid, now, tuple));
+        Py_DECREF(tuple);
+    }
+    return status;
+}
+
+static dc_status cull_by_hook(void *context, double now)
+{
+    Cache *self = context;
+    PyObject *transaction = transaction_new(self, 0, 1, NULL);
+    PyObject *cleanup = NULL;
+    PyObject *execute = NULL;
+    dc_status status = DC_CALLBACK;
+
+    if (transaction != NULL) {
+        cleanup = PyObject_GetAttr(transaction, self->state->name._cleanup);
+        cache_expose(self, self->transaction.session);
+        execute =
+            PyObject_GetAttr(self->transaction.session->connection, self->state->name.execute);
+        if (cleanup != NULL && execute != NULL) {
+            status = status_of(
+                self, PyObject_CallMethod((PyObject *)self, "_cull", "dOO", now, execute, cleanup));
+        }
+    }
+    Py_XDECREF(execute);
+    Py_XDECREF(cleanup);
+    Py_XDECREF(transaction);
+    return status;
+}
+
+dc_rules current_rules(Cache *self, dc_row_hooks *hooks)
+{
+    dc_rules rules = self->rules;
+    unsigned int overridden = cache_hooks(self);
+
+    if (overridden & CACHE_HOOK_WRITES) {
+        hooks->context = self;
+        hooks->insert = overridden & CACHE_HOOK__row_insert ? insert_by_hook : NULL;
+        hooks->update = overridden & CACHE_HOOK__row_update ? update_by_hook : NULL;
+        hooks->cull = overridden & CACHE_HOOK__cull ? cull_by_hook : NULL;
+        rules.hooks = hooks;
+    }
+    return rules;
+}
+
+/* --- items ------------------------------------------------------------------------------------ */
+
+void item_clear(item *item)
+{
+    Py_CLEAR(item->tag_owner);
+    disk_value_clear(&item->stored);
+}
+
+int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObject *expire,
+                 int read, PyObject *tag)
+{
+    dc_columns columns;
+    int failed;
+
+    memset(item, 0, sizeof *item);
+    memset(&columns, 0, sizeof columns);
+    failed = convert_now(self->state, &item->now) < 0 ||
+             convert_expire(expire, item->now, &columns) < 0 ||
+             convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag,
+                              &item->tag_owner) < 0;
+    if (!failed && disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
+        blame_key(self, key);
+        failed = 1;
+    }
+    if (failed) {
+        if (item->stored.columns.filename != NULL) {
+            cache_discard_file(self, item->stored.columns.filename); /* a store hook's */
+        }
+        item_clear(item);
+        return -1;
+    }
+    item->stored.columns.has_expire_time = columns.has_expire_time;
+    item->stored.columns.expire_time = columns.expire_time;
+    item->stored.columns.tag = columns.tag;
+    return 0;
+}

@@ -1,0 +1,26 @@
+/* cache_item.h: an item that is to be written, and the rules for writing it: what operations that
+ * write one item and those that write many share.
+ */
+#ifndef DC_CACHE_ITEM_H
+#define DC_CACHE_ITEM_H
+
+#include "cache/cache.h"
+
+/* One item to be written. */
+typedef struct item {
+    disk_value stored; /* its columns complete with tag and expire_time */
+    PyObject *tag_owner;
+    double now;
+} item;
+
+/* Convert the value, writing its file, which is the caller's until a row names it. Expire and tag
+ * are looked at first: there is nothing to clean up if they are bad. `key` may be NULL. -1 with an
+ * exception. */
+int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObject *expire,
+                 int read, PyObject *tag);
+void item_clear(item *item);
+
+/* The rules of a write now; `hooks` backs rules.hooks. */
+dc_rules current_rules(Cache *self, dc_row_hooks *hooks);
+
+#endif

@@ -1,0 +1,653 @@
+/* hottier.c: see hottier.h. */
+#include "cache/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "python/convert.h"
+
+#define FIRST_BUCKETS 64
+/* No entry may take more than this part of the tier, or a few would push all others out. */
+#define LARGEST_PART 4
+/* Keys that a transaction notes one by one; more are "unknown". */
+#define CHANGES_MAX 4096
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+static void key_of_integer(int64_t integer, hot_key *key)
+{
+    uint64_t mixed = (uint64_t)integer * 0x9E3779B97F4A7C15u;
+
+    key->kind = HOT_INTEGER;
+    key->as.integer = integer;
+    key->object = NULL;
+    key->hash = (Py_hash_t)(mixed ^ mixed >> 32);
+}
+
+/* A whole number is the integer's key: SQLite compares them by value. */
+static int key_of_real(double real, hot_key *key)
+{
+    uint64_t bits;
+
+    if (real >= -9223372036854775808.0 && real < 9223372036854775808.0 && real == floor(real)) {
+        key_of_integer((int64_t)real, key);
+        return 1;
+    }
+    memcpy(&bits, &real, sizeof bits);
+    key_of_integer((int64_t)bits, key);
+    key->kind = HOT_REAL;
+    key->as.real = real;
+    return !isnan(real);
+}
+
+int hot_key_of_object(PyObject *object, hot_key *key)
+{
+    int overflow = 0;
+
+    key->raw = 1;
+    if (PyUnicode_CheckExact(object) || PyBytes_CheckExact(object)) {
+        key->kind = PyUnicode_CheckExact(object) ? HOT_TEXT : HOT_BYTES;
+        key->object = object;
+        key->hash = PyObject_Hash(object); /* which both types keep, and which does not fail */
+        return 1;
+    }
+    if (PyLong_CheckExact(object)) {
+        key_of_integer(PyLong_AsLongLongAndOverflow(object, &overflow), key);
+        return !overflow;
+    }
+    return PyFloat_CheckExact(object) && key_of_real(PyFloat_AS_DOUBLE(object), key);
+}
+
+int hot_key_of_put(const disk_key *put, hot_key *key)
+{
+    const dc_datum *datum = &put->key.datum;
+    int known = 0;
+
+    switch (datum->type) {
+    case DC_INTEGER:
+        key_of_integer(datum->as.integer, key);
+        known = 1;
+        break;
+    case DC_REAL:
+        known = key_of_real(datum->as.real, key);
+        break;
+    case DC_TEXT:
+    case DC_BLOB:
+        known = put->owner != NULL &&
+                (datum->type == DC_TEXT ? PyUnicode_CheckExact(put->owner)
+                                        : PyBytes_CheckExact(put->owner)) &&
+                hot_key_of_object(put->owner, key);
+        break;
+    default:
+        break;
+    }
+    key->raw = put->key.raw != 0;
+    return known;
+}
+
+void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_key *key)
+{
+    key->kind = kind;
+    key->raw = 0;
+    key->object = prefix;
+    key->hash = (prefix != NULL ? PyObject_Hash(prefix) : 0) ^ (Py_hash_t)kind;
+    key->as.commits = tier->commits;
+}
+
+static int same_key(const hot_key *left, const hot_key *right)
+{
+    if (left->hash != right->hash || left->kind != right->kind || left->raw != right->raw) {
+        return 0;
+    }
+    switch (left->kind) {
+    case HOT_TEXT:
+        return left->object == right->object || PyUnicode_Compare(left->object, right->object) == 0;
+    case HOT_BYTES:
+        return left->object == right->object ||
+               (PyBytes_GET_SIZE(left->object) == PyBytes_GET_SIZE(right->object) &&
+                memcmp(PyBytes_AS_STRING(left->object), PyBytes_AS_STRING(right->object),
+                       (size_t)PyBytes_GET_SIZE(left->object)) == 0);
+    case HOT_INTEGER:
+        return left->as.integer == right->as.integer;
+    case HOT_REAL:
+        return left->as.real == right->as.real;
+    default: /* an end */
+        return left->object == right->object ||
+               (left->object != NULL && right->object != NULL &&
+                PyUnicode_Compare(left->object, right->object) == 0);
+    }
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static HotEntry **bucket_of(const HotTier *tier, Py_hash_t hash)
+{
+    return &tier->buckets[(size_t)hash & (tier->bucket_count - 1)];
+}
+
+static HotEntry *find(const HotTier *tier, const hot_key *key)
+{
+    HotEntry *entry = tier->count > 0 ? *bucket_of(tier, key->hash) : NULL;
+
+    while (entry != NULL && !same_key(&entry->key, key)) {
+        entry = entry->chain;
+    }
+    return entry;
+}
+
+/* Entries are made in blocks, each aligned to a line of the processor's cache. */
+#define LINE_SIZE     64
+#define BLOCK_ENTRIES 63
+
+_Static_assert(sizeof(HotEntry) % LINE_SIZE == 0 || sizeof(void *) != 8, "two lines");
+
+typedef struct HotBlock {
+    struct HotBlock *next;
+    unsigned char memory[LINE_SIZE - 1 + BLOCK_ENTRIES * sizeof(HotEntry)];
+} HotBlock;
+
+static int make_block(HotTier *tier)
+{
+    HotBlock *block = PyMem_Malloc(sizeof *block);
+    uintptr_t first;
+
+    if (block == NULL) {
+        return 0;
+    }
+    block->next = tier->blocks;
+    tier->blocks = block;
+    first = ((uintptr_t)block->memory + LINE_SIZE - 1) / LINE_SIZE * LINE_SIZE;
+    for (int i = 0; i < BLOCK_ENTRIES; i++) {
+        HotEntry *entry = (HotEntry *)first + i;
+
+        entry->chain = tier->free;
+        tier->free = entry;
+    }
+    return 1;
+}
+
+/* A zeroed entry, or NULL (without an exception). */
+static HotEntry *make_entry(HotTier *tier)
+{
+    HotEntry *entry = NULL;
+
+    if (tier->free != NULL || make_block(tier)) {
+        entry = tier->free;
+        tier->free = entry->chain;
+        memset(entry, 0, sizeof *entry);
+    }
+    return entry;
+}
+
+static void free_entry(HotTier *tier, HotEntry *entry)
+{
+    Py_XDECREF(entry->key.object);
+    Py_XDECREF(entry->value);
+    Py_XDECREF(entry->column);
+    Py_XDECREF(entry->filename);
+    Py_XDECREF(entry->tag);
+    Py_XDECREF(entry->row_key);
+    entry->chain = tier->free;
+    tier->free = entry;
+}
+
+static size_t size_of(PyObject *object)
+{
+    size_t size = 0;
+
+    if (object != NULL && PyUnicode_Check(object)) {
+        size = sizeof(PyASCIIObject) +
+               (size_t)PyUnicode_GET_LENGTH(object) * (size_t)PyUnicode_KIND(object);
+    } else if (object != NULL && PyBytes_Check(object)) {
+        size = sizeof(PyBytesObject) + (size_t)PyBytes_GET_SIZE(object);
+    } else if (object != NULL && object != Py_None && !PyBool_Check(object)) {
+        size = sizeof(PyFloatObject) + sizeof(double);
+    }
+    return size;
+}
+
+/* What an entry counts for. Its objects do not change. */
+static size_t bytes_of(const HotEntry *entry)
+{
+    return sizeof *entry + size_of(entry->key.object) + size_of(entry->column) +
+           size_of(entry->filename) + size_of(entry->tag) + size_of(entry->row_key) +
+           (entry->value != entry->column ? size_of(entry->value) : 0);
+}
+
+static void drop(HotTier *tier, HotEntry *entry)
+{
+    HotEntry **link = bucket_of(tier, entry->key.hash);
+
+    while (*link != entry) {
+        link = &(*link)->chain;
+    }
+    *link = entry->chain;
+    if (tier->hand == entry) {
+        tier->hand = entry->newer;
+    }
+    *(entry->older != NULL ? &entry->older->newer : &tier->oldest) = entry->newer;
+    *(entry->newer != NULL ? &entry->newer->older : &tier->newest) = entry->older;
+    tier->bytes -= bytes_of(entry);
+    tier->count--;
+    free_entry(tier, entry);
+}
+
+/* Drop what SIEVE says until so many bytes are free. */
+static void make_room(HotTier *tier, size_t bytes)
+{
+    while (tier->count > 0 && tier->bytes + bytes > tier->limit) {
+        HotEntry *hand = tier->hand != NULL ? tier->hand : tier->oldest;
+
+        while (hand->visited) {
+            hand->visited = 0;
+            hand = hand->newer != NULL ? hand->newer : tier->oldest;
+        }
+        tier->hand = hand;
+        drop(tier, hand);
+    }
+}
+
+static int grow(HotTier *tier)
+{
+    size_t count = tier->bucket_count == 0 ? FIRST_BUCKETS : 2 * tier->bucket_count;
+    HotEntry **buckets;
+
+    if (tier->count < tier->bucket_count) {
+        return 1;
+    }
+    buckets = PyMem_Calloc(count, sizeof *buckets);
+    if (buckets == NULL) {
+        return tier->bucket_count > 0;
+    }
+    tier->bytes += (count - tier->bucket_count) * sizeof *buckets;
+    PyMem_Free(tier->buckets);
+    tier->buckets = buckets;
+    tier->bucket_count = count;
+    for (HotEntry *entry = tier->oldest; entry != NULL; entry = entry->newer) {
+        HotEntry **bucket = bucket_of(tier, entry->key.hash);
+
+        entry->chain = *bucket;
+        *bucket = entry;
+    }
+    return 1;
+}
+
+static void insert(HotTier *tier, HotEntry *entry)
+{
+    HotEntry **bucket = bucket_of(tier, entry->key.hash);
+
+    entry->chain = *bucket;
+    *bucket = entry;
+    entry->older = tier->newest;
+    entry->newer = NULL;
+    *(tier->newest != NULL ? &tier->newest->newer : &tier->oldest) = entry;
+    tier->newest = entry;
+    tier->bytes += bytes_of(entry);
+    tier->count++;
+}
+
+void hot_empty(HotTier *tier)
+{
+    HotEntry *entry = tier->oldest;
+
+    tier->stamped = 0;
+    tier->state++;
+    if (tier->count == 0) {
+        return;
+    }
+    memset(tier->buckets, 0, tier->bucket_count * sizeof *tier->buckets);
+    tier->oldest = tier->newest = tier->hand = NULL;
+    tier->bytes = tier->bucket_count * sizeof *tier->buckets;
+    tier->count = 0;
+    while (entry != NULL) {
+        HotEntry *next = entry->newer;
+
+        free_entry(tier, entry);
+        entry = next;
+    }
+}
+
+void hot_clear(HotTier *tier)
+{
+    hot_empty(tier);
+    while (tier->blocks != NULL) {
+        HotBlock *block = tier->blocks;
+
+        tier->blocks = block->next;
+        PyMem_Free(block);
+    }
+    tier->free = NULL;
+    PyMem_Free(tier->buckets);
+    tier->buckets = NULL;
+    tier->bucket_count = 0;
+    tier->bytes = 0;
+}
+
+void hot_set_limit(HotTier *tier, size_t bytes)
+{
+    tier->limit = bytes;
+    if (bytes == 0) {
+        hot_clear(tier);
+    } else {
+        make_room(tier, 0);
+    }
+}
+
+/* --- lookups ---------------------------------------------------------------------------------- */
+
+void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db)
+{
+    hot_empty(tier);
+    tier->header = header;
+    tier->db = db;
+    tier->moved = 0;
+    tier->attachment++;
+}
+
+int hot_is_current(HotTier *tier)
+{
+    if (!tier->stamped || tier->header == NULL) {
+        return 0;
+    }
+    if (dc_stamp_holds(tier->header, &tier->stamp)) {
+        return 1;
+    }
+    tier->invalidations += tier->count > 0;
+    hot_empty(tier);
+    return 0;
+}
+
+/* Whether the file still is where it was, as is asked once a second. If not the tier has been emptied. */
+static int is_there(HotTier *tier)
+{
+    int64_t second = dc_clock_second();
+
+    if (tier->second != second) {
+        tier->second = second;
+        tier->moved = dc_db_has_moved(tier->db);
+        if (tier->moved) {
+            hot_empty(tier);
+        }
+    }
+    return !tier->moved;
+}
+
+HotEntry *hot_find(HotTier *tier, const hot_key *key)
+{
+    HotEntry *entry = hot_is_current(tier) && is_there(tier) ? find(tier, key) : NULL;
+
+    if (entry != NULL) {
+        entry->visited = 1;
+    }
+    return entry;
+}
+
+HotEntry *hot_find_end(HotTier *tier, const hot_key *key)
+{
+    HotEntry *entry = hot_find(tier, key);
+
+    return entry != NULL && entry->key.as.commits == tier->commits ? entry : NULL;
+}
+
+/* Fill the objects of an entry from a row; 0 if there is no memory (without an exception). */
+static int fill(HotEntry *entry, const dc_row *row, int known, PyObject *value)
+{
+    const dc_columns *columns = &row->columns;
+    int filled = 1;
+
+    if (known & HOT_VALUE) {
+        entry->mode = (int32_t)columns->mode;
+        filled = entry->mode == columns->mode; /* a hook's may be any number */
+        entry->size = columns->size;
+        if (columns->filename != NULL) {
+            entry->filename = PyUnicode_FromString(columns->filename);
+            filled = filled && entry->filename != NULL;
+        } else if (value != NULL && columns->mode == DC_MODE_RAW) {
+            entry->column = Py_NewRef(value); /* one and the same */
+        } else if (columns->value.type != DC_NULL) {
+            entry->column = convert_from_datum(&columns->value);
+            filled = filled && entry->column != NULL;
+        }
+        entry->value = Py_XNewRef(value);
+    }
+    if (filled && (known & HOT_TAG) && columns->tag.type != DC_NULL) {
+        entry->tag = convert_from_datum(&columns->tag);
+        filled = entry->tag != NULL;
+    }
+    if (filled && entry->key.kind >= HOT_QUEUE_FRONT) {
+        entry->row_key = convert_from_datum(&row->key.datum);
+        entry->row_key_is_raw = row->key.raw != 0;
+        filled = entry->row_key != NULL;
+    }
+    if (!filled) {
+        PyErr_Clear();
+    }
+    return filled;
+}
+
+/* Whether an object can be handed out again and again. */
+static int is_immutable(PyObject *value)
+{
+    return value == Py_None || PyBool_Check(value) || PyUnicode_CheckExact(value) ||
+           PyBytes_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value);
+}
+
+/* Put an entry that is filled into the tier, in place of the one that its key has had. */
+static void place(HotTier *tier, HotEntry *entry)
+{
+    size_t bytes = bytes_of(entry);
+    HotEntry *former = find(tier, &entry->key);
+
+    if (former != NULL) {
+        entry->visited = former->visited;
+        drop(tier, former);
+    }
+    if (bytes > tier->limit / LARGEST_PART || !grow(tier)) {
+        free_entry(tier, entry);
+        return;
+    }
+    make_room(tier, bytes);
+    insert(tier, entry);
+}
+
+void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
+                  const dc_stamp *stamp, const dc_row *row, int known, PyObject *value)
+{
+    HotEntry *entry;
+
+    if (tier->limit == 0 || tier->header == NULL || tier->attachment != attachment) {
+        return;
+    }
+    if (!tier->stamped || memcmp(&tier->stamp, stamp, sizeof *stamp) != 0) {
+        tier->invalidations += tier->count > 0;
+        hot_empty(tier);
+        tier->stamp = *stamp;
+        tier->stamped = 1;
+    }
+    entry = make_entry(tier);
+    if (entry == NULL) {
+        return;
+    }
+    if (value != NULL && (!is_immutable(value) || row == NULL || row->columns.filename != NULL)) {
+        value = NULL;
+    }
+    entry->key = *key;
+    Py_XINCREF(entry->key.object);
+    entry->known = (unsigned char)(row != NULL ? known : HOT_ABSENT);
+    if (row != NULL) {
+        entry->rowid = row->rowid;
+        entry->has_expire_time = row->columns.has_expire_time != 0;
+        entry->expire_time = row->columns.expire_time;
+    }
+    if (row != NULL && !fill(entry, row, known, value)) {
+        free_entry(tier, entry);
+        return;
+    }
+    place(tier, entry);
+}
+
+void hot_forget(HotTier *tier, const hot_key *key)
+{
+    HotEntry *entry = find(tier, key);
+
+    if (entry != NULL) {
+        drop(tier, entry);
+    }
+}
+
+/* --- own commits ------------------------------------------------------------------------------ */
+
+void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header)
+{
+    changes->header = NULL;
+    changes->unknown = 0;
+    if (header != NULL && hot_is_current(tier)) {
+        changes->header = header;
+        changes->stamp = tier->stamp;
+        changes->state = tier->state;
+        changes->limit = tier->limit;
+    }
+}
+
+/* A new change of a key, or NULL if nothing is noted. */
+static HotChange *add_change(HotChanges *changes, const hot_key *key)
+{
+    size_t capacity = changes->capacity == 0 ? 4 : 2 * changes->capacity;
+    HotChange *change;
+
+    if (changes->header == NULL || changes->unknown) {
+        return NULL;
+    }
+    if (changes->count == changes->capacity) {
+        HotChange *each =
+            capacity <= CHANGES_MAX ? PyMem_Realloc(changes->each, capacity * sizeof *each) : NULL;
+
+        if (each == NULL) {
+            changes->unknown = 1;
+            return NULL;
+        }
+        changes->each = each;
+        changes->capacity = capacity;
+    }
+    change = &changes->each[changes->count++];
+    memset(change, 0, sizeof *change);
+    change->key = *key;
+    Py_XINCREF(key->object);
+    return change;
+}
+
+void hot_change(HotChanges *changes, const hot_key *key)
+{
+    add_change(changes, key);
+}
+
+/* The object that `owner` keeps the bytes of, if it is just these; else a new one. */
+static PyObject *column_object(const dc_datum *datum, PyObject *owner)
+{
+    if (owner != NULL && datum->type == DC_TEXT && PyUnicode_CheckExact(owner)) {
+        return Py_NewRef(owner);
+    }
+    if (owner != NULL && datum->type == DC_BLOB && PyBytes_CheckExact(owner) &&
+        PyBytes_AS_STRING(owner) == datum->as.bytes.data &&
+        (size_t)PyBytes_GET_SIZE(owner) == datum->as.bytes.size) {
+        return Py_NewRef(owner);
+    }
+    return convert_from_datum(datum);
+}
+
+static void clear_change(HotChange *change)
+{
+    Py_CLEAR(change->value);
+    Py_CLEAR(change->column);
+    Py_CLEAR(change->filename);
+    Py_CLEAR(change->tag);
+    change->known = 0;
+}
+
+void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag)
+{
+    const dc_columns *columns = &stored->columns;
+    const dc_datum *datum = &columns->value;
+    HotChange *change = add_change(changes, key);
+    /* SQLite makes NULL of NaN, and may lose the sign of zero. */
+    int is_odd = datum->type == DC_REAL && (isnan(datum->as.real) || datum->as.real == 0.0);
+    size_t room = dc_datum_room(datum) + dc_datum_room(&columns->tag);
+
+    if (change == NULL || is_odd || columns->mode != (int32_t)columns->mode ||
+        room > changes->limit - changes->bytes) {
+        return;
+    }
+    changes->bytes += room;
+    change->known = HOT_VALUE | HOT_TAG;
+    change->has_expire_time = columns->has_expire_time;
+    change->expire_time = columns->expire_time;
+    change->size = columns->size;
+    change->mode = columns->mode;
+    if (columns->tag.type != DC_NULL) {
+        change->tag = column_object(&columns->tag, tag);
+    }
+    if (columns->filename != NULL) {
+        change->filename = PyUnicode_FromString(columns->filename);
+    } else if (datum->type != DC_NULL) {
+        change->column = column_object(datum, stored->owner);
+        if (change->column != NULL && columns->mode == DC_MODE_RAW) {
+            change->value = Py_NewRef(change->column);
+        }
+    }
+    if (PyErr_Occurred()) { /* without memory, or a name that is no text */
+        PyErr_Clear();
+        clear_change(change);
+    }
+}
+
+/* Bring the tier to what a change has made of its key. */
+static void apply(HotTier *tier, HotChange *change)
+{
+    HotEntry *entry = change->known ? make_entry(tier) : NULL;
+
+    if (entry == NULL) {
+        hot_forget(tier, &change->key);
+        return;
+    }
+    entry->key = change->key;
+    Py_XINCREF(entry->key.object);
+    entry->known = (unsigned char)change->known;
+    entry->has_expire_time = change->has_expire_time != 0;
+    entry->expire_time = change->expire_time;
+    entry->size = change->size;
+    entry->mode = (int32_t)change->mode;
+    entry->value = Py_XNewRef(change->value);
+    entry->column = Py_XNewRef(change->column);
+    entry->filename = Py_XNewRef(change->filename);
+    entry->tag = Py_XNewRef(change->tag);
+    place(tier, entry);
+}
+
+void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp)
+{
+    if (changes->header == NULL || tier->state != changes->state || !tier->stamped ||
+        tier->header == NULL) {
+        return; /* emptied meanwhile: what is in it now was read later */
+    }
+    if (changes->unknown || stamp == NULL) {
+        tier->invalidations += tier->count > 0;
+        hot_empty(tier);
+        return;
+    }
+    for (size_t i = 0; i < changes->count; i++) {
+        apply(tier, &changes->each[i]);
+    }
+    tier->commits += changes->count > 0;
+    tier->stamp = *stamp;
+}
+
+void hot_changes_clear(HotChanges *changes)
+{
+    for (size_t i = 0; i < changes->count; i++) {
+        Py_XDECREF(changes->each[i].key.object);
+        clear_change(&changes->each[i]);
+    }
+    PyMem_Free(changes->each);
+    memset(changes, 0, sizeof *changes);
+}

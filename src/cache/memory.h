@@ -1,0 +1,192 @@
+/* hottier.h: the values read or written last, in memory, as long as they are certain to be current.
+ *
+ * A tier belongs to one Cache. Each of its entries says what a key's row was at one state of the
+ * database, and all of them the same state: the one that `stamp` stands for (walindex.h). A lookup
+ * compares the stamp with the header in shared memory; if anybody has committed since, all entries
+ * are dropped. So a hit is what SQLite would return, at the price of comparing 48 bytes.
+ *
+ * An entry may say that there is no such row. It holds objects that cannot change (str, bytes, int,
+ * float, None, bool) and are handed out themselves; of any other value the pickle, and every hit
+ * unpickles it afresh. Of a value in a file it holds the row, never the content.
+ *
+ * An entry may also be about an end: the front of a queue, the key inserted last. It says which row stands
+ * there, and what is in it. Every row that is written may change that, so after any own commit that wrote
+ * one an end is asked for anew; its entry is replaced then, or leaves like any other.
+ *
+ * Keys are database keys, never Python's equality: True is a pickle, and 1 and 1.0 are one key
+ * because they are one to SQLite.
+ *
+ * Our own commits. A transaction notes the keys that it writes, and what it has set them to. If the tier
+ * was current when it had got the write lock, the entries of other keys hold when it has committed: those
+ * of its keys are replaced, or dropped where it is not known what they are now, and the tier takes the
+ * header that the commit has left (commitstamp.h). In all other cases the tier is emptied: where that
+ * header is not known, or where rows have been changed that nobody has told (dc_db_has_foreign_changes).
+ *
+ * What is dropped first when the limit is reached is decided by SIEVE (Zhang and others, "SIEVE is
+ * Simpler than LRU", NSDI 2024): entries stand in the order of their arrival; a hand goes from the
+ * oldest to the newest, spares an entry that was hit since it passed last, and drops the first that
+ * was not. A hit only sets a bit.
+ *
+ * Everything here needs the GIL, and nothing calls Python code. The header is borrowed from a session,
+ * which takes it back before it closes. When the last connection to a database has been closed, its
+ * log begins anew and the header may come back: so a tier that has lost its header begins empty.
+ */
+#ifndef DC_HOTTIER_H
+#define DC_HOTTIER_H
+
+#include "python/state.h" /* first: it includes Python.h */
+
+#include "engine/db.h"
+#include "python/disk.h"
+#include "base/record.h"
+#include "sqlite/wal_header.h"
+
+/* Bytes that a tier may take unless it is told otherwise. */
+#define HOT_DEFAULT_LIMIT (8 * 1024 * 1024)
+
+/* What is known of a row. */
+enum {
+    HOT_ABSENT = 1,   /* there is none */
+    HOT_VALUE = 2,    /* its value, or where its file is */
+    HOT_TAG = 4,      /* its tag */
+    HOT_IDENTITY = 8, /* its rowid */
+};
+
+/* What an entry is about: the row of a key, or the one that stands at an end. */
+typedef enum hot_kind {
+    HOT_TEXT,
+    HOT_BYTES,
+    HOT_INTEGER,
+    HOT_REAL,
+    HOT_QUEUE_FRONT, /* of the queue of a prefix */
+    HOT_QUEUE_BACK,
+    HOT_LOWEST, /* of all keys */
+    HOT_HIGHEST,
+    HOT_FIRST, /* in the order of insertion */
+    HOT_LAST
+} hot_kind;
+
+/* A database key, or an end, to look up; the object is borrowed. */
+typedef struct hot_key {
+    hot_kind kind;
+    int raw;
+    Py_hash_t hash;
+    PyObject *object; /* str or bytes; NULL for numbers; of a queue the prefix, or NULL */
+    union {
+        int64_t integer;
+        double real;
+        uint64_t commits; /* of an end: own commits before */
+    } as;
+} hot_key;
+
+/* Two lines of the processor's cache, and the first has all that a hit looks at. */
+typedef struct HotEntry {
+    struct HotEntry *chain; /* of the same bucket, or of free entries */
+    hot_key key;            /* its object is strong */
+    PyObject *value;        /* strong: what a hit returns; NULL if it must be made of the column */
+    double expire_time;
+    int32_t mode;
+    unsigned char known;   /* HOT_* */
+    unsigned char visited; /* hit since the hand passed */
+    unsigned char has_expire_time;
+    unsigned char row_key_is_raw;
+
+    int64_t rowid, size;
+    PyObject *column;               /* strong: the column `value`; NULL for SQL's NULL */
+    PyObject *filename;             /* strong str, or NULL */
+    PyObject *tag;                  /* strong, or NULL for SQL's NULL */
+    PyObject *row_key;              /* strong: of an end, the key of the row that stands there */
+    struct HotEntry *older, *newer; /* by arrival */
+} HotEntry;
+
+typedef struct HotTier {
+    dc_wal_header header; /* NULL: off */
+    int stamped;          /* 0: there is no stamp and no entry */
+    const dc_db *db; /* whose header it is */
+    int64_t second;  /* in which the file was seen to be where it was */
+    int moved;       /* it was not */
+    dc_stamp stamp;
+    unsigned long state;      /* changes whenever all entries are dropped */
+    unsigned long attachment; /* changes with every hot_attach */
+    HotEntry **buckets;       /* owned; NULL until the first entry */
+    size_t bucket_count;      /* a power of two */
+    size_t count;
+    HotEntry *oldest, *newest, *hand;
+    struct HotBlock *blocks; /* owned: the memory of all entries, given back by hot_clear */
+    HotEntry *free;          /* entries there that are not used */
+    size_t bytes;
+    size_t limit;     /* bytes; 0: off */
+    uint64_t commits; /* own ones that changed rows */
+    uint64_t hits, misses, invalidations;
+} HotTier;
+
+/* Key of an object that a Disk with its own `put` would store as it is; 0 for any other. */
+int hot_key_of_object(PyObject *object, hot_key *key);
+/* Key of what a Disk has put; 0 if it is of an unusual type. */
+int hot_key_of_put(const disk_key *put, hot_key *key);
+
+/* Key of an end, now; `prefix` is a queue's, an exact str or NULL. */
+void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_key *key);
+
+/* Begin to use the header of a database, which its owner takes back by setting tier->header to NULL. */
+void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db);
+
+/* Whether what is in the tier is current now; if not it has been emptied. */
+int hot_is_current(HotTier *tier);
+/* The entry of a key if it is there and current, or NULL. Borrowed: until anything else happens. */
+HotEntry *hot_find(HotTier *tier, const hot_key *key);
+/* The same of an end. */
+HotEntry *hot_find_end(HotTier *tier, const hot_key *key);
+
+/* Whether an entry says all that is needed (HOT_*). */
+static inline int hot_knows(const HotEntry *entry, int needed)
+{
+    return (entry->known & HOT_ABSENT) || (entry->known & needed) == needed;
+}
+
+/* Remember a row that was read while the header was `stamp`, before and after, in this attachment: in
+ * another one the same header may mean another state. `row` is NULL for a key that has none, and has its
+ * key for an end. `value` is what the row's value was converted to, or NULL. Failing for want of memory
+ * is no failure. */
+void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
+                  const dc_stamp *stamp, const dc_row *row, int known, PyObject *value);
+void hot_forget(HotTier *tier, const hot_key *key);
+void hot_empty(HotTier *tier);
+/* Empty it and give its memory back. */
+void hot_clear(HotTier *tier);
+void hot_set_limit(HotTier *tier, size_t bytes);
+
+/* --- own commits --- */
+
+/* A key that a transaction has written, and its row since. */
+typedef struct HotChange {
+    hot_key key; /* its object is strong */
+    int known;   /* HOT_VALUE | HOT_TAG, or 0: what it is now is not known */
+    int has_expire_time;
+    double expire_time;
+    int64_t size, mode;
+    PyObject *value, *column, *filename, *tag; /* strong or NULL, as in HotEntry */
+} HotChange;
+
+/* All of them. Zero-initialize. */
+typedef struct HotChanges {
+    dc_wal_header header; /* of the transaction's session; NULL: nothing can be kept */
+    dc_stamp stamp;       /* under the write lock, before anything was written */
+    unsigned long state;  /* the tier's, when it had that stamp */
+    int unknown;          /* more was written than the keys tell */
+    size_t count, capacity;
+    size_t bytes, limit; /* of the objects; beyond the limit keys are noted without their rows */
+    HotChange *each;     /* owned */
+} HotChanges;
+
+/* The write lock has been got: note what the tier knows. */
+void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header);
+void hot_change(HotChanges *changes, const hot_key *key);
+/* The key has been set: `stored` is the value, `tag` what keeps the bytes of its tag, or NULL. */
+void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored,
+                   PyObject *tag);
+/* It has been committed, and has left that header, if it is known. */
+void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp);
+void hot_changes_clear(HotChanges *changes);
+
+#endif

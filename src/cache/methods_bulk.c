@@ -1,0 +1,264 @@
+/* cache_bulk.c: removing many items: clear, evict, expire, cull.
+ *
+ * A bulk removal is a row of transactions, each as long as SWEEP_SECONDS, so that others can write in
+ * between, and so that an interruption or a timeout leaves what has been done so far done.
+ */
+#include "cache/methods.h"
+#include "cache/row.h"
+
+#include <string.h>
+
+#include "python/args.h"
+#include "python/convert.h"
+
+/* Seconds that one transaction of a bulk removal may take. */
+#define SWEEP_SECONDS 0.01
+
+/* A bulk removal under way: a sweep, or the culling down to a volume. */
+typedef struct sweeping {
+    dc_sweep sweep;
+    dc_sql victim;  /* the next two: of a cull */
+    int64_t volume; /* bytes */
+    int64_t kept;   /* rows that a trigger keeps */
+    dc_namelist *removed;
+    int64_t count;
+    int done;
+} sweeping;
+
+static dc_status sweep_portion(dc_db *db, void *context)
+{
+    sweeping *sweeping = context;
+
+    return dc_store_sweep(db, &sweeping->sweep, SWEEP_SECONDS, sweeping->removed, &sweeping->count,
+                          &sweeping->done);
+}
+
+static dc_status shrink_portion(dc_db *db, void *context)
+{
+    sweeping *sweeping = context;
+
+    return dc_store_shrink(db, sweeping->victim, sweeping->volume, SWEEP_SECONDS, sweeping->removed,
+                           &sweeping->kept, &sweeping->count, &sweeping->done);
+}
+
+/* Delete in portions, each a transaction; sweeping->count grows. -1 with an exception; a Timeout
+ * carries the number of rows deleted, as the original's does. */
+static int remove_rows(Cache *self, operation_call portion, sweeping *sweeping, int retry)
+{
+    dc_status status;
+    int64_t committed = sweeping->count;
+
+    sweeping->removed = &self->transaction.removed;
+    while (!sweeping->done) {
+        Operation operation = {.cache = NULL};
+
+        if (operation_begin_write(&operation, self, retry) < 0) {
+            if (PyErr_ExceptionMatches(self->state->Timeout)) {
+                raise_timeout_after(committed);
+            }
+            return -1;
+        }
+        status = operation_write(&operation, portion, sweeping);
+        if (status != DC_OK) {
+            return operation_fail(&operation, status);
+        }
+        if (operation_commit(&operation) < 0 || PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+        committed = sweeping->count;
+    }
+    return 0;
+}
+
+/* One sweep as a method's result. */
+static PyObject *sweep_method(Cache *self, sweeping *sweeping, int retry)
+{
+    if (retry < 0 || cache_ready(self) < 0 ||
+        remove_rows(self, sweep_portion, sweeping, retry) < 0) {
+        return NULL;
+    }
+    return PyLong_FromLongLong(sweeping->count);
+}
+
+#define SWEEP_DOC                                                                                  \
+    ":param bool retry: wait for the lock as long as it takes\n"                                   \
+    ":return: number of items removed\n"                                                           \
+    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False;\n"  \
+    "    its argument is the number of items removed until then\n"
+
+METHOD_DOC(clear,
+"clear($self, /, retry=False)\n--\n\n"
+"Remove all items.\n"
+"\n" SWEEP_DOC);
+
+PyObject *Cache_clear(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"clear", 0, 1, {"retry"}};
+    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0}};
+    PyObject *retry;
+
+    return args_parse(&table, args, nargs, kwnames, &retry) < 0
+               ? NULL
+               : sweep_method(self, &sweeping, args_flag(retry, 0));
+}
+
+METHOD_DOC(evict,
+"evict($self, /, tag, retry=False)\n--\n\n"
+"Remove the items with a tag.\n"
+"\n"
+":param tag: int, float, str or bytes, as given to set()\n" SWEEP_DOC
+":raises TypeError: if the tag is of the wrong type\n");
+
+PyObject *Cache_evict(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"evict", 1, 2, {"tag", "retry"}};
+    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}, 0}};
+    PyObject *values[2];
+    PyObject *owner = NULL;
+    PyObject *result = NULL;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
+        convert_to_datum(values[0], "tag", &sweeping.sweep.parameter, &owner) < 0) {
+        Py_XDECREF(owner);
+        return NULL;
+    }
+    sweeping.done = values[0] == Py_None; /* NULL equals nothing */
+    result = sweep_method(self, &sweeping, args_flag(values[1], 0));
+    Py_XDECREF(owner);
+    return result;
+}
+
+/* The sweep over what had expired at `now` (None: the present). */
+static int prepare_expiry(Cache *self, PyObject *now, sweeping *sweeping)
+{
+    dc_datum *time = &sweeping->sweep.parameter;
+
+    memset(sweeping, 0, sizeof *sweeping);
+    sweeping->sweep.sql = DC_SQL_SWEEP_EXPIRED;
+    sweeping->sweep.after = INT64_MIN;
+    time->type = DC_REAL;
+    if (now != NULL && now != Py_None) {
+        if (convert_seconds(now, "now", &time->as.real) < 0) {
+            return -1;
+        }
+        if (time->as.real != 0.0) { /* the original takes 0 for None */
+            return 0;
+        }
+    }
+    return convert_now(self->state, &time->as.real);
+}
+
+METHOD_DOC(expire,
+"expire($self, /, now=None, retry=False)\n--\n\n"
+"Remove the items that have expired.\n"
+"\n"
+":param float now: the time to go by, in seconds since the epoch (None: the present)\n" SWEEP_DOC
+":raises TypeError: if now is not a number\n");
+
+PyObject *Cache_expire(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"expire", 0, 2, {"now", "retry"}};
+    sweeping sweeping;
+    PyObject *values[2];
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
+        prepare_expiry(self, values[0], &sweeping) < 0) {
+        return NULL;
+    }
+    return sweep_method(self, &sweeping, args_flag(values[1], 0));
+}
+
+METHOD_DOC(cull,
+"cull($self, /, retry=False)\n--\n\n"
+"Remove the items that have expired, then others, in the order of the eviction policy, until the\n"
+"volume is within size_limit.\n"
+"\n" SWEEP_DOC);
+
+PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"cull", 0, 1, {"retry"}};
+    dc_sql victim = dc_policies[self->rules.policy].victim;
+    sweeping sweeping;
+    PyObject *value;
+    int retry;
+
+    if (args_parse(&table, args, nargs, kwnames, &value) < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    retry = args_flag(value, 0);
+    if (retry < 0 || prepare_expiry(self, NULL, &sweeping) < 0 ||
+        remove_rows(self, sweep_portion, &sweeping, retry) < 0) {
+        return NULL;
+    }
+    if (victim != DC_NO_SQL) {
+        sweeping.victim = victim;
+        sweeping.volume = self->rules.size_limit > 0 ? self->rules.size_limit : 0;
+        sweeping.done = 0;
+        if (remove_rows(self, shrink_portion, &sweeping, retry) < 0) {
+            return NULL;
+        }
+    }
+    return PyLong_FromLongLong(sweeping.count);
+}
+
+typedef struct culling {
+    double now;
+    int64_t limit;
+    const dc_rules *rules;
+    dc_namelist *removed;
+    int64_t keep;
+    int64_t count;
+} culling;
+
+static dc_status cull_rows(dc_db *db, void *context)
+{
+    culling *culling = context;
+
+    return dc_store_cull(db, culling->now, culling->limit, 0, culling->rules, culling->keep,
+                         culling->removed, &culling->count);
+}
+
+METHOD_DOC(cull_step,
+"_cull($self, /, now, sql, cleanup, limit=None)\n--\n\n"
+"Remove expired items and, above size_limit, others, as every write does at its end.\n"
+"\n"
+"The row written last in this transaction stays.\n"
+"\n"
+":param float now: seconds since the epoch\n"
+":param sql: not used; the thread's open transaction is\n"
+":param cleanup: not used\n"
+":param int limit: number of items to remove at most (None: cull_limit)\n");
+
+PyObject *Cache_cull_step(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"_cull", 3, 4, {"now", "sql", "cleanup", "limit"}};
+    PyObject *values[4];
+    Operation operation = {.cache = NULL};
+    culling culling = {.limit = self->rules.cull_limit, .rules = &self->rules};
+    dc_status status;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0 || cache_ready(self) < 0 ||
+        convert_seconds(values[0], "now", &culling.now) < 0) {
+        return NULL;
+    }
+    if (values[3] != NULL && values[3] != Py_None) {
+        culling.limit = PyLong_AsLongLong(values[3]);
+        if (culling.limit == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    if (operation_begin_write(&operation, self, 1) < 0) {
+        return NULL;
+    }
+    culling.removed = &self->transaction.removed;
+    culling.keep = sqlite.last_insert_rowid(operation.session->db.handle);
+    status = operation_write(&operation, cull_rows, &culling);
+    if (status != DC_OK) {
+        operation_fail(&operation, status);
+        return NULL;
+    }
+    if (operation_commit(&operation) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}

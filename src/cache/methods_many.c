@@ -1,0 +1,780 @@
+/* cache_many.c: many items at once: set_many, add_many, delete_many, get_many.
+ *
+ * What makes a single write expensive is its transaction. So items are taken in batches, and each
+ * batch is one transaction:
+ *
+ *     take items from the iterator, convert them, write their files     no lock is held
+ *     begin, write all rows, commit                                     no Python code runs
+ *     remove the files of rows that were replaced; look at signals
+ *
+ * Batches have limits because the items may come from a generator that never ends, because a batch
+ * is in memory (and its files on disk beside those they replace) until it is committed, and because
+ * others cannot write meanwhile. What has been committed stays, whatever happens later; a batch that
+ * fails leaves nothing. Inside a user's transaction all of it is the user's.
+ *
+ * The iterator is the user's code and may do anything with the cache: when it runs, nothing of ours
+ * is begun.
+ *
+ * Where a subclass has overridden the method for one item, that is called for each item. It is
+ * Python code and runs inside the batch's transaction, as it would in a loop of the user's.
+ */
+#include "cache/item.h"
+#include "cache/methods.h"
+#include "cache/row.h"
+
+#include <string.h>
+
+#include "python/args.h"
+#include "python/convert.h"
+
+/* The limits of a batch. 1,000 rows of 100 bytes are some 3 ms under the lock. */
+#define BLOCK_ITEMS        64
+#define BLOCKS             16
+#define BATCH_ITEMS        (BLOCKS * BLOCK_ITEMS)
+#define BATCH_INLINE_BYTES (4 * 1024 * 1024)  /* of keys and values in the database */
+#define BATCH_FILE_BYTES   (64 * 1024 * 1024) /* of values in files */
+
+/* The same where a method is called for each item: what it makes of the values is not known. */
+#define BATCH_CALLS 100
+
+/* From so many items on, writing them (some 100 us) releases the GIL. */
+#define LENGTHY_ITEMS 32
+
+/* An item, or only a key, of a batch. It stays where it is: its columns may point into it. */
+typedef struct entry {
+    disk_key put;
+    item item;
+    int done; /* written, or deleted */
+} entry;
+
+/* One call of one of the methods. */
+typedef struct many {
+    Cache *cache;
+    const char *method; /* for a single item */
+    int by_method;      /* it is overridden */
+    int pairs;          /* items, else keys */
+    operation_call call;
+    PyObject *expire, *tag; /* borrowed, or NULL */
+    int only_if_absent;
+    int retry;
+    PyObject *iterator; /* strong */
+    Py_ssize_t taken;   /* items, from the iterator */
+    int64_t done;       /* items written, or deleted, in transactions that have been committed */
+    int timed_out;      /* the lock was not to be had: that is the exception which is set */
+    PyObject *refused;  /* list of the positions of all others, strong; or NULL */
+
+    /* The batch. */
+    entry *blocks[BLOCKS];    /* owned; NULL until needed */
+    int count;                /* entries */
+    Py_ssize_t first;         /* position of the first of them */
+    size_t inline_bytes;      /* of all of them */
+    int64_t file_bytes;       /* of all of them */
+    unsigned long generation; /* of the process that takes it */
+
+    /* The context of the engine call. */
+    double now; /* deleting: what has expired by then counts as absent */
+    dc_rules rules;
+    dc_row_hooks hooks; /* backs rules.hooks */
+    dc_namelist *removed;
+} many;
+
+/* --- the batch -------------------------------------------------------------------------------- */
+
+static entry *entry_at(const many *many, int i)
+{
+    return &many->blocks[i / BLOCK_ITEMS][i % BLOCK_ITEMS];
+}
+
+/* The entry after the last one, or NULL with an exception. */
+static entry *next_entry(many *many)
+{
+    entry **block = &many->blocks[many->count / BLOCK_ITEMS];
+    entry *entry;
+
+    if (*block == NULL) {
+        *block = PyMem_Malloc(BLOCK_ITEMS * sizeof **block);
+        if (*block == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+    }
+    entry = entry_at(many, many->count);
+    memset(entry, 0, sizeof *entry);
+    return entry;
+}
+
+static int batch_is_full(const many *many)
+{
+    return many->count == BATCH_ITEMS || many->inline_bytes >= BATCH_INLINE_BYTES ||
+           many->file_bytes >= BATCH_FILE_BYTES;
+}
+
+/* Forget the batch; the files of items that have not been written go. */
+static void clear_batch(many *many)
+{
+    int is_own = many->generation == session_generation(); /* else the files are the parent's */
+
+    for (int i = 0; i < many->count; i++) {
+        entry *entry = entry_at(many, i);
+        const char *filename = entry->item.stored.columns.filename;
+
+        if (filename != NULL && !entry->done && is_own) {
+            cache_discard_file(many->cache, filename);
+        }
+        item_clear(&entry->item);
+        disk_key_clear(&entry->put);
+    }
+    many->count = 0;
+    many->inline_bytes = 0;
+    many->file_bytes = 0;
+}
+
+/* Note which items of the batch have been refused, and count the others. */
+static int count_done(many *many, Py_ssize_t position, int done)
+{
+    PyObject *number;
+    int result;
+
+    many->done += done != 0;
+    if (done || many->refused == NULL) {
+        return 0;
+    }
+    number = PyLong_FromSsize_t(position);
+    result = number != NULL ? PyList_Append(many->refused, number) : -1;
+    Py_XDECREF(number);
+    return result;
+}
+
+/* --- taking items ----------------------------------------------------------------------------- */
+
+/* A new (key, value) from what the iterator gave, which may be any sequence of two. */
+static PyObject *pair_of(PyObject *given, Py_ssize_t position)
+{
+    PyObject *pair;
+
+    if (PyTuple_CheckExact(given) && PyTuple_GET_SIZE(given) == 2) {
+        return Py_NewRef(given);
+    }
+    if (Py_TYPE(given)->tp_iter == NULL && !PySequence_Check(given)) {
+        PyErr_Format(PyExc_TypeError, "items[%zd] must be a pair (key, value), not '%.200s'",
+                     position, Py_TYPE(given)->tp_name);
+        return NULL;
+    }
+    pair = PySequence_Tuple(given);
+    if (pair != NULL && PyTuple_GET_SIZE(pair) != 2) {
+        PyErr_Format(PyExc_ValueError, "items[%zd] must be a pair (key, value): its length is %zd",
+                     position, PyTuple_GET_SIZE(pair));
+        Py_CLEAR(pair);
+    }
+    return pair;
+}
+
+/* The next key in a tuple of its own, or pair: 1, 0 at the end, -1 with an exception. */
+static int take_next(many *many, PyObject **taken)
+{
+    PyObject *given = PyIter_Next(many->iterator);
+
+    if (given == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    *taken = many->pairs ? pair_of(given, many->taken) : PyTuple_Pack(1, given);
+    Py_DECREF(given);
+    many->taken++;
+    return *taken != NULL ? 1 : -1;
+}
+
+/* Convert a key, or a pair, and add it to the batch. */
+static int add_entry(many *many, PyObject *taken)
+{
+    Cache *self = many->cache;
+    PyObject *key = PyTuple_GET_ITEM(taken, 0);
+    entry *entry = next_entry(many);
+    const dc_columns *columns;
+
+    if (entry == NULL || disk_put(self->state, self->disk, key, &entry->put) < 0) {
+        return -1;
+    }
+    if (many->pairs && item_prepare(self, &entry->item, PyTuple_GET_ITEM(taken, 1), key,
+                                    many->expire, 0, many->tag) < 0) {
+        disk_key_clear(&entry->put);
+        return -1;
+    }
+    columns = &entry->item.stored.columns;
+    many->inline_bytes += dc_datum_room(&entry->put.key.datum) + dc_datum_room(&columns->value);
+    /* A hook may say anything of the size. */
+    many->file_bytes = dc_saturated_sum(many->file_bytes, columns->size > 0 ? columns->size : 0);
+    many->count++;
+    return 0;
+}
+
+/* Fill the batch: 1, 0 if that was the end, -1 with an exception. */
+static int fill_batch(many *many)
+{
+    PyObject *taken;
+    int result = 1;
+
+    while (result > 0 && !batch_is_full(many)) {
+        result = take_next(many, &taken);
+        if (result > 0) {
+            result = add_entry(many, taken) < 0 ? -1 : 1;
+            Py_DECREF(taken);
+        }
+    }
+    return result;
+}
+
+/* --- writing a batch -------------------------------------------------------------------------- */
+
+static dc_status set_entries(dc_db *db, void *context)
+{
+    many *many = context;
+    dc_status status = DC_OK;
+
+    for (int i = 0; i < many->count && status == DC_OK; i++) {
+        entry *entry = entry_at(many, i);
+
+        status = dc_store_set(db, &entry->put.key, &entry->item.stored.columns, entry->item.now,
+                              many->only_if_absent, &many->rules, many->removed, &entry->done);
+    }
+    return status;
+}
+
+static dc_status delete_entries(dc_db *db, void *context)
+{
+    many *many = context;
+    dc_status status = DC_OK;
+
+    for (int i = 0; i < many->count && (status == DC_OK || status == DC_NOT_FOUND); i++) {
+        entry *entry = entry_at(many, i);
+
+        status = dc_store_remove(db, &entry->put.key, many->now, many->removed);
+        entry->done = status == DC_OK;
+    }
+    return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+/* The batch has failed. Files are the transaction's, but those of which no row has come about go. */
+static int give_files_up(many *many, Operation *operation)
+{
+    for (int i = 0; i < many->count; i++) {
+        entry *entry = entry_at(many, i);
+
+        if (many->pairs && !entry->done && entry->item.stored.columns.filename != NULL) {
+            operation_discard_file(operation, entry->item.stored.columns.filename, 1);
+        }
+        entry->done = 1;
+    }
+    return -1;
+}
+
+/* Begin, write, commit. If that fails the rows are rolled back and the files of those written go;
+ * as long as nothing has been written the files are clear_batch's. */
+static int write_batch(many *many)
+{
+    Cache *self = many->cache;
+    Operation operation = {.cache = self};
+    dc_status status;
+
+    if (many->generation != session_generation()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the process has forked while items were taken: they are the parent's");
+        return -1;
+    }
+    if (convert_now(self->state, &many->now) < 0 ||
+        operation_begin_write(&operation, self, many->retry) < 0) {
+        return -1;
+    }
+    operation.tells_keys = 1;
+    operation.lengthy = many->count >= LENGTHY_ITEMS;
+    for (int i = 0; i < many->count; i++) {
+        entry *entry = entry_at(many, i);
+
+        if (operation_add_file(&operation, entry->item.stored.columns.filename) < 0) {
+            operation_rollback(&operation);
+            return -1;
+        }
+    }
+    many->rules = current_rules(self, &many->hooks);
+    many->removed = &self->transaction.removed;
+    status = operation_write(&operation, many->call, many);
+    for (int i = 0; i < many->count; i++) {
+        entry *entry = entry_at(many, i);
+
+        if (many->pairs && entry->done) {
+            operation_sets(&operation, &entry->put, &entry->item.stored, entry->item.tag_owner);
+        } else {
+            operation_changes(&operation, &entry->put);
+        }
+    }
+    if ((status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status)) < 0) {
+        return give_files_up(many, &operation);
+    }
+    for (int i = 0; i < many->count; i++) {
+        if (count_done(many, many->first + i, entry_at(many, i)->done) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A batch could not be written. A Timeout tells how many items the batches before have written. */
+static int fail_batch(many *many)
+{
+    many->timed_out = PyErr_ExceptionMatches(many->cache->state->Timeout);
+    if (many->timed_out) {
+        raise_timeout_after(many->done);
+    }
+    return -1;
+}
+
+/* Take a batch and write it: 1, 0 if it was the last one, -1 with an exception. */
+static int do_batch(many *many)
+{
+    int result = fill_batch(many);
+
+    if (result >= 0 && many->count > 0 && write_batch(many) < 0) {
+        result = fail_batch(many);
+    }
+    clear_batch(many);
+    return result;
+}
+
+/* --- a batch by an overridden method ---------------------------------------------------------- */
+
+/* The keywords of its calls besides `retry`: those that were given. */
+static PyObject *call_keywords(const many *many)
+{
+    PyObject *keywords = PyDict_New();
+
+    if (keywords != NULL && ((many->expire != NULL && many->expire != Py_None &&
+                              PyDict_SetItemString(keywords, "expire", many->expire) < 0) ||
+                             (many->tag != NULL && many->tag != Py_None &&
+                              PyDict_SetItemString(keywords, "tag", many->tag) < 0))) {
+        Py_CLEAR(keywords);
+    }
+    return keywords;
+}
+
+/* Let core.py's Cache call the method for each, in a transaction. */
+static int call_each(many *many, PyObject *calls)
+{
+    PyObject *keywords = call_keywords(many);
+    PyObject *results = NULL;
+    int result = -1;
+
+    if (keywords != NULL) {
+        results = PyObject_CallMethod((PyObject *)many->cache, "_call_each", "sOOO", many->method,
+                                      calls, keywords, many->retry ? Py_True : Py_False);
+        Py_DECREF(keywords);
+    }
+    if (results != NULL && PyList_Check(results)) {
+        result = 0;
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(results) && result == 0; i++) {
+            result = count_done(many, many->first + i, PyList_GET_ITEM(results, i) == Py_True);
+        }
+    } else if (results != NULL) {
+        PyErr_SetString(PyExc_TypeError, "_call_each must return a list");
+    }
+    Py_XDECREF(results);
+    return result;
+}
+
+/* As do_batch. */
+static int call_batch(many *many)
+{
+    PyObject *calls = PyList_New(0);
+    PyObject *taken;
+    int result = calls != NULL ? 1 : -1;
+
+    while (result > 0 && PyList_GET_SIZE(calls) < BATCH_CALLS) {
+        result = take_next(many, &taken);
+        if (result > 0) {
+            result = PyList_Append(calls, taken) < 0 ? -1 : 1;
+            Py_DECREF(taken);
+        }
+    }
+    if (result >= 0 && PyList_GET_SIZE(calls) > 0 && call_each(many, calls) < 0) {
+        result = fail_batch(many);
+    }
+    Py_XDECREF(calls);
+    return result;
+}
+
+/* --- the methods that write ------------------------------------------------------------------- */
+
+/* An iterator over the argument `name`; what has keys and items is a mapping. */
+static PyObject *iterate(module_state *state, PyObject *argument, const char *name, int pairs)
+{
+    PyObject *iterable = Py_NewRef(argument);
+    PyObject *iterator;
+
+    if (pairs && PyObject_HasAttr(argument, state->name.keys) &&
+        PyObject_HasAttr(argument, state->name.items)) {
+        Py_SETREF(iterable, PyObject_CallMethodNoArgs(argument, state->name.items));
+    } else if (PyUnicode_Check(argument) || PyBytes_Check(argument) ||
+               (Py_TYPE(argument)->tp_iter == NULL && !PySequence_Check(argument))) {
+        PyErr_Format(PyExc_TypeError, "%s must be %s, not '%.200s'", name,
+                     pairs ? "a mapping or an iterable of pairs" : "an iterable of keys",
+                     Py_TYPE(argument)->tp_name);
+        Py_CLEAR(iterable);
+    }
+    iterator = iterable != NULL ? PyObject_GetIter(iterable) : NULL;
+    Py_XDECREF(iterable);
+    return iterator;
+}
+
+/* Do all batches of what the argument gives. -1 with an exception. */
+static int do_all(many *many, PyObject *argument, const char *name)
+{
+    int more = 1;
+
+    many->iterator = iterate(many->cache->state, argument, name, many->pairs);
+    if (many->iterator == NULL) {
+        return -1;
+    }
+    while (more > 0) {
+        many->first = many->taken;
+        many->generation = session_generation();
+        more = many->by_method ? call_batch(many) : do_batch(many);
+        if (more > 0 && PyErr_CheckSignals() < 0) {
+            more = -1;
+        }
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        PyMem_Free(many->blocks[i]);
+    }
+    Py_CLEAR(many->iterator);
+    return more;
+}
+
+/* Expire and tag are looked at before anything is taken. */
+static int check_details(PyObject *expire, PyObject *tag)
+{
+    dc_columns columns;
+    PyObject *owner = NULL;
+    int result;
+
+    memset(&columns, 0, sizeof columns);
+    result = convert_expire(expire, 0.0, &columns) < 0 ||
+                     convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &owner) < 0
+                 ? -1
+                 : 0;
+    Py_XDECREF(owner);
+    return result;
+}
+
+/* set_many() and add_many(), and the form of both that reports positions. */
+static int store_many(many *many, PyObject *items)
+{
+    Cache *self = many->cache;
+    unsigned int hook = many->only_if_absent ? CACHE_HOOK_add : CACHE_HOOK_set;
+
+    if (cache_ready(self) < 0 || check_details(many->expire, many->tag) < 0) {
+        return -1;
+    }
+    many->method = many->only_if_absent ? "add" : "set";
+    many->by_method = (cache_hooks(self) & hook) != 0;
+    many->pairs = 1;
+    many->call = set_entries;
+    return do_all(many, items, "items");
+}
+
+static PyObject *store_method(Cache *self, const args_table *table, int only_if_absent,
+                              PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    many many = {.cache = self, .only_if_absent = only_if_absent};
+    PyObject *values[4];
+
+    if (args_parse(table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    many.expire = values[1];
+    many.tag = values[2];
+    many.retry = args_flag(values[3], 0);
+    return many.retry < 0 || store_many(&many, values[0]) < 0 ? NULL
+                                                              : PyLong_FromLongLong(many.done);
+}
+
+#define STORE_MANY_DOC                                                                             \
+    ":param items: mapping, or iterable of pairs (key, value), such as a generator. It is read\n"  \
+    "    while no lock is held and may use the cache\n"                                            \
+    ":param float expire: seconds until each item expires, from when it was taken (None: never)\n" \
+    ":param tag: int, float, str or bytes to evict() them by, or None\n"                           \
+    ":param bool retry: wait for the lock as long as it takes\n"
+
+#define MANY_ERRORS_DOC                                                                            \
+    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False;\n"  \
+    "    its argument is the number that the batches before have come to\n"                        \
+    ":raises ValueError: if a key is NaN\n"                                                        \
+    ":raises sqlite3.Error: if the database fails\n"
+
+#define STORE_MANY_ERRORS_DOC                                                                      \
+    MANY_ERRORS_DOC                                                                                \
+    ":raises TypeError: if an argument, or an item, is of the wrong type\n"                        \
+    ":raises ValueError: if an item is not of length two\n"                                        \
+    ":raises OSError: if a value file cannot be written; and whatever reading `items` or\n"        \
+    "    pickling a value raises\n"
+
+METHOD_DOC(set_many,
+"set_many($self, /, items, expire=None, tag=None, retry=False)\n--\n\n"
+"Store values under keys, many in one transaction.\n"
+"\n"
+"Items are taken in batches of 1,024, or 4 MiB of them in the database, or 64 MiB in files. A\n"
+"batch is one transaction: it is stored as a whole or, if anything fails, not at all. Batches\n"
+"before it stay. Inside a transaction of the caller's all belong to that one.\n"
+"\n" STORE_MANY_DOC
+":return: number of items stored, a key that came twice being two; those larger than size_limit\n"
+"    are not kept\n" STORE_MANY_ERRORS_DOC);
+
+PyObject *Cache_set_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"set_many", 1, 4, {"items", "expire", "tag", "retry"}};
+
+    return store_method(self, &table, 0, args, nargs, kwnames);
+}
+
+METHOD_DOC(add_many,
+"add_many($self, /, items, expire=None, tag=None, retry=False)\n--\n\n"
+"Store values under those of the keys that are absent or have expired, many in one transaction.\n"
+"\n"
+"Of a key that comes twice the first value is stored. Batches are those of set_many().\n"
+"\n" STORE_MANY_DOC
+":return: number of items stored\n" STORE_MANY_ERRORS_DOC);
+
+PyObject *Cache_add_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"add_many", 1, 4, {"items", "expire", "tag", "retry"}};
+
+    return store_method(self, &table, 1, args, nargs, kwnames);
+}
+
+/* The positions from `first` on, up to the `end`. */
+static int refuse_rest(PyObject *refused, Py_ssize_t first, Py_ssize_t end)
+{
+    for (Py_ssize_t i = first; i < end; i++) {
+        PyObject *number = PyLong_FromSsize_t(i);
+        int result = number != NULL ? PyList_Append(refused, number) : -1;
+
+        Py_XDECREF(number);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+METHOD_DOC(store_many,
+"_store_many($self, /, pairs, expire=None, tag=None, retry=False, add=False)\n--\n\n"
+"Do what set_many does, or add_many, and tell what was not stored.\n"
+"\n"
+":param list pairs: (key, value)\n"
+":param bool add: store only what is absent\n"
+":return: list of the positions of those not stored; for a lock that was not to be had also, for\n"
+"    which no Timeout is raised\n");
+
+PyObject *Cache_store_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {
+        "_store_many", 1, 5, {"pairs", "expire", "tag", "retry", "add"}};
+    static const int defaults[2] = {0, 0};
+    many many = {.cache = self};
+    PyObject *values[5];
+    PyObject *pairs;
+    int flags[2]; /* retry, add */
+    int result;
+
+    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
+        read_flags(values + 3, 2, defaults, flags) < 0) {
+        return NULL;
+    }
+    pairs = PySequence_List(values[0]);
+    many.refused = pairs != NULL ? PyList_New(0) : NULL;
+    if (many.refused == NULL) {
+        Py_XDECREF(pairs);
+        return NULL;
+    }
+    many.expire = values[1];
+    many.tag = values[2];
+    many.retry = flags[0];
+    many.only_if_absent = flags[1];
+    result = store_many(&many, pairs);
+    if (result < 0 && many.timed_out) {
+        PyErr_Clear();
+        result = refuse_rest(many.refused, many.first, PyList_GET_SIZE(pairs));
+    }
+    Py_DECREF(pairs);
+    if (result < 0) {
+        Py_CLEAR(many.refused);
+    }
+    return many.refused;
+}
+
+/* Keys are easily taken for several arguments, of which the second would be `retry`. */
+static int check_one_positional(const args_table *table, Py_ssize_t nargs)
+{
+    if (nargs <= 1) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "%s() takes 1 positional argument, an iterable of keys, but %zd were given",
+                 table->function, nargs);
+    return -1;
+}
+
+METHOD_DOC(delete_many,
+"delete_many($self, /, keys, *, retry=False)\n--\n\n"
+"Delete those of the keys that are there, many in one transaction.\n"
+"\n"
+"Batches are those of set_many().\n"
+"\n"
+":param keys: iterable of keys, such as a generator. It is read while no lock is held\n"
+":param bool retry: wait for the lock as long as it takes\n"
+":return: number of keys that were there and had not expired\n"
+":raises TypeError: if keys is not iterable\n" MANY_ERRORS_DOC);
+
+PyObject *Cache_delete_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"delete_many", 1, 2, {"keys", "retry"}};
+    many many = {.cache = self, .method = "delete", .call = delete_entries};
+    PyObject *values[2];
+
+    if (check_one_positional(&table, nargs) < 0 ||
+        args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    many.retry = args_flag(values[1], 0);
+    if (many.retry < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    many.by_method = (cache_hooks(self) & (CACHE_HOOK_delete | CACHE_HOOK___delitem__)) != 0;
+    return do_all(&many, values[0], "keys") < 0 ? NULL : PyLong_FromLongLong(many.done);
+}
+
+/* --- get_many --------------------------------------------------------------------------------- */
+
+/* The next keys of an iterator, up to a batch of them, in a tuple. */
+static PyObject *take_keys(PyObject *iterator, Py_ssize_t position)
+{
+    PyObject *keys = PyList_New(0);
+    PyObject *tuple = NULL;
+    PyObject *key;
+
+    while (keys != NULL && PyList_GET_SIZE(keys) < BATCH_ITEMS &&
+           (key = PyIter_Next(iterator)) != NULL) {
+        if (PyObject_Hash(key) == -1) {
+            if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+                PyErr_Format(PyExc_TypeError,
+                             "keys[%zd], of type '%.200s', cannot be hashed, which a key of the "
+                             "returned dict must be",
+                             position + PyList_GET_SIZE(keys), Py_TYPE(key)->tp_name);
+            }
+            Py_CLEAR(keys);
+        } else if (PyList_Append(keys, key) < 0) {
+            Py_CLEAR(keys);
+        }
+        Py_DECREF(key);
+    }
+    if (keys != NULL && !PyErr_Occurred()) {
+        tuple = PyList_AsTuple(keys);
+    }
+    Py_XDECREF(keys);
+    return tuple;
+}
+
+/* What an overridden get returns for each of the keys, ENOVAL for what is absent. */
+static PyObject *get_each(Cache *self, PyObject *keys, int retry)
+{
+    PyObject *names = Py_BuildValue("(ss)", "default", "retry");
+    PyObject *values = names != NULL ? PyList_New(PyTuple_GET_SIZE(keys)) : NULL;
+
+    for (Py_ssize_t i = 0; values != NULL && i < PyTuple_GET_SIZE(keys); i++) {
+        PyObject *arguments[] = {(PyObject *)self, PyTuple_GET_ITEM(keys, i), self->state->enoval,
+                                 retry ? Py_True : Py_False};
+        PyObject *value = PyObject_VectorcallMethod(self->state->name.get, arguments, 2, names);
+
+        if (value == NULL) {
+            Py_CLEAR(values);
+        } else {
+            PyList_SET_ITEM(values, i, value);
+        }
+    }
+    Py_XDECREF(names);
+    return values;
+}
+
+/* Look a batch of keys up and put what is there into the result. */
+static int get_batch(Cache *self, PyObject *keys, int retry, PyObject *result)
+{
+    int by_method = (cache_hooks(self) & CACHE_HOOK_get) != 0;
+    PyObject *values = by_method ? get_each(self, keys, retry)
+                                 : cache_get_values(self, keys, retry);
+    int status = values != NULL ? 0 : -1;
+
+    for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(keys); i++) {
+        PyObject *value = PyList_GET_ITEM(values, i);
+
+        if (value != self->state->enoval) {
+            status = PyDict_SetItem(result, PyTuple_GET_ITEM(keys, i), value);
+        }
+    }
+    Py_XDECREF(values);
+    return status;
+}
+
+METHOD_DOC(get_many,
+"get_many($self, /, keys, *, retry=False)\n--\n\n"
+"Look keys up, many in one read transaction.\n"
+"\n"
+"The values of each 1,024 keys are of one moment.\n"
+"\n"
+":param keys: iterable of keys, such as a generator, which must be hashable. Those that are equal\n"
+"    to Python, such as 1 and True, are one key of the result, with the value of the last\n"
+":param bool retry: wait for a lock as long as it takes\n"
+":return: dict of the values by their keys, without what is absent or has expired\n"
+":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n"
+":raises TypeError: if keys is not iterable, or one cannot be hashed\n"
+":raises ValueError: if a key is NaN\n"
+":raises sqlite3.Error: if the database fails\n");
+
+PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const args_table table = {"get_many", 1, 2, {"keys", "retry"}};
+    PyObject *values[2];
+    PyObject *iterator;
+    PyObject *result = NULL;
+    PyObject *keys;
+    Py_ssize_t taken = 0;
+    int more = -1;
+    int retry;
+
+    if (check_one_positional(&table, nargs) < 0 ||
+        args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    retry = args_flag(values[1], 0);
+    if (retry < 0 || cache_ready(self) < 0) {
+        return NULL;
+    }
+    iterator = iterate(self->state, values[0], "keys", 0);
+    if (iterator != NULL) {
+        result = PyDict_New();
+        more = result != NULL ? 1 : -1;
+    }
+    while (more > 0) {
+        keys = take_keys(iterator, taken);
+        more = keys != NULL ? PyTuple_GET_SIZE(keys) == BATCH_ITEMS : -1;
+        if (keys != NULL) {
+            taken += PyTuple_GET_SIZE(keys);
+            if ((PyTuple_GET_SIZE(keys) > 0 && get_batch(self, keys, retry, result) < 0) ||
+                PyErr_CheckSignals() < 0) {
+                more = -1;
+            }
+            Py_DECREF(keys);
+        }
+    }
+    Py_XDECREF(iterator);
+    if (more < 0) {
+        Py_CLEAR(result);
+    }
+    return result;
+}

@@ -1,0 +1,482 @@
+/* cache_settings.c: reading and changing the stored settings and counters, and what __init__ and check()
+ * need to know of a directory. Thin: the rules for settings are in core.py, what is amiss says check.py.
+ */
+#include "cache/methods.h"
+#include "cache/row.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "python/args.h"
+#include "python/convert.h"
+
+typedef struct measuring {
+    int64_t number;   /* result */
+    int64_t metadata; /* what Settings has of it */
+} measuring;
+
+static dc_status read_volume(dc_db *db, void *context)
+{
+    measuring *measuring = context;
+    dc_status status = dc_store_setting_integer(db, "size", &measuring->metadata);
+
+    return status == DC_OK || status == DC_NOT_FOUND ? dc_store_volume(db, 1, &measuring->number)
+                                                     : status;
+}
+
+static dc_status read_count(dc_db *db, void *context)
+{
+    measuring *measuring = context;
+    dc_status status = dc_store_setting_integer(db, "count", &measuring->metadata);
+
+    measuring->number = measuring->metadata;
+    return status;
+}
+
+/* Read one number, and keep its metadata as an attribute; -1 with an exception. */
+static int read_number(Cache *self, operation_call call, enum cache_metadata name, int64_t *number)
+{
+    Operation operation = {.cache = NULL};
+    measuring measuring = {.number = 0};
+    PyObject *metadata;
+    dc_status status;
+
+    if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
+        return -1;
+    }
+    status = operation_read(&operation, call, &measuring, 0);
+    operation_end_read(&operation);
+    metadata = status == DC_CALLBACK ? NULL : PyLong_FromLongLong(measuring.metadata);
+    if (metadata == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->metadata[name], metadata);
+    *number = measuring.number;
+    return 0;
+}
+
+Py_ssize_t cache_length(Cache *self)
+{
+    int64_t count = 0;
+
+    return read_number(self, read_count, METADATA_COUNT, &count) < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
+}
+
+METHOD_DOC(volume,
+"volume($self, /)\n--\n\n"
+"Return the size of the cache on disk: the database's pages and the value files.\n"
+"\n"
+":return: bytes\n");
+
+PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
+{
+    int64_t volume = 0;
+
+    return read_number(self, read_volume, METADATA_SIZE, &volume) < 0
+               ? NULL
+               : PyLong_FromLongLong(volume);
+}
+
+typedef struct setting_reading {
+    const char *name;
+    dc_row row;
+} setting_reading;
+
+static dc_status read_setting(dc_db *db, void *context)
+{
+    setting_reading *reading = context;
+
+    return dc_store_setting(db, reading->name, &reading->row);
+}
+
+METHOD_DOC(setting,
+"_setting($self, name, /)\n--\n\n"
+"Return a stored setting.\n"
+"\n"
+":raises KeyError: if there is none of this name\n");
+
+PyObject *Cache_setting(Cache *self, PyObject *name)
+{
+    Operation operation = {.cache = NULL};
+    setting_reading reading = {.name = PyUnicode_AsUTF8(name)};
+    PyObject *value = NULL;
+    dc_status status;
+
+    if (reading.name == NULL || cache_ready_to_open(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
+        return NULL;
+    }
+    if (operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    dc_row_init(&reading.row);
+    status = operation_read(&operation, read_setting, &reading, 0);
+    operation_end_read(&operation);
+    if (status == DC_OK) {
+        value = convert_from_column(self->state, &reading.row.columns.value, "setting");
+    } else if (status == DC_NOT_FOUND) {
+        raise_key_error(name);
+    }
+    dc_row_clear(&reading.row);
+    return value;
+}
+
+typedef struct applying {
+    PyObject *statements; /* tuple of str */
+    PyObject *settings;   /* dict of str to what SQLite stores */
+    PyObject *defaults;
+} applying;
+
+/* Store a dict of settings. Its values were made for the purpose, so converting them runs no code. */
+static dc_status store_settings(dc_db *db, dc_sql sql, PyObject *settings)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    dc_status status = DC_OK;
+
+    while (status == DC_OK && PyDict_Next(settings, &position, &name, &value)) {
+        const char *text = PyUnicode_AsUTF8(name);
+        PyObject *owner = NULL;
+        dc_datum datum;
+
+        if (text == NULL || convert_to_datum(value, text, &datum, &owner) < 0) {
+            return DC_CALLBACK;
+        }
+        status = dc_store_set_setting(db, sql, text, &datum);
+        Py_XDECREF(owner);
+    }
+    return status;
+}
+
+static dc_status apply(dc_db *db, const applying *applying)
+{
+    dc_status status = DC_OK;
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(applying->statements) && status == DC_OK; i++) {
+        const char *sql = PyUnicode_AsUTF8(PyTuple_GET_ITEM(applying->statements, i));
+
+        status = sql != NULL ? dc_db_execute(db, sql) : DC_CALLBACK;
+    }
+    if (status == DC_OK) {
+        status = store_settings(db, DC_SQL_SETTING_REPLACE, applying->settings);
+    }
+    return status == DC_OK ? store_settings(db, DC_SQL_SETTING_DEFAULT, applying->defaults)
+                           : status;
+}
+
+METHOD_DOC(apply,
+"_apply($self, statements, settings, defaults, /)\n--\n\n"
+"Change the schema and store settings, in one transaction.\n"
+"\n"
+":param statements: SQL to be executed\n"
+":param dict settings: to be stored\n"
+":param dict defaults: to be stored unless there is a value already\n"
+":raises Timeout: if the lock cannot be had within the cache's timeout\n");
+
+PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Operation operation = {.cache = NULL};
+    applying applying = {.statements = NULL};
+    PyObject *result = NULL;
+    dc_status status;
+
+    if (nargs != 3 || !PyDict_CheckExact(args[1]) || !PyDict_CheckExact(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "_apply() takes statements and two dicts");
+        return NULL;
+    }
+    applying.statements = PySequence_Tuple(args[0]);
+    applying.settings = args[1];
+    applying.defaults = args[2];
+    if (applying.statements != NULL && cache_ready_to_open(self) == 0 &&
+        operation_begin_write(&operation, self, 0) == 0) {
+        /* With the GIL, since it reads Python objects. */
+        status = apply(&operation.session->db, &applying);
+        if (status != DC_OK) {
+            operation_fail(&operation, status);
+        } else if (operation_commit(&operation) == 0) {
+            result = Py_NewRef(Py_None);
+        }
+    }
+    Py_XDECREF(applying.statements);
+    return result;
+}
+
+typedef struct setting_writing {
+    const char *name;
+    dc_datum value;
+} setting_writing;
+
+static dc_status write_setting(dc_db *db, void *context)
+{
+    const setting_writing *writing = context;
+
+    return dc_store_set_setting(db, DC_SQL_SETTING_UPDATE, writing->name, &writing->value);
+}
+
+METHOD_DOC(update_setting,
+"_update_setting($self, name, value, /)\n--\n\n"
+"Change a stored setting; one that is not stored stays so.\n");
+
+PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Operation operation = {.cache = NULL};
+    setting_writing writing;
+    PyObject *owner = NULL;
+    PyObject *result = NULL;
+    dc_status status;
+
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "_update_setting() takes a name and a value");
+        return NULL;
+    }
+    writing.name = PyUnicode_AsUTF8(args[0]);
+    if (writing.name != NULL && cache_ready_to_open(self) == 0 &&
+        convert_to_datum(args[1], writing.name, &writing.value, &owner) == 0 &&
+        operation_begin_write(&operation, self, 1) == 0) {
+        status = operation_write(&operation, write_setting, &writing);
+        if (status != DC_OK) {
+            operation_fail(&operation, status);
+        } else if (operation_commit(&operation) == 0) {
+            result = Py_NewRef(Py_None);
+        }
+    }
+    Py_XDECREF(owner);
+    return result;
+}
+
+static dc_status set_pragma(dc_db *db, void *context)
+{
+    const setting_writing *writing = context;
+
+    return dc_db_set_pragma(db, writing->name, &writing->value);
+}
+
+METHOD_DOC(set_pragma,
+"_set_pragma($self, name, value, /)\n--\n\n"
+"Set a pragma of SQLite: on one session now, on the others when they are opened again.\n"
+"\n"
+":param str name: of the pragma, letters and underscores\n"
+":param value: int, float or one word\n"
+":raises ValueError: if name or value could not be part of a PRAGMA statement\n");
+
+PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Operation operation = {.cache = NULL};
+    setting_writing writing;
+    PyObject *owner = NULL;
+    PyObject *result = NULL;
+    dc_status status = DC_CALLBACK;
+
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "_set_pragma() takes a name and a value");
+        return NULL;
+    }
+    writing.name = PyUnicode_AsUTF8(args[0]);
+    if (writing.name == NULL || cache_ready_to_open(self) < 0 ||
+        convert_to_datum(args[1], writing.name, &writing.value, &owner) < 0) {
+        goto done;
+    }
+    checkpoint_finish(self);
+    if (operation_begin_read(&operation, self) < 0) {
+        goto done;
+    }
+    session_withdraw_header(operation.session); /* another journal would unmap it */
+    status = operation_read(&operation, set_pragma, &writing, 0);
+    if (status == DC_OK) {
+        session_examine(operation.session);
+    }
+    session_close_idle(self->state, &self->pool, 0);
+    operation_end_read(&operation);
+    if (status == DC_OK) {
+        result = Py_NewRef(Py_None);
+    } else if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Format(PyExc_ValueError, "sqlite_%U: %R cannot be set as a pragma", args[0], args[1]);
+    }
+done:
+    Py_XDECREF(owner);
+    return result;
+}
+
+/* An object for a datum; bytes for a text that is not UTF-8, which nobody has stored as a setting. */
+static PyObject *collect_datum(const dc_datum *datum)
+{
+    dc_datum bytes = *datum;
+
+    if (datum->type == DC_TEXT && !dc_text_is_utf8(datum->as.bytes.data, datum->as.bytes.size)) {
+        bytes.type = DC_BLOB;
+    }
+    return convert_from_datum(&bytes);
+}
+
+/* Put one row into a dict, first column to second. Neither runs Python code: keys are str or bytes, and
+ * nothing that the garbage collector tracks is made. */
+static dc_status collect_row(void *context, const dc_datum *first, const dc_datum *second)
+{
+    PyObject *key = collect_datum(first);
+    PyObject *value = collect_datum(second);
+    dc_status status = DC_CALLBACK;
+
+    if (key != NULL && value != NULL && PyDict_SetItem(context, key, value) == 0) {
+        status = DC_OK;
+    }
+    Py_XDECREF(value);
+    Py_XDECREF(key);
+    return status;
+}
+
+/* The rows of a query as a dict, empty if a table is missing. The GIL stays. */
+static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql)
+{
+    dc_db *db = &operation->session->db;
+    double timeout = cache_timeout(self);
+    PyObject *rows = timeout < 0.0 ? NULL : PyDict_New();
+    session_wait wait;
+    dc_status status;
+    int again = 1;
+
+    if (rows == NULL) {
+        return NULL;
+    }
+    session_wait_start(&wait, timeout, 0);
+    do {
+        PyDict_Clear(rows);
+        status = dc_db_query(db, sql, collect_row, rows);
+    } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
+    if (status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR) {
+        status = DC_OK; /* no such table */
+    }
+    if (status == DC_BUSY && again == 0) {
+        cache_raise_timeout(self);
+    } else if (status != DC_OK && again > 0) {
+        convert_raise(self->state, status, &db->error);
+        blame_database(self);
+    }
+    if (status != DC_OK) {
+        Py_CLEAR(rows);
+    }
+    return rows;
+}
+
+METHOD_DOC(inspect,
+"_inspect($self, /)\n--\n\n"
+"Read what a directory holds, without changing it.\n"
+"\n"
+":return: (stored settings by name, SQL of the tables, indexes, triggers and views by name, page size)\n");
+
+PyObject *Cache_inspect(Cache *self, PyObject *Py_UNUSED(unused))
+{
+    Operation operation = {.cache = NULL};
+    PyObject *settings = NULL;
+    PyObject *schema = NULL;
+    PyObject *page_size = NULL;
+    PyObject *result = NULL;
+
+    if (cache_ready_to_open(self) < 0 || operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    settings = collect_rows(self, &operation, DC_SELECT_SETTINGS);
+    if (settings != NULL) {
+        schema = collect_rows(self, &operation, DC_SELECT_SCHEMA);
+    }
+    if (schema != NULL) {
+        page_size = collect_rows(self, &operation, dc_sql_text[DC_SQL_PAGE_SIZE]);
+    }
+    operation_end_read(&operation);
+    if (page_size != NULL) {
+        PyObject *size = NULL;
+        Py_ssize_t position = 0;
+
+        if (PyDict_Next(page_size, &position, &size, NULL)) {
+            result = PyTuple_Pack(3, settings, schema, size);
+        }
+    }
+    Py_XDECREF(page_size);
+    Py_XDECREF(schema);
+    Py_XDECREF(settings);
+    return result;
+}
+
+/* --- texts ------------------------------------------------------------------------------------- */
+
+/* Rows of which a column has a text that is not UTF-8: the context of an engine call. */
+typedef struct damaged_texts {
+    const char *sql;
+    int64_t *rowids; /* owned */
+    size_t count, room;
+} damaged_texts;
+
+static dc_status note_damaged(void *context, const dc_datum *rowid, const dc_datum *text)
+{
+    damaged_texts *damaged = context;
+
+    if (dc_text_is_utf8(text->as.bytes.data, text->as.bytes.size)) {
+        return DC_OK;
+    }
+    if (damaged->count == damaged->room) {
+        size_t room = 2 * damaged->room + 16;
+        int64_t *rowids = realloc(damaged->rowids, room * sizeof *rowids);
+
+        if (rowids == NULL) {
+            return DC_NO_MEMORY;
+        }
+        damaged->rowids = rowids;
+        damaged->room = room;
+    }
+    damaged->rowids[damaged->count++] = rowid->as.integer;
+    return DC_OK;
+}
+
+METHOD_DOC(damaged_texts,
+"_damaged_texts($self, column, /)\n--\n\n"
+"Find the rows in which a column has a text that is not UTF-8, inside the thread's transaction.\n"
+"\n"
+":param str column: key, value or tag\n"
+":return: list of the numbers of the rows\n");
+
+PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
+{
+    static const struct {
+        const char *name;
+        const char *sql;
+    } columns[] = {{"key", DC_SELECT_TEXTS("key")},
+                   {"value", DC_SELECT_TEXTS("value")},
+                   {"tag", DC_SELECT_TEXTS("tag")}};
+    damaged_texts damaged = {.sql = NULL};
+    Operation operation = {.cache = NULL};
+    PyObject *rowids = NULL;
+    session_visit visit;
+    dc_status status;
+
+    for (size_t i = 0; PyUnicode_Check(column) && i < sizeof columns / sizeof *columns; i++) {
+        if (PyUnicode_CompareWithASCIIString(column, columns[i].name) == 0) {
+            damaged.sql = columns[i].sql;
+        }
+    }
+    if (damaged.sql == NULL) {
+        PyErr_Format(PyExc_ValueError, "column must be key, value or tag, not %R", column);
+        return NULL;
+    }
+    if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    visit = session_enter_lengthy(operation.session);
+    status = dc_db_query(&operation.session->db, damaged.sql, note_damaged, &damaged);
+    session_leave(operation.session, visit);
+    if (status != DC_OK) {
+        convert_raise(self->state, status, &operation.session->db.error);
+        blame_database(self);
+    }
+    operation_end_read(&operation);
+    rowids = status == DC_OK ? PyList_New((Py_ssize_t)damaged.count) : NULL;
+    for (size_t i = 0; rowids != NULL && i < damaged.count; i++) {
+        PyObject *rowid = PyLong_FromLongLong(damaged.rowids[i]);
+
+        if (rowid == NULL) {
+            Py_CLEAR(rowids);
+        } else {
+            PyList_SET_ITEM(rowids, (Py_ssize_t)i, rowid);
+        }
+    }
+    free(damaged.rowids);
+    return rowids;
+}

@@ -1,0 +1,92 @@
+/* cache_row.h: what the operations on rows share: which row an operation is about, reading it, deleting
+ * it if it is still the same, and the shape of results.
+ */
+#ifndef DC_CACHE_ROW_H
+#define DC_CACHE_ROW_H
+
+#include "cache/cache.h"
+
+/* --- arguments and results --- */
+
+/* Optional flags, `values` NULL where not given. -1 with an exception. */
+int read_flags(PyObject *const *values, int count, const int *defaults, int *flags);
+
+/* (value, expire_time, tag) with the parts asked for; `value` is stolen, `columns` NULL for a default,
+ * whose parts are None. NULL for a NULL value. */
+PyObject *with_details(module_state *state, PyObject *value, const dc_columns *columns,
+                       int expire_time, int tag);
+
+/* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
+void raise_key_error(PyObject *key);
+
+/* A value could not be read: say in a note to the exception of which key, and in which file, so that the
+ * item can be found and deleted. `key` is the key itself, or else `stored` what the row has. No lock may
+ * be held. */
+void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename);
+
+/* Note in the exception that is set, if it is one of SQLite's, which database it is about. */
+void blame_database(Cache *self);
+
+/* Note in the exception that is set which key's value could not be stored. */
+void blame_key(Cache *self, PyObject *key);
+
+/* Make the Timeout that is set one whose argument is the number of items done before, as the
+ * original's is. */
+void raise_timeout_after(int64_t count);
+
+/* A new reference to the object, or to None. */
+PyObject *or_none(PyObject *object);
+
+/* --- which row --- */
+
+typedef enum { SELECT_KEY, SELECT_QUEUE, SELECT_END, SELECT_NTH } selection_kind;
+
+typedef struct selection {
+    selection_kind kind;
+    const dc_key *key;    /* SELECT_KEY */
+    unsigned int details; /* SELECT_KEY: enum dc_detail */
+    dc_queue queue;       /* SELECT_QUEUE */
+    dc_side side;         /* SELECT_QUEUE, SELECT_NTH */
+    int last;             /* SELECT_END */
+    int64_t before;       /* SELECT_NTH: rows between the side and the one */
+    int with_tag;         /* taking: the tag is asked for */
+} selection;
+
+/* A selection and the row that it yields: the context of an engine call. Set the selection and
+ * dc_row_init the row; zeroing all of it would cost more than the rest. */
+typedef struct found {
+    const selection *selection;
+    dc_row row;
+} found;
+
+/* An operation_call: fill found->row. */
+dc_status find_row(dc_db *db, void *context);
+
+/* A key and where its row stands: the context of locate_row, an operation_call. */
+typedef struct location {
+    const dc_key *key;
+    dc_row row; /* what dc_store_locate fills */
+} location;
+
+dc_status locate_row(dc_db *db, void *context);
+
+/* 1 if the row is alive now, 0 if it has expired, -1 with an exception. The clock is read only if it
+ * matters. At the very moment of its expiry an item is gone for its key, and still in its queue. */
+int is_alive(Cache *self, selection_kind kind, const dc_columns *columns);
+
+/* Delete a row in the transaction under way. -1 with an exception, rolled back: also if a trigger of a
+ * user's keeps the row, because whoever takes an item out must not get it twice. */
+int delete_row(Operation *operation, dc_row *row);
+
+/* The same, but DC_NOT_FOUND if it is kept; any other failure is for operation_fail. */
+dc_status delete_if_there(Operation *operation, const dc_row *row);
+
+/* Delete the row, unless it has changed since it was read: 1 deleted, 0 changed, -1 exception. */
+int delete_if_same(Cache *self, found *known, int retry);
+
+/* The side of a queue; ValueError naming `side`. */
+int parse_side(PyObject *side, dc_side otherwise, dc_side *out);
+/* The queue of a prefix, whose bytes are the prefix's own; TypeError naming `prefix`. */
+int parse_queue(PyObject *prefix, dc_queue *queue);
+
+#endif

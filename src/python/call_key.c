@@ -1,0 +1,354 @@
+/* cachekey.c: see cachekey.h. */
+#include "python/call_key.h"
+
+#include <string.h>
+
+#include "python/args.h"
+
+/* Keyword arguments that are sorted without memory of their own, and arguments; more need some. */
+#define FEW_KEYWORDS  16
+#define FEW_ARGUMENTS 64
+
+/* The arguments of one call, borrowed from whoever keeps them alive: comparing and hashing names runs
+ * Python code, which may empty the dict that they came from. */
+typedef struct call {
+    PyObject *const *positional;
+    Py_ssize_t positional_count;
+    PyObject **names; /* of keyword arguments, sorted with their values */
+    PyObject **values;
+    Py_ssize_t keyword_count;
+} call;
+
+/* Whether an argument counts; -1 with an exception. `name` is NULL for a positional one. */
+static int counts(PyObject *ignore, Py_ssize_t index, PyObject *name)
+{
+    PyObject *position;
+    int ignored;
+
+    if (ignore == NULL) {
+        return 1;
+    }
+    if (name != NULL) {
+        ignored = PySet_Contains(ignore, name);
+    } else {
+        position = PyLong_FromSsize_t(index);
+        ignored = position != NULL ? PySet_Contains(ignore, position) : -1;
+        Py_XDECREF(position);
+    }
+    return ignored < 0 ? -1 : !ignored;
+}
+
+/* By insertion: there are few, and mostly in order already. */
+static int sort_keywords(call *call)
+{
+    int less = 0;
+
+    for (Py_ssize_t i = 1; i < call->keyword_count && less >= 0; i++) {
+        PyObject *name = call->names[i];
+        PyObject *value = call->values[i];
+        Py_ssize_t place = i;
+
+        while (place > 0) {
+            less = PyObject_RichCompareBool(name, call->names[place - 1], Py_LT);
+            if (less <= 0) {
+                break;
+            }
+            call->names[place] = call->names[place - 1];
+            call->values[place] = call->values[place - 1];
+            place--;
+        }
+        call->names[place] = name; /* after a failure too, so that each is there once */
+        call->values[place] = value;
+    }
+    return less < 0 ? -1 : 0;
+}
+
+static void append(PyObject *key, Py_ssize_t *size, PyObject *part)
+{
+    PyTuple_SET_ITEM(key, *size, Py_NewRef(part));
+    (*size)++;
+}
+
+/* Which arguments count, positional ones first: into `counted`. -1 with an exception. */
+static int find_counted(const call *call, PyObject *ignore, signed char *counted)
+{
+    for (Py_ssize_t i = 0; i < call->positional_count; i++) {
+        *counted = (signed char)counts(ignore, i, NULL);
+        if (*counted++ < 0) {
+            return -1;
+        }
+    }
+    for (Py_ssize_t i = 0; i < call->keyword_count; i++) {
+        *counted = (signed char)counts(ignore, 0, call->names[i]);
+        if (*counted++ < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The tuple, when nothing is left that runs Python code: nobody gets to see it half filled. */
+static PyObject *fill_key(PyObject *base, const call *call, int typed, const signed char *counted)
+{
+    const signed char *keyword_counted = counted + call->positional_count;
+    Py_ssize_t room = PyTuple_GET_SIZE(base) + 1;
+    Py_ssize_t size = 0;
+    PyObject *key;
+
+    for (Py_ssize_t i = 0; i < call->positional_count; i++) {
+        room += counted[i] * (1 + typed);
+    }
+    for (Py_ssize_t i = 0; i < call->keyword_count; i++) {
+        room += keyword_counted[i] * (2 + typed);
+    }
+    key = PyTuple_New(room);
+    if (key == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(base); i++) {
+        append(key, &size, PyTuple_GET_ITEM(base, i));
+    }
+    for (int pass = 0; pass <= typed; pass++) { /* the arguments, then their types */
+        for (Py_ssize_t i = 0; i < call->positional_count; i++) {
+            PyObject *argument = call->positional[i];
+
+            if (counted[i]) {
+                append(key, &size, pass == 0 ? argument : (PyObject *)Py_TYPE(argument));
+            }
+        }
+        if (pass == 0) {
+            append(key, &size, Py_None);
+        }
+        for (Py_ssize_t i = 0; i < call->keyword_count; i++) {
+            if (keyword_counted[i] && pass == 0) {
+                append(key, &size, call->names[i]);
+                append(key, &size, call->values[i]);
+            } else if (keyword_counted[i]) {
+                append(key, &size, (PyObject *)Py_TYPE(call->values[i]));
+            }
+        }
+    }
+    return key;
+}
+
+/* The key; `call` has been sorted. */
+static PyObject *make_key(PyObject *base, const call *call, int typed, PyObject *ignore)
+{
+    signed char few[FEW_ARGUMENTS];
+    signed char *counted = few;
+    PyObject *key = NULL;
+    Py_ssize_t count = call->positional_count + call->keyword_count;
+
+    if (count > FEW_ARGUMENTS) {
+        counted = PyMem_Malloc((size_t)count);
+        if (counted == NULL) {
+            return PyErr_NoMemory();
+        }
+    }
+    if (find_counted(call, ignore, counted) == 0) {
+        key = fill_key(base, call, typed, counted);
+    }
+    if (counted != few) {
+        PyMem_Free(counted);
+    }
+    return key;
+}
+
+/* NULL for an empty one. */
+static int take_ignore(PyObject *iterable, PyObject **ignore)
+{
+    *ignore = PyFrozenSet_New(iterable);
+    if (*ignore != NULL && PySet_GET_SIZE(*ignore) == 0) {
+        Py_CLEAR(*ignore);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+const char cachekey_from_call_doc[] = PyDoc_STR(
+    "args_to_key($module, /, base, args, kwargs, typed, ignore)\n--\n\n"
+    "Make the cache key of a function call.\n"
+    "\n"
+    "The same as the original's for the same call, so that stored results are found again.\n"
+    "\n"
+    ":param tuple base: what the key begins with\n"
+    ":param tuple args: positional arguments\n"
+    ":param dict kwargs: keyword arguments\n"
+    ":param bool typed: whether arguments of different types are different\n"
+    ":param ignore: iterable of positions and names of arguments that do not count\n"
+    ":return: tuple: base, the positional arguments, None, the keyword arguments in the\n"
+    "    order of their names, and then, if typed, the types of both\n"
+    ":raises TypeError: if an argument is of the wrong type\n");
+
+PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
+{
+    static const args_table table = {
+        "args_to_key", 5, 5, {"base", "args", "kwargs", "typed", "ignore"}};
+    PyObject *values[5];
+    PyObject *ignore = NULL;
+    PyObject *key = NULL;
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    call call = {.keyword_count = 0};
+    int typed;
+
+    (void)module;
+    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    if (!PyTuple_Check(values[0]) || !PyTuple_Check(values[1]) || !PyDict_Check(values[2])) {
+        PyErr_SetString(PyExc_TypeError, "base and args must be tuples, kwargs a dict");
+        return NULL;
+    }
+    typed = args_flag(values[3], 0);
+    if (typed < 0 || take_ignore(values[4], &ignore) < 0) {
+        return NULL;
+    }
+    call.positional = &PyTuple_GET_ITEM(values[1], 0);
+    call.positional_count = PyTuple_GET_SIZE(values[1]);
+    call.names = PyMem_Calloc(2 * (size_t)PyDict_GET_SIZE(values[2]) + 1, sizeof *call.names);
+    if (call.names == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    call.values = call.names + PyDict_GET_SIZE(values[2]);
+    while (PyDict_Next(values[2], &position, &name, &value)) {
+        call.names[call.keyword_count] = Py_NewRef(name);
+        call.values[call.keyword_count++] = Py_NewRef(value);
+    }
+    if (sort_keywords(&call) == 0) {
+        key = make_key(values[0], &call, typed, ignore);
+    }
+    for (Py_ssize_t i = 0; i < call.keyword_count; i++) {
+        Py_DECREF(call.names[i]);
+        Py_DECREF(call.values[i]);
+    }
+done:
+    PyMem_Free(call.names);
+    Py_XDECREF(ignore);
+    return key;
+}
+
+/* --- the callable ----------------------------------------------------------------------------- */
+
+typedef struct CacheKey {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *base;   /* tuple */
+    PyObject *ignore; /* frozenset, or NULL */
+    int typed;
+} CacheKey;
+
+static PyObject *CacheKey_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf,
+                                     PyObject *kwnames)
+{
+    CacheKey *self = (CacheKey *)callable;
+    PyObject *few[2 * FEW_KEYWORDS];
+    PyObject *key = NULL;
+    call call = {.positional = args, .positional_count = PyVectorcall_NARGS(nargsf)};
+    Py_ssize_t count = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+
+    call.names = few;
+    if (count > FEW_KEYWORDS) {
+        call.names = PyMem_Calloc(2 * (size_t)count, sizeof *call.names);
+        if (call.names == NULL) {
+            return PyErr_NoMemory();
+        }
+    }
+    call.values = call.names + count;
+    call.keyword_count = count;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        call.names[i] = PyTuple_GET_ITEM(kwnames, i);
+        call.values[i] = args[call.positional_count + i];
+    }
+    if (sort_keywords(&call) == 0) {
+        key = make_key(self->base, &call, self->typed, self->ignore);
+    }
+    if (call.names != few) {
+        PyMem_Free(call.names);
+    }
+    return key;
+}
+
+static PyObject *CacheKey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"base", "typed", "ignore", NULL};
+    PyObject *base, *ignore;
+    CacheKey *self;
+    int typed;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!pO:CacheKey", names, &PyTuple_Type, &base,
+                                     &typed, &ignore)) {
+        return NULL;
+    }
+    self = (CacheKey *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->vectorcall = CacheKey_vectorcall;
+    self->base = Py_NewRef(base);
+    self->typed = typed;
+    if (take_ignore(ignore, &self->ignore) < 0) {
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
+}
+
+static int CacheKey_traverse(CacheKey *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->base);
+    Py_VISIT(self->ignore);
+    return 0;
+}
+
+/* There is no tp_clear, as a tuple has none: it could be called after that, by what its being cleared has
+ * destroyed. Any cycle that it is in goes through something else, since it never changes. */
+static void CacheKey_dealloc(CacheKey *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->base);
+    Py_CLEAR(self->ignore);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *CacheKey_reduce(CacheKey *self, PyObject *Py_UNUSED(unused))
+{
+    PyObject *ignore = self->ignore != NULL ? Py_NewRef(self->ignore) : PyFrozenSet_New(NULL);
+
+    return ignore == NULL ? NULL
+                          : Py_BuildValue("O(OiN)", Py_TYPE(self), self->base, self->typed, ignore);
+}
+
+static PyMethodDef CacheKey_methods[] = {
+    {"__reduce__", (PyCFunction)CacheKey_reduce, METH_NOARGS,
+     PyDoc_STR("__reduce__($self, /)\n--\n\nPickle as a call of the class.\n")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef CacheKey_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(CacheKey, vectorcall), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot CacheKey_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("CacheKey(base, typed, ignore)\n--\n\n"
+                                  "Makes the cache key of the arguments it is called with.\n")},
+    {Py_tp_new, CacheKey_new},
+    {Py_tp_dealloc, CacheKey_dealloc},
+    {Py_tp_traverse, CacheKey_traverse},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, CacheKey_members},
+    {Py_tp_methods, CacheKey_methods},
+    {0, NULL},
+};
+
+PyType_Spec cachekey_type_spec = {
+    .name = "diskcache._core.CacheKey",
+    .basicsize = sizeof(CacheKey),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = CacheKey_slots,
+};

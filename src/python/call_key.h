@@ -1,0 +1,24 @@
+/* cachekey.h: the keys of memoized calls, as the original makes them:
+ *
+ *     base, the positional arguments, None, the keyword arguments in the order of their names (name and
+ *     value each), and if they are typed the types of all arguments
+ *
+ * without the arguments that are to be ignored, by position or by name. Stored results are found by
+ * them, so their form cannot change; two different calls can share one (DEFECTS 6), which is what
+ * memoize(signature=True) is for.
+ */
+#ifndef DC_CACHEKEY_H
+#define DC_CACHEKEY_H
+
+#include "python/state.h"
+
+/* CacheKey(base, typed, ignore): what `__cache_key__` of a memoized function is, a callable that makes
+ * the key of its arguments. */
+extern PyType_Spec cachekey_type_spec;
+
+/* args_to_key(base, args, kwargs, typed, ignore) */
+PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames);
+extern const char cachekey_from_call_doc[];
+
+#endif

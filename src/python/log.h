@@ -1,0 +1,14 @@
+/* log.h: messages to logging.getLogger('diskcache'). */
+#ifndef DC_LOG_H
+#define DC_LOG_H
+
+#include "python/compat.h"
+
+/* Log a warning; the format is PyUnicode_FromFormat's. Python code runs, so no lock may be held. The
+ * exception that is set stays; one that logging raises is reported as unraisable. */
+void log_warning(const char *format, ...);
+
+/* Warn the line of the user's that led here (cautions.py). -1 with an exception, of his filter for instance. */
+int log_caution(const char *text);
+
+#endif

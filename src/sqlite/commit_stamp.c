@@ -1,0 +1,57 @@
+/* commitstamp.c: see commitstamp.h. */
+#include "sqlite/commit_stamp.h"
+
+#include <stddef.h>
+
+#include "base/selfcheck.h"
+
+enum { WRITE_LOCK = 0 };
+
+static int look_before_unlock(sqlite3_file *file, int first, int count, int flags)
+{
+    dc_commitstamp *commit = (dc_commitstamp *)dc_io_override_of(file);
+
+    if (first == WRITE_LOCK && flags == (DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE)) {
+        commit->unlocks++;
+        commit->valid = dc_stamp_read(commit->header, &commit->stamp);
+        if (commit->valid) {
+            dc_walframes_check(commit->frames, &commit->stamp);
+        }
+    }
+    return commit->io.original->shm_lock(file, first, count, flags);
+}
+
+void dc_commitstamp_begin(dc_commitstamp *commit, sqlite3_file *file, dc_walframes *frames)
+{
+    dc_io_methods *methods = NULL;
+
+    commit->valid = 0;
+    commit->unlocks = 0;
+    commit->frames = frames;
+    if (commit->header != NULL && dc_selfcheck_holds(DC_COMMIT_STAMP)) {
+        methods = dc_io_override_begin(&commit->io, file);
+    }
+    if (methods != NULL) {
+        methods->shm_lock = look_before_unlock;
+    }
+}
+
+void dc_commitstamp_end(dc_commitstamp *commit, int committed, int frames)
+{
+    int watched = commit->io.file != NULL;
+
+    dc_io_override_end(&commit->io);
+    if (!watched || !committed) {
+        commit->valid = 0;
+    } else if (commit->unlocks != 1) {
+        commit->valid = 0;
+        dc_selfcheck_fail(DC_COMMIT_STAMP, "COMMIT did not give the write lock back just once");
+    } else if (!commit->valid) {
+        dc_selfcheck_fail(DC_COMMIT_STAMP,
+                          "COMMIT gave the write lock back before the wal-index was complete");
+    } else if (frames >= 0 && dc_stamp_frames(&commit->stamp) != (uint32_t)frames) {
+        commit->valid = 0;
+        dc_selfcheck_fail(DC_COMMIT_STAMP, "the wal-index was not final when COMMIT gave the write "
+                                           "lock back");
+    }
+}
