@@ -7,7 +7,7 @@ without data (`Foreign`). The model goes through all orders in which their steps
 between any two of another's, and demands one thing of each state: *where the tier's header is the
 header that stands, its rows are the rows that stand*. Then no lookup is stale, whenever it comes.
 
-The rules are those of hottier.h and commitstamp.h; each mutant breaks one of them, and must be
+The rules are those of memory.h and commit_stamp.h; each mutant breaks one of them, and must be
 found.
 
 As a program it prints a line for each, with the first wrong order that it has found.

@@ -1,6 +1,6 @@
 /* clock.h: seconds on a clock that nobody sets, for measuring how long something takes. */
-#ifndef DC_CLOCK_H
-#define DC_CLOCK_H
+#ifndef DC_BASE_CLOCK_H
+#define DC_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>

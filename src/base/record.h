@@ -6,8 +6,8 @@
  * A dc_row copies what SQLite hands out, because SQLite's memory is gone with the next step, and the
  * row is converted to Python objects only after the statement has been reset.
  */
-#ifndef DC_RECORD_H
-#define DC_RECORD_H
+#ifndef DC_BASE_RECORD_H
+#define DC_BASE_RECORD_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,16 +4,16 @@
  * do them. Each of them looks, while it works, whether that is so. Where it is not, the mechanism is
  * turned off for the rest of the process, which goes on more slowly, and the binding says so once.
  */
-#ifndef DC_SELFCHECK_H
-#define DC_SELFCHECK_H
+#ifndef DC_BASE_SELFCHECK_H
+#define DC_BASE_SELFCHECK_H
 
 #include <stdatomic.h>
 #include <stddef.h>
 
 typedef enum dc_mechanism {
-    DC_COMMIT_STAMP, /* commitstamp.h: the header is final when COMMIT gives the write lock back */
-    DC_WAL_APPEND,   /* walframes.h: a commit's frames are appended in order, the last one says so */
-    DC_READ_MARK,    /* readmark.h: a BEGIN that may not raise a read mark uses a lower one */
+    DC_COMMIT_STAMP, /* commit_stamp.h: the header is final when COMMIT gives the write lock back */
+    DC_WAL_APPEND,   /* wal_append.h: a commit's frames are appended in order, the last one says so */
+    DC_READ_MARK,    /* read_mark.h: a BEGIN that may not raise a read mark uses a lower one */
     DC_MECHANISM_COUNT
 } dc_mechanism;
 

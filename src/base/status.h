@@ -5,8 +5,8 @@
  * for its caller, and never raises: the binding turns status and error into an exception, in one
  * place (convert.c).
  */
-#ifndef DC_STATUS_H
-#define DC_STATUS_H
+#ifndef DC_BASE_STATUS_H
+#define DC_BASE_STATUS_H
 
 typedef enum dc_status {
     DC_OK = 0,

@@ -3,8 +3,8 @@
  * winuser.h makes DC_TEXT a macro, with the value 8; a comparison with our DC_TEXT after it would compile
  * and be wrong. So windows.h is included here only.
  */
-#ifndef DC_WINDOWS_API_H
-#define DC_WINDOWS_API_H
+#ifndef DC_BASE_WINDOWS_API_H
+#define DC_BASE_WINDOWS_API_H
 
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN

@@ -14,8 +14,8 @@
  * files it wrote are in `added` and go if it is rolled back; those it made superfluous are in
  * `removed` and go once it is committed, never before.
  */
-#ifndef DC_CACHE_H
-#define DC_CACHE_H
+#ifndef DC_CACHE_CACHE_H
+#define DC_CACHE_CACHE_H
 
 #include "python/state.h" /* first: it includes Python.h */
 
@@ -246,11 +246,11 @@ int cache_watch_thread(Cache *self);
  * cache.transact() and cache._transact(); `filename` is removed if it does not come about. */
 PyObject *transaction_new(Cache *cache, int retry, int with_cursor, PyObject *filename);
 
-/* --- cache_iter.c --- */
+/* --- iterator.c --- */
 
 PyObject *iterator_new(Cache *cache, dc_order order, int stored);
 
-/* What the type is made of; the methods are declared in cache_methods.h. */
+/* What the type is made of; the methods are declared in methods.h. */
 extern PyMethodDef cache_methods[];
 PyObject *cache_subscript(Cache *self, PyObject *key);
 int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value);

@@ -20,8 +20,8 @@
  * Checkpointer nor with the session, and the GIL's holder puts that back. In a forked child there is no such
  * thread, and its session is one in use: it is abandoned.
  */
-#ifndef DC_CHECKPOINTER_H
-#define DC_CHECKPOINTER_H
+#ifndef DC_CACHE_CHECKPOINTER_H
+#define DC_CACHE_CHECKPOINTER_H
 
 #include "python/state.h" /* first: it includes Python.h */
 

@@ -1,4 +1,4 @@
-/* cache_item.c: what becomes of a value before it is written, and the rules by which it is.
+/* item.c: what becomes of a value before it is written, and the rules by which it is.
  *
  * A subclass of Cache may override the steps that insert, update and cull rows: then the engine calls
  * back here, between two statements, and the method is called with what the original gives it.

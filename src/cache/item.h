@@ -1,4 +1,4 @@
-/* cache_item.h: an item that is to be written, and the rules for writing it: what operations that
+/* item.h: an item that is to be written, and the rules for writing it: what operations that
  * write one item and those that write many share.
  */
 #ifndef DC_CACHE_ITEM_H

@@ -1,4 +1,4 @@
-/* cache_iter.c: iteration over keys, in the order of insertion or of the keys themselves.
+/* iterator.c: iteration over keys, in the order of insertion or of the keys themselves.
  *
  * Keys are read a page at a time, each page in a session of its own, so no lock is held and no
  * statement is left open between two keys. Pages begin small, for those who only want the first keys,

@@ -1,4 +1,4 @@
-/* cache_hot.c: see cache_hot.h. */
+/* lookup.c: see lookup.h. */
 #include "cache/lookup.h"
 
 #include <string.h>

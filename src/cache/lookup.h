@@ -1,8 +1,8 @@
-/* cache_hot.h: what lookups through the hot tier (hottier.h) share: whether memory may answer, a read that
+/* lookup.h: what lookups through the hot tier (memory.h) share: whether memory may answer, a read that
  * tells which state of the database its row is of, and a copy of what an entry says.
  */
-#ifndef DC_CACHE_HOT_H
-#define DC_CACHE_HOT_H
+#ifndef DC_CACHE_LOOKUP_H
+#define DC_CACHE_LOOKUP_H
 
 #include "cache/row.h"
 

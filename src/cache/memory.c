@@ -1,4 +1,4 @@
-/* hottier.c: see hottier.h. */
+/* memory.c: see memory.h. */
 #include "cache/memory.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
-/* hottier.h: the values read or written last, in memory, as long as they are certain to be current.
+/* memory.h: the values read or written last, in memory, as long as they are certain to be current.
  *
  * A tier belongs to one Cache. Each of its entries says what a key's row was at one state of the
- * database, and all of them the same state: the one that `stamp` stands for (walindex.h). A lookup
+ * database, and all of them the same state: the one that `stamp` stands for (wal_header.h). A lookup
  * compares the stamp with the header in shared memory; if anybody has committed since, all entries
  * are dropped. So a hit is what SQLite would return, at the price of comparing 48 bytes.
  *
@@ -19,7 +19,7 @@
  * Our own commits. A transaction notes the keys that it writes, and what it has set them to. If the tier
  * was current when it had got the write lock, the entries of other keys hold when it has committed: those
  * of its keys are replaced, or dropped where it is not known what they are now, and the tier takes the
- * header that the commit has left (commitstamp.h). In all other cases the tier is emptied: where that
+ * header that the commit has left (commit_stamp.h). In all other cases the tier is emptied: where that
  * header is not known, or where rows have been changed that nobody has told (dc_db_has_foreign_changes).
  *
  * What is dropped first when the limit is reached is decided by SIEVE (Zhang and others, "SIEVE is
@@ -31,8 +31,8 @@
  * which takes it back before it closes. When the last connection to a database has been closed, its
  * log begins anew and the header may come back: so a tier that has lost its header begins empty.
  */
-#ifndef DC_HOTTIER_H
-#define DC_HOTTIER_H
+#ifndef DC_CACHE_MEMORY_H
+#define DC_CACHE_MEMORY_H
 
 #include "python/state.h" /* first: it includes Python.h */
 

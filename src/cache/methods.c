@@ -1,4 +1,4 @@
-/* cache_methods.c: transactions, iteration and closing, and the table of all methods of Cache. */
+/* methods.c: transactions, iteration and closing, and the table of all methods of Cache. */
 #include "cache/methods.h"
 #include "cache/row.h"
 

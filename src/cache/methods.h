@@ -1,12 +1,12 @@
-/* cache_methods.h: the methods of Cache, one file for each kind of them:
+/* methods.h: the methods of Cache, one file for each kind of them:
  *
- *     cache_get.c        get, read, [], in
- *     cache_set.c        set, add, push, touch, incr, decr, []=, and the private steps
- *     cache_take.c       delete, pop, pull, popitem, peek, peekitem
- *     cache_bulk.c       clear, evict, expire, cull
- *     cache_many.c       set_many, add_many, delete_many, get_many
- *     cache_settings.c   volume, len, settings, a look at all texts
- *     cache_methods.c    the rest, and the table
+ *     methods_get.c        get, read, [], in
+ *     methods_set.c        set, add, push, touch, incr, decr, []=, and the private steps
+ *     methods_take.c       delete, pop, pull, popitem, peek, peekitem
+ *     methods_bulk.c       clear, evict, expire, cull
+ *     methods_many.c       set_many, add_many, delete_many, get_many
+ *     methods_settings.c   volume, len, settings, a look at all texts
+ *     methods.c    the rest, and the table
  *
  * Each method is a function Cache_NAME with a docstring Cache_NAME_doc.
  */

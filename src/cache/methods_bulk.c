@@ -1,4 +1,4 @@
-/* cache_bulk.c: removing many items: clear, evict, expire, cull.
+/* methods_bulk.c: removing many items: clear, evict, expire, cull.
  *
  * A bulk removal is a row of transactions, each as long as SWEEP_SECONDS, so that others can write in
  * between, and so that an interruption or a timeout leaves what has been done so far done.

@@ -1,8 +1,8 @@
-/* cache_get.c: looking keys up: get, read, [], in.
+/* methods_get.c: looking keys up: get, read, [], in.
  *
  * A lookup takes no lock and writes nothing: what policy or statistics want to know is noted for the
  * next transaction. It reads the clock only if the row has an expiry. It is answered by the hot tier
- * (hottier.h) if possible, else by SQLite, and then remembered there.
+ * (memory.h) if possible, else by SQLite, and then remembered there.
  */
 #include "cache/lookup.h"
 #include "cache/methods.h"

@@ -1,4 +1,4 @@
-/* cache_many.c: many items at once: set_many, add_many, delete_many, get_many.
+/* methods_many.c: many items at once: set_many, add_many, delete_many, get_many.
  *
  * What makes a single write expensive is its transaction. So items are taken in batches, and each
  * batch is one transaction:

@@ -1,4 +1,4 @@
-/* cache_set.c: writing single items: set, add, push, touch, incr, decr, []=, and the private steps
+/* methods_set.c: writing single items: set, add, push, touch, incr, decr, []=, and the private steps
  * that programs call or override.
  *
  * Arguments are converted, and a value file is written, before the lock is taken; if no row comes to

@@ -1,4 +1,4 @@
-/* cache_settings.c: reading and changing the stored settings and counters, and what __init__ and check()
+/* methods_settings.c: reading and changing the stored settings and counters, and what __init__ and check()
  * need to know of a directory. Thin: the rules for settings are in core.py, what is amiss says check.py.
  */
 #include "cache/methods.h"

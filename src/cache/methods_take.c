@@ -1,4 +1,4 @@
-/* cache_take.c: taking items out, or looking at the ends: delete, pop, pull, popitem, peek, peekitem.
+/* methods_take.c: taking items out, or looking at the ends: delete, pop, pull, popitem, peek, peekitem.
  *
  * No Python code runs under a lock, and no value file is read, which may be of any size and on a slow
  * disk. So where a value must be unpickled, or read from its file, before its row may be deleted, the row

@@ -1,4 +1,4 @@
-/* cache_row.c: see cache_row.h. */
+/* row.c: see row.h. */
 #include "cache/row.h"
 
 #include <string.h>

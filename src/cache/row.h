@@ -1,4 +1,4 @@
-/* cache_row.h: what the operations on rows share: which row an operation is about, reading it, deleting
+/* row.h: what the operations on rows share: which row an operation is about, reading it, deleting
  * it if it is still the same, and the shape of results.
  */
 #ifndef DC_CACHE_ROW_H

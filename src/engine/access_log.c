@@ -1,4 +1,4 @@
-/* notes.c: see notes.h. */
+/* access_log.c: see access_log.h. */
 #include "engine/access_log.h"
 
 #include <stdlib.h>

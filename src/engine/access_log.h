@@ -1,4 +1,4 @@
-/* notes.h: what lookups would have written, kept until something is written anyway.
+/* access_log.h: what lookups would have written, kept until something is written anyway.
  *
  * Under the policies least-recently-used and least-frequently-used every lookup changes its row, and
  * with statistics a counter. As writes of their own these would cost more than ten times what the
@@ -11,8 +11,8 @@
  *
  * A table with open addressing, keyed by rowid; owned by the dc_notes.
  */
-#ifndef DC_NOTES_H
-#define DC_NOTES_H
+#ifndef DC_ENGINE_ACCESS_LOG_H
+#define DC_ENGINE_ACCESS_LOG_H
 
 #include "engine/store.h"
 

@@ -13,8 +13,8 @@
  * write lock, one of those in the wal-index that SQLite's documentation lists, is held until SQLite begins
  * to copy, which it does by syncing the log.
  */
-#ifndef DC_CHECKPOINT_H
-#define DC_CHECKPOINT_H
+#ifndef DC_ENGINE_CHECKPOINT_H
+#define DC_ENGINE_CHECKPOINT_H
 
 #include <stdatomic.h>
 

@@ -8,8 +8,8 @@
  * handle's memory outlives even a close() of the Connection behind our back: SQLite frees a handle
  * only with its last statement.
  */
-#ifndef DC_DB_H
-#define DC_DB_H
+#ifndef DC_ENGINE_DB_H
+#define DC_ENGINE_DB_H
 
 #include <stddef.h>
 #include <stdint.h>

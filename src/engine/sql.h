@@ -5,8 +5,8 @@
  * bound, never formatted in. The schema is FORMAT.md's; string literals have single quotes, so that a
  * SQLite without the double-quoted-string misfeature takes it.
  */
-#ifndef DC_SQL_H
-#define DC_SQL_H
+#ifndef DC_ENGINE_SQL_H
+#define DC_ENGINE_SQL_H
 
 /* The columns that store.c reads into a dc_row, in the order of its enum row_column. */
 #define DC_ROW_COLUMNS "rowid, store_time, expire_time, tag, size, mode, filename, value"

@@ -13,8 +13,8 @@
  * Expiry: a row with an expire_time is alive while expire_time > now, and has expired once
  * expire_time < now. For the moment between, each operation sides as the original's does.
  */
-#ifndef DC_STORE_H
-#define DC_STORE_H
+#ifndef DC_ENGINE_STORE_H
+#define DC_ENGINE_STORE_H
 
 #include "engine/db.h"
 #include "base/record.h"

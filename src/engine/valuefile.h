@@ -10,8 +10,8 @@
  *
  * Paths are the platform's bytes on POSIX and UTF-8 on Windows. `directory` has no trailing slash.
  */
-#ifndef DC_VALUEFILE_H
-#define DC_VALUEFILE_H
+#ifndef DC_ENGINE_VALUEFILE_H
+#define DC_ENGINE_VALUEFILE_H
 
 #include <stddef.h>
 #include <stdint.h>

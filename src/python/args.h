@@ -4,8 +4,8 @@
  * `required` must be given. The parser fills an array of borrowed references, NULL for what was not
  * given. Its messages are Python's own.
  */
-#ifndef DC_ARGS_H
-#define DC_ARGS_H
+#ifndef DC_PYTHON_ARGS_H
+#define DC_PYTHON_ARGS_H
 
 #include "python/compat.h"
 

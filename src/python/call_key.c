@@ -1,4 +1,4 @@
-/* cachekey.c: see cachekey.h. */
+/* call_key.c: see call_key.h. */
 #include "python/call_key.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* cachekey.h: the keys of memoized calls, as the original makes them:
+/* call_key.h: the keys of memoized calls, as the original makes them:
  *
  *     base, the positional arguments, None, the keyword arguments in the order of their names (name and
  *     value each), and if they are typed the types of all arguments
@@ -7,8 +7,8 @@
  * them, so their form cannot change; two different calls can share one (DEFECTS 6), which is what
  * memoize(signature=True) is for.
  */
-#ifndef DC_CACHEKEY_H
-#define DC_CACHEKEY_H
+#ifndef DC_PYTHON_CALL_KEY_H
+#define DC_PYTHON_CALL_KEY_H
 
 #include "python/state.h"
 

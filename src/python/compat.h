@@ -1,8 +1,8 @@
 /* compat.h: the differences between the supported CPython versions (3.10 to 3.13), and nothing else.
  * PY_VERSION_HEX is looked at here alone.
  */
-#ifndef DC_COMPAT_H
-#define DC_COMPAT_H
+#ifndef DC_PYTHON_COMPAT_H
+#define DC_PYTHON_COMPAT_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

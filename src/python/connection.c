@@ -10,7 +10,7 @@
  * table of all public functions of its own copy of SQLite: so this module lets itself be loaded by the
  * Connection on :memory:, and takes the table. That works whatever names the copy hides, and cannot find a
  * wrong one. Python's sqlite3 may be built without load_extension (which is the default); then the functions
- * are looked up by name where they can be (sqlite_api.c), which may well find another copy.
+ * are looked up by name where they can be (sqlite/api.c), which may well find another copy.
  *
  * The proof. Either way, before the table is used, the copy to which it belongs must call us when another
  * Connection is opened on :memory:, and run a function of ours for it. Nothing of a candidate that fails stays.

@@ -1,7 +1,7 @@
 /* connection.h: Connections of Python's sqlite3, and the copy of SQLite that they belong to.
  *
  * A process can have several copies of SQLite, and only one of them may open a database file
- * (sqlite_api.h). Ours is the copy behind the `sqlite3.connect` that is there at import: a Connection on
+ * (sqlite/api.h). Ours is the copy behind the `sqlite3.connect` that is there at import: a Connection on
  * :memory: is opened with it, and the table `sqlite` is filled with the functions of the copy behind that
  * Connection, before any file is opened. `sqlite3` may have been replaced by then (pysqlite3), and SQLite may
  * be linked into the interpreter with its names hidden; connection.c says how the copy is found, and how it is
@@ -10,8 +10,8 @@
  * The binding is the process's and for good. An interpreter that imports the module later, or again, has the
  * same copy behind its sqlite3.connect, or an ImportError.
  */
-#ifndef DC_CONNECTION_H
-#define DC_CONNECTION_H
+#ifndef DC_PYTHON_CONNECTION_H
+#define DC_PYTHON_CONNECTION_H
 
 #include "python/state.h" /* first: it includes Python.h */
 

@@ -3,8 +3,8 @@
  * This is the one place where an engine failure becomes an exception. Bytes in a dc_datum made here
  * are borrowed from a Python object, which the caller keeps alive as long as the datum is used.
  */
-#ifndef DC_CONVERT_H
-#define DC_CONVERT_H
+#ifndef DC_PYTHON_CONVERT_H
+#define DC_PYTHON_CONVERT_H
 
 #include "python/state.h" /* first: it includes Python.h */
 

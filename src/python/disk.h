@@ -3,8 +3,8 @@
  * A Disk is meant to be subclassed. These functions take any object as a disk: where its hook is the
  * base class's own they do the work natively, else they call the method (DESIGN 10).
  */
-#ifndef DC_DISK_H
-#define DC_DISK_H
+#ifndef DC_PYTHON_DISK_H
+#define DC_PYTHON_DISK_H
 
 #include "python/state.h" /* first: it includes Python.h */
 

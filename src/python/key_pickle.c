@@ -1,4 +1,4 @@
-/* keypickle.c: pickletools.optimize in C, and for simple keys pickle.dumps as well.
+/* key_pickle.c: pickletools.optimize in C, and for simple keys pickle.dumps as well.
  *
  * A pickle is a program for a small stack machine: a sequence of opcodes of one byte, each followed
  * by its argument, up to STOP. The pickler cannot know which objects it will meet again, so it

@@ -1,11 +1,11 @@
-/* keypickle.h: the byte work behind pickled keys.
+/* key_pickle.h: the byte work behind pickled keys.
  *
  * A key that SQLite cannot hold natively is stored as pickletools.optimize(pickle.dumps(key)), and
  * those bytes decide whether two keys are equal. They must therefore be the original's, byte for
  * byte; what Python spends on making them (tens of microseconds) is what this module saves.
  */
-#ifndef DC_KEYPICKLE_H
-#define DC_KEYPICKLE_H
+#ifndef DC_PYTHON_KEY_PICKLE_H
+#define DC_PYTHON_KEY_PICKLE_H
 
 #include <Python.h>
 
@@ -14,7 +14,7 @@
  * Returns a strong reference to a bytes object equal to pickletools.optimize(pickle.dumps(object,
  * protocol)), or NULL without an exception: then dump and optimize the key. It is there for
  * protocols 4 and 5 and for tuples, nested or not, of str, bytes, int, float, bool and None, unless
- * one is long or contains an object twice (keypickle.c says what else is declined). No Python code
+ * one is long or contains an object twice (key_pickle.c says what else is declined). No Python code
  * runs. */
 PyObject *keypickle_dumps(PyObject *object, int protocol);
 

@@ -1,6 +1,6 @@
 /* log.h: messages to logging.getLogger('diskcache'). */
-#ifndef DC_LOG_H
-#define DC_LOG_H
+#ifndef DC_PYTHON_LOG_H
+#define DC_PYTHON_LOG_H
 
 #include "python/compat.h"
 

@@ -33,8 +33,8 @@
  * another thread may have been inside SQLite with them, unless they belong to the thread that forked and
  * nothing was under way there.
  */
-#ifndef DC_SESSION_H
-#define DC_SESSION_H
+#ifndef DC_PYTHON_SESSION_H
+#define DC_PYTHON_SESSION_H
 
 #include "python/state.h" /* first: it includes Python.h */
 
@@ -59,7 +59,7 @@ typedef struct Session {
     int relocks;      /* each transaction takes its first lock anew: not WAL */
     unsigned int visits;  /* times a thread was inside SQLite with it */
     double mean_seconds;  /* running estimate of how long that takes */
-    dc_wal_header header; /* of its handle (walindex.h), or NULL */
+    dc_wal_header header; /* of its handle (wal_header.h), or NULL */
     int header_known;     /* whether the header has been looked for */
     dc_wal_header *lent;  /* where the hot tier keeps the header, or NULL */
     struct Session *next; /* in the pool */

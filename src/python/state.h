@@ -3,8 +3,8 @@
  * Every object of ours keeps a borrowed pointer to it: the object's type holds the module, and the
  * module the state, so it lives as long as the object. Filled by module.c; cleared with the module.
  */
-#ifndef DC_STATE_H
-#define DC_STATE_H
+#ifndef DC_PYTHON_STATE_H
+#define DC_PYTHON_STATE_H
 
 #include "python/compat.h"
 
@@ -98,7 +98,7 @@ typedef struct module_state {
 
     hook_base disk_hooks;
     hook_base cache_hooks;
-    signed char key_pickling[6]; /* by protocol: 1 native, -1 by pickle, 0 not checked (keypickle.h) */
+    signed char key_pickling[6]; /* by protocol: 1 native, -1 by pickle, 0 not checked (key_pickle.h) */
 
     struct {
 #define STATE_NAME_MEMBER(name) PyObject *name;

@@ -1,5 +1,5 @@
-/* sqlite_api.c: the functions of a copy of SQLite, from the table that it hands to extensions or by their
- * names; see sqlite_api.h for the why.
+/* sqlite/api.c: the functions of a copy of SQLite, from the table that it hands to extensions or by their
+ * names; see sqlite/api.h for the why.
  *
  * By name there are three places, of which the caller takes the first with the right copy:
  *   1. the library that has the code of the interpreter's own `_sqlite3`: dlsym() on it also searches the

@@ -1,4 +1,4 @@
-/* sqlite_api.h: the functions of the one SQLite that this process uses, bound at import.
+/* sqlite/api.h: the functions of the one SQLite that this process uses, bound at import.
  *
  * Two copies of SQLite in one process that open the same file lose data: POSIX locks belong to the
  * process, so a descriptor closed by either copy drops the other's locks. Therefore nothing here is
@@ -9,7 +9,7 @@
  *
  * DC_SQLITE_FUNCTIONS declares the table once: return type, name without the "sqlite3_", parameters.
  * DC_SQLITE_PLACES says of each where it stands in the table that SQLite itself hands to extensions.
- * Where SQLite's headers happen to be installed at build time, sqlite_api.c checks every line of both
+ * Where SQLite's headers happen to be installed at build time, sqlite/api.c checks every line of both
  * against them.
  *
  * The table belongs to the process, as SQLite itself does; it is written once, under the import lock,

@@ -1,4 +1,4 @@
-/* commitstamp.c: see commitstamp.h. */
+/* commit_stamp.c: see commit_stamp.h. */
 #include "sqlite/commit_stamp.h"
 
 #include <stddef.h>

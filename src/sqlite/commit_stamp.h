@@ -1,4 +1,4 @@
-/* commitstamp.h: the header of the wal-index as our own COMMIT leaves it.
+/* commit_stamp.h: the header of the wal-index as our own COMMIT leaves it.
  *
  * Whoever keeps rows in memory must know which header stands for the state that its own commit has made.
  * After COMMIT has returned it is too late to look: another process may have committed by then. Nor can
@@ -15,8 +15,8 @@
  * Checked as it goes (selfcheck.h): the lock is given back once, the header's two copies are equal then,
  * and it counts as many frames as SQLite tells its own wal_hook.
  */
-#ifndef DC_COMMITSTAMP_H
-#define DC_COMMITSTAMP_H
+#ifndef DC_SQLITE_COMMIT_STAMP_H
+#define DC_SQLITE_COMMIT_STAMP_H
 
 #include "sqlite/io_override.h"
 #include "sqlite/wal_append.h"

@@ -11,8 +11,8 @@
  * A structure that a replaced method needs begins with a dc_io_override, and is found through the file.
  * It belongs to one handle, and is used by the thread that uses the handle.
  */
-#ifndef DC_IO_OVERRIDE_H
-#define DC_IO_OVERRIDE_H
+#ifndef DC_SQLITE_IO_OVERRIDE_H
+#define DC_SQLITE_IO_OVERRIDE_H
 
 #include "sqlite/api.h"
 

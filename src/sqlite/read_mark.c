@@ -1,4 +1,4 @@
-/* readmark.c: see readmark.h. */
+/* read_mark.c: see read_mark.h. */
 #include "sqlite/read_mark.h"
 
 #include "base/selfcheck.h"

@@ -1,4 +1,4 @@
-/* readmark.h: BEGIN with two locks instead of three.
+/* read_mark.h: BEGIN with two locks instead of three.
  *
  * A transaction of SQLite begins by taking a lock on a read mark ("WAL-Index File Format"): a number of
  * frames that nobody may copy beyond while the transaction reads. If the log has grown since the marks
@@ -13,8 +13,8 @@
  *
  * A dc_readmark belongs to one handle and is used by the thread that begins with it.
  */
-#ifndef DC_READMARK_H
-#define DC_READMARK_H
+#ifndef DC_SQLITE_READ_MARK_H
+#define DC_SQLITE_READ_MARK_H
 
 #include "sqlite/io_override.h"
 

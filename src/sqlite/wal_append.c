@@ -1,4 +1,4 @@
-/* walframes.c: see walframes.h. */
+/* wal_append.c: see wal_append.h. */
 #include "sqlite/wal_append.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* walframes.h: the frames that a commit appends to the log, in one system call.
+/* wal_append.h: the frames that a commit appends to the log, in one system call.
  *
  * SQLite writes each changed page with two calls: the 24 bytes of the frame's header, then the page.
  * They lie one after the other in the file, all frames of a commit do, and a call costs about as much
@@ -16,8 +16,8 @@
  *
  * A dc_walframes belongs to one handle and is used by the thread that commits with it.
  */
-#ifndef DC_WALFRAMES_H
-#define DC_WALFRAMES_H
+#ifndef DC_SQLITE_WAL_APPEND_H
+#define DC_SQLITE_WAL_APPEND_H
 
 #include <stddef.h>
 

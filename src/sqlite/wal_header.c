@@ -1,4 +1,4 @@
-/* walindex.c: see walindex.h. */
+/* wal_header.c: see wal_header.h. */
 #include "sqlite/wal_header.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* walindex.h: the header of SQLite's wal-index, by which one sees that nothing has been committed.
+/* wal_header.h: the header of SQLite's wal-index, by which one sees that nothing has been committed.
  *
  * A database in WAL mode has a file in shared memory, the wal-index, that says where in the log the
  * pages are. It begins with two copies of a header of 48 bytes:
@@ -22,8 +22,8 @@
  * journal mode is not changed. We never open the wal-index or the database file ourselves: closing a
  * descriptor would drop the process's locks on it.
  */
-#ifndef DC_WALINDEX_H
-#define DC_WALINDEX_H
+#ifndef DC_SQLITE_WAL_HEADER_H
+#define DC_SQLITE_WAL_HEADER_H
 
 #include <stdatomic.h>
 #include <stdint.h>
