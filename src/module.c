@@ -7,9 +7,9 @@
 
 #include <string.h>
 
+#include "cache/cache.h"
 #include "python/args.h"
 #include "python/call_key.h"
-#include "cache/cache.h"
 #include "python/connection.h"
 #include "python/disk.h"
 #include "python/key_pickle.h"

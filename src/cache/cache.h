@@ -20,11 +20,11 @@
 #include "python/state.h" /* first: it includes Python.h */
 
 #include "cache/checkpointer.h"
-#include "python/disk.h"
 #include "cache/memory.h"
 #include "engine/access_log.h"
-#include "python/session.h"
 #include "engine/store.h"
+#include "python/disk.h"
+#include "python/session.h"
 
 typedef struct WriteTransaction {
     int depth;   /* of nested use: blocks of transact() and operations; 0: none is open */

@@ -36,9 +36,9 @@
 
 #include "python/state.h" /* first: it includes Python.h */
 
+#include "base/record.h"
 #include "engine/db.h"
 #include "python/disk.h"
-#include "base/record.h"
 #include "sqlite/wal_header.h"
 
 /* Bytes that a tier may take unless it is told otherwise. */

@@ -10,10 +10,10 @@
 
 #include <string.h>
 
+#include "base/selfcheck.h"
 #include "cache/row.h"
 #include "python/convert.h"
 #include "python/log.h"
-#include "base/selfcheck.h"
 
 /* --- housekeeping ------------------------------------------------------------------------------- */
 

@@ -133,7 +133,7 @@ static dc_checkpoint_result checkpoint_now(dc_db *db)
 /* The header, looked for with all care unless that has been done. */
 static dc_wal_header header_of(dc_db *db)
 {
-    return db->commit.header != NULL ? db->commit.header : dc_wal_header_of(db);
+    return db->commit.header != NULL ? db->commit.header : dc_db_wal_header(db);
 }
 
 dc_checkpoint_result dc_checkpoint_copy(dc_db *db, dc_checkpoint *checkpoint)

@@ -607,6 +607,15 @@ int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text)
 
 /* --- the log ---------------------------------------------------------------------------------- */
 
+dc_wal_header dc_db_wal_header(dc_db *db)
+{
+    if (!dc_db_has_known_vfs(db) || !dc_db_pragma_is(db, "PRAGMA journal_mode", "wal") ||
+        !dc_db_pragma_is(db, "PRAGMA locking_mode", "normal")) {
+        return NULL;
+    }
+    return dc_wal_header_of(db->file);
+}
+
 #define DEFAULT_PAGE_SIZE 4096
 
 int64_t dc_db_wal_bytes(const dc_db *db)

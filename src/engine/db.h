@@ -14,12 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "sqlite/commit_stamp.h"
-#include "sqlite/read_mark.h"
 #include "base/record.h"
+#include "base/status.h"
 #include "engine/sql.h"
 #include "sqlite/api.h"
-#include "base/status.h"
+#include "sqlite/commit_stamp.h"
+#include "sqlite/read_mark.h"
 #include "sqlite/wal_append.h"
 
 /* What earlier writes have found out about the volume and the expiry of all rows, so that the next one
@@ -42,7 +42,7 @@ typedef struct dc_row_changes {
     uint64_t own;
 } dc_row_changes;
 
-struct dc_db {
+typedef struct dc_db {
     sqlite3 *handle;    /* NULL unless attached */
     sqlite3_file *file; /* SQLite's, of the database; valid as long as the handle */
     int is_utf8;           /* the database's text is UTF-8, as far as is known */
@@ -60,7 +60,7 @@ struct dc_db {
     dc_forecast forecast;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
     dc_error error;                         /* of the last function that failed */
-};
+} dc_db;
 
 /* Take `handle`: turn its automatic checkpoint and its busy wait off and prepare what must exist. */
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle);
@@ -135,6 +135,11 @@ void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);
 int dc_db_has_known_vfs(dc_db *db);
 /* Whether a PRAGMA answers with this text. */
 int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text);
+
+/* The header of the wal-index, of a handle that has read before; NULL unless everything holds that it takes: the
+ * journal is a log, locks are not exclusive (then there is no mapping), the VFS is SQLite's own, and the header
+ * is one of the known layout. */
+dc_wal_header dc_db_wal_header(dc_db *db);
 
 /* What a wal_hook has been told: the pages in the log. */
 void dc_db_note_pages(dc_db *db, const char *schema, int pages);

@@ -16,8 +16,8 @@
 #ifndef DC_ENGINE_STORE_H
 #define DC_ENGINE_STORE_H
 
-#include "engine/db.h"
 #include "base/record.h"
+#include "engine/db.h"
 
 /* Steps of a write that a subclass of Cache has taken over; a NULL member is not. They are called
  * between statements, and return DC_CALLBACK if they failed and know why themselves. */

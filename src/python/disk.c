@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "python/args.h"
 #include "base/clock.h"
+#include "python/args.h"
 #include "python/convert.h"
 #include "python/key_pickle.h"
 #include "python/log.h"

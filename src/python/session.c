@@ -30,8 +30,8 @@
 #include <unistd.h>
 #endif
 
-#include "engine/checkpoint.h"
 #include "base/clock.h"
+#include "engine/checkpoint.h"
 #include "python/connection.h"
 #include "python/convert.h"
 #include "python/log.h"
@@ -713,7 +713,7 @@ dc_wal_header session_header(Session *session)
 {
     if (!session->header_known && !session->exposed) {
         session->header_known = 1;
-        session->header = dc_wal_header_of(&session->db);
+        session->header = dc_db_wal_header(&session->db);
         dc_db_watch_header(&session->db, session->header);
     }
     return session->header;

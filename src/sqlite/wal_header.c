@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "engine/db.h"
+#include "sqlite/api.h"
 
 #define WAL_INDEX_VERSION 3007000u
 /* The size of a mapped part of the wal-index, part of its format. */
@@ -71,18 +71,16 @@ uint32_t dc_stamp_page_size(const dc_stamp *stamp)
     return (size & 0xfe00u) + ((size & 1u) << 16);
 }
 
-dc_wal_header dc_wal_header_of(dc_db *db)
+dc_wal_header dc_wal_header_of(sqlite3_file *file)
 {
-    const dc_io_methods *methods = db->file != NULL ? db->file->methods : NULL;
+    const dc_io_methods *methods = file != NULL ? file->methods : NULL;
     volatile void *mapped = NULL;
     uint32_t words[WORD_COUNT];
     dc_stamp stamp;
     int attempts = HEADER_ATTEMPTS;
 
     if (methods == NULL || methods->version < 2 || methods->shm_map == NULL ||
-        !dc_db_has_known_vfs(db) || !dc_db_pragma_is(db, "PRAGMA journal_mode", "wal") ||
-        !dc_db_pragma_is(db, "PRAGMA locking_mode", "normal") ||
-        methods->shm_map(db->file, 0, WAL_INDEX_REGION, 0, &mapped) != DC_SQLITE_OK ||
+        methods->shm_map(file, 0, WAL_INDEX_REGION, 0, &mapped) != DC_SQLITE_OK ||
         mapped == NULL) {
         return NULL;
     }

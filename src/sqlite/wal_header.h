@@ -28,7 +28,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-typedef struct dc_db dc_db;
+typedef struct sqlite3_file sqlite3_file;
 
 /* The header at one moment. */
 typedef struct dc_stamp {
@@ -38,10 +38,9 @@ typedef struct dc_stamp {
 /* The header in mapped memory: two copies, one after the other. */
 typedef const volatile uint64_t *dc_wal_header;
 
-/* The header behind a handle that has read before; NULL unless everything holds that it takes: the
- * journal is a log, locks are not exclusive (then there is no mapping), the VFS is SQLite's own, and
- * what is there is a header of the known layout, with a right checksum. */
-dc_wal_header dc_wal_header_of(dc_db *db);
+/* The header of a file whose handle has read before, in WAL mode and without exclusive locking, and whose VFS
+ * is SQLite's own; NULL unless what is there is a header of the known layout, with a right checksum. */
+dc_wal_header dc_wal_header_of(sqlite3_file *file);
 
 /* Copy the header; 0 if it is just being written, or is not valid. */
 int dc_stamp_read(dc_wal_header header, dc_stamp *stamp);

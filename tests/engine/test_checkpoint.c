@@ -304,7 +304,7 @@ static void nothing_is_told_while_the_header_is_written(void)
 
     open_both();
     CHECK_INT(DC_OK, insert(&other));
-    dc_db_watch_header(&db, dc_wal_header_of(&db));
+    dc_db_watch_header(&db, dc_db_wal_header(&db));
     CHECK_INT(DC_SQLITE_OK, db.file->methods->shm_map(db.file, 0, 32768, 0, &mapped));
     ((volatile char *)mapped)[32] ^= 1;
     CHECK(!dc_log_look(&db, &log));

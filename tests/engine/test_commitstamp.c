@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "database.h"
 #include "base/selfcheck.h"
+#include "database.h"
 
 /* ---- A database's file that does something else ------------------------------------------------- */
 
@@ -79,7 +79,7 @@ static dc_wal_header open_watched(dc_db *db)
     forget_failures();
     database_connect(db);
     database_execute(db, "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, content)");
-    header = dc_wal_header_of(db);
+    header = dc_db_wal_header(db);
     CHECK(header != NULL);
     dc_db_watch_header(db, header);
     return header;
