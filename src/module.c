@@ -7,7 +7,11 @@
 
 #include <string.h>
 
-#include "cache/cache.h"
+#include "cache/access.h"
+#include "cache/iterator.h"
+#include "cache/pin.h"
+#include "cache/transaction.h"
+#include "cache/type.h"
 #include "python/args.h"
 #include "python/call_key.h"
 #include "python/connection.h"

@@ -1,8 +1,11 @@
 /* checkpointer.c: see checkpointer.h. */
-#include "cache/cache.h"
+#include "cache/checkpointer.h"
 
 #include <math.h>
 #include <signal.h>
+
+#include "cache/errors.h"
+#include "cache/sessions.h"
 
 /* New bytes for which the thread is started again. */
 #define NEXT_BYTES (DC_CHECKPOINT_BYTES * 3 / 10)
@@ -208,19 +211,6 @@ void checkpoint_finish(Cache *self)
     if (self->pool.generation == generation) {
         give_session_back(self);
     }
-}
-
-void checkpoint_forget(Cache *self)
-{
-    Checkpointer *checkpointer = &self->checkpointer;
-
-    if (checkpointer->session != NULL && !is_running(checkpointer)) {
-        session_put_back(checkpointer->session); /* it was over before the fork: the session is idle */
-    }
-    checkpointer->session = NULL;
-    checkpointer->opening = 0;
-    atomic_store(&checkpointer->lock_turns, 0);
-    atomic_store(&checkpointer->state, CHECKPOINTER_IDLE);
 }
 
 /* Whether another session could work beside the one that has just committed: with exclusive locking none

@@ -23,36 +23,11 @@
 #ifndef DC_CACHE_CHECKPOINTER_H
 #define DC_CACHE_CHECKPOINTER_H
 
-#include "python/state.h" /* first: it includes Python.h */
-
-#include "engine/checkpoint.h"
-#include "python/session.h"
-
-#include <stdatomic.h>
+#include "cache/object.h"
 
 /* Seconds for which a write may wait for its own process to begin copying, whatever its timeout: that takes
  * microseconds, unless the system takes the processor away meanwhile. */
 #define CHECKPOINT_GRACE_SECONDS 0.1
-
-/* What the thread does. Only it leaves CHECKPOINTER_PAUSING, and only the GIL's holder goes there. */
-enum checkpointer_state { CHECKPOINTER_IDLE, CHECKPOINTER_COPYING, CHECKPOINTER_PAUSING };
-
-typedef struct Checkpointer {
-    int64_t copy_at;     /* bytes in the log from which to copy next */
-    int64_t pause_at;    /* and from which this cache's writes pause meanwhile; 0: not known yet */
-    int64_t pause_step;  /* by which the next pause is put off */
-    double sync_seconds; /* what the longest sync of a copy takes, a running mean */
-
-    /* The thread. */
-    Session *session; /* that it uses, or has used; NULL: there was none since */
-    int opening;      /* one is being opened */
-    int copied;       /* nothing was left to copy at the end of its latest pause */
-    dc_checkpoint run;
-    atomic_int state;   /* enum checkpointer_state */
-    atomic_uint lock_turns; /* odd while it has the write lock, for an instant */
-} Checkpointer;
-
-typedef struct Cache Cache;
 
 /* After a commit that left so many bytes in the log, without the frames' headers. It is only housekeeping:
  * what goes wrong is tried again after a later commit. -1 with an exception only if one came out of a signal
@@ -64,7 +39,5 @@ int checkpoint_pauses(const Cache *self);
 unsigned int checkpoint_lock_turns(const Cache *self);
 /* Wait for the thread, if there is one, and give its session back. */
 void checkpoint_finish(Cache *self);
-/* In a forked child: the thread is the parent's. */
-void checkpoint_forget(Cache *self);
 
 #endif

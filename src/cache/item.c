@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-#include "cache/row.h"
+#include "cache/errors.h"
+#include "cache/operation.h"
+#include "cache/pin.h"
+#include "cache/transaction.h"
 #include "python/convert.h"
 
 /* --- steps that a subclass has taken over ----------------------------------------------------- */

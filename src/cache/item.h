@@ -4,7 +4,7 @@
 #ifndef DC_CACHE_ITEM_H
 #define DC_CACHE_ITEM_H
 
-#include "cache/cache.h"
+#include "cache/object.h"
 
 /* One item to be written. */
 typedef struct item {

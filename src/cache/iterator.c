@@ -7,10 +7,12 @@
  *
  * A key that cannot be converted is an exception, after which the iterator goes on with the next one.
  */
-#include "cache/cache.h"
+#include "cache/iterator.h"
 
 #include <string.h>
 
+#include "cache/errors.h"
+#include "cache/operation.h"
 #include "python/convert.h"
 
 #define FIRST_PAGE   64   /* keys */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cache/errors.h"
 #include "python/convert.h"
 
 static dc_status call_stamped(dc_db *db, void *context)

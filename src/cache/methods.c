@@ -1,11 +1,15 @@
 /* methods.c: transactions, iteration and closing, and the table of all methods of Cache. */
 #include "cache/methods.h"
-#include "cache/row.h"
 
 #include <string.h>
 
+#include "cache/access.h"
+#include "cache/checkpointer.h"
+#include "cache/errors.h"
+#include "cache/iterator.h"
+#include "cache/pin.h"
+#include "cache/transaction.h"
 #include "python/args.h"
-#include "python/convert.h"
 
 METHOD_DOC(connection,
 "_connection($self, /)\n--\n\n"

@@ -13,7 +13,7 @@
 #ifndef DC_CACHE_METHODS_H
 #define DC_CACHE_METHODS_H
 
-#include "cache/cache.h"
+#include "cache/object.h"
 
 /* Methods with keywords: the name in Python, and NAME. */
 /* clang-format off */
@@ -54,6 +54,14 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
 extern const char Cache_delitem_doc[], Cache_volume_doc[], Cache_close_doc[],
     Cache_connection_doc[], Cache_inspect_doc[], Cache_apply_doc[], Cache_damaged_texts_doc[],
     Cache_setting_doc[], Cache_update_setting_doc[], Cache_set_pragma_doc[];
+
+/* What the type is made of. */
+extern PyMethodDef cache_methods[];
+PyObject *cache_subscript(Cache *self, PyObject *key);
+int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value);
+int cache_contains(Cache *self, PyObject *key);
+Py_ssize_t cache_length(Cache *self);
+PyObject *cache_iterate(Cache *self);
 
 #define METHOD_DOC(name, text) const char Cache_##name##_doc[] = PyDoc_STR(text)
 

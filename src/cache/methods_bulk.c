@@ -4,10 +4,11 @@
  * between, and so that an interruption or a timeout leaves what has been done so far done.
  */
 #include "cache/methods.h"
-#include "cache/row.h"
 
 #include <string.h>
 
+#include "cache/errors.h"
+#include "cache/operation.h"
 #include "python/args.h"
 #include "python/convert.h"
 

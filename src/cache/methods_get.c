@@ -5,12 +5,14 @@
  * (memory.h) if possible, else by SQLite, and then remembered there.
  */
 #include "cache/lookup.h"
-#include "cache/methods.h"
 
 #include <string.h>
 
+#include "cache/access.h"
+#include "cache/errors.h"
+#include "cache/methods.h"
+#include "cache/row.h"
 #include "python/args.h"
-#include "python/convert.h"
 
 static int notes_access(Cache *self)
 {

@@ -19,11 +19,13 @@
  * Python code and runs inside the batch's transaction, as it would in a loop of the user's.
  */
 #include "cache/item.h"
-#include "cache/methods.h"
-#include "cache/row.h"
 
 #include <string.h>
 
+#include "cache/errors.h"
+#include "cache/methods.h"
+#include "cache/operation.h"
+#include "cache/row.h"
 #include "python/args.h"
 #include "python/convert.h"
 

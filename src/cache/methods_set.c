@@ -5,11 +5,14 @@
  * name the file it is removed, whatever went wrong.
  */
 #include "cache/item.h"
-#include "cache/methods.h"
-#include "cache/row.h"
 
 #include <string.h>
 
+#include "cache/access.h"
+#include "cache/errors.h"
+#include "cache/methods.h"
+#include "cache/operation.h"
+#include "cache/row.h"
 #include "python/args.h"
 #include "python/convert.h"
 #include "python/log.h"

@@ -2,13 +2,15 @@
  * need to know of a directory. Thin: the rules for settings are in core.py, what is amiss says check.py.
  */
 #include "cache/methods.h"
-#include "cache/row.h"
 
 #include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "python/args.h"
+#include "cache/access.h"
+#include "cache/checkpointer.h"
+#include "cache/errors.h"
+#include "cache/operation.h"
 #include "python/convert.h"
 
 typedef struct measuring {

@@ -9,10 +9,13 @@
  * Looking at an end is a read: the hot tier answers it, and remembers which row stands there.
  */
 #include "cache/lookup.h"
-#include "cache/methods.h"
 
 #include <string.h>
 
+#include "cache/errors.h"
+#include "cache/methods.h"
+#include "cache/operation.h"
+#include "cache/row.h"
 #include "python/args.h"
 #include "python/convert.h"
 

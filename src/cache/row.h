@@ -4,7 +4,7 @@
 #ifndef DC_CACHE_ROW_H
 #define DC_CACHE_ROW_H
 
-#include "cache/cache.h"
+#include "cache/operation.h"
 
 /* --- arguments and results --- */
 
@@ -15,24 +15,6 @@ int read_flags(PyObject *const *values, int count, const int *defaults, int *fla
  * whose parts are None. NULL for a NULL value. */
 PyObject *with_details(module_state *state, PyObject *value, const dc_columns *columns,
                        int expire_time, int tag);
-
-/* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
-void raise_key_error(PyObject *key);
-
-/* A value could not be read: say in a note to the exception of which key, and in which file, so that the
- * item can be found and deleted. `key` is the key itself, or else `stored` what the row has. No lock may
- * be held. */
-void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename);
-
-/* Note in the exception that is set, if it is one of SQLite's, which database it is about. */
-void blame_database(Cache *self);
-
-/* Note in the exception that is set which key's value could not be stored. */
-void blame_key(Cache *self, PyObject *key);
-
-/* Make the Timeout that is set one whose argument is the number of items done before, as the
- * original's is. */
-void raise_timeout_after(int64_t count);
 
 /* A new reference to the object, or to None. */
 PyObject *or_none(PyObject *object);

@@ -1,6 +1,6 @@
 /* transaction.c: the context manager that cache.transact() and cache._transact() return.
  *
- * It holds no state of the transaction: that stands in the Cache (cache.h), because transactions nest
+ * It holds no state of the transaction: that stands in the Cache (object.h), because transactions nest
  * and the operations inside must find it. So one manager can be entered again and again, also inside
  * itself, and works as a decorator (core.py adds ContextDecorator).
  *
@@ -8,10 +8,14 @@
  * leaving the block there without an exception would pretend that it has been committed, and is a
  * RuntimeError.
  */
-#include "cache/cache.h"
+#include "cache/transaction.h"
 
 #include <string.h>
 
+#include "cache/errors.h"
+#include "cache/operation.h"
+#include "cache/owner.h"
+#include "cache/pin.h"
 #include "python/convert.h"
 
 typedef struct Transaction {

@@ -1,0 +1,102 @@
+/* access.c: see access.h. */
+#include "cache/access.h"
+
+#include "cache/checkpointer.h"
+#include "cache/errors.h"
+#include "cache/operation.h"
+#include "cache/registry.h"
+#include "python/convert.h"
+
+/* After what is noted could not be written, the next attempt comes so many seconds later. */
+#define NOTES_AGAIN_SECONDS 0.1
+
+/* A number for each call of cache_flush_all_notes. */
+static unsigned long flush_serial;
+
+int cache_note_by_policy(Cache *self, int64_t rowid)
+{
+    PyObject *result =
+        PyObject_CallMethod((PyObject *)self, "_note_access", "L", (long long)rowid);
+
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+int cache_note_lookup(Cache *self, int hit, int64_t rowid)
+{
+    dc_sql access = hit ? dc_policies[self->rules.policy].note_access : DC_NO_SQL;
+    double now = 0.0;
+    double clock;
+
+    if (hit && self->own_policy_notes && cache_note_by_policy(self, rowid) < 0) {
+        return -1;
+    }
+    if (!self->statistics && access == DC_NO_SQL) {
+        return 0;
+    }
+    if (access == DC_SQL_UPDATE_ACCESS_TIME && convert_now(self->state, &now) < 0) {
+        return -1;
+    }
+    clock = session_clock();
+    if (!dc_notes_any(&self->notes)) {
+        self->noted_since = clock;
+    }
+    if (access != DC_NO_SQL && dc_notes_access(&self->notes, rowid, 1, now) != DC_OK) {
+        if (cache_flush_notes(self, 0.0) < 0) {
+            return -1;
+        }
+        dc_notes_access(&self->notes, rowid, 1, now); /* forgotten, if there are still too many */
+    }
+    if (self->statistics) {
+        *(hit ? &self->notes.hits : &self->notes.misses) += 1;
+    }
+    if (clock - self->noted_since > DC_NOTES_SECONDS) {
+        return cache_flush_notes(self, 0.0);
+    }
+    return 0;
+}
+
+int cache_flush_notes(Cache *self, double seconds)
+{
+    Operation operation = {.cache = NULL};
+    compat_exception current;
+    double timeout;
+
+    if (!dc_notes_any(&self->notes) || self->pool.generation != session_generation() ||
+        self->directory == NULL) {
+        return 0;
+    }
+    current = compat_exception_take();
+    timeout = seconds > 0.0 ? cache_timeout(self) : 0.0;
+    /* Beginning writes them, unless the transaction is open already. */
+    if (timeout >= 0.0 && (seconds > 0.0 || (!checkpoint_pauses(self) && checkpoint_lock_turns(self) % 2 == 0)) &&
+        operation_begin_write_within(&operation, self, timeout < seconds ? timeout : seconds, 0) == 0 &&
+        operation_flush_notes(&operation) == 0) {
+        operation_commit(&operation);
+    }
+    if (dc_notes_any(&self->notes)) {
+        self->noted_since = session_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
+    }
+    return cache_end_housekeeping(self->state, current);
+}
+
+void cache_flush_all_notes(module_state *state)
+{
+    /* Committing can run Python, which may change the list: begin again after each. */
+    unsigned long serial = ++flush_serial;
+    Cache *cache = all_caches;
+
+    while (cache != NULL) {
+        if (cache->state == state && cache->flushed != serial && dc_notes_any(&cache->notes)) {
+            cache->flushed = serial;
+            Py_INCREF(cache);
+            if (cache_flush_notes(cache, 0.0) < 0) {
+                PyErr_WriteUnraisable((PyObject *)cache);
+            }
+            Py_DECREF(cache);
+            cache = all_caches;
+        } else {
+            cache = cache->next;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+/* errors.c: see errors.h. */
+#include "cache/errors.h"
+
+#include "cache/registry.h"
+#include "python/convert.h"
+
+/* --- what every method asks first --------------------------------------------------------------- */
+
+int cache_require(PyObject *value, const char *name)
+{
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "Cache has no attribute '%s': was __init__ called?",
+                     name);
+        return -1;
+    }
+    return 0;
+}
+
+int cache_ready_to_open(Cache *self)
+{
+    cache_notice_fork(self);
+    return cache_require(self->directory, "_directory");
+}
+
+int cache_ready(Cache *self)
+{
+    return cache_ready_to_open(self) < 0 || cache_require(self->disk, "_disk") < 0 ? -1 : 0;
+}
+
+double cache_timeout(Cache *self)
+{
+    PyObject *timeout = Py_XNewRef(self->timeout); /* converting it may run Python */
+    double seconds = -1.0;
+
+    if (cache_require(timeout, "_timeout") == 0 &&
+        convert_seconds(timeout, "timeout", &seconds) == 0) {
+        seconds = seconds > 0.0 ? seconds : 0.0;
+    } else {
+        seconds = -1.0;
+    }
+    Py_XDECREF(timeout);
+    return seconds;
+}
+
+/* --- exceptions --------------------------------------------------------------------------------- */
+
+void raise_key_error(PyObject *key)
+{
+    PyObject *arguments = PyTuple_Pack(1, key);
+
+    if (arguments != NULL) {
+        PyErr_SetObject(PyExc_KeyError, arguments);
+        Py_DECREF(arguments);
+    }
+}
+
+/* Whether this thread has a transaction open on the directory through another Cache. */
+static int thread_blocks_itself(Cache *self)
+{
+    int blocks = 0;
+
+    for (Cache *cache = all_caches; cache != NULL && !blocks; cache = cache->next) {
+        blocks = cache != self && cache->transaction.depth > 0 &&
+                 cache->transaction.thread == PyThread_get_thread_ident() && cache->path != NULL &&
+                 PyUnicode_CheckExact(cache->path) && PyUnicode_CheckExact(self->path) &&
+                 PyUnicode_Compare(cache->path, self->path) == 0;
+    }
+    return blocks;
+}
+
+void cache_raise_timeout(Cache *self)
+{
+    PyObject *error = PyObject_CallNoArgs(self->state->Timeout);
+    PyObject *message = NULL;
+
+    if (error != NULL && self->path != NULL && self->timeout != NULL) {
+        message = PyUnicode_FromFormat(
+            "%S: the lock could not be had within %S seconds%s", self->path, self->timeout,
+            thread_blocks_itself(self)
+                ? ": this very thread has it, in a transaction of another object"
+                : "");
+        if (message != NULL && PyObject_SetAttrString(error, "message", message) == 0) {
+            PyErr_SetObject(self->state->Timeout, error);
+        }
+        Py_XDECREF(message);
+    } else if (error != NULL) {
+        PyErr_SetObject(self->state->Timeout, error);
+    }
+    Py_XDECREF(error);
+}
+
+void raise_timeout_after(int64_t count)
+{
+    compat_exception taken = compat_exception_take();
+    PyObject *error = compat_exception_value(&taken);
+    PyObject *arguments = error != NULL ? Py_BuildValue("(L)", (long long)count) : NULL;
+
+    if (arguments != NULL) {
+        PyObject_SetAttrString(error, "args", arguments);
+        Py_DECREF(arguments);
+    }
+    PyErr_Clear();
+    compat_exception_put(taken);
+}
+
+int cache_end_housekeeping(module_state *state, compat_exception current)
+{
+    if (PyErr_Occurred() &&
+        (PyErr_ExceptionMatches(state->Timeout) || PyErr_ExceptionMatches(PyExc_OSError) ||
+         PyErr_ExceptionMatches(PyExc_MemoryError) ||
+         PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_DatabaseError]) ||
+         PyErr_ExceptionMatches(state->sqlite_errors[SQLITE_ERROR_InterfaceError]))) {
+        PyErr_Clear();
+    }
+    if (!compat_exception_is_none(&current)) {
+        PyErr_Clear();
+        compat_exception_put(current);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* --- notes that say where ----------------------------------------------------------------------- */
+
+/* Add a note to an exception, as add_note() of Python 3.11 does. */
+static int add_note(PyObject *exception, PyObject *note)
+{
+    PyObject *notes = PyObject_GetAttrString(exception, "__notes__");
+    int result = -1;
+
+    if (notes == NULL) {
+        PyErr_Clear();
+        notes = PyList_New(0);
+        if (notes == NULL || PyObject_SetAttrString(exception, "__notes__", notes) < 0) {
+            goto done;
+        }
+    }
+    result = PyList_Check(notes) ? PyList_Append(notes, note) : 0;
+done:
+    Py_XDECREF(notes);
+    return result;
+}
+
+/* Add the note that `describe` makes to the exception that is set, if it is one that programs handle. */
+static void blame(Cache *self, PyObject *(*describe)(Cache *, const void *), const void *context)
+{
+    compat_exception taken = compat_exception_take();
+    PyObject *exception = compat_exception_value(&taken);
+    PyObject *note = NULL;
+
+    if (exception != NULL && PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception) &&
+        self->path != NULL) {
+        note = describe(self, context);
+        if (note != NULL) {
+            add_note(exception, note);
+            Py_DECREF(note);
+        }
+        PyErr_Clear(); /* what is noted is no reason to fail otherwise */
+    }
+    compat_exception_put(taken);
+}
+
+typedef struct row_to_blame {
+    PyObject *key;
+    const dc_key *stored;
+    const char *filename;
+} row_to_blame;
+
+/* The note of blame_row. New reference, or NULL with an exception. */
+static PyObject *describe_row(Cache *self, PyObject *key, const dc_key *stored,
+                              const char *filename)
+{
+    PyObject *shown = key != NULL ? Py_NewRef(key) : disk_get(self->state, self->disk, stored);
+    PyObject *note = NULL;
+
+    if (shown == NULL) {
+        PyErr_Clear();
+        shown = convert_from_datum(&stored->datum);
+    }
+    if (shown != NULL) {
+        note = filename != NULL
+                   ? PyUnicode_FromFormat("diskcache: reading the value of key %R, file '%s' in %R",
+                                          shown, filename, self->directory)
+                   : PyUnicode_FromFormat("diskcache: reading the value of key %R in %R", shown,
+                                          self->directory);
+        Py_DECREF(shown);
+    }
+    return note;
+}
+
+static PyObject *describe_blamed_row(Cache *self, const void *context)
+{
+    const row_to_blame *row = context;
+
+    return self->disk != NULL ? describe_row(self, row->key, row->stored, row->filename) : NULL;
+}
+
+void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename)
+{
+    const row_to_blame row = {key, stored, filename};
+
+    blame(self, describe_blamed_row, &row);
+}
+
+static PyObject *describe_key(Cache *self, const void *key)
+{
+    return PyUnicode_FromFormat("diskcache: storing the value of key %R in %R", key, self->path);
+}
+
+void blame_key(Cache *self, PyObject *key)
+{
+    blame(self, describe_key, key);
+}
+
+static PyObject *describe_database(Cache *self, const void *is_readonly)
+{
+    return PyUnicode_FromFormat("diskcache: the database is %S/" DATABASE_NAME "%s", self->path,
+                                *(const int *)is_readonly ? ", which this process may not write"
+                                                          : "");
+}
+
+void blame_database(Cache *self)
+{
+    PyObject *errors = self->state->sqlite_errors[SQLITE_ERROR_DatabaseError];
+    compat_exception raised;
+    int is_readonly;
+
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(errors)) {
+        raised = compat_exception_take();
+        is_readonly = convert_sqlite_code(self->state, compat_exception_value(&raised)) ==
+                      DC_SQLITE_READONLY;
+        compat_exception_put(raised);
+        blame(self, describe_database, &is_readonly);
+    }
+}

@@ -1,0 +1,45 @@
+/* errors.h: what every method asks first, and the exceptions that it raises.
+ *
+ * SQLite's errors become Python's in python/convert.h; here they learn which directory and key they are about.
+ */
+#ifndef DC_CACHE_ERRORS_H
+#define DC_CACHE_ERRORS_H
+
+#include "cache/object.h"
+
+/* AttributeError if __init__ has not run; also notices a fork. Call first in every method. The second
+ * form does without a disk, which __init__ makes only after it has read the settings. */
+int cache_ready(Cache *self);
+int cache_ready_to_open(Cache *self);
+
+/* AttributeError if an attribute was never assigned. */
+int cache_require(PyObject *value, const char *name);
+double cache_timeout(Cache *self); /* seconds; -1.0 with an exception */
+
+/* Raise Timeout: its attribute `message` says where, for how long, and if this thread is in its own way. */
+void cache_raise_timeout(Cache *self);
+
+/* The end of what nobody asked for, a checkpoint or a flush: it may fail, and is tried again. But an
+ * exception that is not about the database comes from a signal handler, and must not be lost. `current`
+ * is what was set before, and wins. -1 if an exception is set now. */
+int cache_end_housekeeping(module_state *state, compat_exception current);
+
+/* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
+void raise_key_error(PyObject *key);
+
+/* A value could not be read: say in a note to the exception of which key, and in which file, so that the
+ * item can be found and deleted. `key` is the key itself, or else `stored` what the row has. No lock may
+ * be held. */
+void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename);
+
+/* Note in the exception that is set, if it is one of SQLite's, which database it is about. */
+void blame_database(Cache *self);
+
+/* Note in the exception that is set which key's value could not be stored. */
+void blame_key(Cache *self, PyObject *key);
+
+/* Make the Timeout that is set one whose argument is the number of items done before, as the
+ * original's is. */
+void raise_timeout_after(int64_t count);
+
+#endif

@@ -1,0 +1,12 @@
+/* iterator.h: iteration over keys.
+ */
+#ifndef DC_CACHE_ITERATOR_H
+#define DC_CACHE_ITERATOR_H
+
+#include "cache/object.h"
+
+extern PyType_Spec iterator_type_spec;
+
+PyObject *iterator_new(Cache *cache, dc_order order, int stored);
+
+#endif

@@ -1,0 +1,22 @@
+/* registry.h: the list of all caches of the process, and what a forked child does with what it has inherited.
+ *
+ * SQLite keeps the locks of a process per file, and a forked child inherits its parent's as if they
+ * were its own: as long as one inherited connection to a file is left, a new one would believe to have
+ * locks that it has not. So before a child opens its first connection, every cache lets go of what it
+ * inherited, and not only the one that is used. The list belongs to the process; the GIL guards it.
+ */
+#ifndef DC_CACHE_REGISTRY_H
+#define DC_CACHE_REGISTRY_H
+
+#include "cache/object.h"
+
+extern Cache *all_caches; /* linked by `next` */
+
+void cache_enlist(Cache *self);
+void cache_delist(Cache *self);
+
+/* Drop what was inherited, if the process has forked: for one cache, and for all of an interpreter. */
+void cache_notice_fork(Cache *self);
+void cache_notice_fork_everywhere(module_state *state);
+
+#endif

@@ -1,0 +1,117 @@
+/* sessions.c: see sessions.h. */
+#include "cache/sessions.h"
+
+#include "cache/errors.h"
+#include "cache/registry.h"
+
+#define OPEN_ATTEMPTS 100
+
+static Session *open_session(Cache *self)
+{
+    Session *session = NULL;
+    PyObject *directory = NULL;
+    PyObject *path = NULL;
+    unsigned long epoch = 0;
+    int attempts = OPEN_ATTEMPTS;
+    double timeout;
+
+    cache_notice_fork_everywhere(self->state);
+    timeout = cache_timeout(self);
+    if (timeout >= 0.0 && cache_require(self->path, "_directory") == 0) {
+        directory = Py_NewRef(self->path); /* another thread may assign or delete it */
+        epoch = self->pool.epoch;
+        path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
+    }
+    while (path != NULL && session == NULL && attempts-- > 0) {
+        session = session_open(self->state, &self->pool, path, timeout, epoch);
+        if (session == NULL) {
+            if (PyErr_ExceptionMatches(self->state->Timeout)) {
+                PyErr_Clear();
+                cache_raise_timeout(self);
+            }
+            blame_database(self);
+            break;
+        }
+        if (dc_db_has_moved(&session->db)) {
+            /* Removed in the middle of it: its log may be that of the next file of the name. */
+            session_discard(self->state, &self->pool, session);
+            session = NULL;
+        }
+    }
+    if (attempts < 0) {
+        PyErr_Format(self->state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                     "%U is removed again and again while it is being opened", path);
+    }
+    Py_XDECREF(path);
+    Py_XDECREF(directory);
+    return session;
+}
+
+Session *cache_spare_session(Cache *self)
+{
+    Session *session = session_spare(&self->pool);
+
+    return session != NULL ? session : open_session(self);
+}
+
+Session *cache_open_or_idle_session(Cache *self)
+{
+    Session *session = session_pinned(&self->pool);
+
+    if (session != NULL && session->uses == 0 && !session_is_open(self->state, session)) {
+        session_discard(self->state, &self->pool, session); /* its user has closed it */
+        session = NULL;
+    }
+    if (session == NULL || session->uses > 0) {
+        session = session_idle(&self->pool);
+    }
+    return session != NULL ? session : open_session(self);
+}
+
+/* Sessions on what the directory was before are not used again. */
+void cache_forget_file(Cache *self)
+{
+    self->pool.epoch++;
+    hot_empty(&self->hot);
+    self->hot.header = NULL;
+    self->hot.moved = 0;
+}
+
+static void discard_if_spoilt(Cache *self, Session *session)
+{
+    if (session->uses == 0 && session->db.handle != NULL &&
+        (session->spoilt || (!session->pinned && session->epoch != self->pool.epoch))) {
+        session_discard(self->state, &self->pool, session);
+    }
+}
+
+void cache_return_session(Cache *self, Session *session)
+{
+    if (session->exposed && session->db.handle != NULL) {
+        compat_exception current = compat_exception_take();
+
+        session_busy_timeout(session, cache_timeout(self)); /* a bad timeout waits for nothing */
+        PyErr_Clear();
+        compat_exception_put(current);
+    }
+    session_release(&self->pool, session);
+    discard_if_spoilt(self, session);
+}
+
+void cache_put_back_session(Cache *self, Session *session)
+{
+    session_put_back(session);
+    discard_if_spoilt(self, session);
+}
+
+/* Where SQLite could open the log or the wal-index only for reading, for want of a descriptor say, nobody
+ * could write with the session ever: the next operation opens another. */
+int cache_session_is_readonly(const Session *session)
+{
+    return !session->exposed && (session->db.error.sqlite_code & 0xff) == DC_SQLITE_READONLY;
+}
+
+void cache_note_session_failure(Session *session)
+{
+    session->spoilt |= cache_session_is_readonly(session);
+}
