@@ -34,7 +34,7 @@ typedef struct KeyIterator {
 
 static dc_status read_maximum(dc_db *db, void *context)
 {
-    return dc_store_max_rowid(db, context);
+    return dc_scan_max_rowid(db, context);
 }
 
 PyObject *iterator_new(Cache *cache, dc_order order, int stored)
@@ -74,7 +74,7 @@ static dc_status read_page(dc_db *db, void *context)
 {
     KeyIterator *self = context;
 
-    return dc_store_keys(db, self->order, self->low, self->high,
+    return dc_scan_keys(db, self->order, self->low, self->high,
                          self->started ? &self->previous.key : NULL, self->limit, &self->page);
 }
 

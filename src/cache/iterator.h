@@ -4,6 +4,7 @@
 #define DC_CACHE_ITERATOR_H
 
 #include "cache/object.h"
+#include "engine/scan.h"
 
 extern PyType_Spec iterator_type_spec;
 

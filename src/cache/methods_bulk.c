@@ -1,6 +1,6 @@
 /* methods_bulk.c: removing many items: clear, evict, expire, cull.
  *
- * A bulk removal is a row of transactions, each as long as SWEEP_SECONDS, so that others can write in
+ * A bulk removal is a row of transactions, each as long as PORTION_SECONDS, so that others can write in
  * between, and so that an interruption or a timeout leaves what has been done so far done.
  */
 #include "cache/methods.h"
@@ -9,48 +9,50 @@
 
 #include "cache/errors.h"
 #include "cache/operation.h"
+#include "engine/batch_delete.h"
+#include "engine/evict.h"
 #include "python/args.h"
 #include "python/convert.h"
 
 /* Seconds that one transaction of a bulk removal may take. */
-#define SWEEP_SECONDS 0.01
+#define PORTION_SECONDS 0.01
 
-/* A bulk removal under way: a sweep, or the culling down to a volume. */
-typedef struct sweeping {
-    dc_sweep sweep;
+/* A bulk removal under way: a batch delete, or the culling down to a volume. */
+typedef struct removal {
+    dc_batch_delete batch;
     dc_sql victim;  /* the next two: of a cull */
     int64_t volume; /* bytes */
     int64_t kept;   /* rows that a trigger keeps */
     dc_namelist *removed;
     int64_t count;
     int done;
-} sweeping;
+} removal;
 
-static dc_status sweep_portion(dc_db *db, void *context)
+static dc_status batch_portion(dc_db *db, void *context)
 {
-    sweeping *sweeping = context;
+    removal *removal = context;
 
-    return dc_store_sweep(db, &sweeping->sweep, SWEEP_SECONDS, sweeping->removed, &sweeping->count,
-                          &sweeping->done);
+    return dc_batch_delete_run(db, &removal->batch, PORTION_SECONDS, removal->removed, &removal->count,
+                          &removal->done);
 }
 
 static dc_status shrink_portion(dc_db *db, void *context)
 {
-    sweeping *sweeping = context;
+    removal *removal = context;
 
-    return dc_store_shrink(db, sweeping->victim, sweeping->volume, SWEEP_SECONDS, sweeping->removed,
-                           &sweeping->kept, &sweeping->count, &sweeping->done);
+    return dc_evict_to_volume(db, removal->victim, removal->volume, PORTION_SECONDS, removal->removed,
+                           &removal->kept, &removal->count, &removal->done);
 }
 
-/* Delete in portions, each a transaction; sweeping->count grows. -1 with an exception; a Timeout
+/* Delete in portions, each a transaction; removal->count grows. -1 with an exception; a Timeout
  * carries the number of rows deleted, as the original's does. */
-static int remove_rows(Cache *self, operation_call portion, sweeping *sweeping, int retry)
+static int remove_rows(Cache *self, operation_call portion, removal *removal, int retry)
 {
     dc_status status;
-    int64_t committed = sweeping->count;
+    int64_t committed = removal->count;
 
-    sweeping->removed = &self->transaction.removed;
-    while (!sweeping->done) {
+    removal->removed = &self->transaction.removed;
+    while (!removal->done) {
         Operation operation = {.cache = NULL};
 
         if (operation_begin_write(&operation, self, retry) < 0) {
@@ -59,26 +61,26 @@ static int remove_rows(Cache *self, operation_call portion, sweeping *sweeping, 
             }
             return -1;
         }
-        status = operation_write(&operation, portion, sweeping);
+        status = operation_write(&operation, portion, removal);
         if (status != DC_OK) {
             return operation_fail(&operation, status);
         }
         if (operation_commit(&operation) < 0 || PyErr_CheckSignals() < 0) {
             return -1;
         }
-        committed = sweeping->count;
+        committed = removal->count;
     }
     return 0;
 }
 
-/* One sweep as a method's result. */
-static PyObject *sweep_method(Cache *self, sweeping *sweeping, int retry)
+/* One removal as a method's result. */
+static PyObject *removal_method(Cache *self, removal *removal, int retry)
 {
     if (retry < 0 || cache_ready(self) < 0 ||
-        remove_rows(self, sweep_portion, sweeping, retry) < 0) {
+        remove_rows(self, batch_portion, removal, retry) < 0) {
         return NULL;
     }
-    return PyLong_FromLongLong(sweeping->count);
+    return PyLong_FromLongLong(removal->count);
 }
 
 #define SWEEP_DOC                                                                                  \
@@ -95,12 +97,12 @@ METHOD_DOC(clear,
 PyObject *Cache_clear(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"clear", 0, 1, {"retry"}};
-    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0}};
+    removal removal = {.batch = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0}};
     PyObject *retry;
 
     return args_parse(&table, args, nargs, kwnames, &retry) < 0
                ? NULL
-               : sweep_method(self, &sweeping, args_flag(retry, 0));
+               : removal_method(self, &removal, args_flag(retry, 0));
 }
 
 METHOD_DOC(evict,
@@ -113,30 +115,30 @@ METHOD_DOC(evict,
 PyObject *Cache_evict(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"evict", 1, 2, {"tag", "retry"}};
-    sweeping sweeping = {.sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}, 0}};
+    removal removal = {.batch = {DC_SQL_BATCH_TAGGED, INT64_MIN, {.type = DC_NULL}, 0}};
     PyObject *values[2];
     PyObject *owner = NULL;
     PyObject *result = NULL;
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        convert_to_datum(values[0], "tag", &sweeping.sweep.parameter, &owner) < 0) {
+        convert_to_datum(values[0], "tag", &removal.batch.parameter, &owner) < 0) {
         Py_XDECREF(owner);
         return NULL;
     }
-    sweeping.done = values[0] == Py_None; /* NULL equals nothing */
-    result = sweep_method(self, &sweeping, args_flag(values[1], 0));
+    removal.done = values[0] == Py_None; /* NULL equals nothing */
+    result = removal_method(self, &removal, args_flag(values[1], 0));
     Py_XDECREF(owner);
     return result;
 }
 
-/* The sweep over what had expired at `now` (None: the present). */
-static int prepare_expiry(Cache *self, PyObject *now, sweeping *sweeping)
+/* The batch delete of what had expired at `now` (None: the present). */
+static int prepare_expiry(Cache *self, PyObject *now, removal *removal)
 {
-    dc_datum *time = &sweeping->sweep.parameter;
+    dc_datum *time = &removal->batch.parameter;
 
-    memset(sweeping, 0, sizeof *sweeping);
-    sweeping->sweep.sql = DC_SQL_SWEEP_EXPIRED;
-    sweeping->sweep.after = INT64_MIN;
+    memset(removal, 0, sizeof *removal);
+    removal->batch.sql = DC_SQL_BATCH_EXPIRED;
+    removal->batch.after = INT64_MIN;
     time->type = DC_REAL;
     if (now != NULL && now != Py_None) {
         if (convert_seconds(now, "now", &time->as.real) < 0) {
@@ -159,14 +161,14 @@ METHOD_DOC(expire,
 PyObject *Cache_expire(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"expire", 0, 2, {"now", "retry"}};
-    sweeping sweeping;
+    removal removal;
     PyObject *values[2];
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        prepare_expiry(self, values[0], &sweeping) < 0) {
+        prepare_expiry(self, values[0], &removal) < 0) {
         return NULL;
     }
-    return sweep_method(self, &sweeping, args_flag(values[1], 0));
+    return removal_method(self, &removal, args_flag(values[1], 0));
 }
 
 METHOD_DOC(cull,
@@ -179,7 +181,7 @@ PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 {
     static const args_table table = {"cull", 0, 1, {"retry"}};
     dc_sql victim = dc_policies[self->rules.policy].victim;
-    sweeping sweeping;
+    removal removal;
     PyObject *value;
     int retry;
 
@@ -187,19 +189,19 @@ PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
         return NULL;
     }
     retry = args_flag(value, 0);
-    if (retry < 0 || prepare_expiry(self, NULL, &sweeping) < 0 ||
-        remove_rows(self, sweep_portion, &sweeping, retry) < 0) {
+    if (retry < 0 || prepare_expiry(self, NULL, &removal) < 0 ||
+        remove_rows(self, batch_portion, &removal, retry) < 0) {
         return NULL;
     }
     if (victim != DC_NO_SQL) {
-        sweeping.victim = victim;
-        sweeping.volume = self->rules.size_limit > 0 ? self->rules.size_limit : 0;
-        sweeping.done = 0;
-        if (remove_rows(self, shrink_portion, &sweeping, retry) < 0) {
+        removal.victim = victim;
+        removal.volume = self->rules.size_limit > 0 ? self->rules.size_limit : 0;
+        removal.done = 0;
+        if (remove_rows(self, shrink_portion, &removal, retry) < 0) {
             return NULL;
         }
     }
-    return PyLong_FromLongLong(sweeping.count);
+    return PyLong_FromLongLong(removal.count);
 }
 
 typedef struct culling {
@@ -215,7 +217,7 @@ static dc_status cull_rows(dc_db *db, void *context)
 {
     culling *culling = context;
 
-    return dc_store_cull(db, culling->now, culling->limit, 0, culling->rules, culling->keep,
+    return dc_evict(db, culling->now, culling->limit, 0, culling->rules, culling->keep,
                          culling->removed, &culling->count);
 }
 

@@ -12,6 +12,7 @@
 #include "cache/errors.h"
 #include "cache/methods.h"
 #include "cache/row.h"
+#include "engine/rows.h"
 #include "python/args.h"
 
 static int notes_access(Cache *self)
@@ -387,7 +388,7 @@ static dc_status read_many(dc_db *db, void *context)
     for (Py_ssize_t i = 0; i < lookups->count && status == DC_OK; i++) {
         lookup *lookup = &lookups->each[i];
 
-        status = dc_store_get(db, &lookup->put.key, lookups->details, &lookup->row);
+        status = dc_row_get(db, &lookup->put.key, lookups->details, &lookup->row);
         lookup->there = status == DC_OK;
         lookup->rowid = lookup->row.rowid;
         if (status == DC_NOT_FOUND) {

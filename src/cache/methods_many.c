@@ -26,6 +26,8 @@
 #include "cache/methods.h"
 #include "cache/operation.h"
 #include "cache/row.h"
+#include "engine/rows.h"
+#include "engine/write.h"
 #include "python/args.h"
 #include "python/convert.h"
 
@@ -235,7 +237,7 @@ static dc_status set_entries(dc_db *db, void *context)
     for (int i = 0; i < many->count && status == DC_OK; i++) {
         entry *entry = entry_at(many, i);
 
-        status = dc_store_set(db, &entry->put.key, &entry->item.stored.columns, entry->item.now,
+        status = dc_write_set(db, &entry->put.key, &entry->item.stored.columns, entry->item.now,
                               many->only_if_absent, &many->rules, many->removed, &entry->done);
     }
     return status;
@@ -249,7 +251,7 @@ static dc_status delete_entries(dc_db *db, void *context)
     for (int i = 0; i < many->count && (status == DC_OK || status == DC_NOT_FOUND); i++) {
         entry *entry = entry_at(many, i);
 
-        status = dc_store_remove(db, &entry->put.key, many->now, many->removed);
+        status = dc_row_remove(db, &entry->put.key, many->now, many->removed);
         entry->done = status == DC_OK;
     }
     return status == DC_NOT_FOUND ? DC_OK : status;

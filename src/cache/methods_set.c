@@ -13,6 +13,8 @@
 #include "cache/methods.h"
 #include "cache/operation.h"
 #include "cache/row.h"
+#include "engine/rows.h"
+#include "engine/write.h"
 #include "python/args.h"
 #include "python/convert.h"
 #include "python/log.h"
@@ -40,10 +42,10 @@ static dc_status write_item(dc_db *db, void *context)
     const dc_columns *columns = &writing->item->stored.columns;
 
     if (writing->key == NULL) {
-        return dc_store_push(db, writing->queue, writing->side, columns, writing->item->now,
+        return dc_queue_push(db, writing->queue, writing->side, columns, writing->item->now,
                              &writing->rules, writing->removed, &writing->row, &writing->written);
     }
-    return dc_store_set(db, writing->key, columns, writing->item->now, writing->only_if_absent,
+    return dc_write_set(db, writing->key, columns, writing->item->now, writing->only_if_absent,
                         &writing->rules, writing->removed, &writing->written);
 }
 
@@ -255,7 +257,7 @@ static dc_status touch_row(dc_db *db, void *context)
 {
     const touching *touching = context;
 
-    return dc_store_touch(db, touching->key, &touching->expire, touching->now);
+    return dc_row_touch(db, touching->key, &touching->expire, touching->now);
 }
 
 METHOD_DOC(touch,
@@ -318,7 +320,7 @@ static dc_status increment_row(dc_db *db, void *context)
 {
     incrementing *incrementing = context;
 
-    return dc_store_increment(db, incrementing->key, &incrementing->delta, incrementing->initial,
+    return dc_write_increment(db, incrementing->key, &incrementing->delta, incrementing->initial,
                               incrementing->now, incrementing->rules, incrementing->removed,
                               &incrementing->sum, &incrementing->created);
 }
@@ -552,8 +554,8 @@ static dc_status write_row(dc_db *db, void *context)
     row_writing *writing = context;
 
     return writing->key != NULL
-               ? dc_store_insert(db, writing->key, &writing->columns, writing->now, &writing->rowid)
-               : dc_store_update(db, writing->rowid, &writing->columns, writing->now);
+               ? dc_row_insert(db, writing->key, &writing->columns, writing->now, &writing->rowid)
+               : dc_row_update(db, writing->rowid, &writing->columns, writing->now);
 }
 
 static PyObject *row_method(Cache *self, row_writing *writing, PyObject *tuple)

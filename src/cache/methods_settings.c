@@ -11,6 +11,8 @@
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
 #include "cache/operation.h"
+#include "engine/settings.h"
+#include "engine/volume.h"
 #include "python/convert.h"
 
 typedef struct measuring {
@@ -21,16 +23,16 @@ typedef struct measuring {
 static dc_status read_volume(dc_db *db, void *context)
 {
     measuring *measuring = context;
-    dc_status status = dc_store_setting_integer(db, "size", &measuring->metadata);
+    dc_status status = dc_setting_get_integer(db, "size", &measuring->metadata);
 
-    return status == DC_OK || status == DC_NOT_FOUND ? dc_store_volume(db, 1, &measuring->number)
+    return status == DC_OK || status == DC_NOT_FOUND ? dc_volume(db, 1, &measuring->number)
                                                      : status;
 }
 
 static dc_status read_count(dc_db *db, void *context)
 {
     measuring *measuring = context;
-    dc_status status = dc_store_setting_integer(db, "count", &measuring->metadata);
+    dc_status status = dc_setting_get_integer(db, "count", &measuring->metadata);
 
     measuring->number = measuring->metadata;
     return status;
@@ -89,7 +91,7 @@ static dc_status read_setting(dc_db *db, void *context)
 {
     setting_reading *reading = context;
 
-    return dc_store_setting(db, reading->name, &reading->row);
+    return dc_setting_get(db, reading->name, &reading->row);
 }
 
 METHOD_DOC(setting,
@@ -144,7 +146,7 @@ static dc_status store_settings(dc_db *db, dc_sql sql, PyObject *settings)
         if (text == NULL || convert_to_datum(value, text, &datum, &owner) < 0) {
             return DC_CALLBACK;
         }
-        status = dc_store_set_setting(db, sql, text, &datum);
+        status = dc_setting_set(db, sql, text, &datum);
         Py_XDECREF(owner);
     }
     return status;
@@ -212,7 +214,7 @@ static dc_status write_setting(dc_db *db, void *context)
 {
     const setting_writing *writing = context;
 
-    return dc_store_set_setting(db, DC_SQL_SETTING_UPDATE, writing->name, &writing->value);
+    return dc_setting_set(db, DC_SQL_SETTING_UPDATE, writing->name, &writing->value);
 }
 
 METHOD_DOC(update_setting,

@@ -16,6 +16,7 @@
 #include "cache/methods.h"
 #include "cache/operation.h"
 #include "cache/row.h"
+#include "engine/rows.h"
 #include "python/args.h"
 #include "python/convert.h"
 
@@ -31,7 +32,7 @@ static dc_status remove_row(dc_db *db, void *context)
 {
     const removal *removal = context;
 
-    return dc_store_remove(db, removal->key, removal->now, removal->removed);
+    return dc_row_remove(db, removal->key, removal->now, removal->removed);
 }
 
 /* Delete a key: 1, 0 if it was absent or had expired, -1 with an exception. */

@@ -16,7 +16,7 @@
 #include "cache/memory.h"
 #include "engine/access_log.h"
 #include "engine/checkpoint.h"
-#include "engine/store.h"
+#include "engine/rules.h"
 #include "python/disk.h"
 #include "python/session.h"
 

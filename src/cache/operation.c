@@ -17,6 +17,7 @@
 #include "cache/owner.h"
 #include "cache/sessions.h"
 #include "cache/write_lock.h"
+#include "engine/scan.h"
 #include "python/convert.h"
 #include "python/log.h"
 
@@ -436,7 +437,7 @@ static void discard_unnamed(Cache *self, Session *session, const dc_namelist *ad
     }
     /* What cannot be found out now is left to check(). */
     visit = session_enter_lengthy(session);
-    dc_store_unnamed_files(&session->db, added, &gone);
+    dc_scan_unnamed_files(&session->db, added, &gone);
     session_leave(session, visit);
     remove_files_quietly(self, &gone);
     dc_namelist_clear(&gone);

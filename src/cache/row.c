@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "cache/errors.h"
+#include "engine/queue.h"
+#include "engine/rows.h"
+#include "engine/scan.h"
 #include "python/args.h"
 #include "python/convert.h"
 
@@ -56,13 +59,13 @@ dc_status find_row(dc_db *db, void *context)
 
     switch (selection->kind) {
     case SELECT_QUEUE:
-        return dc_store_queue_end(db, &selection->queue, selection->side, &found->row);
+        return dc_queue_end(db, &selection->queue, selection->side, &found->row);
     case SELECT_END:
-        return dc_store_end(db, selection->last, &found->row);
+        return dc_scan_end(db, selection->last, &found->row);
     case SELECT_NTH:
-        return dc_store_nth(db, selection->side, selection->before, &found->row);
+        return dc_scan_nth(db, selection->side, selection->before, &found->row);
     default:
-        return dc_store_get(db, selection->key, selection->details, &found->row);
+        return dc_row_get(db, selection->key, selection->details, &found->row);
     }
 }
 
@@ -88,7 +91,7 @@ static dc_status delete_found(dc_db *db, void *context)
 {
     const deletion *deletion = context;
 
-    return dc_store_delete(db, deletion->row->rowid, deletion->row->columns.filename,
+    return dc_row_delete(db, deletion->row->rowid, deletion->row->columns.filename,
                            deletion->removed);
 }
 
@@ -147,7 +150,7 @@ dc_status locate_row(dc_db *db, void *context)
 {
     location *location = context;
 
-    return dc_store_locate(db, location->key, &location->row);
+    return dc_row_locate(db, location->key, &location->row);
 }
 
 int parse_side(PyObject *side, dc_side otherwise, dc_side *out)

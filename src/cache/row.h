@@ -5,6 +5,7 @@
 #define DC_CACHE_ROW_H
 
 #include "cache/operation.h"
+#include "engine/queue.h"
 
 /* --- arguments and results --- */
 
@@ -47,7 +48,7 @@ dc_status find_row(dc_db *db, void *context);
 /* A key and where its row stands: the context of locate_row, an operation_call. */
 typedef struct location {
     const dc_key *key;
-    dc_row row; /* what dc_store_locate fills */
+    dc_row row; /* what dc_row_locate fills */
 } location;
 
 dc_status locate_row(dc_db *db, void *context);

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/rows.h"
+#include "engine/settings.h"
+
 #define FIRST_SIZE 64
 /* Rows noted at most: flushing them takes some 10 ms. */
 #define LARGEST_SIZE 16384
@@ -70,14 +73,14 @@ dc_status dc_notes_flush(const dc_notes *notes, dc_db *db, dc_policy policy)
         const dc_note *note = &notes->table[i];
 
         if (note->rowid != 0) {
-            status = dc_store_note_access(db, policy, note->rowid, note->last, note->times);
+            status = dc_row_count_access(db, policy, note->rowid, note->last, note->times);
         }
     }
     if (status == DC_OK && notes->hits > 0) {
-        status = dc_store_count_lookups(db, 1, notes->hits);
+        status = dc_setting_count_lookups(db, 1, notes->hits);
     }
     if (status == DC_OK && notes->misses > 0) {
-        status = dc_store_count_lookups(db, 0, notes->misses);
+        status = dc_setting_count_lookups(db, 0, notes->misses);
     }
     return status;
 }

@@ -14,7 +14,7 @@
 #ifndef DC_ENGINE_ACCESS_LOG_H
 #define DC_ENGINE_ACCESS_LOG_H
 
-#include "engine/store.h"
+#include "engine/db.h"
 
 /* Seconds after which notes are to be flushed, even if nothing else is written. */
 #define DC_NOTES_SECONDS 1.0

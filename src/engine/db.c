@@ -97,7 +97,7 @@ void dc_db_take_back(dc_db *db)
     sqlite.busy_timeout(db->handle, 0);
     sqlite.wal_hook(db->handle, note_pages, db);
     sqlite.update_hook(db->handle, note_changed_row, db);
-    db->forecast.known = 0;
+    db->budget.known = 0;
 }
 
 dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
@@ -270,7 +270,7 @@ static dc_status commit_watched(dc_db *db)
     db->committing = 1;
     dc_commitstamp_begin(&db->commit, db->file, &db->frames);
     /* Through an exposed Connection a user may have changed the journal. */
-    if (db->has_known_log && !db->forecast.exposed) {
+    if (db->has_known_log && !db->budget.exposed) {
         dc_walframes_begin(&db->frames, db->handle);
     }
     status = run(db, DC_SQL_COMMIT);
@@ -302,10 +302,10 @@ dc_status dc_db_commit(dc_db *db)
     unsigned int version = dc_db_data_version(db);
     dc_status status = commit_watched(db);
 
-    if (status == DC_OK && db->forecast.version == version) {
+    if (status == DC_OK && db->budget.version == version) {
         /* The data version counts this handle's commits too, and under the write lock there was no
-         * other: the forecast still holds. */
-        db->forecast.version = dc_db_data_version(db);
+         * other: the budget still holds. */
+        db->budget.version = dc_db_data_version(db);
     }
     if (status != DC_OK && status != DC_BUSY) {
         dc_error error = db->error;
@@ -318,7 +318,7 @@ dc_status dc_db_commit(dc_db *db)
 
 void dc_db_rollback(dc_db *db)
 {
-    db->forecast.known = 0;
+    db->budget.known = 0;
     if (dc_db_in_transaction(db)) {
         run(db, DC_SQL_ROLLBACK); /* fails only if SQLite has rolled back by itself */
     }
@@ -453,7 +453,7 @@ done:
 
 dc_status dc_db_execute(dc_db *db, const char *sql)
 {
-    db->forecast.known = 0; /* a new index, for instance, takes up room */
+    db->budget.known = 0; /* a new index, for instance, takes up room */
     return dc_db_query(db, sql, NULL, NULL);
 }
 
@@ -777,4 +777,23 @@ dc_status dc_query_run(dc_query *query)
 
     dc_query_end(query);
     return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+dc_status dc_query_single_integer(dc_db *db, dc_sql sql, int64_t *value)
+{
+    dc_query query;
+    dc_status status;
+
+    dc_query_start(&query, db, sql);
+    status = dc_query_step(&query);
+    if (status == DC_OK) {
+        *value = dc_query_integer(&query, 0);
+    }
+    dc_query_end(&query);
+    return status;
+}
+
+dc_status dc_db_out_of_memory(dc_db *db)
+{
+    return dc_error_set(&db->error, DC_NO_MEMORY, "out of memory");
 }

@@ -23,16 +23,16 @@
 #include "sqlite/wal_append.h"
 
 /* What earlier writes have found out about the volume and the expiry of all rows, so that the next one
- * need not ask again (store.c). It holds as long as nobody else has changed the database, which
+ * need not ask again (budget.h). It holds as long as nobody else has changed the database, which
  * SQLite tells with its data version. */
-typedef struct dc_forecast {
+typedef struct dc_budget {
     int known;              /* 0: nothing is known */
     int exposed;            /* someone may be writing through the Connection: never rely on it */
     unsigned int version;   /* data version for which it holds */
     int64_t size_limit;     /* for which `slack` was computed */
     int64_t slack;          /* bytes that can be written before the volume can reach size_limit */
     double earliest_expiry; /* no row expires before; infinite if none does */
-} dc_forecast;
+} dc_budget;
 
 /* Rows of the table Cache that have been changed since BEGIN: all of them, which SQLite's update hook
  * tells, and those that statements of ours account for. Where the numbers differ, a trigger or SQL of
@@ -50,14 +50,14 @@ typedef struct dc_db {
     int hooked_pages;      /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
     int committing;        /* in dc_db_commit */
     int64_t page_size;     /* bytes; 0: not read yet */
-    unsigned long victims; /* rows deleted by culls and sweeps so far */
+    unsigned long victims; /* rows deleted by culls and batch deletes so far */
     int has_known_log;     /* the journal is a log, and the VFS SQLite's own */
     int notes_sums;        /* the function that DC_SQL_INCREMENT calls is defined */
     dc_readmark mark;
     dc_walframes frames;
     dc_commitstamp commit;
     dc_row_changes changes;
-    dc_forecast forecast;
+    dc_budget budget;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */
     dc_error error;                         /* of the last function that failed */
 } dc_db;
@@ -180,5 +180,10 @@ double dc_query_real(dc_query *query, int column);
 void dc_query_end(dc_query *query);
 /* Step to the end and end; for statements without rows. */
 dc_status dc_query_run(dc_query *query);
+/* The single integer that a statement without parameters answers with. */
+dc_status dc_query_single_integer(dc_db *db, dc_sql sql, int64_t *value);
+
+/* DC_NO_MEMORY, with its text. */
+dc_status dc_db_out_of_memory(dc_db *db);
 
 #endif

@@ -8,10 +8,10 @@
 #ifndef DC_ENGINE_SQL_H
 #define DC_ENGINE_SQL_H
 
-/* The columns that store.c reads into a dc_row, in the order of its enum row_column. */
+/* The columns that rows.c reads into a dc_row, in the order of its enum row_column. */
 #define DC_ROW_COLUMNS "rowid, store_time, expire_time, tag, size, mode, filename, value"
 
-/* Returns its argument, an integer, and notes it (store.c). */
+/* Returns its argument, an integer, and notes it (write.c). */
 #define DC_FUNCTION_SUM "diskcache_sum"
 
 #define DC_INSERT                                                                                  \
@@ -119,12 +119,12 @@
     X(VALUE_BYTES, "SELECT CASE WHEN size > 0 THEN size"                                           \
         " WHEN typeof(value) IN ('text', 'blob') THEN length(CAST(value AS BLOB)) ELSE 0 END"      \
         " FROM Cache WHERE rowid = ?1")                                                            \
-    /* sweeps: up to ?3 rows go, behind ?1 in the order of rowids (but for the expired) */          \
-    X(SWEEP_ALL, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                       \
+    /* batch deletes: up to ?3 rows go, behind ?1 in the order of rowids (but for the expired) */          \
+    X(BATCH_ALL, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                       \
         " WHERE rowid > ?1 ORDER BY rowid LIMIT ?3) RETURNING rowid, size, filename")              \
-    X(SWEEP_TAGGED, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                    \
+    X(BATCH_TAGGED, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                    \
         " WHERE tag = ?2 AND rowid > ?1 ORDER BY rowid LIMIT ?3) RETURNING rowid, size, filename") \
-    X(SWEEP_EXPIRED, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                   \
+    X(BATCH_EXPIRED, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                   \
         " WHERE expire_time < ?2 ORDER BY expire_time LIMIT ?3) RETURNING rowid, size, filename")  \
     /* the same one by one: the next row behind ?1, but for ?3 of them */                          \
     X(NEXT_ALL, "SELECT rowid, filename FROM Cache WHERE rowid > ?1"                               \
@@ -141,9 +141,9 @@
         " ('Settings_count_insert', 'Settings_count_delete', 'Settings_size_insert',"              \
         " 'Settings_size_update', 'Settings_size_delete')) FROM sqlite_master"                     \
         " WHERE type = 'trigger'")                                                                 \
-    X(SAVEPOINT, "SAVEPOINT diskcache_sweep")                                                      \
-    X(ROLLBACK_TO_SAVEPOINT, "ROLLBACK TO diskcache_sweep")                                        \
-    X(RELEASE_SAVEPOINT, "RELEASE diskcache_sweep")                                                \
+    X(SAVEPOINT, "SAVEPOINT diskcache_batch")                                                      \
+    X(ROLLBACK_TO_SAVEPOINT, "ROLLBACK TO diskcache_batch")                                        \
+    X(RELEASE_SAVEPOINT, "RELEASE diskcache_batch")                                                \
     /* settings and sizes */                                                                       \
     X(SETTING_GET, "SELECT value FROM Settings WHERE key = ?1")                                    \
     X(SETTING_UPDATE, "UPDATE Settings SET value = ?2 WHERE key = ?1")                             \

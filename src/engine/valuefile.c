@@ -16,7 +16,7 @@
  *      whose filename() was overridden may, and replacing would destroy a value whose row is still
  *      committed.
  *   3. A row is written after its file has its final name, and a file is removed after its row is
- *      gone for good. That is the caller's part (store.c): it makes invariant 1 enough.
+ *      gone for good. That is the caller's part (rows.h): it makes invariant 1 enough.
  *   4. A directory between the cache directory and a file is removed when it is empty, by anybody,
  *      at any moment. So a creation that finds its directory missing makes it and tries again; the
  *      cache directory, too, which an administrator may have removed under a running process. Once

@@ -1004,7 +1004,7 @@ void session_expose(Session *session)
 {
     session_withdraw_header(session);
     session->thread = PyThread_get_thread_ident();
-    session->db.forecast.exposed = 1;
+    session->db.budget.exposed = 1;
     if (!session->exposed) {
         if (!session->foreign) {
             dc_checkpoint_after_foreign_commits(&session->db);
@@ -1134,7 +1134,7 @@ static int is_usable(Session *session)
                           dc_db_has_open_statement(&session->db);
         if (!session->spoilt) {
             unlink_exposed(session);
-            session->db.forecast.exposed = 0;
+            session->db.budget.exposed = 0;
             dc_db_take_back(&session->db);
             session_examine(session); /* its pragmas may be others now */
         }

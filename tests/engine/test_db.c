@@ -425,9 +425,9 @@ static void rolling_back_voids_the_forecast(void)
     dc_db db;
 
     database_create(&db);
-    db.forecast.known = 1;
+    db.budget.known = 1;
     dc_db_rollback(&db);
-    CHECK(!db.forecast.known);
+    CHECK(!db.budget.known);
     database_close(&db);
 }
 

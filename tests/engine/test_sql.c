@@ -6,7 +6,8 @@
 #include "engine/sql.h"
 
 #include "database.h"
-#include "engine/store.h"
+#include "engine/db.h"
+#include "engine/write.h"
 
 #define SQLITE_DBCONFIG_DQS_DDL 1014
 
@@ -59,9 +60,9 @@ static const statement_shape shapes[] = {
     {DC_SQL_VICTIM_USED, 3, 2},
     {DC_SQL_VICTIM_COUNTED, 3, 2},
     {DC_SQL_VALUE_BYTES, 1, 1},
-    {DC_SQL_SWEEP_ALL, 3, 3},
-    {DC_SQL_SWEEP_TAGGED, 3, 3},
-    {DC_SQL_SWEEP_EXPIRED, 3, 3},
+    {DC_SQL_BATCH_ALL, 3, 3},
+    {DC_SQL_BATCH_TAGGED, 3, 3},
+    {DC_SQL_BATCH_EXPIRED, 3, 3},
     {DC_SQL_NEXT_ALL, 3, 2},
     {DC_SQL_NEXT_TAGGED, 3, 2},
     {DC_SQL_NEXT_EXPIRED, 3, 2},
@@ -107,7 +108,7 @@ static void every_statement_compiles_with_its_parameters_and_columns(void)
     dc_db db;
 
     database_create(&db);
-    dc_store_define_sum(&db);
+    dc_write_define_sum(&db);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite3_stmt *statement = NULL;
         const char *rest = NULL;
@@ -148,7 +149,7 @@ static void no_statement_sorts(void)
     dc_db db;
 
     database_create(&db);
-    dc_store_define_sum(&db);
+    dc_write_define_sum(&db);
     for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
         if (dc_policies[policy].create_index != NULL) {
             database_execute(&db, dc_policies[policy].create_index);
@@ -185,8 +186,8 @@ static void statements_use_the_index_made_for_them(void)
         {DC_SQL_KEYS_BELOW, "Cache_key_raw"},
         {DC_SQL_EARLIEST_EXPIRY, "Cache_expire_time"},
         {DC_SQL_VICTIM_EXPIRED, "Cache_expire_time"},
-        {DC_SQL_SWEEP_TAGGED, DC_TAG_INDEX_NAME},
-        {DC_SQL_SWEEP_EXPIRED, "Cache_expire_time"},
+        {DC_SQL_BATCH_TAGGED, DC_TAG_INDEX_NAME},
+        {DC_SQL_BATCH_EXPIRED, "Cache_expire_time"},
         {DC_SQL_NEXT_TAGGED, DC_TAG_INDEX_NAME},
     };
     dc_db db;

@@ -3,11 +3,22 @@
  * The Makefile links this program with --wrap for malloc and realloc, which lets a test make one of
  * the engine's calls fail; steps of SQLite are made to fail through its table of functions.
  */
-#include "engine/store.h"
 
 #include "database.h"
 
 #include <math.h>
+
+#include "engine/batch_delete.h"
+#include "engine/db.h"
+#include "engine/evict.h"
+#include "engine/queue.h"
+#include "engine/rows.h"
+#include "engine/rules.h"
+#include "engine/scan.h"
+#include "engine/settings.h"
+#include "engine/sql.h"
+#include "engine/volume.h"
+#include "engine/write.h"
 
 #define NOW 1000.0
 
@@ -97,7 +108,7 @@ static dc_status set_by(const dc_rules *rules, dc_datum key, dc_columns columns,
 {
     const dc_key raw = raw_key(key);
 
-    return dc_store_set(&db, &raw, &columns, now, 0, rules, &removed, &written);
+    return dc_write_set(&db, &raw, &columns, now, 0, rules, &removed, &written);
 }
 
 static void set(dc_datum key, dc_columns columns)
@@ -110,7 +121,7 @@ static dc_status get(dc_datum key, unsigned int details, dc_row *row)
 {
     const dc_key raw = raw_key(key);
 
-    return dc_store_get(&db, &raw, details, row);
+    return dc_row_get(&db, &raw, details, row);
 }
 
 static int has(dc_datum key)
@@ -139,7 +150,7 @@ static int64_t setting(const char *name)
 {
     int64_t value = INT64_MIN;
 
-    CHECK_INT(DC_OK, dc_store_setting_integer(&db, name, &value));
+    CHECK_INT(DC_OK, dc_setting_get_integer(&db, name, &value));
     return value;
 }
 
@@ -152,7 +163,7 @@ static int64_t volume_without_free_pages(void)
 {
     int64_t volume = -1;
 
-    CHECK_INT(DC_OK, dc_store_volume(&db, 0, &volume));
+    CHECK_INT(DC_OK, dc_volume(&db, 0, &volume));
     return volume;
 }
 
@@ -188,9 +199,9 @@ static void what_is_not_there_is_not_found(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_NOT_FOUND, dc_store_get(&db, &key, DC_DETAIL_NONE, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_get(&db, &key, DC_DETAIL_ALL, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_locate(&db, &key, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_row_get(&db, &key, DC_DETAIL_NONE, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_row_get(&db, &key, DC_DETAIL_ALL, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_row_locate(&db, &key, &row));
     dc_row_clear(&row);
     close_store();
 }
@@ -298,10 +309,10 @@ static void a_key_and_its_pickle_are_two(void)
 
     open_store();
     set(bytes(DC_BLOB, "x", 1), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
+    CHECK_INT(DC_OK, dc_write_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
     CHECK_INT(2, row_count());
     dc_row_init(&row);
-    CHECK_INT(DC_OK, dc_store_get(&db, &pickled, DC_DETAIL_NONE, &row));
+    CHECK_INT(DC_OK, dc_row_get(&db, &pickled, DC_DETAIL_NONE, &row));
     CHECK(is_integer(2, row.columns.value));
     CHECK(value_is_integer(bytes(DC_BLOB, "x", 1), 1));
     dc_row_clear(&row);
@@ -318,11 +329,11 @@ static void locate_tells_of_file_and_expiry(void)
     set(plain.datum, inline_value(text("value")));
     set(full.datum, tagged(expiring(file_value("a/b/c", 9), 5.0), integer(7)));
     dc_row_init(&row);
-    CHECK_INT(DC_OK, dc_store_locate(&db, &full, &row));
+    CHECK_INT(DC_OK, dc_row_locate(&db, &full, &row));
     CHECK_INT(2, row.rowid);
     CHECK_TEXT("a/b/c", row.columns.filename);
     CHECK(row.columns.has_expire_time && row.columns.expire_time == 5.0);
-    CHECK_INT(DC_OK, dc_store_locate(&db, &plain, &row));
+    CHECK_INT(DC_OK, dc_row_locate(&db, &plain, &row));
     CHECK_INT(1, row.rowid);
     CHECK(row.columns.filename == NULL);
     CHECK(!row.columns.has_expire_time);
@@ -387,14 +398,14 @@ static void insert_and_update_are_a_sets_steps(void)
     int64_t rowid = 0;
 
     open_store();
-    CHECK_INT(DC_OK, dc_store_insert(&db, &key, &first, NOW, &rowid));
+    CHECK_INT(DC_OK, dc_row_insert(&db, &key, &first, NOW, &rowid));
     CHECK_INT(1, rowid);
-    CHECK_INT(DC_SQLITE, dc_store_insert(&db, &key, &first, NOW, &rowid));
+    CHECK_INT(DC_SQLITE, dc_row_insert(&db, &key, &first, NOW, &rowid));
     CHECK_CONTAINS("UNIQUE constraint failed", db.error.message);
-    CHECK_INT(DC_OK, dc_store_update(&db, rowid, &second, NOW));
+    CHECK_INT(DC_OK, dc_row_update(&db, rowid, &second, NOW));
     CHECK(value_is_integer(text("k"), 2));
     CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE tag = 't'"));
-    CHECK_INT(DC_NOT_FOUND, dc_store_update(&db, 99, &second, NOW)); /* no such row */
+    CHECK_INT(DC_NOT_FOUND, dc_row_update(&db, 99, &second, NOW)); /* no such row */
     CHECK_INT(1, row_count());
     close_store();
 }
@@ -403,7 +414,7 @@ static dc_status add(dc_datum key, dc_columns columns, double now)
 {
     const dc_key raw = raw_key(key);
 
-    return dc_store_set(&db, &raw, &columns, now, 1, &roomy, &removed, &written);
+    return dc_write_set(&db, &raw, &columns, now, 1, &roomy, &removed, &written);
 }
 
 static void adding_needs_an_absent_or_expired_key(void)
@@ -477,7 +488,7 @@ static void an_item_too_large_does_not_push_out_one_alive_when_adding(void)
 
     open_store();
     set(text("k"), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_set(&db, &key, &huge, NOW, 1, &rules, &removed, &written));
+    CHECK_INT(DC_OK, dc_write_set(&db, &key, &huge, NOW, 1, &rules, &removed, &written));
     CHECK(!written);
     CHECK(value_is_integer(text("k"), 1));
     close_store();
@@ -498,7 +509,7 @@ static dc_status hook_insert(void *context, const dc_key *key, const dc_columns 
     struct hook_calls *calls = context;
 
     calls->inserts++;
-    return calls->result != DC_OK ? calls->result : dc_store_insert(&db, key, columns, now, rowid);
+    return calls->result != DC_OK ? calls->result : dc_row_insert(&db, key, columns, now, rowid);
 }
 
 static dc_status hook_update(void *context, int64_t rowid, const dc_columns *columns, double now)
@@ -506,7 +517,7 @@ static dc_status hook_update(void *context, int64_t rowid, const dc_columns *col
     struct hook_calls *calls = context;
 
     calls->updates++;
-    return calls->result != DC_OK ? calls->result : dc_store_update(&db, rowid, columns, now);
+    return calls->result != DC_OK ? calls->result : dc_row_update(&db, rowid, columns, now);
 }
 
 static dc_status hook_cull(void *context, double now)
@@ -563,7 +574,7 @@ static dc_status touch(dc_datum key, dc_columns expire, double now)
 {
     const dc_key raw = raw_key(key);
 
-    return dc_store_touch(&db, &raw, &expire, now);
+    return dc_row_touch(&db, &raw, &expire, now);
 }
 
 static void touching_gives_a_living_row_another_expire_time(void)
@@ -610,7 +621,7 @@ static dc_status increment(dc_datum key, dc_datum delta, const dc_columns *initi
     const dc_key raw = raw_key(key);
 
     sum = null_datum;
-    return dc_store_increment(&db, &raw, &delta, initial, now, &roomy, &removed, &sum, &created);
+    return dc_write_increment(&db, &raw, &delta, initial, now, &roomy, &removed, &sum, &created);
 }
 
 static void sums_of_integers_stay_in_64_bits(void)
@@ -707,11 +718,11 @@ static void incrementing_counts_as_an_access(void)
     set(text("k"), inline_value(integer(1)));
     rules.policy = DC_POLICY_LEAST_FREQUENTLY_USED;
     CHECK_INT(DC_OK,
-              dc_store_increment(&db, &key, &one, NULL, NOW, &rules, &removed, &sum, &created));
+              dc_write_increment(&db, &key, &one, NULL, NOW, &rules, &removed, &sum, &created));
     CHECK_INT(1, database_integer(&db, "SELECT access_count FROM Cache"));
     rules.policy = DC_POLICY_LEAST_RECENTLY_USED;
     CHECK_INT(DC_OK,
-              dc_store_increment(&db, &key, &one, NULL, NOW + 5, &rules, &removed, &sum, &created));
+              dc_write_increment(&db, &key, &one, NULL, NOW + 5, &rules, &removed, &sum, &created));
     CHECK_INT(1, database_integer(&db, "SELECT access_time = 1005 FROM Cache"));
     close_store();
 }
@@ -778,13 +789,13 @@ static void deleting_notes_the_file(void)
     open_store();
     set(integer(1), file_value("one", 10));
     set(integer(2), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_delete(&db, 1, "one", &removed));
+    CHECK_INT(DC_OK, dc_row_delete(&db, 1, "one", &removed));
     CHECK(removed_only("one"));
-    CHECK_INT(DC_OK, dc_store_delete(&db, 2, NULL, &removed));
+    CHECK_INT(DC_OK, dc_row_delete(&db, 2, NULL, &removed));
     CHECK_INT(0, removed.count);
     CHECK_INT(0, row_count());
     CHECK_INT(0, setting("size"));
-    CHECK_INT(DC_NOT_FOUND, dc_store_delete(&db, 2, NULL, &removed)); /* gone already */
+    CHECK_INT(DC_NOT_FOUND, dc_row_delete(&db, 2, NULL, &removed)); /* gone already */
     close_store();
 }
 
@@ -850,7 +861,7 @@ static void push(const dc_queue *queue, dc_side side, int64_t value, dc_row *row
     const dc_columns columns = inline_value(integer(value));
 
     CHECK_INT(DC_OK,
-              dc_store_push(&db, queue, side, &columns, NOW, &roomy, &removed, row, &written));
+              dc_queue_push(&db, queue, side, &columns, NOW, &roomy, &removed, row, &written));
     CHECK(written);
     CHECK_INT(1, row->key.raw);
 }
@@ -858,7 +869,7 @@ static void push(const dc_queue *queue, dc_side side, int64_t value, dc_row *row
 /* Whether the value at that side is `expected`; the row stays filled. */
 static int end_is(const dc_queue *queue, dc_side side, int64_t expected, dc_row *row)
 {
-    return CHECK_INT(DC_OK, dc_store_queue_end(&db, queue, side, row)) &&
+    return CHECK_INT(DC_OK, dc_queue_end(&db, queue, side, row)) &&
            is_integer(expected, row->columns.value) && row->key.raw == 1;
 }
 
@@ -869,10 +880,10 @@ static void an_empty_queue_has_no_ends(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_FRONT, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_BACK, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_FRONT, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_BACK, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &integers, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &integers, DC_BACK, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &queue, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &queue, DC_BACK, &row));
     dc_row_clear(&row);
     close_store();
 }
@@ -892,7 +903,7 @@ static void a_queue_of_integers_grows_at_both_sides(void)
     CHECK(end_is(&integers, DC_FRONT, 0, &row));
     CHECK(is_integer(499999999999999, row.key.datum));
     CHECK(end_is(&integers, DC_BACK, 2, &row));
-    CHECK_INT(DC_OK, dc_store_delete(&db, row.rowid, NULL, &removed));
+    CHECK_INT(DC_OK, dc_row_delete(&db, row.rowid, NULL, &removed));
     CHECK(end_is(&integers, DC_BACK, 1, &row));
     push(&integers, DC_BACK, 3, &row);
     CHECK(is_integer(500000000000001, row.key.datum));
@@ -936,9 +947,9 @@ static void users_own_integers_are_no_part_of_the_queue(void)
     set(real(500000000000000.5), inline_value(integer(-2)));
     set(real(499999999999000.0), inline_value(integer(-3)));
     set(text("500000000000001"), inline_value(integer(-4)));
-    CHECK_INT(DC_OK, dc_store_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_FRONT, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &integers, DC_BACK, &row));
+    CHECK_INT(DC_OK, dc_write_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &integers, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &integers, DC_BACK, &row));
     push(&integers, DC_BACK, 1, &row);
     push(&integers, DC_BACK, 2, &row);
     CHECK(end_is(&integers, DC_FRONT, 1, &row));
@@ -974,8 +985,8 @@ static void users_own_texts_are_no_part_of_the_queue(void)
         set(text(own[i]), inline_value(integer(-1)));
     }
     set(bytes(DC_BLOB, "a-500000000000005", 17), inline_value(integer(-2)));
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_FRONT, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_queue_end(&db, &queue, DC_BACK, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &queue, DC_FRONT, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &queue, DC_BACK, &row));
     push(&queue, DC_FRONT, 1, &row);
     push(&queue, DC_BACK, 2, &row);
     CHECK(end_is(&queue, DC_FRONT, 1, &row));
@@ -1045,8 +1056,8 @@ static void an_end_comes_with_all_that_its_row_holds(void)
     open_store();
     dc_row_init(&row);
     CHECK_INT(DC_OK,
-              dc_store_push(&db, &queue, DC_BACK, &columns, NOW, &roomy, &removed, &row, &written));
-    CHECK_INT(DC_OK, dc_store_queue_end(&db, &queue, DC_BACK, &row)); /* expired or not */
+              dc_queue_push(&db, &queue, DC_BACK, &columns, NOW, &roomy, &removed, &row, &written));
+    CHECK_INT(DC_OK, dc_queue_end(&db, &queue, DC_BACK, &row)); /* expired or not */
     CHECK(is_text("q-500000000000000", row.key.datum));
     CHECK_INT(1, row.rowid);
     CHECK(row.store_time == NOW);
@@ -1067,7 +1078,7 @@ static void an_item_too_large_is_not_pushed(void)
     open_store();
     dc_row_init(&row);
     CHECK_INT(DC_OK,
-              dc_store_push(&db, &integers, DC_BACK, &huge, NOW, &rules, &removed, &row, &written));
+              dc_queue_push(&db, &integers, DC_BACK, &huge, NOW, &rules, &removed, &row, &written));
     CHECK(!written);
     CHECK_INT(0, row_count());
     dc_row_clear(&row);
@@ -1080,16 +1091,16 @@ static void the_first_and_the_last_are_by_insertion(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_NOT_FOUND, dc_store_end(&db, 0, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_end(&db, 1, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_end(&db, 0, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_end(&db, 1, &row));
     set(text("z"), inline_value(integer(1)));
     set(bytes(DC_BLOB, "m", 1), inline_value(integer(2)));
     set(real(0.5), tagged(inline_value(text("x")), integer(4)));
     CHECK_INT(DC_OK, set_by(&roomy, text("z"), inline_value(integer(3)), NOW + 9));
-    CHECK_INT(DC_OK, dc_store_end(&db, 0, &row));
+    CHECK_INT(DC_OK, dc_scan_end(&db, 0, &row));
     CHECK(is_text("z", row.key.datum));
     CHECK(is_integer(3, row.columns.value));
-    CHECK_INT(DC_OK, dc_store_end(&db, 1, &row));
+    CHECK_INT(DC_OK, dc_scan_end(&db, 1, &row));
     CHECK(is_real(0.5, row.key.datum));
     CHECK_INT(1, row.key.raw);
     CHECK_INT(3, row.rowid);
@@ -1104,19 +1115,19 @@ static void a_row_is_found_by_its_place_among_the_keys(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_NOT_FOUND, dc_store_nth(&db, DC_FRONT, 0, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_nth(&db, DC_FRONT, 0, &row));
     set(text("z"), inline_value(integer(1)));
     set(integer(7), inline_value(integer(2)));
     set(integer(5), inline_value(integer(3)));
-    CHECK_INT(DC_OK, dc_store_nth(&db, DC_FRONT, 1, &row));
+    CHECK_INT(DC_OK, dc_scan_nth(&db, DC_FRONT, 1, &row));
     CHECK(is_integer(7, row.key.datum));
     CHECK(is_integer(2, row.columns.value));
-    CHECK_INT(DC_OK, dc_store_nth(&db, DC_BACK, 0, &row));
+    CHECK_INT(DC_OK, dc_scan_nth(&db, DC_BACK, 0, &row));
     CHECK(is_text("z", row.key.datum));
-    CHECK_INT(DC_OK, dc_store_nth(&db, DC_BACK, 2, &row));
+    CHECK_INT(DC_OK, dc_scan_nth(&db, DC_BACK, 2, &row));
     CHECK(is_integer(5, row.key.datum));
-    CHECK_INT(DC_NOT_FOUND, dc_store_nth(&db, DC_FRONT, 3, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_store_nth(&db, DC_BACK, 3, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_nth(&db, DC_FRONT, 3, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_nth(&db, DC_BACK, 3, &row));
     dc_row_clear(&row);
     close_store();
 }
@@ -1141,7 +1152,7 @@ static dc_status cull(dc_policy policy, int64_t size_limit, double now, int64_t 
 {
     const dc_rules rules = {policy, size_limit, 10, NULL};
 
-    return dc_store_cull(&db, now, limit, 0, &rules, keep, &removed, count);
+    return dc_evict(&db, now, limit, 0, &rules, keep, &removed, count);
 }
 
 static void the_expired_go_first_and_whatever_the_volume(void)
@@ -1216,10 +1227,10 @@ static void small_values_go_beyond_the_limit_until_there_is_room_for_a_large_one
             check_remove_directory();
             open_store();
             fill_with_small_values(values[value]);
-            CHECK_INT(DC_OK, dc_store_cull(&db, NOW, cases[i].limit, cases[i].written, &none, -1,
+            CHECK_INT(DC_OK, dc_evict(&db, NOW, cases[i].limit, cases[i].written, &none, -1,
                                            &removed, &count));
             CHECK_INT(0, count);
-            CHECK_INT(DC_OK, dc_store_cull(&db, NOW, cases[i].limit, cases[i].written, &rules, -1,
+            CHECK_INT(DC_OK, dc_evict(&db, NOW, cases[i].limit, cases[i].written, &rules, -1,
                                            &removed, &count));
             CHECK_INT(cases[i].count, count);
             close_store();
@@ -1234,7 +1245,7 @@ static void numbers_count_for_nothing_when_there_is_to_be_room(void)
 
     open_store();
     fill_with_small_values(integer(1234567));
-    CHECK_INT(DC_OK, dc_store_cull(&db, NOW, 1, 1, &rules, -1, &removed, &count));
+    CHECK_INT(DC_OK, dc_evict(&db, NOW, 1, 1, &rules, -1, &removed, &count));
     CHECK_INT(11, count); /* ten numbers and a file */
     close_store();
 }
@@ -1247,7 +1258,7 @@ static void no_more_go_beyond_the_limit_than_volume_demands(void)
     open_store();
     fill(50);
     rules.size_limit = volume_without_free_pages() - 3 * 4000;
-    CHECK_INT(DC_OK, dc_store_cull(&db, NOW, 1, 1 << 20, &rules, -1, &removed, &count));
+    CHECK_INT(DC_OK, dc_evict(&db, NOW, 1, 1 << 20, &rules, -1, &removed, &count));
     CHECK(count >= 3 && count <= 8);
     CHECK(volume_without_free_pages() < rules.size_limit);
     close_store();
@@ -1394,7 +1405,7 @@ static void a_plain_item_takes_tag_expiry_and_file_of_its_predecessor_away(void)
 
         set(key.datum, before[i]);
         set(key.datum, inline_value(integer(2)));
-        CHECK_INT(DC_OK, dc_store_get(&db, &key, DC_DETAIL_ALL, &row));
+        CHECK_INT(DC_OK, dc_row_get(&db, &key, DC_DETAIL_ALL, &row));
         CHECK(is_integer(2, row.columns.value));
         CHECK_INT(DC_NULL, row.columns.tag.type);
         CHECK(!row.columns.has_expire_time && row.columns.filename == NULL);
@@ -1408,7 +1419,7 @@ static void a_plain_item_takes_tag_expiry_and_file_of_its_predecessor_away(void)
 static int remove_key(dc_datum key, double now)
 {
     const dc_key raw = raw_key(key);
-    dc_status status = dc_store_remove(&db, &raw, now, &removed);
+    dc_status status = dc_row_remove(&db, &raw, now, &removed);
 
     CHECK(status == DC_OK || status == DC_NOT_FOUND);
     return status == DC_OK;
@@ -1486,7 +1497,7 @@ enum { STEPS_OF_PLAIN_SET = 1 };
 static void start_forecast(const dc_rules *rules)
 {
     CHECK_INT(DC_OK, set_by(rules, text("k"), inline_value(integer(1)), NOW));
-    CHECK(db.forecast.known);
+    CHECK(db.budget.known);
 }
 
 static void a_forecast_spares_the_next_write_the_questions(void)
@@ -1573,7 +1584,7 @@ static void with_the_connection_in_a_users_hands_nothing_is_forecast(void)
     open_store();
     CHECK_INT(DC_OK, dc_db_begin(&db));
     start_forecast(&roomy);
-    db.forecast.exposed = 1;
+    db.budget.exposed = 1;
     CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
     CHECK(steps_of_set(&roomy, NOW) > STEPS_OF_PLAIN_SET);
     CHECK_INT(DC_OK, dc_db_commit(&db));
@@ -1586,18 +1597,18 @@ static void the_earliest_expiry_ends_the_forecast(void)
     CHECK_INT(DC_OK, dc_db_begin(&db));
     set(text("x"), expiring(inline_value(integer(1)), NOW + 10)); /* found by the forecast */
     start_forecast(&roomy);
-    CHECK(db.forecast.earliest_expiry == NOW + 10);
+    CHECK(db.budget.earliest_expiry == NOW + 10);
     set(text("y"), expiring(inline_value(integer(1)), NOW + 5)); /* noted by it */
-    CHECK(db.forecast.earliest_expiry == NOW + 5);
+    CHECK(db.budget.earliest_expiry == NOW + 5);
     CHECK_INT(STEPS_OF_PLAIN_SET, steps_of_set(&roomy, NOW + 5));
     CHECK(has(text("y")));
     CHECK(steps_of_set(&roomy, NOW + 5.5) > STEPS_OF_PLAIN_SET);
     CHECK(!has(text("y")) && has(text("x")));
-    CHECK(db.forecast.earliest_expiry == NOW + 10);
+    CHECK(db.budget.earliest_expiry == NOW + 10);
     CHECK_INT(DC_OK, touch(text("x"), expiring((dc_columns){0}, NOW + 6), NOW));
     CHECK(steps_of_set(&roomy, NOW + 6.5) > STEPS_OF_PLAIN_SET);
     CHECK(!has(text("x")));
-    CHECK(db.forecast.earliest_expiry == HUGE_VAL);
+    CHECK(db.budget.earliest_expiry == HUGE_VAL);
     CHECK_INT(DC_OK, dc_db_commit(&db));
     close_store();
 }
@@ -1657,14 +1668,14 @@ static dc_status keep_real(void *context, const dc_datum *value, const dc_datum 
  * other way round. */
 static int forecast_is_cautious(int64_t volume)
 {
-    const dc_forecast *forecast = &db.forecast;
+    const dc_budget *budget = &db.budget;
     double earliest = 0.0;
 
-    if (!forecast->known || forecast->version != dc_db_data_version(&db)) {
+    if (!budget->known || budget->version != dc_db_data_version(&db)) {
         return 1;
     }
     CHECK_INT(DC_OK, dc_db_query(&db, "SELECT min(expire_time) FROM Cache", keep_real, &earliest));
-    return forecast->slack <= RANDOM_LIMIT - volume && forecast->earliest_expiry <= earliest;
+    return budget->slack <= RANDOM_LIMIT - volume && budget->earliest_expiry <= earliest;
 }
 
 static void write_at_random(dc_policy policy)
@@ -1690,7 +1701,7 @@ static void write_at_random(dc_policy policy)
         CHECK_INT(DC_OK, dc_db_begin(&db));
         for (int n = 0; n < writes; n++) {
             if (draw(4) == 0) {
-                CHECK_INT(DC_OK, dc_store_push(&db, &integers, draw(2) ? DC_BACK : DC_FRONT,
+                CHECK_INT(DC_OK, dc_queue_push(&db, &integers, draw(2) ? DC_BACK : DC_FRONT,
                                                &columns, now, &rules, &removed, &row, &written));
             } else {
                 CHECK_INT(DC_OK, set_by(&rules, integer(draw(1000)), columns, now));
@@ -1735,7 +1746,7 @@ static void whatever_is_written_the_volume_keeps_to_the_limit(void)
 /* ---- Sweeps --------------------------------------------------------------------------------- */
 
 /* Sweep without time, so in the smallest portions; the number of portions. */
-static int sweep_in_portions(dc_sweep sweep, int64_t *count)
+static int sweep_in_portions(dc_batch_delete sweep, int64_t *count)
 {
     int portions = 0;
     int done = 0;
@@ -1745,7 +1756,7 @@ static int sweep_in_portions(dc_sweep sweep, int64_t *count)
         int64_t before = *count;
 
         portions++;
-        if (!CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 0.0, &removed, count, &done)) ||
+        if (!CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 0.0, &removed, count, &done)) ||
             !CHECK(done || *count > before)) {
             break;
         }
@@ -1755,7 +1766,7 @@ static int sweep_in_portions(dc_sweep sweep, int64_t *count)
 
 static void all_rows_are_swept_in_portions(void)
 {
-    const dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0};
+    const dc_batch_delete sweep = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0};
     int64_t count;
 
     open_store();
@@ -1773,7 +1784,7 @@ static void all_rows_are_swept_in_portions(void)
 
 static void with_time_enough_one_portion_will_do(void)
 {
-    dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0};
+    dc_batch_delete sweep = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0};
     int64_t count = 5;
     int done = 0;
 
@@ -1781,7 +1792,7 @@ static void with_time_enough_one_portion_will_do(void)
     for (int i = 0; i < 100; i++) {
         set(integer(i), inline_value(integer(i)));
     }
-    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done));
+    CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 1000.0, &removed, &count, &done));
     CHECK(done);
     CHECK_INT(105, count);
     close_store();
@@ -1790,7 +1801,7 @@ static void with_time_enough_one_portion_will_do(void)
 /* As clear() must not remove for ever what others go on writing. */
 static void rows_behind_a_sweep_in_ascending_order_stay(void)
 {
-    dc_sweep sweep = {DC_SQL_SWEEP_ALL, 50, {.type = DC_NULL}, 0};
+    dc_batch_delete sweep = {DC_SQL_BATCH_ALL, 50, {.type = DC_NULL}, 0};
     int64_t count;
 
     open_store();
@@ -1820,7 +1831,7 @@ static void a_tag_is_swept_and_no_other(void)
             set(integer(i), tagged(inline_value(integer(i)), tags[i % COUNT]));
         }
         for (int i = 0; i < COUNT - 1; i++) {
-            const dc_sweep sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, tags[i], 0};
+            const dc_batch_delete sweep = {DC_SQL_BATCH_TAGGED, INT64_MIN, tags[i], 0};
 
             CHECK(sweep_in_portions(sweep, &count) > 1);
             CHECK_INT(20, count);
@@ -1833,7 +1844,7 @@ static void a_tag_is_swept_and_no_other(void)
 
 static void the_expired_are_swept_however_many_share_a_moment(void)
 {
-    const dc_sweep sweep = {DC_SQL_SWEEP_EXPIRED, INT64_MIN, {.type = DC_REAL, .as.real = NOW}, 0};
+    const dc_batch_delete sweep = {DC_SQL_BATCH_EXPIRED, INT64_MIN, {.type = DC_REAL, .as.real = NOW}, 0};
     int64_t count;
 
     open_store();
@@ -1863,7 +1874,7 @@ static int shrink_in_portions(int64_t volume, int64_t *count)
         int64_t before = *count;
 
         portions++;
-        if (!CHECK_INT(DC_OK, dc_store_shrink(&db, DC_SQL_VICTIM_STORED, volume, 0.0, &removed,
+        if (!CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, volume, 0.0, &removed,
                                               &kept, count, &done)) ||
             !CHECK(done || *count > before)) {
             break;
@@ -1919,13 +1930,13 @@ static void check_sums(void)
     CHECK(dc_db_has_triggers_enabled(&db));
 }
 
-static int64_t sweep(dc_sweep sweep)
+static int64_t sweep(dc_batch_delete sweep)
 {
     int64_t count = 0;
     int done = 0;
 
     dc_namelist_rewind(&removed, 0, 0);
-    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done));
+    CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 1000.0, &removed, &count, &done));
     CHECK(done);
     return count;
 }
@@ -1934,11 +1945,11 @@ static void many_rows_are_swept_with_exact_sums(void)
 {
     open_store();
     fill_with_many();
-    CHECK_INT(334, sweep((dc_sweep){DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag"), 0}));
+    CHECK_INT(334, sweep((dc_batch_delete){DC_SQL_BATCH_TAGGED, INT64_MIN, text("tag"), 0}));
     CHECK_INT(167, removed.count);
     CHECK_INT(MANY - 334, row_count());
     check_sums();
-    CHECK_INT(MANY - 334, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(MANY - 334, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
     CHECK_INT(333, removed.count);
     CHECK_INT(0, row_count());
     check_sums();
@@ -1957,7 +1968,7 @@ static void a_table_too_large_to_be_emptied_at_once_is_swept_all_the_same(void)
         set(integer(i), inline_value(bytes(DC_BLOB, block, sizeof block)));
     }
     database_execute(&db, "COMMIT");
-    CHECK_INT(400, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(400, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
     CHECK_INT(0, row_count());
     check_sums();
     close_store();
@@ -1978,8 +1989,8 @@ static void triggers_of_a_user_run_for_each_row_of_a_sweep(void)
                  " BEGIN INSERT INTO seen VALUES (OLD.key); END",
                  scopes[i]);
         database_execute(&db, create);
-        CHECK_INT(334, sweep((dc_sweep){DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag"), 0}));
-        CHECK_INT(MANY - 334, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
+        CHECK_INT(334, sweep((dc_batch_delete){DC_SQL_BATCH_TAGGED, INT64_MIN, text("tag"), 0}));
+        CHECK_INT(MANY - 334, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
         CHECK_INT(MANY, database_integer(&db, "SELECT count(DISTINCT key) FROM seen"));
         check_sums();
         close_store();
@@ -1992,7 +2003,7 @@ static void sums_are_not_touched_where_the_triggers_are_gone(void)
     open_store();
     fill_with_many();
     database_execute(&db, "DROP TRIGGER Settings_count_delete");
-    CHECK_INT(MANY, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(MANY, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
     CHECK_INT(MANY, row_count());
     CHECK_INT(0, setting("size"));
     close_store();
@@ -2009,7 +2020,7 @@ static void a_sweep_does_not_end_a_query_of_the_users(void)
               sqlite.prepare_v3(db.handle, "SELECT 0 UNION ALL SELECT a FROM other", -1, 0,
                                 &statement, NULL)); /* which opens the table with its second step */
     CHECK_INT(DC_SQLITE_ROW, sqlite.step(statement));
-    CHECK_INT(MANY, sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(MANY, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
     check_sums();
     CHECK_INT(DC_SQLITE_ROW, sqlite.step(statement));
     CHECK_INT(1, sqlite.column_int64(statement, 0));
@@ -2021,7 +2032,7 @@ static void a_sweep_does_not_end_a_query_of_the_users(void)
 static int removed_are_unnamed(void)
 {
     dc_namelist unnamed = {0};
-    int result = dc_store_unnamed_files(&db, &removed, &unnamed) == DC_OK &&
+    int result = dc_scan_unnamed_files(&db, &removed, &unnamed) == DC_OK &&
                  unnamed.count == removed.count;
 
     dc_namelist_clear(&unnamed);
@@ -2030,7 +2041,7 @@ static int removed_are_unnamed(void)
 
 static void a_sweep_that_fails_loses_no_file_and_keeps_the_sums(void)
 {
-    const dc_sql kinds[] = {DC_SQL_SWEEP_ALL, DC_SQL_SWEEP_TAGGED};
+    const dc_sql kinds[] = {DC_SQL_BATCH_ALL, DC_SQL_BATCH_TAGGED};
     char name[32];
 
     for (int kind = 0; kind < 2; kind++) {
@@ -2046,14 +2057,14 @@ static void a_sweep_that_fails_loses_no_file_and_keeps_the_sums(void)
         }
         database_execute(&db, "COMMIT");
         for (int countdown = 1; status != DC_OK && countdown < 1000; countdown++) {
-            dc_sweep sweep = {kinds[kind], INT64_MIN, text("tag"), 0};
+            dc_batch_delete sweep = {kinds[kind], INT64_MIN, text("tag"), 0};
             int64_t count = 0;
             int done = 0;
 
             dc_namelist_rewind(&removed, 0, 0);
             database_execute(&db, "BEGIN");
             database_watch_steps(countdown);
-            status = dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done);
+            status = dc_batch_delete_run(&db, &sweep, 1000.0, &removed, &count, &done);
             database_unwatch_steps();
             failures += status != DC_OK;
             CHECK(done == (status == DC_OK));
@@ -2125,7 +2136,7 @@ static void fill_with_mixed_keys(void)
         char text_of[32];
         const dc_key key = {.datum = mixed_key(i, text_of), .raw = (i + 1) % 8 != 0};
 
-        CHECK_INT(DC_OK, dc_store_insert(&db, &key, &columns, NOW, &rowid));
+        CHECK_INT(DC_OK, dc_row_insert(&db, &key, &columns, NOW, &rowid));
         CHECK_INT(i + 1, rowid);
     }
     CHECK_INT(DC_OK, dc_db_commit(&db));
@@ -2147,7 +2158,7 @@ static void check_walk(dc_order order, const char *sql)
     for (;;) {
         dc_key_page *page = &pages[count++ % 2];
 
-        if (!CHECK_INT(DC_OK, dc_store_keys(&db, order, low, high, previous, PAGE_SIZE, page)) ||
+        if (!CHECK_INT(DC_OK, dc_scan_keys(&db, order, low, high, previous, PAGE_SIZE, page)) ||
             page->count == 0) {
             break;
         }
@@ -2187,13 +2198,13 @@ static void by_rowid_both_ends_are_left_out(void)
 
     open_store();
     fill_with_mixed_keys();
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 14, NULL, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_ROWID, 10, 14, NULL, PAGE_SIZE, &page));
     CHECK_INT(3, page.count);
     CHECK(is_key_of_row(&page.keys[0], 11));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID_DOWN, 10, 14, NULL, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_ROWID_DOWN, 10, 14, NULL, PAGE_SIZE, &page));
     CHECK_INT(3, page.count);
     CHECK(is_key_of_row(&page.keys[0], 13));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 10, 11, NULL, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_ROWID, 10, 11, NULL, PAGE_SIZE, &page));
     CHECK_INT(0, page.count);
     dc_key_page_clear(&page);
     close_store();
@@ -2208,10 +2219,10 @@ static void the_key_before_need_not_be_there(void)
     open_store();
     set(text("a"), inline_value(integer(1)));
     set(text("z"), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &before, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_KEY, 0, 0, &before, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK(is_text("z", page.keys[0].datum));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &before, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_KEY_DOWN, 0, 0, &before, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK(is_text("a", page.keys[0].datum));
     dc_key_page_clear(&page);
@@ -2227,18 +2238,18 @@ static void pickles_follow_the_same_bytes_kept_raw_in_order(void)
     int64_t rowid;
 
     open_store();
-    CHECK_INT(DC_OK, dc_store_insert(&db, &raw, &columns, NOW, &rowid));
-    CHECK_INT(DC_OK, dc_store_insert(&db, &pickled, &columns, NOW, &rowid));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_row_insert(&db, &raw, &columns, NOW, &rowid));
+    CHECK_INT(DC_OK, dc_row_insert(&db, &pickled, &columns, NOW, &rowid));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_KEY, 0, 0, NULL, PAGE_SIZE, &page));
     CHECK_INT(2, page.count);
     CHECK_INT(0, page.keys[0].raw);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &pickled, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_KEY, 0, 0, &pickled, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK_INT(1, page.keys[0].raw);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY_DOWN, 0, 0, &raw, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_KEY_DOWN, 0, 0, &raw, PAGE_SIZE, &page));
     CHECK_INT(1, page.count);
     CHECK_INT(0, page.keys[0].raw);
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_KEY, 0, 0, &raw, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_KEY, 0, 0, &raw, PAGE_SIZE, &page));
     CHECK_INT(0, page.count);
     dc_key_page_clear(&page);
     close_store();
@@ -2255,7 +2266,7 @@ static void empty_and_large_keys_fit_a_page(void)
     set(bytes(DC_BLOB, NULL, 0), inline_value(integer(1)));
     set(bytes(DC_TEXT, large, sizeof large), inline_value(integer(1)));
     set(bytes(DC_TEXT, "a\0b", 3), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, PAGE_SIZE, &page));
     if (CHECK_INT(4, page.count)) {
         CHECK(is_text("", page.keys[0].datum));
         CHECK(is_bytes(DC_BLOB, "", 0, page.keys[1].datum));
@@ -2278,7 +2289,7 @@ static void a_page_ends_with_the_key_that_makes_it_large(void)
         large[0] = (char)i;
         set(bytes(DC_BLOB, large, sizeof large / 2), inline_value(integer(i)));
     }
-    CHECK_INT(DC_OK, dc_store_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, PAGE_SIZE, &page));
+    CHECK_INT(DC_OK, dc_scan_keys(&db, DC_BY_ROWID, 0, INT64_MAX, NULL, PAGE_SIZE, &page));
     CHECK_INT(2, page.count);
     CHECK_INT(2, page.last);
     CHECK(!page.complete);
@@ -2293,13 +2304,13 @@ static void the_largest_rowid_is_that_of_the_last_row(void)
     int64_t rowid = 0;
 
     open_store();
-    CHECK_INT(DC_NOT_FOUND, dc_store_max_rowid(&db, &rowid));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_max_rowid(&db, &rowid));
     set(integer(1), inline_value(integer(1)));
     set(integer(2), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_max_rowid(&db, &rowid));
+    CHECK_INT(DC_OK, dc_scan_max_rowid(&db, &rowid));
     CHECK_INT(2, rowid);
     database_execute(&db, "UPDATE Cache SET rowid = 9223372036854775807 WHERE rowid = 1");
-    CHECK_INT(DC_OK, dc_store_max_rowid(&db, &rowid));
+    CHECK_INT(DC_OK, dc_scan_max_rowid(&db, &rowid));
     CHECK_INT(INT64_MAX, rowid);
     close_store();
 }
@@ -2314,10 +2325,10 @@ static void settings_of_every_type_come_back(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_NOT_FOUND, dc_store_setting(&db, "name", &row));
+    CHECK_INT(DC_NOT_FOUND, dc_setting_get(&db, "name", &row));
     for (size_t i = 0; i < sizeof data / sizeof *data; i++) {
-        CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &data[i]));
-        CHECK_INT(DC_OK, dc_store_setting(&db, "name", &row));
+        CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_REPLACE, "name", &data[i]));
+        CHECK_INT(DC_OK, dc_setting_get(&db, "name", &row));
         CHECK_INT(data[i].type, row.columns.value.type);
     }
     CHECK(is_bytes(DC_BLOB, "\0", 1, row.columns.value));
@@ -2332,13 +2343,13 @@ static void defaults_do_not_replace_and_updates_do_not_insert(void)
     int64_t value;
 
     open_store();
-    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_UPDATE, "name", &one));
-    CHECK_INT(DC_NOT_FOUND, dc_store_setting_integer(&db, "name", &value));
-    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_DEFAULT, "name", &one));
+    CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_UPDATE, "name", &one));
+    CHECK_INT(DC_NOT_FOUND, dc_setting_get_integer(&db, "name", &value));
+    CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_DEFAULT, "name", &one));
     CHECK_INT(1, setting("name"));
-    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_DEFAULT, "name", &two));
+    CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_DEFAULT, "name", &two));
     CHECK_INT(1, setting("name"));
-    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_UPDATE, "name", &two));
+    CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_UPDATE, "name", &two));
     CHECK_INT(2, setting("name"));
     close_store();
 }
@@ -2349,9 +2360,9 @@ static void a_setting_that_is_no_integer_is_made_one(void)
     const dc_datum word = text("7");
 
     open_store();
-    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &half));
+    CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_REPLACE, "name", &half));
     CHECK_INT(7, setting("name"));
-    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &word));
+    CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_REPLACE, "name", &word));
     CHECK_INT(0, setting("name"));
     close_store();
 }
@@ -2360,7 +2371,7 @@ static void lookups_are_counted(void)
 {
     open_store();
     for (int i = 0; i < 5; i++) {
-        CHECK_INT(DC_OK, dc_store_count_lookups(&db, i < 2, 1));
+        CHECK_INT(DC_OK, dc_setting_count_lookups(&db, i < 2, 1));
     }
     CHECK_INT(2, setting("hits"));
     CHECK_INT(3, setting("misses"));
@@ -2372,13 +2383,13 @@ static void an_access_is_noted_as_the_policy_needs(void)
     open_store();
     set(integer(1), inline_value(integer(1)));
     set(integer(2), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_NONE, 1, 5000.0, 1));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_STORED, 1, 5000.0, 1));
+    CHECK_INT(DC_OK, dc_row_count_access(&db, DC_POLICY_NONE, 1, 5000.0, 1));
+    CHECK_INT(DC_OK, dc_row_count_access(&db, DC_POLICY_LEAST_RECENTLY_STORED, 1, 5000.0, 1));
     CHECK_INT(2, database_integer(&db, "SELECT count(*) FROM Cache WHERE access_time = 1000 AND"
                                        " access_count = 0"));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_RECENTLY_USED, 1, 5000.0, 1));
+    CHECK_INT(DC_OK, dc_row_count_access(&db, DC_POLICY_LEAST_RECENTLY_USED, 1, 5000.0, 1));
     CHECK_INT(1, database_integer(&db, "SELECT rowid FROM Cache WHERE access_time = 5000"));
-    CHECK_INT(DC_OK, dc_store_note_access(&db, DC_POLICY_LEAST_FREQUENTLY_USED, 2, 5000.0, 2));
+    CHECK_INT(DC_OK, dc_row_count_access(&db, DC_POLICY_LEAST_FREQUENTLY_USED, 2, 5000.0, 2));
     CHECK_INT(2, database_integer(&db, "SELECT rowid FROM Cache WHERE access_count = 2"));
     CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM Cache WHERE access_time = 5000"));
     close_store();
@@ -2400,7 +2411,7 @@ static void the_volume_is_pages_and_files_with_or_without_free_pages(void)
     CHECK_INT(all - page_size * database_integer(&db, "PRAGMA freelist_count"),
               volume_without_free_pages());
     CHECK(volume_without_free_pages() < all - 40 * page_size);
-    CHECK_INT(DC_OK, dc_store_volume(&db, 1, &page_size));
+    CHECK_INT(DC_OK, dc_volume(&db, 1, &page_size));
     CHECK_INT(all, page_size);
     close_store();
 }
@@ -2434,18 +2445,18 @@ static void what_a_trigger_keeps_from_being_inserted_is_not_written(void)
     dc_row_init(&row);
     keep_from("insert", "1");
     for (int only_if_absent = 0; only_if_absent < 2; only_if_absent++) {
-        CHECK_INT(DC_OK, dc_store_set(&db, &key, &number, NOW, only_if_absent, &roomy, &removed,
+        CHECK_INT(DC_OK, dc_write_set(&db, &key, &number, NOW, only_if_absent, &roomy, &removed,
                                       &written));
         CHECK(!written);
-        CHECK_INT(DC_OK, dc_store_set(&db, &key, &file, NOW, only_if_absent, &exact, &removed,
+        CHECK_INT(DC_OK, dc_write_set(&db, &key, &file, NOW, only_if_absent, &exact, &removed,
                                       &written));
         CHECK(!written);
     }
-    CHECK_INT(DC_NOT_FOUND, dc_store_insert(&db, &key, &number, NOW, &rowid));
-    CHECK_INT(DC_OK, dc_store_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row,
+    CHECK_INT(DC_NOT_FOUND, dc_row_insert(&db, &key, &number, NOW, &rowid));
+    CHECK_INT(DC_OK, dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row,
                                    &written));
     CHECK(!written);
-    CHECK_INT(DC_SQLITE, dc_store_increment(&db, &key, &one, &number, NOW, &roomy, &removed, &sum,
+    CHECK_INT(DC_SQLITE, dc_write_increment(&db, &key, &one, &number, NOW, &roomy, &removed, &sum,
                                             &created));
     CHECK_CONTAINS("trigger", db.error.message);
     CHECK_INT(19, db.error.sqlite_code & 0xff);
@@ -2475,8 +2486,8 @@ static void what_a_trigger_keeps_from_being_updated_stays_with_its_file(void)
     CHECK(!written);
     CHECK_INT(DC_OK, set_by(&roomy, text("counter"), inline_value(integer(6)), NOW + 1));
     CHECK(!written);
-    CHECK_INT(DC_NOT_FOUND, dc_store_touch(&db, &key, &expire, NOW));
-    CHECK_INT(DC_SQLITE, dc_store_increment(&db, &counter, &one, NULL, NOW, &roomy, &removed, &sum,
+    CHECK_INT(DC_NOT_FOUND, dc_row_touch(&db, &key, &expire, NOW));
+    CHECK_INT(DC_SQLITE, dc_write_increment(&db, &counter, &one, NULL, NOW, &roomy, &removed, &sum,
                                             &created));
     CHECK_INT(0, removed.count);
     CHECK_INT(DC_OK, get(text("key"), DC_DETAIL_ALL, &row));
@@ -2496,9 +2507,9 @@ static void what_a_trigger_keeps_from_being_deleted_stays_with_its_file(void)
     set(text("key"), file_value("12/34/old.val", 5));
     set(text("number"), inline_value(integer(5)));
     keep_from("delete", "1");
-    CHECK_INT(DC_NOT_FOUND, dc_store_remove(&db, &key, NOW, &removed));
-    CHECK_INT(DC_NOT_FOUND, dc_store_remove(&db, &number, NOW, &removed));
-    CHECK_INT(DC_NOT_FOUND, dc_store_delete(&db, 1, "12/34/old.val", &removed));
+    CHECK_INT(DC_NOT_FOUND, dc_row_remove(&db, &key, NOW, &removed));
+    CHECK_INT(DC_NOT_FOUND, dc_row_remove(&db, &number, NOW, &removed));
+    CHECK_INT(DC_NOT_FOUND, dc_row_delete(&db, 1, "12/34/old.val", &removed));
     CHECK_INT(DC_OK, set_by(&tight, text("key"), inline_value(text("too large")), NOW));
     CHECK(!written);
     CHECK_INT(2, row_count());
@@ -2514,10 +2525,10 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
 
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
         for (int kind = 0; kind < 4; kind++) {
-            const dc_sweep sweeps[] = {
-                {DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0},
-                {DC_SQL_SWEEP_TAGGED, INT64_MIN, text("tag"), 0},
-                {DC_SQL_SWEEP_EXPIRED, INT64_MIN, real(NOW), 0},
+            const dc_batch_delete sweeps[] = {
+                {DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0},
+                {DC_SQL_BATCH_TAGGED, INT64_MIN, text("tag"), 0},
+                {DC_SQL_BATCH_EXPIRED, INT64_MIN, real(NOW), 0},
             };
             char sql[100];
             int64_t expected;
@@ -2531,12 +2542,12 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
             snprintf(sql, sizeof sql, "SELECT count(*) FROM Cache WHERE %s", kept[i]);
             expected = database_integer(&db, sql);
             if (kind < 3) {
-                dc_sweep sweep = sweeps[kind];
+                dc_batch_delete sweep = sweeps[kind];
                 int done = 0;
 
                 count = 0;
                 for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
-                    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 0.0, &removed, &count, &done));
+                    CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 0.0, &removed, &count, &done));
                 }
             } else {
                 int64_t passed = 0;
@@ -2544,7 +2555,7 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
 
                 count = 0;
                 for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
-                    CHECK_INT(DC_OK, dc_store_shrink(&db, DC_SQL_VICTIM_STORED, 0, 0.0, &removed,
+                    CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, 0, 0.0, &removed,
                                                      &passed, &count, &done));
                 }
             }
@@ -2612,7 +2623,7 @@ static void whatever_sizes_are_stored_the_volume_is_a_number_of_bytes(void)
         snprintf(sql, sizeof sql, "UPDATE Settings SET value = %s WHERE key = 'size'", sizes[i]);
         database_execute(&db, sql);
         CHECK(volume_without_free_pages() > 0);
-        CHECK_INT(DC_OK, dc_store_volume(&db, 1, &all));
+        CHECK_INT(DC_OK, dc_volume(&db, 1, &all));
         CHECK(all > 0);
         CHECK_INT(DC_OK, set_by(&tight, integer(1000), inline_value(integer(1)), NOW));
         CHECK_INT(DC_OK, set_by(&least, integer(1001), inline_value(integer(1)), NOW));
@@ -2623,7 +2634,7 @@ static void whatever_sizes_are_stored_the_volume_is_a_number_of_bytes(void)
         database_execute(&db, sql);
         CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 2, INT64_MAX, &count));
         CHECK(volume_without_free_pages() > 0);
-        sweep((dc_sweep){DC_SQL_SWEEP_ALL, INT64_MIN, null_datum, 0});
+        sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0});
         CHECK_INT(0, row_count());
         CHECK(volume_without_free_pages() > 0);
         database_execute(&db, "DELETE FROM Settings WHERE key = 'size'");
@@ -2648,7 +2659,7 @@ static dc_status do_everything(void)
     const dc_columns expire = expiring((dc_columns){0}, 9000.0);
     const dc_datum one = integer(1);
     const dc_queue queue = prefixed("queue");
-    dc_sweep sweep = {DC_SQL_SWEEP_ALL, INT64_MIN, {.type = DC_NULL}, 0};
+    dc_batch_delete sweep = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0};
     dc_key_page page = {0};
     int64_t count = 0;
     int done;
@@ -2660,25 +2671,25 @@ static dc_status do_everything(void)
     if (status == DC_OK) {                                                                         \
         status = (call);                                                                           \
     }
-    DO(dc_store_set(&db, &key, &value, NOW, 0, &roomy, &removed, &written))
-    DO(dc_store_get(&db, &key, DC_DETAIL_NONE, &row))
-    DO(dc_store_get(&db, &key, DC_DETAIL_ALL, &row))
-    DO(dc_store_keys(&db, DC_BY_KEY, 0, 0, NULL, PAGE_SIZE, &page))
-    DO(dc_store_touch(&db, &key, &expire, NOW))
-    DO(dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "large", &value.value))
-    DO(dc_store_setting(&db, "large", &row))
-    DO(dc_store_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
-    DO(dc_store_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
-    DO(dc_store_push(&db, &integers, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
-    DO(dc_store_queue_end(&db, &queue, DC_FRONT, &row))
-    DO(dc_store_increment(&db, &row.key, &one, NULL, NOW, &roomy, &removed, &sum, &created))
-    DO(dc_store_set(&db, &file_key, &number, NOW, 0, &roomy, &removed, &written))
-    DO(dc_store_set(&db, &key, &number, NOW + 1, 0, &tight, &removed, &written))
-    DO(dc_store_end(&db, 1, &row))
-    DO(dc_store_nth(&db, DC_BACK, 0, &row))
-    DO(dc_store_max_rowid(&db, &count))
-    DO(dc_store_count_lookups(&db, 1, 1))
-    DO(dc_store_sweep(&db, &sweep, 1000.0, &removed, &count, &done))
+    DO(dc_write_set(&db, &key, &value, NOW, 0, &roomy, &removed, &written))
+    DO(dc_row_get(&db, &key, DC_DETAIL_NONE, &row))
+    DO(dc_row_get(&db, &key, DC_DETAIL_ALL, &row))
+    DO(dc_scan_keys(&db, DC_BY_KEY, 0, 0, NULL, PAGE_SIZE, &page))
+    DO(dc_row_touch(&db, &key, &expire, NOW))
+    DO(dc_setting_set(&db, DC_SQL_SETTING_REPLACE, "large", &value.value))
+    DO(dc_setting_get(&db, "large", &row))
+    DO(dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(dc_queue_push(&db, &integers, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(dc_queue_end(&db, &queue, DC_FRONT, &row))
+    DO(dc_write_increment(&db, &row.key, &one, NULL, NOW, &roomy, &removed, &sum, &created))
+    DO(dc_write_set(&db, &file_key, &number, NOW, 0, &roomy, &removed, &written))
+    DO(dc_write_set(&db, &key, &number, NOW + 1, 0, &tight, &removed, &written))
+    DO(dc_scan_end(&db, 1, &row))
+    DO(dc_scan_nth(&db, DC_BACK, 0, &row))
+    DO(dc_scan_max_rowid(&db, &count))
+    DO(dc_setting_count_lookups(&db, 1, 1))
+    DO(dc_batch_delete_run(&db, &sweep, 1000.0, &removed, &count, &done))
 #undef DO
     dc_key_page_clear(&page);
     dc_row_clear(&row);
@@ -2762,7 +2773,7 @@ static void a_row_whose_file_cannot_be_noted_stays(void)
     set(text("k"), file_value("name", 10));
     dc_namelist_clear(&removed);
     allocation_countdown = 1;
-    CHECK_INT(DC_NO_MEMORY, dc_store_delete(&db, 1, "name", &removed));
+    CHECK_INT(DC_NO_MEMORY, dc_row_delete(&db, 1, "name", &removed));
     allocation_countdown = 1;
     CHECK_INT(DC_NO_MEMORY, set_by(&roomy, text("k"), inline_value(integer(1)), NOW));
     allocation_countdown = 0;
@@ -2808,7 +2819,7 @@ static void a_failed_delete_does_not_note_the_file_still_referred_to(void)
     open_store();
     set(text("k"), file_value("name", 10));
     database_watch_steps(1);
-    CHECK_INT(DC_SQLITE, dc_store_delete(&db, 1, "name", &removed));
+    CHECK_INT(DC_SQLITE, dc_row_delete(&db, 1, "name", &removed));
     database_unwatch_steps();
     CHECK_INT(0, removed.count);
     close_store();
@@ -2823,7 +2834,7 @@ static void a_prefix_may_contain_nul(void)
     dc_row_init(&row);
     push(&queue, DC_BACK, 1, &row);
     push(&queue, DC_BACK, 2, &row);
-    CHECK_INT(DC_OK, dc_store_queue_end(&db, &queue, DC_BACK, &row));
+    CHECK_INT(DC_OK, dc_queue_end(&db, &queue, DC_BACK, &row));
     CHECK(is_integer(2, row.columns.value));
     dc_row_clear(&row);
     close_store();
@@ -2837,7 +2848,7 @@ static void a_push_beyond_the_last_key_is_an_overflow(void)
     open_store();
     dc_row_init(&row);
     set(integer(999999999999998), inline_value(integer(1)));
-    CHECK_INT(DC_OVERFLOW, dc_store_push(&db, &integers, DC_BACK, &columns, NOW, &roomy, &removed,
+    CHECK_INT(DC_OVERFLOW, dc_queue_push(&db, &integers, DC_BACK, &columns, NOW, &roomy, &removed,
                                          &row, &written));
     CHECK_INT(1, row_count());
     dc_row_clear(&row);
@@ -2855,25 +2866,25 @@ static void the_forecast_draws_what_increments_add(void)
     open_store();
     set(integer(1), inline_value(integer(0)));
     set(integer(2), inline_value(integer(0)));
-    slack = db.forecast.slack;
+    slack = db.budget.slack;
     CHECK_INT(DC_OK,
-              dc_store_increment(&db, &key, &big, NULL, NOW, &roomy, &removed, &sum, &created));
-    CHECK(db.forecast.slack < slack);
+              dc_write_increment(&db, &key, &big, NULL, NOW, &roomy, &removed, &sum, &created));
+    CHECK(db.budget.slack < slack);
     close_store();
 }
 
 static void a_sweep_without_a_tag_does_not_use_the_last_one(void)
 {
-    dc_sweep sweep = {DC_SQL_SWEEP_TAGGED, INT64_MIN, {.type = DC_NULL}, 0};
+    dc_batch_delete sweep = {DC_SQL_BATCH_TAGGED, INT64_MIN, {.type = DC_NULL}, 0};
     int64_t count = 0;
     int done;
 
     open_store();
     set(integer(1), tagged(inline_value(integer(1)), text("tag")));
     sweep.parameter = text("other");
-    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 1.0, &removed, &count, &done));
+    CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 1.0, &removed, &count, &done));
     sweep.parameter = null_datum;
-    CHECK_INT(DC_OK, dc_store_sweep(&db, &sweep, 1.0, &removed, &count, &done));
+    CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 1.0, &removed, &count, &done));
     CHECK_INT(0, count);
     close_store();
 }
@@ -2883,7 +2894,7 @@ static void a_setting_beyond_64_bits_is_clamped(void)
     const dc_datum huge = real(1e300);
 
     open_store();
-    CHECK_INT(DC_OK, dc_store_set_setting(&db, DC_SQL_SETTING_REPLACE, "name", &huge));
+    CHECK_INT(DC_OK, dc_setting_set(&db, DC_SQL_SETTING_REPLACE, "name", &huge));
     CHECK_INT(INT64_MAX, setting("name"));
     close_store();
 }
@@ -2902,7 +2913,7 @@ static void a_located_row_can_be_copied(void)
     dc_row_init(&copy);
     memset(&row.key, 0, sizeof row.key);
     memset(&row.columns, 0, sizeof row.columns);
-    CHECK_INT(DC_OK, dc_store_locate(&db, &key, &row));
+    CHECK_INT(DC_OK, dc_row_locate(&db, &key, &row));
     CHECK(dc_row_copy(&copy, &row));
     CHECK_TEXT(name, copy.columns.filename);
     dc_row_clear(&row);
@@ -2949,9 +2960,9 @@ static void a_file_name_that_is_none_is_no_name(void)
         CHECK(row.columns.filename == NULL);
         CHECK_INT(DC_OK, get(integer((int64_t)i), DC_DETAIL_ALL, &row));
         CHECK(row.columns.filename == NULL);
-        CHECK_INT(DC_OK, dc_store_locate(&db, &key, &row));
+        CHECK_INT(DC_OK, dc_row_locate(&db, &key, &row));
         CHECK(row.columns.filename == NULL);
-        CHECK_INT(DC_OK, dc_store_remove(&db, &key, NOW, &removed));
+        CHECK_INT(DC_OK, dc_row_remove(&db, &key, NOW, &removed));
     }
     CHECK_INT(0, removed.count);
     dc_row_clear(&row);
@@ -2968,13 +2979,13 @@ static void files_without_a_row_are_told_from_those_with_one(void)
     set(text("a"), file_value("ab/1.val", 5));
     set(text("b"), inline_value(integer(1)));
     set(text("c"), file_value("ab/3.val", 5));
-    CHECK_INT(DC_OK, dc_store_unnamed_files(&db, &names, &unnamed));
+    CHECK_INT(DC_OK, dc_scan_unnamed_files(&db, &names, &unnamed));
     CHECK_INT(0, unnamed.count);
     CHECK(dc_namelist_add(&names, "cd/3.val"));
     CHECK(dc_namelist_add(&names, "ab/3.val"));
     CHECK(dc_namelist_add(&names, "ab/1.va"));
     CHECK(dc_namelist_add(&names, "ab/1.val"));
-    CHECK_INT(DC_OK, dc_store_unnamed_files(&db, &names, &unnamed));
+    CHECK_INT(DC_OK, dc_scan_unnamed_files(&db, &names, &unnamed));
     CHECK_INT(2, unnamed.count);
     name = dc_namelist_next(&unnamed, NULL);
     CHECK_TEXT("ab/1.va", name);

@@ -7,6 +7,7 @@
 
 #include "base/selfcheck.h"
 #include "database.h"
+#include "engine/db.h"
 
 /* ---- A database's file that does something else ------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #include "sqlite/wal_append.h"
 
 #include "database.h"
+#include "engine/db.h"
 
 /* ---- A log whose writes are counted and fail on demand --------------------------------------- */
 

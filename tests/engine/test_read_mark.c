@@ -2,6 +2,7 @@
 #include "sqlite/read_mark.h"
 
 #include "database.h"
+#include "engine/db.h"
 
 #include <stdint.h>
 #include <string.h>

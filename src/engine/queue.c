@@ -1,0 +1,117 @@
+/* queue.c: see queue.h. */
+#include "engine/queue.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/rows.h"
+#include "engine/write.h"
+
+/* FORMAT.md, "Queues". The integer range begins at 10^14, so that a user's own small integer keys are
+ * no part of the queue. */
+#define QUEUE_LOWEST  INT64_C(99999999999999)
+#define QUEUE_HIGHEST INT64_C(999999999999999)
+#define QUEUE_ORIGIN  INT64_C(500000000000000)
+#define QUEUE_DIGITS  15
+
+/* Write prefix + '-' + `number` with 15 digits into memory of prefix_size + 32 bytes. */
+static size_t format_queue_key(char *text, const dc_queue *queue, int64_t number)
+{
+    memcpy(text, queue->prefix, queue->prefix_size);
+    return queue->prefix_size +
+           (size_t)snprintf(text + queue->prefix_size, 32, "-%015lld", (long long)number);
+}
+
+static dc_datum text_datum(const char *data, size_t size)
+{
+    dc_datum datum = {.type = DC_TEXT};
+
+    datum.as.bytes.data = data;
+    datum.as.bytes.size = size;
+    return datum;
+}
+
+dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *row)
+{
+    dc_query query;
+    dc_datum low_text;
+    dc_datum high_text;
+    char *low = NULL;
+    char *high;
+    dc_status status;
+
+    if (queue->prefix == NULL) {
+        dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_INTEGERS_FRONT : DC_SQL_INTEGERS_BACK);
+        dc_query_bind_integer(&query, QUEUE_LOWEST);
+        dc_query_bind_integer(&query, QUEUE_HIGHEST);
+        return dc_row_read_one(&query, DC_DETAIL_ALL, 1, row);
+    }
+    low = malloc(2 * (queue->prefix_size + 32));
+    if (low == NULL) {
+        return dc_db_out_of_memory(db);
+    }
+    high = low + queue->prefix_size + 32;
+    low_text = text_datum(low, format_queue_key(low, queue, 0));
+    high_text = text_datum(high, format_queue_key(high, queue, QUEUE_HIGHEST));
+    dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_TEXT_FRONT : DC_SQL_TEXT_BACK);
+    dc_query_bind(&query, &low_text);
+    dc_query_bind(&query, &high_text);
+    dc_query_bind_integer(&query, (int64_t)queue->prefix_size + 1 + QUEUE_DIGITS);
+    status = dc_row_read_one(&query, DC_DETAIL_ALL, 1, row);
+    free(low);
+    return status;
+}
+
+dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
+                            dc_error *error)
+{
+    const dc_datum *last = &row->key.datum;
+    int64_t number = QUEUE_ORIGIN;
+
+    if (!empty) {
+        number = last->type == DC_INTEGER
+                     ? last->as.integer
+                     : strtoll(last->as.bytes.data + last->as.bytes.size - QUEUE_DIGITS, NULL, 10);
+        number += side == DC_BACK ? 1 : -1;
+    }
+    if (number >= QUEUE_HIGHEST || number <= (queue->prefix == NULL ? QUEUE_LOWEST : 0)) {
+        return dc_error_set(error, DC_OVERFLOW, "no key is left at this side of the queue");
+    }
+    row->key.raw = 1;
+    if (queue->prefix == NULL) {
+        row->key.datum.type = DC_INTEGER;
+        row->key.datum.as.integer = number;
+        return DC_OK;
+    }
+    if (!dc_row_reserve(row, queue->prefix_size + 32)) {
+        return dc_error_set(error, DC_NO_MEMORY, "out of memory");
+    }
+    row->key.datum = text_datum(row->memory, format_queue_key(row->memory, queue, number));
+    return DC_OK;
+}
+
+dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, const dc_columns *columns,
+                        double now, const dc_rules *rules, dc_namelist *removed, dc_row *row,
+                        int *written)
+{
+    int64_t rowid = 0;
+    dc_status status;
+
+    *written = 0;
+    if (dc_columns_exceed(columns, rules)) {
+        return DC_OK;
+    }
+    status = dc_queue_end(db, queue, side, row);
+    if (status == DC_OK || status == DC_NOT_FOUND) {
+        status = dc_queue_next_key(queue, side, status == DC_NOT_FOUND, row, &db->error);
+    }
+    if (status == DC_OK) {
+        status = dc_write_insert(db, &row->key, columns, now, rules, &rowid);
+    }
+    if (status == DC_OK) {
+        *written = 1;
+        status = dc_write_cull(db, now, rules, columns, rowid, removed);
+    }
+    return status == DC_NOT_FOUND ? DC_OK : status; /* a trigger kept it from being inserted */
+}

@@ -1,0 +1,93 @@
+"""Check that the sources are layers: includes and imports go one way, and nothing is a circle.
+
+    python tools/check_layers.py [ROOT]
+
+In `src/` a folder is a layer, in the order of `LAYERS`; a file includes headers of its own folder
+and of those below it. A header and the .c file of its name are one component, and components are
+no circle, in a folder either. The layers without Python do not include Python.h. In `diskcache/`
+modules import each other without a circle; an import inside a function counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+#: From the bottom to the top; '' is src/ itself.
+LAYERS = ('base', 'sqlite', 'engine', 'python', 'cache', '')
+WITHOUT_PYTHON = ('base', 'sqlite', 'engine')
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
+
+Graph = dict[str, set[str]]
+
+
+def component(path: str) -> str:
+    return path.rpartition('.')[0]
+
+
+def layer(path: str) -> str:
+    return path.rpartition('/')[0]
+
+
+def check_includes(sources: Path) -> list[str]:
+    """What is wrong with the includes of the C files in a directory."""
+    faults = []
+    graph: Graph = {}
+    for file in sorted(sources.rglob('*.[ch]')):
+        name = file.relative_to(sources).as_posix()
+        if layer(name) not in LAYERS:
+            faults.append(f'{file}: {layer(name)!r} is none of the layers {LAYERS}')
+            continue
+        includes = graph.setdefault(component(name), set())
+        for bracket, included in INCLUDE.findall(file.read_text()):
+            if bracket == '<':
+                if included == 'Python.h' and layer(name) in WITHOUT_PYTHON:
+                    faults.append(f'{file}: the layer {layer(name)} does without Python.h')
+            elif not (sources / included).is_file():
+                faults.append(f'{file}: there is no {included} in {sources}')
+            elif LAYERS.index(layer(included)) > LAYERS.index(layer(name)):
+                faults.append(f'{file}: includes {included}, which is above it')
+            else:
+                includes.add(component(included))
+    return faults + circles(graph)
+
+
+def check_imports(package: Path) -> list[str]:
+    """What is wrong with the imports of the modules of a package."""
+    graph: Graph = {}
+    for file in sorted(package.glob('*.py')):
+        if file.stem in ('__init__', '__main__'):
+            continue
+        imports = graph.setdefault(file.stem, set())
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                names = [node.module] if node.module else [name.name for name in node.names]
+                imports.update(name.partition('.')[0] for name in names)
+    for imports in graph.values():
+        imports.intersection_update(graph)  # `from . import __version__` is about the package
+    return circles(graph)
+
+
+def circles(graph: Graph) -> list[str]:
+    try:
+        TopologicalSorter(
+            {name: others - {name} for name, others in graph.items()}
+        ).prepare()
+    except CycleError as error:
+        return ['a circle: ' + ' -> '.join(error.args[1])]
+    return []
+
+
+def main(root: Path) -> int:
+    faults = check_includes(root / 'src') + check_imports(root / 'diskcache')
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return bool(faults)
+
+
+if __name__ == '__main__':
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else '.')))
