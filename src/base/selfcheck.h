@@ -12,8 +12,8 @@
 
 typedef enum dc_mechanism {
     DC_COMMIT_STAMP, /* commit_stamp.h: the header is final when COMMIT gives the write lock back */
-    DC_WAL_APPEND,   /* wal_append.h: a commit's frames are appended in order, the last one says so */
-    DC_READ_MARK,    /* read_mark.h: a BEGIN that may not raise a read mark uses a lower one */
+    DC_WAL_APPEND, /* wal_append.h: a commit's frames are appended in order, the last one says so */
+    DC_READ_MARK,  /* read_mark.h: a BEGIN that may not raise a read mark uses a lower one */
     DC_MECHANISM_COUNT
 } dc_mechanism;
 

@@ -15,8 +15,7 @@ static unsigned long flush_serial;
 
 int cache_note_by_policy(Cache *self, int64_t rowid)
 {
-    PyObject *result =
-        PyObject_CallMethod((PyObject *)self, "_note_access", "L", (long long)rowid);
+    PyObject *result = PyObject_CallMethod((PyObject *)self, "_note_access", "L", (long long)rowid);
 
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
@@ -69,8 +68,10 @@ int cache_flush_notes(Cache *self, double seconds)
     current = compat_exception_take();
     timeout = seconds > 0.0 ? cache_timeout(self) : 0.0;
     /* Beginning writes them, unless the transaction is open already. */
-    if (timeout >= 0.0 && (seconds > 0.0 || (!checkpoint_pauses(self) && checkpoint_lock_turns(self) % 2 == 0)) &&
-        operation_begin_write_within(&operation, self, timeout < seconds ? timeout : seconds, 0) == 0 &&
+    if (timeout >= 0.0 &&
+        (seconds > 0.0 || (!checkpoint_pauses(self) && checkpoint_lock_turns(self) % 2 == 0)) &&
+        operation_begin_write_within(&operation, self, timeout < seconds ? timeout : seconds, 0) ==
+            0 &&
         operation_flush_notes(&operation) == 0) {
         operation_commit(&operation);
     }

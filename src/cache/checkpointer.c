@@ -10,8 +10,8 @@
 /* New bytes for which the thread is started again. */
 #define NEXT_BYTES (DC_CHECKPOINT_BYTES * 3 / 10)
 /* Bytes from which writes pause; where a sync takes so many seconds, or more, only from more on. */
-#define PAUSE_BYTES      (DC_CHECKPOINT_BYTES * 14 / 10)
-#define SLOW_PAUSE_BYTES (DC_CHECKPOINT_BYTES * 8)
+#define PAUSE_BYTES       (DC_CHECKPOINT_BYTES * 14 / 10)
+#define SLOW_PAUSE_BYTES  (DC_CHECKPOINT_BYTES * 8)
 #define SLOW_SYNC_SECONDS 12e-3
 #define SYNC_WEIGHT       0.3
 /* After a pause in vain the next comes after so many more, then after twice as many, and so on. */
@@ -136,8 +136,7 @@ static int start_thread(Checkpointer *checkpointer)
 
 static int is_running(const Checkpointer *checkpointer)
 {
-    return checkpointer->session != NULL &&
-           atomic_load(&checkpointer->state) != CHECKPOINTER_IDLE;
+    return checkpointer->session != NULL && atomic_load(&checkpointer->state) != CHECKPOINTER_IDLE;
 }
 
 #else
@@ -180,8 +179,8 @@ static int64_t first_pause(const Checkpointer *checkpointer)
 static void note_copy(Checkpointer *checkpointer)
 {
     if (checkpointer->run.sync_seconds > 0.0) {
-        checkpointer->sync_seconds +=
-            SYNC_WEIGHT * (checkpointer->run.sync_seconds - checkpointer->sync_seconds);
+        checkpointer->sync_seconds += SYNC_WEIGHT *
+                                      (checkpointer->run.sync_seconds - checkpointer->sync_seconds);
     }
     if (checkpointer->pause_at < first_pause(checkpointer)) {
         checkpointer->pause_at = first_pause(checkpointer);
@@ -369,10 +368,9 @@ int checkpoint_if_due(Cache *self, int64_t wal_bytes)
         checkpointer->pause_at = wal_bytes + first_pause(checkpointer);
         checkpointer->pause_step = FIRST_PAUSE_STEP;
     }
-    if (checkpoint_pauses(self) ||
-        (wal_bytes < checkpointer->pause_at &&
-         (wal_bytes < checkpointer->copy_at || is_running(checkpointer) ||
-          checkpointer->opening))) {
+    if (checkpoint_pauses(self) || (wal_bytes < checkpointer->pause_at &&
+                                    (wal_bytes < checkpointer->copy_at ||
+                                     is_running(checkpointer) || checkpointer->opening))) {
         return 0;
     }
     current = compat_exception_take();

@@ -147,8 +147,8 @@ int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObje
     memset(&columns, 0, sizeof columns);
     failed = convert_now(self->state, &item->now) < 0 ||
              convert_expire(expire, item->now, &columns) < 0 ||
-             convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag,
-                              &item->tag_owner) < 0;
+             convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) <
+                 0;
     if (!failed && disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
         blame_key(self, key);
         failed = 1;

@@ -75,7 +75,7 @@ static dc_status read_page(dc_db *db, void *context)
     KeyIterator *self = context;
 
     return dc_scan_keys(db, self->order, self->low, self->high,
-                         self->started ? &self->previous.key : NULL, self->limit, &self->page);
+                        self->started ? &self->previous.key : NULL, self->limit, &self->page);
 }
 
 /* Remember where the page ends. By key its bytes must be kept, as the page's memory is used again. */

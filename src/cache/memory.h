@@ -102,9 +102,9 @@ typedef struct HotEntry {
 typedef struct HotTier {
     dc_wal_header header; /* NULL: off */
     int stamped;          /* 0: there is no stamp and no entry */
-    const dc_db *db; /* whose header it is */
-    int64_t second;  /* in which the file was seen to be where it was */
-    int moved;       /* it was not */
+    const dc_db *db;      /* whose header it is */
+    int64_t second;       /* in which the file was seen to be where it was */
+    int moved;            /* it was not */
     dc_stamp stamp;
     unsigned long state;      /* changes whenever all entries are dropped */
     unsigned long attachment; /* changes with every hot_attach */

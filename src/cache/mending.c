@@ -9,7 +9,7 @@
  * has no name any more, which others do not see. Asking costs a system call, so it is not done in quick
  * succession. */
 #define MENDING_ATTEMPTS 10
-#define LOOK_SECONDS 20e-6
+#define LOOK_SECONDS     20e-6
 
 static int is_gone(Cache *self, Session *session)
 {
@@ -58,7 +58,8 @@ static int mend_unopened(Cache *self)
     compat_exception other;
     int mended;
 
-    if (self->opening || self->disk == NULL || self->mender != 0 || !PyErr_ExceptionMatches(error)) {
+    if (self->opening || self->disk == NULL || self->mender != 0 ||
+        !PyErr_ExceptionMatches(error)) {
         return 0;
     }
     raised = compat_exception_take();
@@ -118,9 +119,8 @@ Session *cache_take_session(Cache *self)
         PyObject *connection = PyObject_GetAttr((PyObject *)self, self->state->name._con);
         double timeout = connection != NULL ? cache_timeout(self) : -1.0;
 
-        session = timeout >= 0.0
-                      ? session_adopt(self->state, &self->pool, connection, timeout)
-                      : NULL;
+        session = timeout >= 0.0 ? session_adopt(self->state, &self->pool, connection, timeout)
+                                 : NULL;
         Py_XDECREF(connection);
     } else {
         session = cache_find_session(self);

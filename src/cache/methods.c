@@ -214,7 +214,8 @@ PyMethodDef cache_methods[] = {
     {"memory_stats", (PyCFunction)Cache_memory_stats, METH_NOARGS, memory_stats_doc},
     {"_connection", (PyCFunction)Cache_connection, METH_NOARGS, Cache_connection_doc},
     {"_raise_timeout", (PyCFunction)Cache_raise_timeout, METH_NOARGS,
-     PyDoc_STR("_raise_timeout($self, /)\n--\n\nRaise Timeout, as where a lock cannot be had in time.\n")},
+     PyDoc_STR(
+         "_raise_timeout($self, /)\n--\n\nRaise Timeout, as where a lock cannot be had in time.\n")},
     {"_inspect", (PyCFunction)Cache_inspect, METH_NOARGS, Cache_inspect_doc},
     {"_apply", (PyCFunction)(void (*)(void))Cache_apply, METH_FASTCALL, Cache_apply_doc},
     {"_damaged_texts", (PyCFunction)Cache_damaged_texts, METH_O, Cache_damaged_texts_doc},

@@ -32,16 +32,16 @@ static dc_status batch_portion(dc_db *db, void *context)
 {
     removal *removal = context;
 
-    return dc_batch_delete_run(db, &removal->batch, PORTION_SECONDS, removal->removed, &removal->count,
-                          &removal->done);
+    return dc_batch_delete_run(db, &removal->batch, PORTION_SECONDS, removal->removed,
+                               &removal->count, &removal->done);
 }
 
 static dc_status shrink_portion(dc_db *db, void *context)
 {
     removal *removal = context;
 
-    return dc_evict_to_volume(db, removal->victim, removal->volume, PORTION_SECONDS, removal->removed,
-                           &removal->kept, &removal->count, &removal->done);
+    return dc_evict_to_volume(db, removal->victim, removal->volume, PORTION_SECONDS,
+                              removal->removed, &removal->kept, &removal->count, &removal->done);
 }
 
 /* Delete in portions, each a transaction; removal->count grows. -1 with an exception; a Timeout
@@ -218,7 +218,7 @@ static dc_status cull_rows(dc_db *db, void *context)
     culling *culling = context;
 
     return dc_evict(db, culling->now, culling->limit, 0, culling->rules, culling->keep,
-                         culling->removed, &culling->count);
+                    culling->removed, &culling->count);
 }
 
 METHOD_DOC(cull_step,

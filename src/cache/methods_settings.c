@@ -64,7 +64,9 @@ Py_ssize_t cache_length(Cache *self)
 {
     int64_t count = 0;
 
-    return read_number(self, read_count, METADATA_COUNT, &count) < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
+    return read_number(self, read_count, METADATA_COUNT, &count) < 0
+               ? -1
+               : (Py_ssize_t)(count > 0 ? count : 0);
 }
 
 METHOD_DOC(volume,
@@ -77,9 +79,8 @@ PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
 {
     int64_t volume = 0;
 
-    return read_number(self, read_volume, METADATA_SIZE, &volume) < 0
-               ? NULL
-               : PyLong_FromLongLong(volume);
+    return read_number(self, read_volume, METADATA_SIZE, &volume) < 0 ? NULL
+                                                                      : PyLong_FromLongLong(volume);
 }
 
 typedef struct setting_reading {
@@ -107,7 +108,8 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     PyObject *value = NULL;
     dc_status status;
 
-    if (reading.name == NULL || cache_ready_to_open(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
+    if (reading.name == NULL || cache_ready_to_open(self) < 0 ||
+        cache_flush_notes(self, DBL_MAX) < 0) {
         return NULL;
     }
     if (operation_begin_read(&operation, self) < 0) {

@@ -28,8 +28,9 @@ typedef struct WriteTransaction {
     int working; /* of them operations, which are at work in it just now */
     int doomed;  /* to be rolled back as soon as none is */
     unsigned long thread;
-    PyObject *owner;  /* strong: what of the thread owns it, see running_task(); NULL: whatever runs in it */
-    Session *session; /* in use */
+    PyObject *
+        owner; /* strong: what of the thread owns it, see running_task(); NULL: whatever runs in it */
+    Session *session;     /* in use */
     unsigned long serial; /* its number in the cache */
     unsigned int version; /* of the data before it, if a user has had the Connection since */
     dc_namelist added;
@@ -81,7 +82,7 @@ typedef struct Checkpointer {
     int opening;      /* one is being opened */
     int copied;       /* nothing was left to copy at the end of its latest pause */
     dc_checkpoint run;
-    atomic_int state;   /* enum checkpointer_state */
+    atomic_int state;       /* enum checkpointer_state */
     atomic_uint lock_turns; /* odd while it has the write lock, for an instant */
 } Checkpointer;
 
@@ -90,19 +91,19 @@ typedef struct Cache {
     module_state *state;
     PyObject *weak_references;
     PyObject *directory; /* `_directory` and so on, as assigned; NULL if never */
-    PyObject *path; /* the directory's, absolute since it was assigned; NULL like it */
+    PyObject *path;      /* the directory's, absolute since it was assigned; NULL like it */
     PyObject *timeout;
     PyObject *local;
     PyObject *disk;
     PyObject *page_size;
-    PyObject *txn_id;                  /* as assigned; normally None */
+    PyObject *txn_id; /* as assigned; normally None */
     PyObject *metadata[METADATA_NUMBER];
     PyObject *former_disks;         /* list of what `_disk` was before, the latest last; or NULL */
     PyObject *former_memory_limits; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */
     dc_rules rules;                    /* their C values; hooks is NULL */
-    PyObject *own_policy;              /* dict of a policy of the user's; NULL: it is a native one */
-    int own_policy_notes;              /* which a lookup that finds its key writes something for */
+    PyObject *own_policy; /* dict of a policy of the user's; NULL: it is a native one */
+    int own_policy_notes; /* which a lookup that finds its key writes something for */
     int statistics;
     hook_cache hooks;
     SessionPool pool;
@@ -112,8 +113,8 @@ typedef struct Cache {
     unsigned long flushed; /* by which call of cache_flush_all_notes */
     double noted_since;    /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
-    int has_told_of_size; /* that a value is larger than size_limit */
-    int opening;        /* __init__ is at it: what is missing in the directory has not been removed */
+    int has_told_of_size;             /* that a value is larger than size_limit */
+    int opening; /* __init__ is at it: what is missing in the directory has not been removed */
     unsigned long mender; /* the thread that makes what has been removed anew, or 0 */
     double looked_at;     /* on the monotonic clock: whether the file is still there */
     Checkpointer checkpointer;

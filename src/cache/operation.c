@@ -34,9 +34,10 @@ static void report_selfchecks(void)
 
             if (reason != NULL && !told[i]) {
                 told[i] = 1;
-                log_warning("%s; SQLite %s works otherwise than those that are known, so diskcache goes "
-                            "on without relying on it, more slowly",
-                            reason, sqlite.libversion());
+                log_warning(
+                    "%s; SQLite %s works otherwise than those that are known, so diskcache goes "
+                    "on without relying on it, more slowly",
+                    reason, sqlite.libversion());
             }
         }
     }
@@ -254,7 +255,8 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     hot_begin(&cache->hot, &transaction->changes,
               cache->hot.header != NULL ? session_header(operation->session) : NULL);
     if (operation_flush_notes(operation) < 0) {
-        operation->session = NULL; /* it has not begun: what has been written for it has no owner yet */
+        operation->session =
+            NULL; /* it has not begun: what has been written for it has no owner yet */
         return -1;
     }
     return 0;

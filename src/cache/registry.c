@@ -6,9 +6,9 @@ static void forget_checkpointer(Cache *self)
 {
     Checkpointer *checkpointer = &self->checkpointer;
 
-    if (checkpointer->session != NULL &&
-        atomic_load(&checkpointer->state) == CHECKPOINTER_IDLE) {
-        session_put_back(checkpointer->session); /* it was over before the fork: the session is idle */
+    if (checkpointer->session != NULL && atomic_load(&checkpointer->state) == CHECKPOINTER_IDLE) {
+        session_put_back(
+            checkpointer->session); /* it was over before the fork: the session is idle */
     }
     checkpointer->session = NULL;
     checkpointer->opening = 0;

@@ -92,7 +92,7 @@ static dc_status delete_found(dc_db *db, void *context)
     const deletion *deletion = context;
 
     return dc_row_delete(db, deletion->row->rowid, deletion->row->columns.filename,
-                           deletion->removed);
+                         deletion->removed);
 }
 
 dc_status delete_if_there(Operation *operation, const dc_row *row)

@@ -29,8 +29,7 @@ static int wait_for_lock(Cache *self, session_wait *wait, unsigned int turns)
     int had_lock = turns % 2 != 0 || checkpoint_lock_turns(self) != turns;
     int again = checkpoint_pauses(self) ? session_wait_for_copying(wait) : session_wait_more(wait);
 
-    if (again == 0 && had_lock &&
-        session_clock() - wait->began < CHECKPOINT_GRACE_SECONDS) {
+    if (again == 0 && had_lock && session_clock() - wait->began < CHECKPOINT_GRACE_SECONDS) {
         session_pause();
         again = 1;
     }

@@ -58,8 +58,9 @@ static dc_status note_files(dc_query *query, dc_namelist *removed, batch_tally *
 }
 
 /* Delete batches, until nothing is left (*done), `until` has passed, or a batch of `largest` is next. */
-static dc_status delete_batches(dc_db *db, dc_batch_delete *deletion, int64_t *batch, int64_t largest,
-                               double until, dc_namelist *removed, batch_tally *tally, int *done)
+static dc_status delete_batches(dc_db *db, dc_batch_delete *deletion, int64_t *batch,
+                                int64_t largest, double until, dc_namelist *removed,
+                                batch_tally *tally, int *done)
 {
     dc_status status = DC_OK;
     double began = dc_clock();
@@ -172,8 +173,9 @@ static dc_status add_to_setting(dc_db *db, const char *name, int64_t number)
 }
 
 /* Go on with a deletion with the triggers off. If that fails nothing of it has happened. */
-static dc_status delete_without_triggers(dc_db *db, dc_batch_delete *deletion, int64_t *batch, double until,
-                                        dc_namelist *removed, int64_t *count, int *done)
+static dc_status delete_without_triggers(dc_db *db, dc_batch_delete *deletion, int64_t *batch,
+                                         double until, dc_namelist *removed, int64_t *count,
+                                         int *done)
 {
     size_t used = removed->used;
     size_t noted = removed->count;
@@ -242,12 +244,12 @@ static dc_status may_be_kept(dc_db *db, const dc_batch_delete *deletion, int *ke
 
 /* Go on with a deletion row by row, passing over those that a trigger keeps: of a batch it could not be told
  * which are still there. */
-static dc_status delete_one_by_one(dc_db *db, dc_batch_delete *deletion, double until, dc_namelist *removed,
-                                  int64_t *count, int *done)
+static dc_status delete_one_by_one(dc_db *db, dc_batch_delete *deletion, double until,
+                                   dc_namelist *removed, int64_t *count, int *done)
 {
     dc_sql next = deletion->sql == DC_SQL_BATCH_ALL      ? DC_SQL_NEXT_ALL
                   : deletion->sql == DC_SQL_BATCH_TAGGED ? DC_SQL_NEXT_TAGGED
-                                                      : DC_SQL_NEXT_EXPIRED;
+                                                         : DC_SQL_NEXT_EXPIRED;
     dc_status status = DC_OK;
     dc_row row;
 
@@ -274,8 +276,8 @@ static dc_status delete_one_by_one(dc_db *db, dc_batch_delete *deletion, double 
     return status == DC_NOT_FOUND ? DC_OK : status;
 }
 
-static dc_status delete_in_batches(dc_db *db, dc_batch_delete *deletion, double until, dc_namelist *removed,
-                                  int64_t *count, int *done)
+static dc_status delete_in_batches(dc_db *db, dc_batch_delete *deletion, double until,
+                                   dc_namelist *removed, int64_t *count, int *done)
 {
     int64_t batch = BATCH_FIRST;
     batch_tally tally = {0, 0};
@@ -296,8 +298,8 @@ static dc_status delete_in_batches(dc_db *db, dc_batch_delete *deletion, double 
     return status;
 }
 
-dc_status dc_batch_delete_run(dc_db *db, dc_batch_delete *deletion, double seconds, dc_namelist *removed,
-                         int64_t *count, int *done)
+dc_status dc_batch_delete_run(dc_db *db, dc_batch_delete *deletion, double seconds,
+                              dc_namelist *removed, int64_t *count, int *done)
 {
     double until = dc_clock() + seconds;
     int64_t before = *count;

@@ -16,7 +16,7 @@ typedef struct dc_batch_delete {
 
 /* Delete until nothing is left to (*done = 1) or `seconds` have passed. What others insert meanwhile is
  * deleted too, unless its rowid is behind: so it ends. */
-dc_status dc_batch_delete_run(dc_db *db, dc_batch_delete *deletion, double seconds, dc_namelist *removed,
-                         int64_t *count, int *done);
+dc_status dc_batch_delete_run(dc_db *db, dc_batch_delete *deletion, double seconds,
+                              dc_namelist *removed, int64_t *count, int *done);
 
 #endif

@@ -31,8 +31,9 @@ typedef enum dc_checkpoint_result {
 } dc_checkpoint_result;
 
 typedef struct dc_checkpoint {
-    double patience;     /* seconds to wait for the write lock */
-    atomic_uint *turns; /* counted when it is just about to be taken, and when it is given back; or NULL */
+    double patience; /* seconds to wait for the write lock */
+    atomic_uint
+        *turns; /* counted when it is just about to be taken, and when it is given back; or NULL */
     double sync_seconds; /* receives what the longest sync has taken */
 } dc_checkpoint;
 

@@ -164,8 +164,7 @@ void dc_db_detach(dc_db *db)
 
 static int has_shared_memory(const sqlite3_file *file)
 {
-    return file->methods != NULL && file->methods->version >= 2 &&
-           file->methods->shm_lock != NULL;
+    return file->methods != NULL && file->methods->version >= 2 && file->methods->shm_lock != NULL;
 }
 
 /* Release a lock of the wal-index in whichever mode the handle has it, or has it not. */

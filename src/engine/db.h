@@ -45,10 +45,10 @@ typedef struct dc_row_changes {
 typedef struct dc_db {
     sqlite3 *handle;    /* NULL unless attached */
     sqlite3_file *file; /* SQLite's, of the database; valid as long as the handle */
-    int is_utf8;           /* the database's text is UTF-8, as far as is known */
-    int wal_pages;         /* pages in the log, as of this handle's last commit */
-    int hooked_pages;      /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
-    int committing;        /* in dc_db_commit */
+    int is_utf8;        /* the database's text is UTF-8, as far as is known */
+    int wal_pages;      /* pages in the log, as of this handle's last commit */
+    int hooked_pages; /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
+    int committing;   /* in dc_db_commit */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and batch deletes so far */
     int has_known_log;     /* the journal is a log, and the VFS SQLite's own */

@@ -11,7 +11,7 @@
 #include "engine/volume.h"
 
 dc_status dc_evict_find(dc_db *db, dc_sql sql, int64_t rowid, const dc_datum *parameter,
-                             int64_t passed, dc_row *row)
+                        int64_t passed, dc_row *row)
 {
     dc_query query;
     dc_status status;
@@ -51,8 +51,8 @@ static dc_status read_value_bytes(dc_db *db, int64_t rowid, int64_t *bytes)
     return status;
 }
 
-dc_status dc_evict(dc_db *db, double now, int64_t limit, int64_t written,
-                        const dc_rules *rules, int64_t keep, dc_namelist *removed, int64_t *count)
+dc_status dc_evict(dc_db *db, double now, int64_t limit, int64_t written, const dc_rules *rules,
+                   int64_t keep, dc_namelist *removed, int64_t *count)
 {
     const dc_datum time = {.type = DC_REAL, .as.real = now};
     dc_sql by_policy = dc_policies[rules->policy].victim;
@@ -110,7 +110,7 @@ dc_status dc_evict(dc_db *db, double now, int64_t limit, int64_t written,
 #define SHRINK_CLOCK_INTERVAL 8 /* rows between two looks at the clock */
 
 dc_status dc_evict_to_volume(dc_db *db, dc_sql victim, int64_t volume, double seconds,
-                          dc_namelist *removed, int64_t *kept, int64_t *count, int *done)
+                             dc_namelist *removed, int64_t *kept, int64_t *count, int *done)
 {
     const dc_datum null = {.type = DC_NULL};
     double until = dc_clock() + seconds;

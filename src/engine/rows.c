@@ -277,7 +277,7 @@ static void bind_content(dc_query *query, const dc_columns *columns)
 
 /* Run one of the statements that begin with DC_INSERT. */
 dc_status dc_row_insert_by(dc_db *db, dc_sql sql, const dc_key *key, const dc_columns *columns,
-                            double now)
+                           double now)
 {
     dc_query query;
     dc_status status;
@@ -295,9 +295,10 @@ dc_status dc_row_insert_by(dc_db *db, dc_sql sql, const dc_key *key, const dc_co
 }
 
 dc_status dc_row_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                          int64_t *rowid)
+                        int64_t *rowid)
 {
-    dc_status status = dc_row_found_if_changed(db, dc_row_insert_by(db, DC_SQL_INSERT, key, columns, now));
+    dc_status status =
+        dc_row_found_if_changed(db, dc_row_insert_by(db, DC_SQL_INSERT, key, columns, now));
 
     if (status == DC_OK) {
         *rowid = sqlite.last_insert_rowid(db->handle);
@@ -391,8 +392,7 @@ dc_status dc_row_touch(dc_db *db, const dc_key *key, const dc_columns *expire, d
     return status;
 }
 
-dc_status dc_row_count_access(dc_db *db, dc_policy policy, int64_t rowid, double now,
-                               int64_t times)
+dc_status dc_row_count_access(dc_db *db, dc_policy policy, int64_t rowid, double now, int64_t times)
 {
     dc_sql sql = dc_policies[policy].note_access;
     dc_query query;

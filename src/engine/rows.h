@@ -49,10 +49,11 @@ int dc_row_same(const dc_row *left, const dc_row *right);
 
 /* Insert a row; *rowid receives its number. Update one. DC_NOT_FOUND if nothing was written. */
 dc_status dc_row_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                          int64_t *rowid);
+                        int64_t *rowid);
 dc_status dc_row_update(dc_db *db, int64_t rowid, const dc_columns *columns, double now);
 /* Insert by one of the statements DC_SQL_INSERT*, DC_SQL_PUT*. */
-dc_status dc_row_insert_by(dc_db *db, dc_sql sql, const dc_key *key, const dc_columns *columns, double now);
+dc_status dc_row_insert_by(dc_db *db, dc_sql sql, const dc_key *key, const dc_columns *columns,
+                           double now);
 
 /* Delete a row and note its file; `filename` may be NULL. DC_NOT_FOUND if it is still there, or was not. */
 dc_status dc_row_delete(dc_db *db, int64_t rowid, const char *filename, dc_namelist *removed);
@@ -65,7 +66,7 @@ dc_status dc_row_touch(dc_db *db, const dc_key *key, const dc_columns *expire, d
 
 /* Count an access by the policy's statement. */
 dc_status dc_row_count_access(dc_db *db, dc_policy policy, int64_t rowid, double now,
-                               int64_t times);
+                              int64_t times);
 
 /* --- for the other files of this folder --- */
 

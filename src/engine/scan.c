@@ -171,8 +171,8 @@ static int page_begin(dc_key_page *page, size_t limit)
     return 1;
 }
 
-dc_status dc_scan_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
-                        const dc_key *previous, size_t limit, dc_key_page *page)
+dc_status dc_scan_keys(dc_db *db, dc_order order, int64_t low, int64_t high, const dc_key *previous,
+                       size_t limit, dc_key_page *page)
 {
     const dc_sql by_rowid[] = {DC_SQL_KEYS_FORWARD, DC_SQL_KEYS_BACKWARD};
     const dc_sql first[] = {DC_SQL_KEYS_LOWEST, DC_SQL_KEYS_HIGHEST};

@@ -33,8 +33,8 @@ typedef enum dc_order { DC_BY_ROWID, DC_BY_ROWID_DOWN, DC_BY_KEY, DC_BY_KEY_DOWN
 
 /* The next `limit` keys in order, or fewer: behind `low` and before `high` by rowid, behind `previous` by
  * key (the first ones if that is NULL). An empty page is the end. */
-dc_status dc_scan_keys(dc_db *db, dc_order order, int64_t low, int64_t high,
-                        const dc_key *previous, size_t limit, dc_key_page *page);
+dc_status dc_scan_keys(dc_db *db, dc_order order, int64_t low, int64_t high, const dc_key *previous,
+                       size_t limit, dc_key_page *page);
 dc_status dc_scan_max_rowid(dc_db *db, int64_t *rowid); /* DC_NOT_FOUND if empty */
 
 /* Append those of the names to `unnamed` that no row has. Reads the whole table, once. */

@@ -48,8 +48,8 @@ dc_status dc_budget_renew(dc_db *db, const dc_rules *rules)
     if (status == DC_OK) {
         earliest = dc_query_column(&query, 0);
         budget->earliest_expiry = earliest.type == DC_REAL      ? earliest.as.real
-                                    : earliest.type == DC_INTEGER ? (double)earliest.as.integer
-                                                                  : HUGE_VAL;
+                                  : earliest.type == DC_INTEGER ? (double)earliest.as.integer
+                                                                : HUGE_VAL;
         budget->slack = dc_saturated_sum(rules->size_limit, -volume);
         budget->size_limit = rules->size_limit;
         budget->version = dc_db_data_version(db);

@@ -11,7 +11,7 @@
 
 /* The steps of a write, or what has taken their place. */
 dc_status dc_write_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                             const dc_rules *rules, int64_t *rowid)
+                          const dc_rules *rules, int64_t *rowid)
 {
     const dc_row_hooks *hooks = rules->hooks;
 
@@ -31,7 +31,7 @@ static dc_status update_step(dc_db *db, int64_t rowid, const dc_columns *columns
 }
 
 dc_status dc_write_cull(dc_db *db, double now, const dc_rules *rules, const dc_columns *written,
-                           int64_t keep, dc_namelist *removed)
+                        int64_t keep, dc_namelist *removed)
 {
     const dc_row_hooks *hooks = rules->hooks;
     int64_t count = 0;
@@ -46,8 +46,8 @@ dc_status dc_write_cull(dc_db *db, double now, const dc_rules *rules, const dc_c
     if (db->budget.version != dc_db_data_version(db)) {
         db->page_size = 0; /* another's VACUUM may have changed it */
     }
-    status = dc_evict(db, now, rules->cull_limit, dc_columns_value_bytes(written), rules, keep, removed,
-                           &count);
+    status = dc_evict(db, now, rules->cull_limit, dc_columns_value_bytes(written), rules, keep,
+                      removed, &count);
     return status == DC_OK ? dc_budget_renew(db, rules) : status;
 }
 

@@ -35,8 +35,8 @@ dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *su
 
 /* Insert, or have the hook of a subclass insert; then cull, likewise. `keep` is the row just written. */
 dc_status dc_write_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                             const dc_rules *rules, int64_t *rowid);
+                          const dc_rules *rules, int64_t *rowid);
 dc_status dc_write_cull(dc_db *db, double now, const dc_rules *rules, const dc_columns *written,
-                           int64_t keep, dc_namelist *removed);
+                        int64_t keep, dc_namelist *removed);
 
 #endif

@@ -229,7 +229,8 @@ static connection_answer judge_failure(module_state *state)
     PyErr_Clear();
     if (code == DC_SQLITE_BUSY || code == DC_SQLITE_LOCKED || code == DC_SQLITE_SCHEMA ||
         (code < 0 && message != NULL &&
-         (strstr(message, " is locked") != NULL || strstr(message, "schema has changed") != NULL))) {
+         (strstr(message, " is locked") != NULL ||
+          strstr(message, "schema has changed") != NULL))) {
         answer = CONNECTION_LOCKED;
     } else if (message != NULL && strstr(message, NO_SUCH_FUNCTION) != NULL) {
         answer = CONNECTION_OTHER;

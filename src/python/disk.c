@@ -192,9 +192,10 @@ static int pickles_natively(module_state *state, Disk *self)
         }
         *known = same ? 1 : -1;
         if (!same) {
-            log_warning("Python %s pickles keys otherwise than the versions that are known, so diskcache "
-                        "leaves that to pickle and pickletools, which takes longer",
-                        Py_GetVersion());
+            log_warning(
+                "Python %s pickles keys otherwise than the versions that are known, so diskcache "
+                "leaves that to pickle and pickletools, which takes longer",
+                Py_GetVersion());
         }
     }
     return *known > 0;
@@ -796,9 +797,8 @@ static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_col
     PyObject *result = NULL;
 
     if (value != NULL) {
-        PyObject *filename = columns->filename != NULL
-                                 ? local_name(state, disk, columns->filename)
-                                 : Py_NewRef(Py_None);
+        PyObject *filename = columns->filename != NULL ? local_name(state, disk, columns->filename)
+                                                       : Py_NewRef(Py_None);
         PyObject *mode = PyLong_FromLongLong(columns->mode);
 
         if (filename != NULL && mode != NULL) {

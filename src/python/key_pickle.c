@@ -1133,10 +1133,10 @@ static PyObject *make_samples(void)
     if (text != NULL && long_text != NULL && long_bytes != NULL) {
         PyUnicode_Fill(long_text, 0, 300, 'x');
         memset(PyBytes_AS_STRING(long_bytes), 'x', 300);
-        samples = Py_BuildValue(
-            "[(OOOiiiiiLLds)(y#((ss)())O)[OO(Os){sOs[i]}]]", Py_None, Py_True, Py_False, 0, 255, 256,
-            65535, -1, 1LL << 31, -(1LL << 62), 1.5, "\xc3\xa9", "bytes", (Py_ssize_t)5, "f", "",
-            long_text, text, long_bytes, text, "x", "key", text, "list", 1);
+        samples = Py_BuildValue("[(OOOiiiiiLLds)(y#((ss)())O)[OO(Os){sOs[i]}]]", Py_None, Py_True,
+                                Py_False, 0, 255, 256, 65535, -1, 1LL << 31, -(1LL << 62), 1.5,
+                                "\xc3\xa9", "bytes", (Py_ssize_t)5, "f", "", long_text, text,
+                                long_bytes, text, "x", "key", text, "list", 1);
     }
     Py_XDECREF(long_bytes);
     Py_XDECREF(long_text);

@@ -742,10 +742,11 @@ static int session_around(module_state *state, PyObject *connection, sqlite3 *ha
         answer = connection_find_handle(state, connection, &handle);
     }
     if (answer == CONNECTION_OTHER) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "this Connection is on another copy of SQLite than diskcache, or was opened "
-                        "before diskcache was imported: open it after the import, with the "
-                        "sqlite3.connect that was in use at the import");
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "this Connection is on another copy of SQLite than diskcache, or was opened "
+            "before diskcache was imported: open it after the import, with the "
+            "sqlite3.connect that was in use at the import");
     }
     if (answer != CONNECTION_FOUND) {
         return answer == CONNECTION_LOCKED ? 0 : -1;
@@ -1379,9 +1380,10 @@ static void warn_of_journal(SessionPool *pool, PyObject *path)
 {
     if (!pool->warned) {
         pool->warned = 1;
-        log_warning("%U: the stored sqlite_journal_mode cannot be set while others have the file open: "
-                    "it keeps the mode that it has",
-                    path);
+        log_warning(
+            "%U: the stored sqlite_journal_mode cannot be set while others have the file open: "
+            "it keeps the mode that it has",
+            path);
     }
 }
 

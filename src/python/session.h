@@ -42,7 +42,7 @@
 
 typedef struct Session {
     dc_db db;
-    PyObject *connection; /* strong; NULL only while it is being closed */
+    PyObject *connection;     /* strong; NULL only while it is being closed */
     Py_ssize_t references;    /* to the Connection when it was opened */
     unsigned long serial;     /* its number in the pool, never used again */
     unsigned long epoch;      /* of the pool when it was opened */
@@ -189,7 +189,7 @@ int session_wait_more(session_wait *wait);
  * threads that write would lose it, and have to wait for it again. */
 int session_wait_for_copying(session_wait *wait);
 
-double session_clock(void); /* monotonic, seconds */
+double session_clock(void);         /* monotonic, seconds */
 void session_sleep(double seconds); /* with the GIL, if the thread has it */
 
 /* Between these two no other thread opens or closes a connection. */

@@ -82,23 +82,24 @@ typedef struct module_state {
     PyObject *Timeout;
     PyObject *sqlite_errors[SQLITE_ERROR_COUNT];
 
-    PyObject *connect;               /* sqlite3.connect */
-    PyObject *cursor_class;          /* sqlite3.Cursor */
-    PyObject *time_module;           /* what is used of it is looked up each time: programs patch it */
-    PyObject *threading;             /* the module, likewise */
-    PyObject *dumps, *loads;         /* of pickle */
-    PyObject *optimize;              /* of pickletools: for opcodes that keypickle does not know */
-    PyObject *open;                  /* of io */
-    PyObject *join;                  /* of os.path */
-    PyObject *getpid, *getcwd;       /* of os */
-    PyObject *unknown, *enoval;      /* the constants of core.py, registered by it */
-    PyObject *find_policy;           /* of core.py: the eviction policy of a user's own, or None */
+    PyObject *connect;          /* sqlite3.connect */
+    PyObject *cursor_class;     /* sqlite3.Cursor */
+    PyObject *time_module;      /* what is used of it is looked up each time: programs patch it */
+    PyObject *threading;        /* the module, likewise */
+    PyObject *dumps, *loads;    /* of pickle */
+    PyObject *optimize;         /* of pickletools: for opcodes that keypickle does not know */
+    PyObject *open;             /* of io */
+    PyObject *join;             /* of os.path */
+    PyObject *getpid, *getcwd;  /* of os */
+    PyObject *unknown, *enoval; /* the constants of core.py, registered by it */
+    PyObject *find_policy;      /* of core.py: the eviction policy of a user's own, or None */
     PyTypeObject *transaction_class; /* what transact() makes: core.py's subclass */
     PyTypeObject *stored_key_type;   /* of tuples that disk_put takes as (database key, raw) */
 
     hook_base disk_hooks;
     hook_base cache_hooks;
-    signed char key_pickling[6]; /* by protocol: 1 native, -1 by pickle, 0 not checked (key_pickle.h) */
+    signed char
+        key_pickling[6]; /* by protocol: 1 native, -1 by pickle, 0 not checked (key_pickle.h) */
 
     struct {
 #define STATE_NAME_MEMBER(name) PyObject *name;

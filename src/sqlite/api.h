@@ -217,8 +217,7 @@ typedef struct dc_sqlite_vfs {
  * use. */
 
 /* From the table that SQLite hands to an extension. */
-dc_status dc_sqlite_from_routines(struct dc_sqlite_api *api, const void *routines,
-                                  dc_error *error);
+dc_status dc_sqlite_from_routines(struct dc_sqlite_api *api, const void *routines, dc_error *error);
 
 /* Where functions can be looked up by name. Nothing is loaded for it: a copy in use is there already. */
 typedef enum dc_sqlite_place {

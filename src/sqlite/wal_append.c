@@ -22,9 +22,9 @@ static int flush(dc_walframes *frames)
 
     frames->size = 0;
     frames->header_pending = 0;
-    return size > 0
-               ? frames->io.original->write(frames->io.file, frames->buffer, (int)size, frames->offset)
-               : DC_SQLITE_OK;
+    return size > 0 ? frames->io.original->write(frames->io.file, frames->buffer, (int)size,
+                                                 frames->offset)
+                    : DC_SQLITE_OK;
 }
 
 /* The header's second word: the size of the database after a commit, 0 in all frames but its last. */

@@ -80,8 +80,7 @@ dc_wal_header dc_wal_header_of(sqlite3_file *file)
     int attempts = HEADER_ATTEMPTS;
 
     if (methods == NULL || methods->version < 2 || methods->shm_map == NULL ||
-        methods->shm_map(file, 0, WAL_INDEX_REGION, 0, &mapped) != DC_SQLITE_OK ||
-        mapped == NULL) {
+        methods->shm_map(file, 0, WAL_INDEX_REGION, 0, &mapped) != DC_SQLITE_OK || mapped == NULL) {
         return NULL;
     }
     while (!dc_stamp_read(mapped, &stamp)) { /* somebody may be committing just now */

@@ -32,10 +32,13 @@ typedef struct check_test {
     void (*run)(void);
 } check_test;
 
-#define CHECK_TEST(function) {#function, function}
+#define CHECK_TEST(function)                                                                       \
+    {                                                                                              \
+#function, function                                                                        \
+    }
 
 #define CHECK(condition) check_that(!!(condition), #condition, __FILE__, __LINE__)
-#define CHECK_INT(expected, actual) \
+#define CHECK_INT(expected, actual)                                                                \
     check_int((long long)(expected), (long long)(actual), #actual, __FILE__, __LINE__)
 #define CHECK_TEXT(expected, actual) check_text(expected, actual, #actual, __FILE__, __LINE__)
 #define CHECK_CONTAINS(part, actual) check_contains(part, actual, #actual, __FILE__, __LINE__)
@@ -173,9 +176,9 @@ static inline pid_t check_fork(void (*body)(void *), void *argument)
         check_skip_reason = NULL;
         body(argument);
         fflush(stdout);
-        _exit(atomic_load(&check_failures) != 0  ? 1
-              : check_skip_reason != NULL ? CHECK_CHILD_SKIPPED
-                                          : 0);
+        _exit(atomic_load(&check_failures) != 0 ? 1
+              : check_skip_reason != NULL       ? CHECK_CHILD_SKIPPED
+                                                : 0);
     }
     return child;
 }

@@ -117,8 +117,7 @@ static inline const char *database_path(const char *name)
 static inline dc_status database_open(dc_db *db, const char *path)
 {
     sqlite3 *handle = NULL;
-    int result =
-        database_sqlite_open(path, &handle, DATABASE_READWRITE | DATABASE_OR_CREATE, NULL);
+    int result = database_sqlite_open(path, &handle, DATABASE_READWRITE | DATABASE_OR_CREATE, NULL);
     dc_status status;
 
     memset(db, 0, sizeof *db);

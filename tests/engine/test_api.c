@@ -145,8 +145,7 @@ static dc_status take_from_made_up_table(void)
 static void *platform_library(void)
 {
     const char *path = getenv("DC_TEST_SQLITE");
-    void *library =
-        __real_dlopen(path != NULL ? path : "libsqlite3.so.0", RTLD_NOW | RTLD_LOCAL);
+    void *library = __real_dlopen(path != NULL ? path : "libsqlite3.so.0", RTLD_NOW | RTLD_LOCAL);
 
     if (library == NULL) {
         check_skip("this platform has no SQLite library that will do");

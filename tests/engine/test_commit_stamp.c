@@ -238,8 +238,7 @@ static int write_and_unlock(sqlite3_file *file, const void *data, int amount, dc
 
         unlocked = NULL;
         unlocks_to_swallow = 1;
-        db->file->methods->shm_lock(db->file, 0, 1,
-                                    DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
+        db->file->methods->shm_lock(db->file, 0, 1, DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE);
     }
     return log_watched->write(file, data, amount, offset);
 }

@@ -421,10 +421,24 @@ static void every_character_is_utf8(void)
 static void what_is_no_character_is_no_utf8(void)
 {
     static const char *const texts[] = {
-        "\x80",         "\xbf",         "a\xff",        "\xfe",         "\xc0\x80",
-        "\xc1\xbf",     "\xe0\x80\x80", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80",
-        "\xc3(",        "\xe2\x82(",    "\xf0\x9f\x98(", "\xc3\xa9\xc3",
+        "\x80",
+        "\xbf",
+        "a\xff",
+        "\xfe",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xe0\x80\x80",
+        "\xe0\x9f\xbf",
+        "\xed\xa0\x80",
+        "\xf0\x80\x80\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xf8\x88\x80\x80\x80",
+        "\xc3(",
+        "\xe2\x82(",
+        "\xf0\x9f\x98(",
+        "\xc3\xa9\xc3",
     };
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

@@ -1228,10 +1228,10 @@ static void small_values_go_beyond_the_limit_until_there_is_room_for_a_large_one
             open_store();
             fill_with_small_values(values[value]);
             CHECK_INT(DC_OK, dc_evict(&db, NOW, cases[i].limit, cases[i].written, &none, -1,
-                                           &removed, &count));
+                                      &removed, &count));
             CHECK_INT(0, count);
             CHECK_INT(DC_OK, dc_evict(&db, NOW, cases[i].limit, cases[i].written, &rules, -1,
-                                           &removed, &count));
+                                      &removed, &count));
             CHECK_INT(cases[i].count, count);
             close_store();
         }
@@ -1844,7 +1844,8 @@ static void a_tag_is_swept_and_no_other(void)
 
 static void the_expired_are_swept_however_many_share_a_moment(void)
 {
-    const dc_batch_delete sweep = {DC_SQL_BATCH_EXPIRED, INT64_MIN, {.type = DC_REAL, .as.real = NOW}, 0};
+    const dc_batch_delete sweep = {
+        DC_SQL_BATCH_EXPIRED, INT64_MIN, {.type = DC_REAL, .as.real = NOW}, 0};
     int64_t count;
 
     open_store();
@@ -1875,7 +1876,7 @@ static int shrink_in_portions(int64_t volume, int64_t *count)
 
         portions++;
         if (!CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, volume, 0.0, &removed,
-                                              &kept, count, &done)) ||
+                                                 &kept, count, &done)) ||
             !CHECK(done || *count > before)) {
             break;
         }
@@ -2448,16 +2449,16 @@ static void what_a_trigger_keeps_from_being_inserted_is_not_written(void)
         CHECK_INT(DC_OK, dc_write_set(&db, &key, &number, NOW, only_if_absent, &roomy, &removed,
                                       &written));
         CHECK(!written);
-        CHECK_INT(DC_OK, dc_write_set(&db, &key, &file, NOW, only_if_absent, &exact, &removed,
-                                      &written));
+        CHECK_INT(DC_OK,
+                  dc_write_set(&db, &key, &file, NOW, only_if_absent, &exact, &removed, &written));
         CHECK(!written);
     }
     CHECK_INT(DC_NOT_FOUND, dc_row_insert(&db, &key, &number, NOW, &rowid));
-    CHECK_INT(DC_OK, dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row,
-                                   &written));
+    CHECK_INT(DC_OK,
+              dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written));
     CHECK(!written);
-    CHECK_INT(DC_SQLITE, dc_write_increment(&db, &key, &one, &number, NOW, &roomy, &removed, &sum,
-                                            &created));
+    CHECK_INT(DC_SQLITE,
+              dc_write_increment(&db, &key, &one, &number, NOW, &roomy, &removed, &sum, &created));
     CHECK_CONTAINS("trigger", db.error.message);
     CHECK_INT(19, db.error.sqlite_code & 0xff);
     CHECK_INT(0, row_count());
@@ -2487,8 +2488,8 @@ static void what_a_trigger_keeps_from_being_updated_stays_with_its_file(void)
     CHECK_INT(DC_OK, set_by(&roomy, text("counter"), inline_value(integer(6)), NOW + 1));
     CHECK(!written);
     CHECK_INT(DC_NOT_FOUND, dc_row_touch(&db, &key, &expire, NOW));
-    CHECK_INT(DC_SQLITE, dc_write_increment(&db, &counter, &one, NULL, NOW, &roomy, &removed, &sum,
-                                            &created));
+    CHECK_INT(DC_SQLITE,
+              dc_write_increment(&db, &counter, &one, NULL, NOW, &roomy, &removed, &sum, &created));
     CHECK_INT(0, removed.count);
     CHECK_INT(DC_OK, get(text("key"), DC_DETAIL_ALL, &row));
     CHECK_TEXT("12/34/old.val", row.columns.filename);
@@ -2547,7 +2548,8 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
 
                 count = 0;
                 for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
-                    CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 0.0, &removed, &count, &done));
+                    CHECK_INT(DC_OK,
+                              dc_batch_delete_run(&db, &sweep, 0.0, &removed, &count, &done));
                 }
             } else {
                 int64_t passed = 0;
@@ -2556,7 +2558,7 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
                 count = 0;
                 for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
                     CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, 0, 0.0, &removed,
-                                                     &passed, &count, &done));
+                                                        &passed, &count, &done));
                 }
             }
             CHECK_INT(expected, row_count());
@@ -2604,9 +2606,8 @@ static void sums_of_sizes_end_where_the_range_does(void)
 /* What a database says of sizes is no reason for a volume that cannot be. (The sanitizer sees the rest.) */
 static void whatever_sizes_are_stored_the_volume_is_a_number_of_bytes(void)
 {
-    static const char *const sizes[] = {"9223372036854775807", "-9223372036854775807 - 1",
-                                        "9.3e18",              "-9.3e18",
-                                        "'many'",              "NULL"};
+    static const char *const sizes[] = {
+        "9223372036854775807", "-9223372036854775807 - 1", "9.3e18", "-9.3e18", "'many'", "NULL"};
     const dc_rules tight = {DC_POLICY_LEAST_RECENTLY_STORED, 100000, 10, NULL};
     const dc_rules least = {DC_POLICY_LEAST_RECENTLY_STORED, INT64_MIN, 10, NULL};
     const dc_rules most = {DC_POLICY_LEAST_RECENTLY_STORED, INT64_MAX, 10, NULL};
@@ -2943,7 +2944,7 @@ static void a_pushed_row_can_be_copied(void)
 
 static void a_file_name_that_is_none_is_no_name(void)
 {
-    static const char *const odd[] = {"x'78797a'",        "CAST(x'782f0079' AS TEXT)",
+    static const char *const odd[] = {"x'78797a'", "CAST(x'782f0079' AS TEXT)",
                                       "CAST(x'7800' AS TEXT)", "CAST(x'ff80' AS TEXT)", "NULL"};
     char sql[200];
     dc_row row;

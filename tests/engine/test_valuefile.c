@@ -896,10 +896,28 @@ static void remove_goes_on_where_another_process_pruned(void)
 static void names_that_lead_outside_are_neither_read_nor_removed(void)
 {
     static const char *const names[] = {
-        "../x", "in/../../x",   "./../x",      "in//../../x", "../root/../x", "in/../../root/in/y",
-        "..",   "in/..",        "..\\x",       "in\\..\\..\\x", "\\x",         "/x",
-        "",     ".",            "in/",         "in/.",        "in\\",         "/",
-        "C:\\x", "c:\\in\\y",    "in\\..\\../x", "..\\root\\in\\y",
+        "../x",
+        "in/../../x",
+        "./../x",
+        "in//../../x",
+        "../root/../x",
+        "in/../../root/in/y",
+        "..",
+        "in/..",
+        "..\\x",
+        "in\\..\\..\\x",
+        "\\x",
+        "/x",
+        "",
+        ".",
+        "in/",
+        "in/.",
+        "in\\",
+        "/",
+        "C:\\x",
+        "c:\\in\\y",
+        "in\\..\\../x",
+        "..\\root\\in\\y",
     };
     char directory[sizeof check_scratch + 16];
     char absolute[sizeof check_scratch + 16];
@@ -934,7 +952,8 @@ static void names_that_lead_outside_are_neither_read_nor_removed(void)
 
 static void names_with_empty_components_are_inside(void)
 {
-    static const char *const names[] = {"a//x", "./x", "a/./x", "a///b/.//x", "a\\b\\x", "...", ". "};
+    static const char *const names[] = {"a//x",    "./x", "a/./x", "a///b/.//x",
+                                        "a\\b\\x", "...", ". "};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         CHECK(dc_valuefile_is_inside(names[i], strlen(names[i])));
