@@ -50,7 +50,7 @@ C_HEADERS := $(wildcard src/*/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static \
+.PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static test-debug \
     stress steps soak lint bench clients dist clean distclean
 
 help:
@@ -62,6 +62,7 @@ help:
 	@echo 'make original-suite  only fetch the tests of the original that make test runs'
 	@echo 'make test-sqlite  the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)'
 	@echo 'make test-static  the tests on Pythons that carry SQLite inside (STATIC=with or without)'
+	@echo 'make test-debug   the tests on a build that checks its invariants at each operation'
 	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
 	@echo 'make stress       many processes at once, looking for a stale read, for SECONDS=60 in all'
 	@echo 'make steps        another process between any two steps of each operation; some minutes'
@@ -193,6 +194,12 @@ test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysql
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/sqlite_matrix.py sqlite $(SQLITE) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
+# A build that checks its invariants at each operation (src/base/debug.h), in a directory of its own.
+test-debug: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3
+	@DISKCACHE_DEBUG=1 $(VENV_PYTHON) setup.py --quiet build --force \
+	    --build-lib build/debug/lib --build-temp build/debug/temp
+	@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/debug/lib) $(VENV)/bin/pytest $(PYTEST_ARGS)
+
 test-static: $(ORIGINAL_STAMP) django-source original-suite
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) \
@@ -251,6 +258,8 @@ lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff format --check --quiet
 	@echo '== mypy'
 	@$(VENV)/bin/mypy
+	@echo '== layers'
+	@$(VENV_PYTHON) tools/check_layers.py
 	@echo '== clang-tidy'
 	@include=$$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
 	    printf '%s\n' $(C_SOURCES) | xargs -P 2 -I FILE \

@@ -1,12 +1,15 @@
 """Build of the C extension; everything else about the package is in pyproject.toml.
 
-Two environment variables change how the extension is compiled:
+Three environment variables change how the extension is compiled:
 
 * ``DISKCACHE_WERROR=1``: many warnings, and each is an error. CI sets it; users do not, because a
   newer compiler than ours may warn where ours is silent.
 * ``DISKCACHE_SANITIZE=address,undefined``: passed to the compiler's ``-fsanitize``, with what makes
   the reports readable. The interpreter itself is not instrumented, so load the runtime first:
   ``LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python ...``.
+
+* ``DISKCACHE_DEBUG=1``: invariants are checked at each operation (``src/base/debug.h``), and one that
+  does not hold ends the process. Much slower; for tests.
 
 SQLite is found at import, behind the ``sqlite3`` module that is in use: there is no header to find
 and no library to link here (docs/design.rst, "One SQLite per process").
@@ -30,6 +33,9 @@ else:
 
     if os.environ.get('DISKCACHE_WERROR') == '1':
         compile_args += ['-Wall', '-Wextra', '-Werror']
+
+    if os.environ.get('DISKCACHE_DEBUG') == '1':
+        compile_args += ['-DDISKCACHE_DEBUG', '-g', '-O1']
 
     sanitizers = os.environ.get('DISKCACHE_SANITIZE')
     if sanitizers:

@@ -74,9 +74,7 @@ def check_imports(package: Path) -> list[str]:
 
 def circles(graph: Graph) -> list[str]:
     try:
-        TopologicalSorter(
-            {name: others - {name} for name, others in graph.items()}
-        ).prepare()
+        TopologicalSorter({name: others - {name} for name, others in graph.items()}).prepare()
     except CycleError as error:
         return ['a circle: ' + ' -> '.join(error.args[1])]
     return []

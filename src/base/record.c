@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/debug.h"
+
 void dc_row_init(dc_row *row)
 {
     row->memory = row->inline_memory;
@@ -163,3 +165,19 @@ void dc_namelist_clear(dc_namelist *list)
     free(list->memory);
     memset(list, 0, sizeof *list);
 }
+
+#ifdef DISKCACHE_DEBUG
+
+void dc_namelist_check(const dc_namelist *list)
+{
+    size_t count = 0;
+
+    DC_ASSERT(list->used <= list->capacity);
+    for (const char *name = dc_namelist_next(list, NULL); name != NULL;
+         name = dc_namelist_next(list, name)) {
+        count++;
+    }
+    DC_ASSERT(count == list->count);
+}
+
+#endif

@@ -117,5 +117,7 @@ void dc_namelist_rewind(dc_namelist *list, size_t used, size_t count);
 /* The name after `name` (the first for NULL), or NULL. */
 const char *dc_namelist_next(const dc_namelist *list, const char *name);
 void dc_namelist_clear(dc_namelist *list);
+/* That the count is that of the names (base/debug.h). */
+void dc_namelist_check(const dc_namelist *list);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/debug.h"
 #include "python/convert.h"
 
 #define FIRST_BUCKETS 64
@@ -333,6 +334,32 @@ void hot_set_limit(HotTier *tier, size_t bytes)
         make_room(tier, 0);
     }
 }
+
+#ifdef DISKCACHE_DEBUG
+
+void hot_check(const HotTier *tier)
+{
+    const HotEntry *older = NULL;
+    size_t bytes = tier->bucket_count * sizeof *tier->buckets;
+    size_t count = 0;
+    int has_hand = tier->hand == NULL;
+
+    for (HotEntry *entry = tier->oldest; entry != NULL; entry = entry->newer) {
+        DC_ASSERT(entry->older == older);
+        DC_ASSERT(find(tier, &entry->key) == entry);
+        has_hand |= entry == tier->hand;
+        bytes += bytes_of(entry);
+        count++;
+        older = entry;
+    }
+    DC_ASSERT(tier->newest == older);
+    DC_ASSERT(tier->count == count);
+    DC_ASSERT(tier->bytes == bytes);
+    DC_ASSERT(has_hand);
+    DC_ASSERT(tier->stamped || tier->count == 0);
+}
+
+#endif
 
 /* --- lookups ---------------------------------------------------------------------------------- */
 

@@ -155,6 +155,8 @@ void hot_empty(HotTier *tier);
 /* Empty it and give its memory back. */
 void hot_clear(HotTier *tier);
 void hot_set_limit(HotTier *tier, size_t bytes);
+/* That the table, the list and the sums say the same (base/debug.h). */
+void hot_check(const HotTier *tier);
 
 /* --- own commits --- */
 

@@ -10,9 +10,11 @@
 
 #include <string.h>
 
+#include "base/debug.h"
 #include "base/selfcheck.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
+#include "cache/invariants.h"
 #include "cache/mending.h"
 #include "cache/owner.h"
 #include "cache/sessions.h"
@@ -117,6 +119,7 @@ void operation_end_read(Operation *operation)
 {
     if (!operation->joined) {
         cache_return_session(operation->cache, operation->session);
+        DC_CHECK(cache_check_invariants(operation->cache));
     } else if (!is_parents(operation) && !leave_inner_level(operation, 0)) {
         operation_rollback(operation); /* it was given up meanwhile */
     }
@@ -530,6 +533,7 @@ int operation_commit(Operation *operation)
     write_lock_give_way(self);
     report_selfchecks();
     cache_clear_transaction(&transaction);
+    DC_CHECK(cache_check_invariants(self));
     return result;
 }
 
@@ -545,6 +549,7 @@ void operation_rollback(Operation *operation)
     current = compat_exception_take();
     transaction = take_transaction(self);
     undo_transaction(self, &transaction);
+    DC_CHECK(cache_check_invariants(self));
     compat_exception_put(current);
 }
 

@@ -74,6 +74,9 @@ void cache_forget_file(Cache *self)
     self->pool.epoch++;
     hot_empty(&self->hot);
     self->hot.header = NULL;
+    for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
+        session->lent = NULL;
+    }
     self->hot.moved = 0;
 }
 

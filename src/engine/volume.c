@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/debug.h"
 #include "engine/budget.h"
 #include "engine/settings.h"
 
@@ -58,3 +59,18 @@ dc_status dc_budget_renew(dc_db *db, const dc_rules *rules)
     dc_query_end(&query);
     return status;
 }
+
+#ifdef DISKCACHE_DEBUG
+
+void dc_budget_check(dc_db *db, const dc_rules *rules)
+{
+    dc_error error = db->error;
+    int64_t volume = 0;
+
+    if (dc_budget_holds(db, rules) && dc_volume(db, 0, &volume) == DC_OK) {
+        DC_ASSERT(db->budget.slack <= dc_saturated_sum(rules->size_limit, -volume));
+    }
+    db->error = error;
+}
+
+#endif

@@ -13,4 +13,7 @@ dc_status dc_volume(dc_db *db, int free_pages, int64_t *volume);
 /* Find out how much can be written, and when the first row expires. */
 dc_status dc_budget_renew(dc_db *db, const dc_rules *rules);
 
+/* That a budget which holds promises no more than there is (base/debug.h). */
+void dc_budget_check(dc_db *db, const dc_rules *rules);
+
 #endif

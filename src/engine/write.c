@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/debug.h"
 #include "engine/budget.h"
 #include "engine/evict.h"
 #include "engine/rows.h"
@@ -40,6 +41,7 @@ dc_status dc_write_cull(dc_db *db, double now, const dc_rules *rules, const dc_c
     if (hooks != NULL && hooks->cull != NULL) {
         return hooks->cull(hooks->context, now);
     }
+    DC_CHECK(dc_budget_check(db, rules));
     if (rules->cull_limit <= 0 || dc_budget_suffices(db, now, rules)) {
         return DC_OK;
     }
