@@ -27,6 +27,7 @@ SQLITE      ?=
 STATIC      ?=
 SHORT       ?=
 WHEEL       ?=
+RECORD      ?=
 PORT        ?= 8000
 CACHE_DIR   ?=
 
@@ -51,7 +52,7 @@ C_HEADERS := $(wildcard src/*/*.h)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static test-debug \
-    stress steps soak lint bench clients dist clean distclean
+    stress steps soak lint bench count clients dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
@@ -69,6 +70,7 @@ help:
 	@echo 'make soak         everything at once in 8 processes, losing nothing, for SECONDS=60'
 	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
 	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
+	@echo 'make count        count the instructions of the hot paths, compare with what is recorded (RECORD=)'
 	@echo 'make clients      packages that are built on diskcache, with our wheel (WHEEL=)'
 	@echo 'make dist         the source distribution and a wheel, in dist/'
 	@echo 'make clean        remove what was built; make distclean: the environment too'
@@ -246,6 +248,12 @@ clients: $(VENV)/.built $(if $(WHEEL),,dist)
 dist: $(VENV)/.dev
 	@rm -rf dist
 	@$(VENV_PYTHON) -m build .
+
+# Too many instructions on a hot path fail. RECORD='the reason' takes what is counted for the future.
+count: $(VENV)/.built
+	@command -v valgrind >/dev/null || { \
+	    echo 'make: valgrind not found; on Debian and Ubuntu: apt-get install valgrind' >&2; exit 1; }
+	@$(VENV_PYTHON) benchmarks/instructions.py $(if $(RECORD),--record '$(RECORD)')
 
 # --- reading without running -------------------------------------------------------------------
 
