@@ -9,7 +9,7 @@ Two environment variables change how the extension is compiled:
   ``LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python ...``.
 
 SQLite is found at import, behind the ``sqlite3`` module that is in use: there is no header to find
-and no library to link here (docs/design.rst, "One SQLite per process").
+and no library to link here (docs/decisions/0001-one-sqlite-per-process.rst).
 """
 
 import os
