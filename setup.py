@@ -12,7 +12,7 @@ Three environment variables change how the extension is compiled:
   does not hold ends the process. Much slower; for tests.
 
 SQLite is found at import, behind the ``sqlite3`` module that is in use: there is no header to find
-and no library to link here (docs/design.rst, "One SQLite per process").
+and no library to link here (docs/decisions/0001-one-sqlite-per-process.rst).
 """
 
 import os

@@ -49,7 +49,8 @@ DEQUE = 'mocks the `_cache` of a Deque, and expects certain calls of it'
 SHARDS = 'mocks the shards, and expects a second call of one that has timed out'
 CULLING = (
     'expects that `cull_limit` items go where fewer are enough: culling stops at size_limit, and'
-    ' takes more for a value that is larger than they are together (docs/design.rst, Writes)'
+    ' takes more for a value that is larger than they are together'
+    ' (docs/decisions/0014-culling.rst)'
 )
 
 LEFT_OUT = {
