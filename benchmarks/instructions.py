@@ -1,13 +1,14 @@
-"""Count the instructions of a hot get, a cold get and a set, and compare them with what is recorded.
+"""Count the instructions of a hot get, a cold get and a set; compare them with what is recorded.
 
     python benchmarks/instructions.py [--record REASON]
 
 A count is stable where a time is not: valgrind executes the same instructions each time. Each
-operation is run so many times and twice as many times, each in a process of its own; the difference
-is what the operation costs, without what only the first ones do. What is counted depends on the interpreter, the
-compiler and SQLite, so figures are recorded for each combination of them; on an unknown one nothing
-is compared. 3 % more than recorded is a failure. If that is meant, record the new figures with the
-reason.
+operation is run so many times and twice as many times, each in a process of its own. The difference
+is what the operation costs, without what only the first ones do.
+
+What is counted depends on the interpreter, the compiler and SQLite. So figures are recorded for
+each combination of them, and on an unknown one nothing is compared. 3 % more than recorded is a
+failure. If that is meant, record the new figures with the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TOLERANCE = 0.03
 #: How often each is done: sets so seldom that no checkpoint becomes due, which another thread does.
 COUNTS = {'hot get': 2000, 'cold get': 1000, 'set': 100}
 
-#: The C function of each operation. What is called by it is counted too, Python's interpreter is not.
+#: The C function of each operation, which is counted with all that it calls.
 FUNCTIONS = {'hot get': 'Cache_get', 'cold get': 'Cache_get', 'set': 'Cache_set'}
 
 PROGRAM = """
