@@ -23,24 +23,24 @@ int cache_note_by_policy(Cache *self, int64_t rowid)
 
 int cache_note_lookup(Cache *self, int hit, int64_t rowid)
 {
-    dc_sql access = hit ? dc_policies[self->rules.policy].note_access : DC_NO_SQL;
+    dc_access access = hit ? dc_policies[self->rules.policy].access : DC_ACCESS_NONE;
     double now = 0.0;
     double clock;
 
     if (hit && self->own_policy_notes && cache_note_by_policy(self, rowid) < 0) {
         return -1;
     }
-    if (!self->statistics && access == DC_NO_SQL) {
+    if (!self->statistics && access == DC_ACCESS_NONE) {
         return 0;
     }
-    if (access == DC_SQL_UPDATE_ACCESS_TIME && convert_now(self->state, &now) < 0) {
+    if (access == DC_ACCESS_TIME && convert_now(self->state, &now) < 0) {
         return -1;
     }
     clock = session_clock();
     if (!dc_notes_any(&self->notes)) {
         self->noted_since = clock;
     }
-    if (access != DC_NO_SQL && dc_notes_access(&self->notes, rowid, 1, now) != DC_OK) {
+    if (access != DC_ACCESS_NONE && dc_notes_access(&self->notes, rowid, 1, now) != DC_OK) {
         if (cache_flush_notes(self, 0.0) < 0) {
             return -1;
         }

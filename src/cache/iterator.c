@@ -32,11 +32,6 @@ typedef struct KeyIterator {
     dc_key_page page;
 } KeyIterator;
 
-static dc_status read_maximum(dc_db *db, void *context)
-{
-    return dc_scan_max_rowid(db, context);
-}
-
 PyObject *iterator_new(Cache *cache, dc_order order, int stored)
 {
     PyTypeObject *type = cache->state->iterator_type;
@@ -52,7 +47,9 @@ PyObject *iterator_new(Cache *cache, dc_order order, int stored)
         if (operation_begin_read(&operation, cache) < 0) {
             return NULL;
         }
-        status = operation_read(&operation, read_maximum, &maximum, 0);
+        do {
+            status = dc_scan_max_rowid(operation_enter(&operation), &maximum);
+        } while (operation_leave_read(&operation, &status));
         operation_end_read(&operation);
         if (status == DC_CALLBACK) {
             return NULL;
@@ -68,14 +65,6 @@ PyObject *iterator_new(Cache *cache, dc_order order, int stored)
         self->high = maximum + (maximum < INT64_MAX);
     }
     return (PyObject *)self;
-}
-
-static dc_status read_page(dc_db *db, void *context)
-{
-    KeyIterator *self = context;
-
-    return dc_scan_keys(db, self->order, self->low, self->high,
-                        self->started ? &self->previous.key : NULL, self->limit, &self->page);
 }
 
 /* Remember where the page ends. By key its bytes must be kept, as the page's memory is used again. */
@@ -123,7 +112,10 @@ static int read_next_page(KeyIterator *self)
         operation_begin_read(&operation, self->cache) < 0) {
         return -1;
     }
-    status = operation_read(&operation, read_page, self, 0);
+    do {
+        status = dc_scan_keys(operation_enter(&operation), self->order, self->low, self->high,
+                              self->started ? &self->previous.key : NULL, self->limit, &self->page);
+    } while (operation_leave_read(&operation, &status));
     operation_end_read(&operation);
     self->position = 0;
     if (status != DC_OK) {

@@ -4,32 +4,224 @@
 #include <string.h>
 
 #include "cache/errors.h"
+#include "cache/operation.h"
+#include "engine/rows.h"
 #include "python/convert.h"
 
-static dc_status call_stamped(dc_db *db, void *context)
-{
-    stamped *stamped = context;
-    dc_status status;
+/* What is remembered of a row of which only its presence was asked for. */
+#define KNOWN_OF_LOCATED HOT_IDENTITY
 
-    stamped->stable = stamped->header != NULL && !dc_db_in_transaction(db) &&
-                      dc_stamp_read(stamped->header, &stamped->stamp);
-    status = stamped->call(db, stamped->context);
-    stamped->stable = stamped->stable && dc_stamp_holds(stamped->header, &stamped->stamp);
-    return status;
+void lookup_init(Lookup *lookup, Cache *cache, int needed, int retry)
+{
+    /* Not memset: most of it is memory that only a read uses. */
+    lookup->cache = cache;
+    lookup->selection = (selection){
+        .kind = SELECT_KEY,
+        .key = &lookup->encoded.key,
+        .details = (needed & HOT_TAG ? DC_DETAIL_TAG : 0) |
+                   (needed & HOT_IDENTITY ? DC_DETAIL_IDENTITY : 0),
+        .is_locating = needed == 0,
+    };
+    lookup->needed = needed;
+    lookup->with_columns = 0;
+    lookup->read = 0;
+    lookup->retry = retry;
+    lookup->key = NULL;
+    lookup->encoded.owner = NULL;
+    lookup->has_hot_key = 0;
+    lookup->value = NULL;
+    lookup->columns = NULL;
+    lookup->row_key = NULL;
+    lookup->rowid = 0;
+    lookup->is_recalled = 0;
+    lookup->found.selection = &lookup->selection;
+    dc_row_init(&lookup->found.row);
 }
 
-dc_status read_stamped(Cache *self, stamped *stamped, int retry)
+static void forget_recalled(Lookup *lookup)
 {
-    Operation operation = {.retry = retry};
-    Session *session;
-    dc_status status;
-
-    if (operation_begin_read(&operation, self) < 0) {
-        return DC_CALLBACK;
+    if (lookup->is_recalled) {
+        hot_row_clear(&lookup->recalled);
+        for (size_t i = 0; i < sizeof lookup->owners / sizeof *lookup->owners; i++) {
+            Py_XDECREF(lookup->owners[i]);
+        }
+        lookup->is_recalled = 0;
     }
-    session = operation.session;
-    stamped->header = may_be_hot(self) && !operation.joined ? session_header(session) : NULL;
-    status = operation_read(&operation, call_stamped, stamped, retry);
+}
+
+void lookup_clear(Lookup *lookup)
+{
+    forget_recalled(lookup);
+    Py_XDECREF(lookup->value);
+    dc_row_clear(&lookup->found.row);
+    disk_key_clear(&lookup->encoded);
+}
+
+static int is_end(const Lookup *lookup)
+{
+    return lookup->selection.kind != SELECT_KEY;
+}
+
+static int has_fetch_hook(const Cache *self)
+{
+    return (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
+}
+
+/* --- memory ------------------------------------------------------------------------------------- */
+
+/* Copy an entry's row, with its bytes as columns. -1 with an exception. */
+static int copy_row(Lookup *lookup, const hot_row *row)
+{
+    dc_columns *columns = &lookup->recalled_columns;
+    hot_row *copy = &lookup->recalled;
+
+    *copy = *row;
+    Py_XINCREF(copy->value);
+    Py_XINCREF(copy->column);
+    Py_XINCREF(copy->filename);
+    Py_XINCREF(copy->tag);
+    Py_XINCREF(copy->key);
+    memset(lookup->owners, 0, sizeof lookup->owners);
+    memset(columns, 0, sizeof *columns);
+    memset(&lookup->recalled_key, 0, sizeof lookup->recalled_key);
+    lookup->is_recalled = 1;
+    lookup->columns = columns;
+    lookup->row_key = &lookup->recalled_key;
+    columns->has_expire_time = copy->has_expire_time;
+    columns->expire_time = copy->expire_time;
+    columns->mode = copy->mode;
+    columns->size = copy->size;
+    lookup->recalled_key.raw = copy->key_is_raw;
+    if (copy->filename != NULL) {
+        columns->filename = PyUnicode_AsUTF8(copy->filename);
+    }
+    if ((copy->filename != NULL && columns->filename == NULL) ||
+        (copy->column != NULL &&
+         convert_to_datum(copy->column, "value", &columns->value, &lookup->owners[0]) < 0) ||
+        (copy->tag != NULL &&
+         convert_to_datum(copy->tag, "tag", &columns->tag, &lookup->owners[1]) < 0) ||
+        (copy->key != NULL &&
+         convert_to_datum(copy->key, "key", &lookup->recalled_key.datum, &lookup->owners[2]) < 0)) {
+        return -1;
+    }
+    return 0;
+}
+
+/* The entry that says all that is needed, or NULL. Borrowed: until anything else happens. */
+static const HotEntry *find_entry(const Lookup *lookup)
+{
+    HotTier *tier = &lookup->cache->hot;
+    const HotEntry *entry = is_end(lookup) ? hot_find_end(tier, &lookup->hot)
+                                           : hot_find(tier, &lookup->hot);
+
+    return entry != NULL && hot_knows(entry, lookup->needed) ? entry : NULL;
+}
+
+lookup_outcome lookup_recall(Lookup *lookup)
+{
+    const HotEntry *entry = lookup->has_hot_key ? find_entry(lookup) : NULL;
+
+    if (entry == NULL) {
+        return LOOKUP_UNKNOWN;
+    }
+    lookup->rowid = entry->row.rowid;
+    if (entry->row.known & HOT_ABSENT) {
+        return LOOKUP_ABSENT;
+    }
+    return copy_row(lookup, &entry->row) < 0 ? LOOKUP_FAILED : LOOKUP_FOUND;
+}
+
+/* Answer without a copy where nothing can happen meanwhile: 1. */
+static int recall_at_once(Lookup *lookup, const HotEntry *entry, lookup_outcome *outcome)
+{
+    const hot_row *row = &entry->row;
+    dc_columns columns = {.has_expire_time = row->has_expire_time, .expire_time = row->expire_time};
+
+    lookup->rowid = row->rowid;
+    if (row->known & HOT_ABSENT) {
+        *outcome = LOOKUP_ABSENT;
+        return 1;
+    }
+    if (lookup->needed == 0) {
+        *outcome = (lookup_outcome)is_alive(lookup->cache, SELECT_KEY, &columns);
+        return 1;
+    }
+    if (row->value == NULL || row->has_expire_time || lookup->with_columns ||
+        has_fetch_hook(lookup->cache)) {
+        return 0;
+    }
+    lookup->value = Py_NewRef(row->value);
+    *outcome = LOOKUP_FOUND;
+    return 1;
+}
+
+/* Ask memory alone. */
+static lookup_outcome look_in_memory(Lookup *lookup)
+{
+    Cache *self = lookup->cache;
+    const HotEntry *entry = find_entry(lookup);
+    lookup_outcome outcome;
+
+    if (entry == NULL) {
+        return LOOKUP_UNKNOWN;
+    }
+    if (!recall_at_once(lookup, entry, &outcome)) {
+        outcome = copy_row(lookup, &entry->row) < 0 ? LOOKUP_FAILED : lookup_value(lookup);
+        if (outcome == LOOKUP_ABSENT && is_end(lookup)) {
+            outcome = LOOKUP_UNKNOWN; /* it has expired, and is to be deleted */
+        }
+        if (outcome == LOOKUP_UNKNOWN) {
+            forget_recalled(lookup);
+        }
+    }
+    self->hot.hits += outcome != LOOKUP_UNKNOWN;
+    return outcome;
+}
+
+void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_outcome outcome)
+{
+    Cache *self = lookup->cache;
+    const dc_row *row = lookup->columns == &lookup->found.row.columns ? &lookup->found.row : NULL;
+    PyObject *value = outcome == LOOKUP_FOUND && !has_fetch_hook(self) ? lookup->value : NULL;
+
+    if (lookup->has_hot_key && stamped->stable && outcome != LOOKUP_FAILED) {
+        hot_remember(&self->hot, &lookup->hot, stamped->attachment, &stamped->stamp, row,
+                     lookup->needed != 0 ? lookup->needed : KNOWN_OF_LOCATED, value);
+    }
+}
+
+/* --- SQLite ------------------------------------------------------------------------------------- */
+
+/* Begin a read that memory may learn from. */
+static int begin_stamped(Operation *operation, Cache *self, stamped_read *stamped)
+{
+    if (operation_begin_read(operation, self) < 0) {
+        return -1;
+    }
+    stamped->header = self->hot.limit > 0 && self->pool.pinned == 0 && !operation->joined
+                          ? session_header(operation->session)
+                          : NULL;
+    return 0;
+}
+
+/* Inside SQLite, before and after the read. */
+static void take_stamp(const dc_db *db, stamped_read *stamped)
+{
+    stamped->stable = stamped->header != NULL && !dc_db_in_transaction(db) &&
+                      dc_stamp_read(stamped->header, &stamped->stamp);
+}
+
+static void check_stamp(stamped_read *stamped)
+{
+    stamped->stable = stamped->stable && dc_stamp_holds(stamped->header, &stamped->stamp);
+}
+
+/* End the read; the memory gets the session's header, if it has none. */
+static void end_stamped(Operation *operation, stamped_read *stamped)
+{
+    Cache *self = operation->cache;
+    Session *session = operation->session;
+
     if (stamped->header != session->header) {
         stamped->stable = 0; /* taken back meanwhile */
     } else if (stamped->stable && self->hot.header == NULL) {
@@ -37,72 +229,211 @@ dc_status read_stamped(Cache *self, stamped *stamped, int retry)
         session->lent = &self->hot.header;
     }
     stamped->attachment = self->hot.attachment;
-    operation_end_read(&operation);
+    operation_end_read(operation);
+}
+
+/* Read the selected row: LOOKUP_FOUND, whatever its expiry; LOOKUP_ABSENT, LOOKUP_FAILED. */
+static lookup_outcome read_row(Lookup *lookup, stamped_read *stamped)
+{
+    Operation operation = {.retry = lookup->retry};
+    found *found = &lookup->found;
+    dc_status status;
+
+    lookup->columns = NULL;
+    if (begin_stamped(&operation, lookup->cache, stamped) < 0) {
+        return LOOKUP_FAILED;
+    }
+    do {
+        dc_db *db = operation_enter(&operation);
+
+        take_stamp(db, stamped);
+        status = find_row(db, found);
+        check_stamp(stamped);
+    } while (operation_leave_read(&operation, &status));
+    end_stamped(&operation, stamped);
+    if (status != DC_OK) {
+        return status == DC_NOT_FOUND ? LOOKUP_ABSENT : LOOKUP_FAILED;
+    }
+    lookup->columns = &found->row.columns;
+    lookup->row_key = &found->row.key;
+    lookup->rowid = found->row.rowid;
+    return LOOKUP_FOUND;
+}
+
+static dc_status read_each(dc_db *db, Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes)
+{
+    int own = !dc_db_in_transaction(db);
+    dc_status status = own ? dc_db_begin_read(db) : DC_OK;
+
+    for (Py_ssize_t i = 0; i < count && status == DC_OK; i++) {
+        Lookup *lookup = &lookups[i];
+
+        status = find_row(db, &lookup->found);
+        outcomes[i] = status == DC_OK ? LOOKUP_FOUND : LOOKUP_ABSENT;
+        lookup->columns = status == DC_OK ? &lookup->found.row.columns : NULL;
+        lookup->rowid = status == DC_OK ? lookup->found.row.rowid : 0;
+        if (status == DC_NOT_FOUND) {
+            status = DC_OK;
+        }
+    }
+    if (own) {
+        dc_db_end_read(db);
+    }
     return status;
 }
 
-int remembered_take(remembered *copy, const HotEntry *entry)
+int lookup_read_many(Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes,
+                     stamped_read *stamped)
 {
-    memset(copy, 0, sizeof *copy);
-    copy->columns.has_expire_time = entry->has_expire_time;
-    copy->columns.expire_time = entry->expire_time;
-    copy->columns.mode = entry->mode;
-    copy->columns.size = entry->size;
-    copy->value = Py_XNewRef(entry->value);
-    copy->column = Py_XNewRef(entry->column);
-    copy->filename = Py_XNewRef(entry->filename);
-    copy->tag = Py_XNewRef(entry->tag);
-    copy->row_key = Py_XNewRef(entry->row_key);
-    copy->key.raw = entry->row_key_is_raw;
-    if (copy->filename != NULL) {
-        copy->columns.filename = PyUnicode_AsUTF8(copy->filename);
+    Operation operation = {.retry = count > 0 && lookups->retry};
+    dc_status status;
+
+    if (count == 0) {
+        stamped->stable = 0;
+        return 0;
     }
-    if ((copy->filename != NULL && copy->columns.filename == NULL) ||
-        (copy->column != NULL &&
-         convert_to_datum(copy->column, "value", &copy->columns.value, &copy->column_owner) < 0) ||
-        (copy->tag != NULL &&
-         convert_to_datum(copy->tag, "tag", &copy->columns.tag, &copy->tag_owner) < 0) ||
-        (copy->row_key != NULL &&
-         convert_to_datum(copy->row_key, "key", &copy->key.datum, &copy->key_owner) < 0)) {
+    if (begin_stamped(&operation, lookups->cache, stamped) < 0) {
         return -1;
     }
+    do {
+        dc_db *db = operation_enter(&operation);
+
+        take_stamp(db, stamped);
+        status = read_each(db, lookups, count, outcomes);
+        check_stamp(stamped);
+    } while (operation_leave_read(&operation, &status));
+    end_stamped(&operation, stamped);
+    return status == DC_CALLBACK ? -1 : 0;
+}
+
+/* --- values ------------------------------------------------------------------------------------- */
+
+lookup_outcome lookup_value(Lookup *lookup)
+{
+    Cache *self = lookup->cache;
+    const dc_columns *columns = lookup->columns;
+    int alive = is_alive(self, lookup->selection.kind, columns);
+    int missing;
+
+    if (alive <= 0 || lookup->needed == 0) {
+        return (lookup_outcome)alive;
+    }
+    if (lookup->is_recalled && lookup->recalled.value != NULL && !has_fetch_hook(self)) {
+        lookup->value = Py_NewRef(lookup->recalled.value);
+        return LOOKUP_FOUND;
+    }
+    lookup->value = disk_fetch(self->state, self->disk, columns, lookup->read, &missing);
+    if (lookup->value != NULL) {
+        return LOOKUP_FOUND;
+    }
+    if (missing) {
+        return LOOKUP_UNKNOWN;
+    }
+    if (!is_end(lookup) && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();
+        return LOOKUP_ABSENT;
+    }
+    blame_row(self, lookup->key, is_end(lookup) ? lookup->row_key : NULL, columns->filename);
+    return LOOKUP_FAILED;
+}
+
+/* --- a key -------------------------------------------------------------------------------------- */
+
+int lookup_encode(Lookup *lookup, PyObject *key)
+{
+    Cache *self = lookup->cache;
+
+    lookup->key = key;
+    if (disk_put(self->state, self->disk, key, &lookup->encoded) < 0) {
+        return -1;
+    }
+    lookup->has_hot_key = hot_key_of_put(&lookup->encoded, &lookup->hot);
     return 0;
 }
 
-void remembered_clear(remembered *copy)
+/* Read the row and its value. A value file that is missing means that another process has just rewritten the
+ * value: the row is read again, until it stays the same. */
+static lookup_outcome read_key(Lookup *lookup)
 {
-    Py_XDECREF(copy->value);
-    Py_XDECREF(copy->column);
-    Py_XDECREF(copy->filename);
-    Py_XDECREF(copy->tag);
-    Py_XDECREF(copy->row_key);
-    Py_XDECREF(copy->column_owner);
-    Py_XDECREF(copy->tag_owner);
-    Py_XDECREF(copy->key_owner);
+    stamped_read stamped;
+    dc_row previous;
+    lookup_outcome outcome;
+    int again = 0;
+
+    dc_row_init(&previous);
+    while ((outcome = read_row(lookup, &stamped)) == LOOKUP_FOUND &&
+           (outcome = lookup_value(lookup)) == LOOKUP_UNKNOWN) {
+        if (again && dc_row_same(&previous, &lookup->found.row)) {
+            outcome = LOOKUP_ABSENT;
+            break;
+        }
+        again = 1;
+        if (!dc_row_copy(&previous, &lookup->found.row)) {
+            PyErr_NoMemory();
+            outcome = LOOKUP_FAILED;
+            break;
+        }
+    }
+    lookup_remember(lookup, &stamped, outcome);
+    dc_row_clear(&previous);
+    return outcome;
 }
 
-int remembered_value(Cache *self, const remembered *copy, selection_kind kind, PyObject *key,
-                     int read, PyObject **value)
+lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key)
 {
-    int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
-    int alive = is_alive(self, kind, &copy->columns);
-    int missing;
+    Cache *self = lookup->cache;
+    lookup_outcome outcome = LOOKUP_UNKNOWN;
+    int is_asked = 0;
 
-    if (alive <= 0) {
-        return alive;
+    lookup->key = key;
+    /* A key that needs neither pickling nor a hook is known to memory as it is. */
+    if (may_be_hot(self) && hot_key_of_object(key, &lookup->hot) &&
+        !(disk_hooks(self->state, self->disk) & DISK_HOOK_put)) {
+        is_asked = 1;
+        outcome = look_in_memory(lookup);
     }
-    if (copy->value != NULL && !hooked) {
-        *value = Py_NewRef(copy->value);
-        return 1;
+    if (outcome == LOOKUP_UNKNOWN && lookup_encode(lookup, key) < 0) {
+        return LOOKUP_FAILED;
     }
-    *value = disk_fetch(self->state, self->disk, &copy->columns, read, &missing);
-    if (*value != NULL) {
-        return 1;
+    if (!is_asked && lookup->has_hot_key && may_be_hot(self)) {
+        outcome = look_in_memory(lookup);
     }
-    if (!missing && !PyErr_ExceptionMatches(PyExc_OSError)) {
-        blame_row(self, key, &copy->key, copy->columns.filename);
-        return -1;
+    if (outcome != LOOKUP_UNKNOWN) {
+        return outcome;
     }
-    PyErr_Clear();
-    return 2;
+    self->hot.misses += self->hot.limit > 0;
+    return read_key(lookup);
+}
+
+/* --- an end ------------------------------------------------------------------------------------- */
+
+lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
+{
+    Cache *self = lookup->cache;
+    lookup_outcome outcome = LOOKUP_UNKNOWN;
+    stamped_read stamped;
+
+    lookup->has_hot_key = kind != HOT_NO_END;
+    if (lookup->has_hot_key) {
+        hot_key_of_end(&self->hot, kind, prefix, &lookup->hot);
+    }
+    if (lookup->has_hot_key && may_be_hot(self)) {
+        outcome = look_in_memory(lookup);
+    }
+    if (outcome != LOOKUP_UNKNOWN) {
+        return outcome;
+    }
+    self->hot.misses += self->hot.limit > 0;
+    while ((outcome = read_row(lookup, &stamped)) == LOOKUP_FOUND) {
+        outcome = lookup_value(lookup);
+        if (outcome == LOOKUP_FOUND || outcome == LOOKUP_FAILED) {
+            break;
+        }
+        if (delete_if_same(self, &lookup->found, lookup->retry) < 0) {
+            return LOOKUP_FAILED;
+        }
+        lookup->hot.as.commits = self->hot.commits; /* of what is read next */
+    }
+    lookup_remember(lookup, &stamped, outcome);
+    return outcome;
 }

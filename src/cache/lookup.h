@@ -1,48 +1,103 @@
-/* lookup.h: what lookups through the hot tier (memory.h) share: whether memory may answer, a read that
- * tells which state of the database its row is of, and a copy of what an entry says.
+/* lookup.h: finding one row, in memory or in SQLite, and its value.
+ *
+ * All lookups go the same way:
+ *
+ *     lookup_init, and what is looked for
+ *     lookup_of_key, or lookup_of_end     memory first; else SQLite, and memory learns of it
+ *     ... value, columns, row_key ...     what was found
+ *     lookup_clear
+ *
+ * Many keys of one moment take the steps one by one: lookup_encode each, lookup_recall each; if memory does not
+ * know all of them lookup_read_many reads all; lookup_value each.
+ *
+ * A read takes no lock. It is remembered if the header of the wal-index was the same before and after: then the
+ * row is that of one known state of the database (memory.h).
  */
 #ifndef DC_CACHE_LOOKUP_H
 #define DC_CACHE_LOOKUP_H
 
 #include "cache/row.h"
 
+/* What a lookup has come to. */
+typedef enum lookup_outcome {
+    LOOKUP_FAILED = -1, /* with an exception */
+    LOOKUP_ABSENT,      /* there is no such row, or it has expired */
+    LOOKUP_FOUND,
+    LOOKUP_UNKNOWN /* memory does not know, or the value's file is not there: SQLite is to be asked */
+} lookup_outcome;
+
+/* A read between two looks at the header. */
+typedef struct stamped_read {
+    dc_wal_header header;
+    dc_stamp stamp;
+    int stable; /* what was read is of the state that the stamp stands for */
+    unsigned long attachment;
+} stamped_read;
+
+typedef struct Lookup {
+    /* What for. */
+    Cache *cache;
+    selection selection;
+    int needed;       /* of the row: HOT_VALUE, ...; 0: only whether it is there */
+    int with_columns; /* `columns` are looked at */
+    int read;         /* of a value in a file, return the open file */
+    int retry;
+
+    /* Its key. */
+    PyObject *key; /* borrowed, for messages; NULL: an end */
+    disk_key encoded;
+    hot_key hot;
+    int has_hot_key;
+
+    /* The answer. */
+    PyObject *value;           /* strong, or NULL */
+    const dc_columns *columns; /* of the row found, if they are wanted */
+    const dc_key *row_key;     /* of the row at an end */
+    int64_t rowid;
+
+    /* Where its bytes are: in a row that was read, or in a copy of one in memory, since Python code may run
+     * while it is used, and drop the entry. */
+    int is_recalled;
+    found found;
+    hot_row recalled;
+    dc_columns recalled_columns;
+    dc_key recalled_key;
+    PyObject *owners[3];
+} Lookup;
+
+/* Look for the row of a key, until the selection is set to another. `needed` is HOT_VALUE | ..., or 0. */
+void lookup_init(Lookup *lookup, Cache *cache, int needed, int retry);
+void lookup_clear(Lookup *lookup);
+
+/* The row of a key. LOOKUP_FOUND with `value`, unless nothing of it is needed. A value file that cannot be read
+ * is an absent key, as in the original. */
+lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key);
+
+/* The row at an end, as the selection says; those that have expired, or whose file is gone, are deleted on the
+ * way. Memory knows of it under `kind`, unless that is HOT_NO_END. `prefix`: of a queue, or NULL. */
+lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix);
+
+/* --- the steps --- */
+
+/* Encode the key; -1 with an exception. */
+int lookup_encode(Lookup *lookup, PyObject *key);
+/* Copy what memory knows: LOOKUP_FOUND has no value yet. No Python code runs. */
+lookup_outcome lookup_recall(Lookup *lookup);
+/* Read many rows in one transaction; outcomes[i] is LOOKUP_FOUND or LOOKUP_ABSENT. -1 with an exception. */
+int lookup_read_many(Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes,
+                     stamped_read *stamped);
+/* The value of the row that was recalled or read. LOOKUP_UNKNOWN if its file is missing. */
+lookup_outcome lookup_value(Lookup *lookup);
+/* Let memory learn of it. */
+void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_outcome outcome);
+
 /* Whether lookups by this thread may be answered from memory: not inside its own transaction, nor while
  * it has a Connection in hands and may be in a transaction there. */
-static inline int may_be_hot(Cache *self)
+static inline int may_be_hot(const Cache *self)
 {
-    return self->hot.limit > 0 && self->pool.pinned == 0 &&
+    return self->hot.header != NULL && self->hot.limit > 0 && self->pool.pinned == 0 &&
            (self->transaction.depth == 0 ||
             self->transaction.thread != PyThread_get_thread_ident());
 }
-
-/* A row being read, and the header of the wal-index around it. */
-typedef struct stamped {
-    operation_call call;
-    void *context;
-    dc_wal_header header;
-    dc_stamp stamp;
-    int stable; /* the row is that of the stamp */
-    unsigned long attachment;
-} stamped;
-
-/* Read without a lock; DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
-dc_status read_stamped(Cache *self, stamped *stamped, int retry);
-
-/* A copy of what an entry says: Python code may run while it is used, and drop the entry. */
-typedef struct remembered {
-    dc_columns columns; /* their bytes belong to the objects below */
-    dc_key key;         /* of an end's row; so do its */
-    PyObject *value, *column, *filename, *tag, *row_key;
-    PyObject *column_owner, *tag_owner, *key_owner;
-} remembered;
-
-/* -1 with an exception; remembered_clear it in any case. */
-int remembered_take(remembered *copy, const HotEntry *entry);
-void remembered_clear(remembered *copy);
-
-/* The value that a copied entry stands for: 1, 0 if it has expired, -1 with an exception; 2: SQLite must
- * be asked. `key` is NULL for an end. */
-int remembered_value(Cache *self, const remembered *copy, selection_kind kind, PyObject *key,
-                     int read, PyObject **value);
 
 #endif

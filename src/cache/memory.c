@@ -181,14 +181,19 @@ static HotEntry *make_entry(HotTier *tier)
     return entry;
 }
 
+void hot_row_clear(hot_row *row)
+{
+    Py_XDECREF(row->value);
+    Py_XDECREF(row->column);
+    Py_XDECREF(row->filename);
+    Py_XDECREF(row->tag);
+    Py_XDECREF(row->key);
+}
+
 static void free_entry(HotTier *tier, HotEntry *entry)
 {
     Py_XDECREF(entry->key.object);
-    Py_XDECREF(entry->value);
-    Py_XDECREF(entry->column);
-    Py_XDECREF(entry->filename);
-    Py_XDECREF(entry->tag);
-    Py_XDECREF(entry->row_key);
+    hot_row_clear(&entry->row);
     entry->chain = tier->free;
     tier->free = entry;
 }
@@ -211,9 +216,11 @@ static size_t size_of(PyObject *object)
 /* What an entry counts for. Its objects do not change. */
 static size_t bytes_of(const HotEntry *entry)
 {
-    return sizeof *entry + size_of(entry->key.object) + size_of(entry->column) +
-           size_of(entry->filename) + size_of(entry->tag) + size_of(entry->row_key) +
-           (entry->value != entry->column ? size_of(entry->value) : 0);
+    const hot_row *row = &entry->row;
+
+    return sizeof *entry + size_of(entry->key.object) + size_of(row->column) +
+           size_of(row->filename) + size_of(row->tag) + size_of(row->key) +
+           (row->value != row->column ? size_of(row->value) : 0);
 }
 
 static void drop(HotTier *tier, HotEntry *entry)
@@ -240,8 +247,8 @@ static void make_room(HotTier *tier, size_t bytes)
     while (tier->count > 0 && tier->bytes + bytes > tier->limit) {
         HotEntry *hand = tier->hand != NULL ? tier->hand : tier->oldest;
 
-        while (hand->visited) {
-            hand->visited = 0;
+        while (hand->row.visited) {
+            hand->row.visited = 0;
             hand = hand->newer != NULL ? hand->newer : tier->oldest;
         }
         tier->hand = hand;
@@ -405,7 +412,7 @@ HotEntry *hot_find(HotTier *tier, const hot_key *key)
     HotEntry *entry = hot_is_current(tier) && is_there(tier) ? find(tier, key) : NULL;
 
     if (entry != NULL) {
-        entry->visited = 1;
+        entry->row.visited = 1;
     }
     return entry;
 }
@@ -417,40 +424,40 @@ HotEntry *hot_find_end(HotTier *tier, const hot_key *key)
     return entry != NULL && entry->key.as.commits == tier->commits ? entry : NULL;
 }
 
-/* Fill the objects of an entry from a row; 0 if there is no memory (without an exception). */
-static int fill(HotEntry *entry, const dc_row *row, int known, PyObject *value)
+/* Fill the objects of a row in memory from one that was read; 0 if there is no memory (without an exception). */
+static int fill(hot_row *filled, const dc_row *row, int known, int with_key, PyObject *value)
 {
     const dc_columns *columns = &row->columns;
-    int filled = 1;
+    int ok = 1;
 
     if (known & HOT_VALUE) {
-        entry->mode = (int32_t)columns->mode;
-        filled = entry->mode == columns->mode; /* a hook's may be any number */
-        entry->size = columns->size;
+        filled->mode = (int32_t)columns->mode;
+        ok = filled->mode == columns->mode; /* a hook's may be any number */
+        filled->size = columns->size;
         if (columns->filename != NULL) {
-            entry->filename = PyUnicode_FromString(columns->filename);
-            filled = filled && entry->filename != NULL;
+            filled->filename = PyUnicode_FromString(columns->filename);
+            ok = ok && filled->filename != NULL;
         } else if (value != NULL && columns->mode == DC_MODE_RAW) {
-            entry->column = Py_NewRef(value); /* one and the same */
+            filled->column = Py_NewRef(value); /* one and the same */
         } else if (columns->value.type != DC_NULL) {
-            entry->column = convert_from_datum(&columns->value);
-            filled = filled && entry->column != NULL;
+            filled->column = convert_from_datum(&columns->value);
+            ok = ok && filled->column != NULL;
         }
-        entry->value = Py_XNewRef(value);
+        filled->value = Py_XNewRef(value);
     }
-    if (filled && (known & HOT_TAG) && columns->tag.type != DC_NULL) {
-        entry->tag = convert_from_datum(&columns->tag);
-        filled = entry->tag != NULL;
+    if (ok && (known & HOT_TAG) && columns->tag.type != DC_NULL) {
+        filled->tag = convert_from_datum(&columns->tag);
+        ok = filled->tag != NULL;
     }
-    if (filled && entry->key.kind >= HOT_QUEUE_FRONT) {
-        entry->row_key = convert_from_datum(&row->key.datum);
-        entry->row_key_is_raw = row->key.raw != 0;
-        filled = entry->row_key != NULL;
+    if (ok && with_key) {
+        filled->key = convert_from_datum(&row->key.datum);
+        filled->key_is_raw = row->key.raw != 0;
+        ok = filled->key != NULL;
     }
-    if (!filled) {
+    if (!ok) {
         PyErr_Clear();
     }
-    return filled;
+    return ok;
 }
 
 /* Whether an object can be handed out again and again. */
@@ -467,7 +474,7 @@ static void place(HotTier *tier, HotEntry *entry)
     HotEntry *former = find(tier, &entry->key);
 
     if (former != NULL) {
-        entry->visited = former->visited;
+        entry->row.visited = former->row.visited;
         drop(tier, former);
     }
     if (bytes > tier->limit / LARGEST_PART || !grow(tier)) {
@@ -501,15 +508,15 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
     }
     entry->key = *key;
     Py_XINCREF(entry->key.object);
-    entry->known = (unsigned char)(row != NULL ? known : HOT_ABSENT);
+    entry->row.known = (unsigned char)(row != NULL ? known : HOT_ABSENT);
     if (row != NULL) {
-        entry->rowid = row->rowid;
-        entry->has_expire_time = row->columns.has_expire_time != 0;
-        entry->expire_time = row->columns.expire_time;
-    }
-    if (row != NULL && !fill(entry, row, known, value)) {
-        free_entry(tier, entry);
-        return;
+        entry->row.rowid = row->rowid;
+        entry->row.has_expire_time = row->columns.has_expire_time != 0;
+        entry->row.expire_time = row->columns.expire_time;
+        if (!fill(&entry->row, row, known, key->kind >= HOT_QUEUE_FRONT, value)) {
+            free_entry(tier, entry);
+            return;
+        }
     }
     place(tier, entry);
 }
@@ -585,11 +592,8 @@ static PyObject *column_object(const dc_datum *datum, PyObject *owner)
 
 static void clear_change(HotChange *change)
 {
-    Py_CLEAR(change->value);
-    Py_CLEAR(change->column);
-    Py_CLEAR(change->filename);
-    Py_CLEAR(change->tag);
-    change->known = 0;
+    hot_row_clear(&change->row);
+    memset(&change->row, 0, sizeof change->row);
 }
 
 void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag)
@@ -597,6 +601,7 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
     const dc_columns *columns = &stored->columns;
     const dc_datum *datum = &columns->value;
     HotChange *change = add_change(changes, key);
+    hot_row *row;
     /* SQLite makes NULL of NaN, and may lose the sign of zero. */
     int is_odd = datum->type == DC_REAL && (isnan(datum->as.real) || datum->as.real == 0.0);
     size_t room = dc_datum_room(datum) + dc_datum_room(&columns->tag);
@@ -606,20 +611,21 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
         return;
     }
     changes->bytes += room;
-    change->known = HOT_VALUE | HOT_TAG;
-    change->has_expire_time = columns->has_expire_time;
-    change->expire_time = columns->expire_time;
-    change->size = columns->size;
-    change->mode = columns->mode;
+    row = &change->row;
+    row->known = HOT_VALUE | HOT_TAG;
+    row->has_expire_time = columns->has_expire_time != 0;
+    row->expire_time = columns->expire_time;
+    row->size = columns->size;
+    row->mode = (int32_t)columns->mode;
     if (columns->tag.type != DC_NULL) {
-        change->tag = column_object(&columns->tag, tag);
+        row->tag = column_object(&columns->tag, tag);
     }
     if (columns->filename != NULL) {
-        change->filename = PyUnicode_FromString(columns->filename);
+        row->filename = PyUnicode_FromString(columns->filename);
     } else if (datum->type != DC_NULL) {
-        change->column = column_object(datum, stored->owner);
-        if (change->column != NULL && columns->mode == DC_MODE_RAW) {
-            change->value = Py_NewRef(change->column);
+        row->column = column_object(datum, stored->owner);
+        if (row->column != NULL && columns->mode == DC_MODE_RAW) {
+            row->value = Py_NewRef(row->column);
         }
     }
     if (PyErr_Occurred()) { /* without memory, or a name that is no text */
@@ -631,7 +637,7 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
 /* Bring the tier to what a change has made of its key. */
 static void apply(HotTier *tier, HotChange *change)
 {
-    HotEntry *entry = change->known ? make_entry(tier) : NULL;
+    HotEntry *entry = change->row.known ? make_entry(tier) : NULL;
 
     if (entry == NULL) {
         hot_forget(tier, &change->key);
@@ -639,15 +645,8 @@ static void apply(HotTier *tier, HotChange *change)
     }
     entry->key = change->key;
     Py_XINCREF(entry->key.object);
-    entry->known = (unsigned char)change->known;
-    entry->has_expire_time = change->has_expire_time != 0;
-    entry->expire_time = change->expire_time;
-    entry->size = change->size;
-    entry->mode = (int32_t)change->mode;
-    entry->value = Py_XNewRef(change->value);
-    entry->column = Py_XNewRef(change->column);
-    entry->filename = Py_XNewRef(change->filename);
-    entry->tag = Py_XNewRef(change->tag);
+    entry->row = change->row;
+    memset(&change->row, 0, sizeof change->row); /* the entry has its references now */
     place(tier, entry);
 }
 

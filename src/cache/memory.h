@@ -63,7 +63,8 @@ typedef enum hot_kind {
     HOT_LOWEST, /* of all keys */
     HOT_HIGHEST,
     HOT_FIRST, /* in the order of insertion */
-    HOT_LAST
+    HOT_LAST,
+    HOT_NO_END /* nothing that memory knows of */
 } hot_kind;
 
 /* A database key, or an end, to look up; the object is borrowed. */
@@ -79,23 +80,30 @@ typedef struct hot_key {
     } as;
 } hot_key;
 
-/* Two lines of the processor's cache, and the first has all that a hit looks at. */
-typedef struct HotEntry {
-    struct HotEntry *chain; /* of the same bucket, or of free entries */
-    hot_key key;            /* its object is strong */
-    PyObject *value;        /* strong: what a hit returns; NULL if it must be made of the column */
+/* A row as it is kept in memory, whole or in part. The first half of it is all that a hit looks at. */
+typedef struct hot_row {
+    PyObject *value; /* strong: what a hit returns; NULL if it must be made of the column */
     double expire_time;
     int32_t mode;
     unsigned char known;   /* HOT_* */
-    unsigned char visited; /* hit since the hand passed */
+    unsigned char visited; /* of an entry: hit since the hand passed */
     unsigned char has_expire_time;
-    unsigned char row_key_is_raw;
+    unsigned char key_is_raw;
 
     int64_t rowid, size;
-    PyObject *column;               /* strong: the column `value`; NULL for SQL's NULL */
-    PyObject *filename;             /* strong str, or NULL */
-    PyObject *tag;                  /* strong, or NULL for SQL's NULL */
-    PyObject *row_key;              /* strong: of an end, the key of the row that stands there */
+    PyObject *column;   /* strong: the column `value`; NULL for SQL's NULL */
+    PyObject *filename; /* strong str, or NULL */
+    PyObject *tag;      /* strong, or NULL for SQL's NULL */
+    PyObject *key;      /* strong: of an end, the key of the row that stands there */
+} hot_row;
+
+void hot_row_clear(hot_row *row);
+
+/* Two lines of the processor's cache. */
+typedef struct HotEntry {
+    struct HotEntry *chain; /* of the same bucket, or of free entries */
+    hot_key key;            /* its object is strong */
+    hot_row row;
     struct HotEntry *older, *newer; /* by arrival */
 } HotEntry;
 
@@ -141,7 +149,7 @@ HotEntry *hot_find_end(HotTier *tier, const hot_key *key);
 /* Whether an entry says all that is needed (HOT_*). */
 static inline int hot_knows(const HotEntry *entry, int needed)
 {
-    return (entry->known & HOT_ABSENT) || (entry->known & needed) == needed;
+    return (entry->row.known & HOT_ABSENT) || (entry->row.known & needed) == needed;
 }
 
 /* Remember a row that was read while the header was `stamp`, before and after, in this attachment: in
@@ -160,14 +168,10 @@ void hot_check(const HotTier *tier);
 
 /* --- own commits --- */
 
-/* A key that a transaction has written, and its row since. */
+/* A key that a transaction has written, and its row since; nothing is `known` of that if it is not known. */
 typedef struct HotChange {
     hot_key key; /* its object is strong */
-    int known;   /* HOT_VALUE | HOT_TAG, or 0: what it is now is not known */
-    int has_expire_time;
-    double expire_time;
-    int64_t size, mode;
-    PyObject *value, *column, *filename, *tag; /* strong or NULL, as in HotEntry */
+    hot_row row;
 } HotChange;
 
 /* All of them. Zero-initialize. */

@@ -20,38 +20,30 @@
 /* A bulk removal under way: a batch delete, or the culling down to a volume. */
 typedef struct removal {
     dc_batch_delete batch;
-    dc_sql victim;  /* the next two: of a cull */
+    int culls;      /* the next three are of this */
+    dc_sql victim;  /* what finds a row to remove */
     int64_t volume; /* bytes */
     int64_t kept;   /* rows that a trigger keeps */
-    dc_namelist *removed;
     int64_t count;
     int done;
 } removal;
 
-static dc_status batch_portion(dc_db *db, void *context)
+static dc_status remove_portion(dc_db *db, removal *removal, dc_namelist *removed)
 {
-    removal *removal = context;
-
-    return dc_batch_delete_run(db, &removal->batch, PORTION_SECONDS, removal->removed,
-                               &removal->count, &removal->done);
-}
-
-static dc_status shrink_portion(dc_db *db, void *context)
-{
-    removal *removal = context;
-
-    return dc_evict_to_volume(db, removal->victim, removal->volume, PORTION_SECONDS,
-                              removal->removed, &removal->kept, &removal->count, &removal->done);
+    return removal->culls
+               ? dc_evict_to_volume(db, removal->victim, removal->volume, PORTION_SECONDS, removed,
+                                    &removal->kept, &removal->count, &removal->done)
+               : dc_batch_delete_run(db, &removal->batch, PORTION_SECONDS, removed, &removal->count,
+                                     &removal->done);
 }
 
 /* Delete in portions, each a transaction; removal->count grows. -1 with an exception; a Timeout
  * carries the number of rows deleted, as the original's does. */
-static int remove_rows(Cache *self, operation_call portion, removal *removal, int retry)
+static int remove_rows(Cache *self, removal *removal, int retry)
 {
     dc_status status;
     int64_t committed = removal->count;
 
-    removal->removed = &self->transaction.removed;
     while (!removal->done) {
         Operation operation = {.cache = NULL};
 
@@ -61,7 +53,8 @@ static int remove_rows(Cache *self, operation_call portion, removal *removal, in
             }
             return -1;
         }
-        status = operation_write(&operation, portion, removal);
+        status = remove_portion(operation_enter(&operation), removal, &self->transaction.removed);
+        operation_leave_write(&operation, (Written){.kind = WRITTEN_ALL});
         if (status != DC_OK) {
             return operation_fail(&operation, status);
         }
@@ -76,14 +69,13 @@ static int remove_rows(Cache *self, operation_call portion, removal *removal, in
 /* One removal as a method's result. */
 static PyObject *removal_method(Cache *self, removal *removal, int retry)
 {
-    if (retry < 0 || cache_ready(self) < 0 ||
-        remove_rows(self, batch_portion, removal, retry) < 0) {
+    if (retry < 0 || cache_ready(self) < 0 || remove_rows(self, removal, retry) < 0) {
         return NULL;
     }
     return PyLong_FromLongLong(removal->count);
 }
 
-#define SWEEP_DOC                                                                                  \
+#define REMOVAL_DOC                                                                                \
     ":param bool retry: wait for the lock as long as it takes\n"                                   \
     ":return: number of items removed\n"                                                           \
     ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False;\n"  \
@@ -92,7 +84,7 @@ static PyObject *removal_method(Cache *self, removal *removal, int retry)
 METHOD_DOC(clear,
 "clear($self, /, retry=False)\n--\n\n"
 "Remove all items.\n"
-"\n" SWEEP_DOC);
+"\n" REMOVAL_DOC);
 
 PyObject *Cache_clear(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -109,7 +101,7 @@ METHOD_DOC(evict,
 "evict($self, /, tag, retry=False)\n--\n\n"
 "Remove the items with a tag.\n"
 "\n"
-":param tag: int, float, str or bytes, as given to set()\n" SWEEP_DOC
+":param tag: int, float, str or bytes, as given to set()\n" REMOVAL_DOC
 ":raises TypeError: if the tag is of the wrong type\n");
 
 PyObject *Cache_evict(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -155,7 +147,7 @@ METHOD_DOC(expire,
 "expire($self, /, now=None, retry=False)\n--\n\n"
 "Remove the items that have expired.\n"
 "\n"
-":param float now: the time to go by, in seconds since the epoch (None: the present)\n" SWEEP_DOC
+":param float now: the time to go by, in seconds since the epoch (None: the present)\n" REMOVAL_DOC
 ":raises TypeError: if now is not a number\n");
 
 PyObject *Cache_expire(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -175,7 +167,7 @@ METHOD_DOC(cull,
 "cull($self, /, retry=False)\n--\n\n"
 "Remove the items that have expired, then others, in the order of the eviction policy, until the\n"
 "volume is within size_limit.\n"
-"\n" SWEEP_DOC);
+"\n" REMOVAL_DOC);
 
 PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -190,35 +182,19 @@ PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     }
     retry = args_flag(value, 0);
     if (retry < 0 || prepare_expiry(self, NULL, &removal) < 0 ||
-        remove_rows(self, batch_portion, &removal, retry) < 0) {
+        remove_rows(self, &removal, retry) < 0) {
         return NULL;
     }
     if (victim != DC_NO_SQL) {
+        removal.culls = 1;
         removal.victim = victim;
         removal.volume = self->rules.size_limit > 0 ? self->rules.size_limit : 0;
         removal.done = 0;
-        if (remove_rows(self, shrink_portion, &removal, retry) < 0) {
+        if (remove_rows(self, &removal, retry) < 0) {
             return NULL;
         }
     }
     return PyLong_FromLongLong(removal.count);
-}
-
-typedef struct culling {
-    double now;
-    int64_t limit;
-    const dc_rules *rules;
-    dc_namelist *removed;
-    int64_t keep;
-    int64_t count;
-} culling;
-
-static dc_status cull_rows(dc_db *db, void *context)
-{
-    culling *culling = context;
-
-    return dc_evict(db, culling->now, culling->limit, 0, culling->rules, culling->keep,
-                    culling->removed, &culling->count);
 }
 
 METHOD_DOC(cull_step,
@@ -237,25 +213,29 @@ PyObject *Cache_cull_step(Cache *self, PyObject *const *args, Py_ssize_t nargs, 
     static const args_table table = {"_cull", 3, 4, {"now", "sql", "cleanup", "limit"}};
     PyObject *values[4];
     Operation operation = {.cache = NULL};
-    culling culling = {.limit = self->rules.cull_limit, .rules = &self->rules};
+    int64_t limit = self->rules.cull_limit;
+    int64_t count = 0;
+    double now;
+    dc_db *db;
     dc_status status;
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0 || cache_ready(self) < 0 ||
-        convert_seconds(values[0], "now", &culling.now) < 0) {
+        convert_seconds(values[0], "now", &now) < 0) {
         return NULL;
     }
     if (values[3] != NULL && values[3] != Py_None) {
-        culling.limit = PyLong_AsLongLong(values[3]);
-        if (culling.limit == -1 && PyErr_Occurred()) {
+        limit = PyLong_AsLongLong(values[3]);
+        if (limit == -1 && PyErr_Occurred()) {
             return NULL;
         }
     }
     if (operation_begin_write(&operation, self, 1) < 0) {
         return NULL;
     }
-    culling.removed = &self->transaction.removed;
-    culling.keep = sqlite.last_insert_rowid(operation.session->db.handle);
-    status = operation_write(&operation, cull_rows, &culling);
+    db = operation_enter(&operation);
+    status = dc_evict(db, now, limit, 0, &self->rules, sqlite.last_insert_rowid(db->handle),
+                      &self->transaction.removed, &count);
+    operation_leave_write(&operation, (Written){.kind = WRITTEN_ALL});
     if (status != DC_OK) {
         operation_fail(&operation, status);
         return NULL;

@@ -42,11 +42,11 @@
 #define BATCH_CALLS 100
 
 /* From so many items on, writing them (some 100 us) releases the GIL. */
-#define LENGTHY_ITEMS 32
+#define GIL_ITEMS 32
 
 /* An item, or only a key, of a batch. It stays where it is: its columns may point into it. */
 typedef struct entry {
-    disk_key put;
+    disk_key key;
     item item;
     int done; /* written, or deleted */
 } entry;
@@ -54,10 +54,9 @@ typedef struct entry {
 /* One call of one of the methods. */
 typedef struct many {
     Cache *cache;
-    const char *method; /* for a single item */
-    int by_method;      /* it is overridden */
-    int pairs;          /* items, else keys */
-    operation_call call;
+    const char *method;     /* for a single item */
+    int by_method;          /* it is overridden */
+    int pairs;              /* items, else keys */
     PyObject *expire, *tag; /* borrowed, or NULL */
     int only_if_absent;
     int retry;
@@ -74,12 +73,6 @@ typedef struct many {
     size_t inline_bytes;      /* of all of them */
     int64_t file_bytes;       /* of all of them */
     unsigned long generation; /* of the process that takes it */
-
-    /* The context of the engine call. */
-    double now; /* deleting: what has expired by then counts as absent */
-    dc_rules rules;
-    dc_row_hooks hooks; /* backs rules.hooks */
-    dc_namelist *removed;
 } many;
 
 /* --- the batch -------------------------------------------------------------------------------- */
@@ -126,7 +119,7 @@ static void clear_batch(many *many)
             cache_discard_file(many->cache, filename);
         }
         item_clear(&entry->item);
-        disk_key_clear(&entry->put);
+        disk_key_clear(&entry->key);
     }
     many->count = 0;
     many->inline_bytes = 0;
@@ -195,16 +188,16 @@ static int add_entry(many *many, PyObject *taken)
     entry *entry = next_entry(many);
     const dc_columns *columns;
 
-    if (entry == NULL || disk_put(self->state, self->disk, key, &entry->put) < 0) {
+    if (entry == NULL || disk_put(self->state, self->disk, key, &entry->key) < 0) {
         return -1;
     }
     if (many->pairs && item_prepare(self, &entry->item, PyTuple_GET_ITEM(taken, 1), key,
                                     many->expire, 0, many->tag) < 0) {
-        disk_key_clear(&entry->put);
+        disk_key_clear(&entry->key);
         return -1;
     }
     columns = &entry->item.stored.columns;
-    many->inline_bytes += dc_datum_room(&entry->put.key.datum) + dc_datum_room(&columns->value);
+    many->inline_bytes += dc_datum_room(&entry->key.key.datum) + dc_datum_room(&columns->value);
     /* A hook may say anything of the size. */
     many->file_bytes = dc_saturated_sum(many->file_bytes, columns->size > 0 ? columns->size : 0);
     many->count++;
@@ -229,32 +222,52 @@ static int fill_batch(many *many)
 
 /* --- writing a batch -------------------------------------------------------------------------- */
 
-static dc_status set_entries(dc_db *db, void *context)
+static dc_status set_entries(dc_db *db, many *many)
 {
-    many *many = context;
+    Cache *self = many->cache;
+    dc_row_hooks hooks;
+    const dc_rules rules = current_rules(self, &hooks);
     dc_status status = DC_OK;
 
     for (int i = 0; i < many->count && status == DC_OK; i++) {
         entry *entry = entry_at(many, i);
+        dc_write write = {.key = &entry->key.key,
+                          .columns = &entry->item.stored.columns,
+                          .now = entry->item.now,
+                          .only_if_absent = many->only_if_absent,
+                          .rules = &rules,
+                          .removed = &self->transaction.removed};
 
-        status = dc_write_set(db, &entry->put.key, &entry->item.stored.columns, entry->item.now,
-                              many->only_if_absent, &many->rules, many->removed, &entry->done);
+        status = dc_write_set(db, &write);
+        entry->done = write.written;
     }
     return status;
 }
 
-static dc_status delete_entries(dc_db *db, void *context)
+/* What has expired at `now` counts as absent. */
+static dc_status delete_entries(dc_db *db, many *many, double now)
 {
-    many *many = context;
     dc_status status = DC_OK;
 
     for (int i = 0; i < many->count && (status == DC_OK || status == DC_NOT_FOUND); i++) {
         entry *entry = entry_at(many, i);
 
-        status = dc_row_remove(db, &entry->put.key, many->now, many->removed);
+        status = dc_row_remove(db, &entry->key.key, now, &many->cache->transaction.removed);
         entry->done = status == DC_OK;
     }
     return status == DC_NOT_FOUND ? DC_OK : status;
+}
+
+static Written written_at(const void *context, int i)
+{
+    const many *many = context;
+    const entry *entry = entry_at(many, i);
+
+    return many->pairs && entry->done ? (Written){.kind = WRITTEN_VALUE,
+                                                  .key = &entry->key,
+                                                  .stored = &entry->item.stored,
+                                                  .tag = entry->item.tag_owner}
+                                      : (Written){.kind = WRITTEN_KEY, .key = &entry->key};
 }
 
 /* The batch has failed. Files are the transaction's, but those of which no row has come about go. */
@@ -277,6 +290,8 @@ static int write_batch(many *many)
 {
     Cache *self = many->cache;
     Operation operation = {.cache = self};
+    double now;
+    dc_db *db;
     dc_status status;
 
     if (many->generation != session_generation()) {
@@ -284,12 +299,11 @@ static int write_batch(many *many)
                         "the process has forked while items were taken: they are the parent's");
         return -1;
     }
-    if (convert_now(self->state, &many->now) < 0 ||
+    if (convert_now(self->state, &now) < 0 ||
         operation_begin_write(&operation, self, many->retry) < 0) {
         return -1;
     }
-    operation.tells_keys = 1;
-    operation.lengthy = many->count >= LENGTHY_ITEMS;
+    operation.release_gil = many->count >= GIL_ITEMS;
     for (int i = 0; i < many->count; i++) {
         entry *entry = entry_at(many, i);
 
@@ -298,18 +312,11 @@ static int write_batch(many *many)
             return -1;
         }
     }
-    many->rules = current_rules(self, &many->hooks);
-    many->removed = &self->transaction.removed;
-    status = operation_write(&operation, many->call, many);
-    for (int i = 0; i < many->count; i++) {
-        entry *entry = entry_at(many, i);
-
-        if (many->pairs && entry->done) {
-            operation_sets(&operation, &entry->put, &entry->item.stored, entry->item.tag_owner);
-        } else {
-            operation_changes(&operation, &entry->put);
-        }
-    }
+    db = operation_enter(&operation);
+    status = many->pairs ? set_entries(db, many) : delete_entries(db, many, now);
+    operation_leave_write(
+        &operation,
+        (Written){.kind = WRITTEN_EACH, .count = many->count, .at = written_at, .context = many});
     if ((status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status)) < 0) {
         return give_files_up(many, &operation);
     }
@@ -479,7 +486,6 @@ static int store_many(many *many, PyObject *items)
     many->method = many->only_if_absent ? "add" : "set";
     many->by_method = (cache_hooks(self) & hook) != 0;
     many->pairs = 1;
-    many->call = set_entries;
     return do_all(many, items, "items");
 }
 
@@ -639,7 +645,7 @@ METHOD_DOC(delete_many,
 PyObject *Cache_delete_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const args_table table = {"delete_many", 1, 2, {"keys", "retry"}};
-    many many = {.cache = self, .method = "delete", .call = delete_entries};
+    many many = {.cache = self, .method = "delete"};
     PyObject *values[2];
 
     if (check_one_positional(&table, nargs) < 0 ||

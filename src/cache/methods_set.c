@@ -21,32 +21,53 @@
 
 /* --- set, add, push ----------------------------------------------------------------------------- */
 
-/* An item on its way into the table: the context of an engine call. */
+/* An item on its way into the table. */
 typedef struct writing {
-    const dc_key *key;   /* or NULL: push */
-    const disk_key *put; /* that key */
-    const dc_queue *queue;
+    const disk_key *key;   /* or NULL: push */
+    const dc_queue *queue; /* push: the next two */
     dc_side side;
     const item *item;
     int only_if_absent;
-    dc_rules rules;
-    dc_row_hooks hooks; /* backs rules.hooks */
-    dc_namelist *removed;
-    dc_row row; /* push: receives the key */
-    int written;
+    dc_row row;  /* push: receives the key */
+    int written; /* result */
 } writing;
 
-static dc_status write_item(dc_db *db, void *context)
+/* What has been written, for the memory. */
+static Written written_by(const writing *writing)
 {
-    writing *writing = context;
-    const dc_columns *columns = &writing->item->stored.columns;
+    const disk_value *stored = &writing->item->stored;
 
     if (writing->key == NULL) {
-        return dc_queue_push(db, writing->queue, writing->side, columns, writing->item->now,
-                             &writing->rules, writing->removed, &writing->row, &writing->written);
+        return writing->written ? (Written){.kind = WRITTEN_ROW, .row_key = &writing->row.key}
+                                : (Written){.kind = WRITTEN_NOTHING};
     }
-    return dc_write_set(db, writing->key, columns, writing->item->now, writing->only_if_absent,
-                        &writing->rules, writing->removed, &writing->written);
+    return writing->written ? (Written){.kind = WRITTEN_VALUE,
+                                        .key = writing->key,
+                                        .stored = stored,
+                                        .tag = writing->item->tag_owner}
+                            : (Written){.kind = WRITTEN_KEY, .key = writing->key};
+}
+
+/* Write inside SQLite. */
+static dc_status write_item(Operation *operation, writing *writing)
+{
+    Cache *self = operation->cache;
+    dc_row_hooks hooks;
+    dc_rules rules = current_rules(self, &hooks);
+    dc_write write = {.key = writing->key != NULL ? &writing->key->key : NULL,
+                      .columns = &writing->item->stored.columns,
+                      .now = writing->item->now,
+                      .only_if_absent = writing->only_if_absent,
+                      .rules = &rules,
+                      .removed = &self->transaction.removed};
+    dc_db *db = operation_enter(operation);
+    dc_status status = writing->key != NULL ? dc_write_set(db, &write)
+                                            : dc_queue_push(db, writing->queue, writing->side,
+                                                            &write, &writing->row);
+
+    writing->written = write.written;
+    operation_leave_write(operation, written_by(writing));
+    return status;
 }
 
 /* Begin, write, commit. On any failure, and if the item was not kept, its file goes. */
@@ -58,8 +79,6 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
     int result = -1;
 
     writing->written = 0;
-    writing->rules = current_rules(self, &writing->hooks);
-    writing->removed = &self->transaction.removed;
     if (operation_begin_write(&operation, self, retry) < 0) {
         goto done;
     }
@@ -67,15 +86,7 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
         operation_rollback(&operation);
         goto done;
     }
-    operation.tells_keys = 1;
-    status = operation_write(&operation, write_item, writing);
-    if (writing->put != NULL && writing->written) {
-        operation_sets(&operation, writing->put, &writing->item->stored, writing->item->tag_owner);
-    } else if (writing->put != NULL) {
-        operation_changes(&operation, writing->put);
-    } else if (writing->written) {
-        operation_changes_row(&operation, &writing->row.key);
-    }
+    status = write_item(&operation, writing);
     result = status == DC_OK ? operation_commit(&operation) : operation_fail(&operation, status);
 done:
     if (filename != NULL && !writing->written) {
@@ -106,18 +117,20 @@ static void tell_of_size(Cache *self, const writing *writing, PyObject *key)
 static PyObject *store_value(Cache *self, PyObject *const *values, int only_if_absent)
 {
     static const int defaults[1] = {0};
-    disk_key put = {.owner = NULL};
+    disk_key encoded = {.owner = NULL};
     item item;
-    writing writing = {
-        .key = &put.key, .put = &put, .item = &item, .only_if_absent = only_if_absent};
+    writing writing;
     PyObject *result = NULL;
     int read, retry;
 
     if (warn_of_tag(values[3]) < 0 || read_flags(values + 3, 1, defaults, &read) < 0 ||
         read_flags(values + 5, 1, defaults, &retry) < 0 || cache_ready(self) < 0 ||
-        disk_put(self->state, self->disk, values[0], &put) < 0) {
+        disk_put(self->state, self->disk, values[0], &encoded) < 0) {
         return NULL;
     }
+    writing.key = &encoded;
+    writing.item = &item;
+    writing.only_if_absent = only_if_absent;
     if (item_prepare(self, &item, values[1], values[0], values[2], read, values[4]) == 0) {
         if (write_and_commit(self, &writing, retry) == 0) {
             tell_of_size(self, &writing, values[0]);
@@ -125,7 +138,7 @@ static PyObject *store_value(Cache *self, PyObject *const *values, int only_if_a
         }
         item_clear(&item);
     }
-    disk_key_clear(&put);
+    disk_key_clear(&encoded);
     return result;
 }
 
@@ -225,7 +238,7 @@ PyObject *Cache_push(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     PyObject *values[7];
     dc_queue queue;
     item item;
-    writing writing = {.queue = &queue, .item = &item};
+    writing writing;
     PyObject *result = NULL;
     int read, retry;
 
@@ -236,6 +249,10 @@ PyObject *Cache_push(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
         item_prepare(self, &item, values[0], NULL, values[3], read, values[5]) < 0) {
         return NULL;
     }
+    writing.key = NULL;
+    writing.queue = &queue;
+    writing.item = &item;
+    writing.only_if_absent = 0;
     dc_row_init(&writing.row);
     if (write_and_commit(self, &writing, retry) == 0) {
         result = writing.written ? convert_from_datum(&writing.row.key.datum) : Py_NewRef(Py_None);
@@ -246,19 +263,6 @@ PyObject *Cache_push(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 }
 
 /* --- touch, incr, decr -------------------------------------------------------------------------- */
-
-typedef struct touching {
-    const dc_key *key;
-    dc_columns expire;
-    double now;
-} touching;
-
-static dc_status touch_row(dc_db *db, void *context)
-{
-    const touching *touching = context;
-
-    return dc_row_touch(db, touching->key, &touching->expire, touching->now);
-}
 
 METHOD_DOC(touch,
 "touch($self, /, key, expire=None, retry=False)\n--\n\n"
@@ -276,8 +280,9 @@ PyObject *Cache_touch(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyOb
     static const args_table table = {"touch", 1, 3, {"key", "expire", "retry"}};
     PyObject *values[3];
     Operation operation = {.cache = NULL};
-    disk_key put = {.owner = NULL};
-    touching touching = {.key = &put.key};
+    disk_key encoded = {.owner = NULL};
+    dc_columns expire;
+    double now;
     PyObject *result = NULL;
     dc_status status;
     int retry;
@@ -285,44 +290,24 @@ PyObject *Cache_touch(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyOb
     if (args_parse(&table, args, nargs, kwnames, values) < 0) {
         return NULL;
     }
+    memset(&expire, 0, sizeof expire);
     retry = args_flag(values[2], 0);
-    if (retry < 0 || cache_ready(self) < 0 || convert_now(self->state, &touching.now) < 0 ||
-        convert_expire(values[1], touching.now, &touching.expire) < 0 ||
-        disk_put(self->state, self->disk, values[0], &put) < 0) {
+    if (retry < 0 || cache_ready(self) < 0 || convert_now(self->state, &now) < 0 ||
+        convert_expire(values[1], now, &expire) < 0 ||
+        disk_put(self->state, self->disk, values[0], &encoded) < 0) {
         return NULL;
     }
     if (operation_begin_write(&operation, self, retry) == 0) {
-        operation.tells_keys = 1;
-        operation_changes(&operation, &put);
-        status = operation_write(&operation, touch_row, &touching);
+        status = dc_row_touch(operation_enter(&operation), &encoded.key, &expire, now);
+        operation_leave_write(&operation, (Written){.kind = WRITTEN_KEY, .key = &encoded});
         if (status != DC_OK && status != DC_NOT_FOUND) {
             operation_fail(&operation, status);
         } else if (operation_commit(&operation) == 0) {
             result = PyBool_FromLong(status == DC_OK);
         }
     }
-    disk_key_clear(&put);
+    disk_key_clear(&encoded);
     return result;
-}
-
-typedef struct incrementing {
-    const dc_key *key;
-    dc_datum delta;
-    const dc_columns *initial; /* or NULL */
-    double now;
-    const dc_rules *rules;
-    dc_namelist *removed;
-    dc_datum sum;
-    int created;
-} incrementing;
-
-static dc_status increment_row(dc_db *db, void *context)
-{
-    incrementing *incrementing = context;
-
-    return dc_write_increment(db, incrementing->key, &incrementing->delta, incrementing->initial,
-                              incrementing->now, incrementing->rules, incrementing->removed,
-                              &incrementing->sum, &incrementing->created);
 }
 
 /* default + delta, as the item that an absent key becomes; *initial is the number as an object. */
@@ -350,14 +335,15 @@ static int prepare_initial(Cache *self, item *item, PyObject *key, PyObject *oth
 /* What a policy of the user's wants of a row that was found; -1 with an exception, rolled back. */
 static int note_increment(Operation *operation, const dc_key *key)
 {
-    location location = {.key = key};
+    dc_row row;
     dc_status status;
     int64_t rowid;
 
-    dc_row_init(&location.row);
-    status = operation_write(operation, locate_row, &location);
-    rowid = location.row.rowid;
-    dc_row_clear(&location.row);
+    dc_row_init(&row);
+    status = dc_row_locate(operation_enter(operation), key, &row);
+    operation_leave(operation);
+    rowid = row.rowid;
+    dc_row_clear(&row);
     if (status != DC_OK) {
         return operation_fail(operation, status);
     }
@@ -384,10 +370,11 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
                            int retry)
 {
     Operation operation = {.cache = self, .generation = session_generation()};
-    disk_key put = {.owner = NULL};
-    incrementing incrementing = {.key = &put.key, .delta = *delta};
-    dc_row_hooks hooks = {.context = NULL};
+    disk_key encoded = {.owner = NULL};
+    dc_row_hooks hooks;
     dc_rules rules;
+    dc_write write = {.key = &encoded.key, .rules = &rules, .removed = &self->transaction.removed};
+    dc_datum sum = {.type = DC_NULL};
     item item;
     const char *filename = NULL;
     PyObject *initial = NULL;
@@ -395,17 +382,17 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
     dc_status status;
 
     memset(&item, 0, sizeof item);
-    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
+    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &encoded) < 0) {
         return NULL;
     }
     if (otherwise != Py_None) {
         if (prepare_initial(self, &item, key, otherwise, delta, &initial) < 0) {
             goto done;
         }
-        incrementing.initial = &item.stored.columns;
+        write.columns = &item.stored.columns;
         filename = item.stored.columns.filename;
     }
-    if (convert_now(self->state, &incrementing.now) < 0 ||
+    if (convert_now(self->state, &write.now) < 0 ||
         operation_begin_write(&operation, self, retry) < 0) {
         goto done;
     }
@@ -414,29 +401,25 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
         goto done;
     }
     rules = current_rules(self, &hooks);
-    incrementing.rules = &rules;
-    incrementing.removed = &self->transaction.removed;
-    operation.tells_keys = 1;
-    operation_changes(&operation, &put);
-    status = operation_write(&operation, increment_row, &incrementing);
+    status = dc_write_increment(operation_enter(&operation), &write, delta, &sum);
+    operation_leave_write(&operation, (Written){.kind = WRITTEN_KEY, .key = &encoded});
     if (status == DC_NOT_FOUND || status == DC_TYPE || status == DC_OVERFLOW) {
         operation_rollback(&operation); /* nothing was written */
         raise_increment(key, status);
     } else if (status != DC_OK) {
         operation_fail(&operation, status);
-    } else if ((!self->own_policy_notes || incrementing.created ||
-                note_increment(&operation, &put.key) == 0) &&
+    } else if ((!self->own_policy_notes || write.written ||
+                note_increment(&operation, &encoded.key) == 0) &&
                operation_commit(&operation) == 0) {
-        result = incrementing.sum.type != DC_NULL ? convert_from_datum(&incrementing.sum)
-                                                  : or_none(initial);
+        result = sum.type != DC_NULL ? convert_from_datum(&sum) : or_none(initial);
     }
 done:
-    if (filename != NULL && !incrementing.created) {
+    if (filename != NULL && !write.written) {
         operation_discard_file(&operation, filename, result == NULL);
     }
     Py_XDECREF(initial);
     item_clear(&item);
-    disk_key_clear(&put);
+    disk_key_clear(&encoded);
     return result;
 }
 
@@ -549,15 +532,6 @@ typedef struct row_writing {
     dc_columns columns;
 } row_writing;
 
-static dc_status write_row(dc_db *db, void *context)
-{
-    row_writing *writing = context;
-
-    return writing->key != NULL
-               ? dc_row_insert(db, writing->key, &writing->columns, writing->now, &writing->rowid)
-               : dc_row_update(db, writing->rowid, &writing->columns, writing->now);
-}
-
 static PyObject *row_method(Cache *self, row_writing *writing, PyObject *tuple)
 {
     Operation operation = {.cache = NULL};
@@ -569,7 +543,13 @@ static PyObject *row_method(Cache *self, row_writing *writing, PyObject *tuple)
     if (cache_ready(self) == 0 &&
         columns_from_tuple(tuple, &writing->columns, &tag_owner, &value_owner) == 0 &&
         operation_begin_write(&operation, self, 1) == 0) {
-        status = operation_write(&operation, write_row, writing);
+        dc_db *db = operation_enter(&operation);
+
+        status =
+            writing->key != NULL
+                ? dc_row_insert(db, writing->key, &writing->columns, writing->now, &writing->rowid)
+                : dc_row_update(db, writing->rowid, &writing->columns, writing->now);
+        operation_leave_write(&operation, (Written){.kind = WRITTEN_ALL});
         if (status != DC_OK && status != DC_NOT_FOUND) {
             operation_fail(&operation, status);
         } else if (operation_commit(&operation) == 0) {

@@ -15,48 +15,33 @@
 #include "engine/volume.h"
 #include "python/convert.h"
 
-typedef struct measuring {
-    int64_t number;   /* result */
-    int64_t metadata; /* what Settings has of it */
-} measuring;
-
-static dc_status read_volume(dc_db *db, void *context)
-{
-    measuring *measuring = context;
-    dc_status status = dc_setting_get_integer(db, "size", &measuring->metadata);
-
-    return status == DC_OK || status == DC_NOT_FOUND ? dc_volume(db, 1, &measuring->number)
-                                                     : status;
-}
-
-static dc_status read_count(dc_db *db, void *context)
-{
-    measuring *measuring = context;
-    dc_status status = dc_setting_get_integer(db, "count", &measuring->metadata);
-
-    measuring->number = measuring->metadata;
-    return status;
-}
-
-/* Read one number, and keep its metadata as an attribute; -1 with an exception. */
-static int read_number(Cache *self, operation_call call, enum cache_metadata name, int64_t *number)
+/* Read one number, and keep as an attribute what Settings has of it; -1 with an exception. */
+static int read_number(Cache *self, enum cache_metadata name, int64_t *number)
 {
     Operation operation = {.cache = NULL};
-    measuring measuring = {.number = 0};
+    int64_t stored = 0;
     PyObject *metadata;
     dc_status status;
 
     if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
         return -1;
     }
-    status = operation_read(&operation, call, &measuring, 0);
+    do {
+        dc_db *db = operation_enter(&operation);
+
+        status = dc_setting_get_integer(db, name == METADATA_COUNT ? "count" : "size", &stored);
+        if (name == METADATA_COUNT) {
+            *number = stored;
+        } else if (status == DC_OK || status == DC_NOT_FOUND) {
+            status = dc_volume(db, 1, number);
+        }
+    } while (operation_leave_read(&operation, &status));
     operation_end_read(&operation);
-    metadata = status == DC_CALLBACK ? NULL : PyLong_FromLongLong(measuring.metadata);
+    metadata = status == DC_CALLBACK ? NULL : PyLong_FromLongLong(stored);
     if (metadata == NULL) {
         return -1;
     }
     Py_XSETREF(self->metadata[name], metadata);
-    *number = measuring.number;
     return 0;
 }
 
@@ -64,9 +49,7 @@ Py_ssize_t cache_length(Cache *self)
 {
     int64_t count = 0;
 
-    return read_number(self, read_count, METADATA_COUNT, &count) < 0
-               ? -1
-               : (Py_ssize_t)(count > 0 ? count : 0);
+    return read_number(self, METADATA_COUNT, &count) < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
 }
 
 METHOD_DOC(volume,
@@ -79,20 +62,7 @@ PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
 {
     int64_t volume = 0;
 
-    return read_number(self, read_volume, METADATA_SIZE, &volume) < 0 ? NULL
-                                                                      : PyLong_FromLongLong(volume);
-}
-
-typedef struct setting_reading {
-    const char *name;
-    dc_row row;
-} setting_reading;
-
-static dc_status read_setting(dc_db *db, void *context)
-{
-    setting_reading *reading = context;
-
-    return dc_setting_get(db, reading->name, &reading->row);
+    return read_number(self, METADATA_SIZE, &volume) < 0 ? NULL : PyLong_FromLongLong(volume);
 }
 
 METHOD_DOC(setting,
@@ -104,26 +74,28 @@ METHOD_DOC(setting,
 PyObject *Cache_setting(Cache *self, PyObject *name)
 {
     Operation operation = {.cache = NULL};
-    setting_reading reading = {.name = PyUnicode_AsUTF8(name)};
+    const char *text = PyUnicode_AsUTF8(name);
+    dc_row row;
     PyObject *value = NULL;
     dc_status status;
 
-    if (reading.name == NULL || cache_ready_to_open(self) < 0 ||
-        cache_flush_notes(self, DBL_MAX) < 0) {
+    if (text == NULL || cache_ready_to_open(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
         return NULL;
     }
     if (operation_begin_read(&operation, self) < 0) {
         return NULL;
     }
-    dc_row_init(&reading.row);
-    status = operation_read(&operation, read_setting, &reading, 0);
+    dc_row_init(&row);
+    do {
+        status = dc_setting_get(operation_enter(&operation), text, &row);
+    } while (operation_leave_read(&operation, &status));
     operation_end_read(&operation);
     if (status == DC_OK) {
-        value = convert_from_column(self->state, &reading.row.columns.value, "setting");
+        value = convert_from_column(self->state, &row.columns.value, "setting");
     } else if (status == DC_NOT_FOUND) {
         raise_key_error(name);
     }
-    dc_row_clear(&reading.row);
+    dc_row_clear(&row);
     return value;
 }
 
@@ -207,18 +179,6 @@ PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-typedef struct setting_writing {
-    const char *name;
-    dc_datum value;
-} setting_writing;
-
-static dc_status write_setting(dc_db *db, void *context)
-{
-    const setting_writing *writing = context;
-
-    return dc_setting_set(db, DC_SQL_SETTING_UPDATE, writing->name, &writing->value);
-}
-
 METHOD_DOC(update_setting,
 "_update_setting($self, name, value, /)\n--\n\n"
 "Change a stored setting; one that is not stored stays so.\n");
@@ -226,7 +186,8 @@ METHOD_DOC(update_setting,
 PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs)
 {
     Operation operation = {.cache = NULL};
-    setting_writing writing;
+    const char *name;
+    dc_datum value;
     PyObject *owner = NULL;
     PyObject *result = NULL;
     dc_status status;
@@ -235,11 +196,12 @@ PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t na
         PyErr_SetString(PyExc_TypeError, "_update_setting() takes a name and a value");
         return NULL;
     }
-    writing.name = PyUnicode_AsUTF8(args[0]);
-    if (writing.name != NULL && cache_ready_to_open(self) == 0 &&
-        convert_to_datum(args[1], writing.name, &writing.value, &owner) == 0 &&
+    name = PyUnicode_AsUTF8(args[0]);
+    if (name != NULL && cache_ready_to_open(self) == 0 &&
+        convert_to_datum(args[1], name, &value, &owner) == 0 &&
         operation_begin_write(&operation, self, 1) == 0) {
-        status = operation_write(&operation, write_setting, &writing);
+        status = dc_setting_set(operation_enter(&operation), DC_SQL_SETTING_UPDATE, name, &value);
+        operation_leave_write(&operation, (Written){.kind = WRITTEN_NOTHING});
         if (status != DC_OK) {
             operation_fail(&operation, status);
         } else if (operation_commit(&operation) == 0) {
@@ -248,13 +210,6 @@ PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t na
     }
     Py_XDECREF(owner);
     return result;
-}
-
-static dc_status set_pragma(dc_db *db, void *context)
-{
-    const setting_writing *writing = context;
-
-    return dc_db_set_pragma(db, writing->name, &writing->value);
 }
 
 METHOD_DOC(set_pragma,
@@ -268,7 +223,8 @@ METHOD_DOC(set_pragma,
 PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
 {
     Operation operation = {.cache = NULL};
-    setting_writing writing;
+    const char *name;
+    dc_datum value;
     PyObject *owner = NULL;
     PyObject *result = NULL;
     dc_status status = DC_CALLBACK;
@@ -277,9 +233,9 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "_set_pragma() takes a name and a value");
         return NULL;
     }
-    writing.name = PyUnicode_AsUTF8(args[0]);
-    if (writing.name == NULL || cache_ready_to_open(self) < 0 ||
-        convert_to_datum(args[1], writing.name, &writing.value, &owner) < 0) {
+    name = PyUnicode_AsUTF8(args[0]);
+    if (name == NULL || cache_ready_to_open(self) < 0 ||
+        convert_to_datum(args[1], name, &value, &owner) < 0) {
         goto done;
     }
     checkpoint_finish(self);
@@ -287,7 +243,9 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
         goto done;
     }
     session_withdraw_header(operation.session); /* another journal would unmap it */
-    status = operation_read(&operation, set_pragma, &writing, 0);
+    do {
+        status = dc_db_set_pragma(operation_enter(&operation), name, &value);
+    } while (operation_leave_read(&operation, &status));
     if (status == DC_OK) {
         session_examine(operation.session);
     }
@@ -450,7 +408,6 @@ PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
     damaged_texts damaged = {.sql = NULL};
     Operation operation = {.cache = NULL};
     PyObject *rowids = NULL;
-    session_visit visit;
     dc_status status;
 
     for (size_t i = 0; PyUnicode_Check(column) && i < sizeof columns / sizeof *columns; i++) {
@@ -465,13 +422,11 @@ PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
     if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
         return NULL;
     }
-    visit = session_enter_lengthy(operation.session);
-    status = dc_db_query(&operation.session->db, damaged.sql, note_damaged, &damaged);
-    session_leave(operation.session, visit);
-    if (status != DC_OK) {
-        convert_raise(self->state, status, &operation.session->db.error);
-        blame_database(self);
-    }
+    operation.release_gil = 1;
+    do {
+        damaged.count = 0;
+        status = dc_db_query(operation_enter(&operation), damaged.sql, note_damaged, &damaged);
+    } while (operation_leave_read(&operation, &status));
     operation_end_read(&operation);
     rowids = status == DC_OK ? PyList_New((Py_ssize_t)damaged.count) : NULL;
     for (size_t i = 0; rowids != NULL && i < damaged.count; i++) {

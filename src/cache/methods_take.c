@@ -6,7 +6,7 @@
  * everything begins again. Deleting first would lose the value if reading it then failed. Inside a user's
  * transaction the lock is the user's, and there is nothing to give back.
  *
- * Looking at an end is a read: the hot tier answers it, and remembers which row stands there.
+ * Looking at an end is a read: memory answers it, and remembers which row stands there (lookup.h).
  */
 #include "cache/lookup.h"
 
@@ -22,43 +22,30 @@
 
 /* --- delete ------------------------------------------------------------------------------------- */
 
-typedef struct removal {
-    const dc_key *key;
-    double now;
-    dc_namelist *removed;
-} removal;
-
-static dc_status remove_row(dc_db *db, void *context)
-{
-    const removal *removal = context;
-
-    return dc_row_remove(db, removal->key, removal->now, removal->removed);
-}
-
 /* Delete a key: 1, 0 if it was absent or had expired, -1 with an exception. */
 static int delete_key(Cache *self, PyObject *key, int retry)
 {
     Operation operation = {.cache = NULL};
-    disk_key put = {.owner = NULL};
-    removal removal = {.key = &put.key, .removed = &self->transaction.removed};
+    disk_key encoded = {.owner = NULL};
+    double now;
     dc_status status;
     int result = -1;
 
-    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &put) < 0) {
+    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, key, &encoded) < 0) {
         return -1;
     }
-    if (convert_now(self->state, &removal.now) == 0 &&
+    if (convert_now(self->state, &now) == 0 &&
         operation_begin_write(&operation, self, retry) == 0) {
-        operation.tells_keys = 1;
-        operation_changes(&operation, &put);
-        status = operation_write(&operation, remove_row, &removal);
+        status = dc_row_remove(operation_enter(&operation), &encoded.key, now,
+                               &self->transaction.removed);
+        operation_leave_write(&operation, (Written){.kind = WRITTEN_KEY, .key = &encoded});
         if (status != DC_OK && status != DC_NOT_FOUND) {
             operation_fail(&operation, status);
         } else if (operation_commit(&operation) == 0) {
             result = status == DC_OK;
         }
     }
-    disk_key_clear(&put);
+    disk_key_clear(&encoded);
     return result;
 }
 
@@ -138,138 +125,6 @@ PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, Py
 
 /* --- pop, pull, peek, peekitem ------------------------------------------------------------------ */
 
-/* A look at the row at an end: in memory, or in SQLite. */
-typedef struct peeking {
-    found found;
-    hot_key hot; /* of the end, if it has one */
-    int has_hot_key;
-    int is_hot; /* it was in memory: `copy` has the row, else `found` */
-    remembered copy;
-} peeking;
-
-static void peeking_init(peeking *peeking, const selection *selection)
-{
-    peeking->found.selection = selection;
-    dc_row_init(&peeking->found.row);
-    peeking->has_hot_key = 0;
-    peeking->is_hot = 0;
-}
-
-static void peeking_clear(peeking *peeking)
-{
-    dc_row_clear(&peeking->found.row);
-    if (peeking->is_hot) {
-        remembered_clear(&peeking->copy);
-    }
-}
-
-static const dc_columns *peeked_columns(const peeking *peeking)
-{
-    return peeking->is_hot ? &peeking->copy.columns : &peeking->found.row.columns;
-}
-
-static const dc_key *peeked_key(const peeking *peeking)
-{
-    return peeking->is_hot ? &peeking->copy.key : &peeking->found.row.key;
-}
-
-/* Let memory answer for the end, and remember it. */
-static void peeking_end(Cache *self, peeking *peeking, hot_kind kind, PyObject *prefix)
-{
-    hot_key_of_end(&self->hot, kind, prefix, &peeking->hot);
-    peeking->has_hot_key = 1;
-}
-
-/* As peek_value; 2: SQLite must be asked. */
-static int peek_hot(Cache *self, peeking *peeking, PyObject **value)
-{
-    HotEntry *entry = hot_find_end(&self->hot, &peeking->hot);
-    int result;
-
-    if (entry == NULL) {
-        return 2;
-    }
-    self->hot.hits++;
-    if (entry->known & HOT_ABSENT) {
-        return 0;
-    }
-    peeking->is_hot = 1;
-    result = remembered_take(&peeking->copy, entry) < 0
-                 ? -1
-                 : remembered_value(self, &peeking->copy, peeking->found.selection->kind, NULL, 0,
-                                    value);
-    if (result == 0 || result == 2) { /* it must be deleted, or looked at again */
-        remembered_clear(&peeking->copy);
-        peeking->is_hot = 0;
-        self->hot.hits--;
-        result = 2;
-    }
-    return result;
-}
-
-/* What has been read is what stands at the end; `value` is its value, `row` NULL if nothing does. */
-static void remember_end(Cache *self, const peeking *peeking, const stamped *stamped,
-                         const dc_row *row, PyObject *value)
-{
-    int hooked = (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
-
-    if (peeking->has_hot_key && stamped->stable) {
-        hot_remember(&self->hot, &peeking->hot, stamped->attachment, &stamped->stamp, row,
-                     HOT_VALUE | HOT_TAG | HOT_IDENTITY, hooked ? NULL : value);
-    }
-}
-
-/* Look at the selected row, dropping those that have expired or whose file is gone: 1 with the value,
- * 0 if there is none, -1 with an exception. */
-static int peek_value(Cache *self, peeking *peeking, int retry, PyObject **value)
-{
-    found *found = &peeking->found;
-    stamped stamped = {.call = find_row, .context = found};
-    dc_status status;
-    int result = 2;
-    int missing;
-    int alive;
-
-    if (peeking->has_hot_key && self->hot.header != NULL && may_be_hot(self)) {
-        result = peek_hot(self, peeking, value);
-        if (result != 2) {
-            return result;
-        }
-    }
-    self->hot.misses += self->hot.limit > 0;
-    for (;;) {
-        status = read_stamped(self, &stamped, retry);
-        if (status != DC_OK) {
-            if (status == DC_NOT_FOUND) {
-                remember_end(self, peeking, &stamped, NULL, NULL);
-            }
-            return status == DC_NOT_FOUND ? 0 : -1;
-        }
-        alive = is_alive(self, found->selection->kind, &found->row.columns);
-        if (alive < 0) {
-            return -1;
-        }
-        if (alive) {
-            *value = disk_fetch(self->state, self->disk, &found->row.columns, 0, &missing);
-            if (*value != NULL) {
-                remember_end(self, peeking, &stamped, &found->row, *value);
-            }
-            if (*value != NULL || !missing) {
-                if (*value == NULL) {
-                    blame_row(self, NULL, &found->row.key, found->row.columns.filename);
-                }
-                return *value != NULL ? 1 : -1;
-            }
-        }
-        if (delete_if_same(self, found, retry) < 0) {
-            return -1;
-        }
-        if (peeking->has_hot_key) {
-            peeking->hot.as.commits = self->hot.commits; /* of what is read next */
-        }
-    }
-}
-
 /* What an item taken out was. */
 typedef struct taken {
     PyObject *value; /* strong, or NULL */
@@ -316,9 +171,9 @@ static int read_to_take(Cache *self, const found *found, taken *taken)
     return taken->value != NULL || missing ? 0 : -1;
 }
 
-/* One attempt at taking the selected row out, after it has been read. 1 taken, the value may still be NULL:
- * then its file was missing; 0 there is none; 2 look again; -1 with an exception. */
-static int try_take(Cache *self, found *found, int retry, taken *taken)
+/* One attempt at taking the selected row out, after it has been read. LOOKUP_FOUND: it is taken; the value is
+ * NULL if its file was missing. LOOKUP_UNKNOWN: look again. */
+static lookup_outcome try_take(Cache *self, found *found, int retry, taken *taken)
 {
     Operation operation = {.cache = NULL};
     int by_key = found->selection->kind == SELECT_KEY;
@@ -329,22 +184,20 @@ static int try_take(Cache *self, found *found, int retry, taken *taken)
     int deleted;
 
     if (operation_begin_write(&operation, self, retry) < 0) {
-        return -1;
+        return LOOKUP_FAILED;
     }
-    operation.tells_keys = 1;
-    status = operation_write(&operation, find_row, found);
-    if (status == DC_OK) {
-        operation_changes_row(&operation, by_key ? found->selection->key : &found->row.key);
-    }
+    status = find_row(operation_enter(&operation), found);
+    operation_leave(&operation);
     if (status == DC_NOT_FOUND) {
-        return operation_commit(&operation) < 0 ? -1 : 0;
+        return operation_commit(&operation) < 0 ? LOOKUP_FAILED : LOOKUP_ABSENT;
     }
     if (status != DC_OK) {
-        return operation_fail(&operation, status);
+        operation_fail(&operation, status);
+        return LOOKUP_FAILED;
     }
     alive = is_alive(self, found->selection->kind, &found->row.columns);
     if (alive == 0 && by_key) {
-        return operation_commit(&operation) < 0 ? -1 : 0;
+        return operation_commit(&operation) < 0 ? LOOKUP_FAILED : LOOKUP_ABSENT;
     }
     locked = self->transaction.depth > 1 || is_quick_to_take(self, found);
     if (alive > 0 && !locked) {
@@ -356,50 +209,49 @@ static int try_take(Cache *self, found *found, int retry, taken *taken)
             operation_rollback(&operation);
         }
         if (alive > 0) {
-            blame_row(self, NULL, by_key ? found->selection->key : &found->row.key,
-                      found->row.columns.filename);
+            blame_row(self, NULL, found_key(found), found->row.columns.filename);
         }
-        return -1;
+        return LOOKUP_FAILED;
     }
     if (alive > 0 && !locked) {
         deleted = delete_if_same(self, found, retry);
-        return deleted == 0 ? 2 : deleted;
+        return deleted < 0 ? LOOKUP_FAILED : deleted ? LOOKUP_FOUND : LOOKUP_UNKNOWN;
     }
-    if (delete_row(&operation, &found->row) < 0 || operation_commit(&operation) < 0) {
-        return -1;
+    if (delete_row(&operation, found) < 0 || operation_commit(&operation) < 0) {
+        return LOOKUP_FAILED;
     }
-    return alive ? 1 : 2;
+    return alive ? LOOKUP_FOUND : LOOKUP_UNKNOWN;
 }
 
-/* Take the selected row out of the table: 1 with what it was, 0, -1. */
-static int take_item(Cache *self, found *found, int retry, taken *taken)
+/* Take the selected row out of the table: LOOKUP_FOUND with what it was. */
+static lookup_outcome take_item(Cache *self, found *found, int retry, taken *taken)
 {
-    int result;
+    lookup_outcome outcome;
 
     for (;;) {
         memset(taken, 0, sizeof *taken);
-        result = try_take(self, found, retry, taken);
-        if (result == 1 && taken->value != NULL) {
-            return 1;
+        outcome = try_take(self, found, retry, taken);
+        if (outcome == LOOKUP_FOUND && taken->value != NULL) {
+            return outcome;
         }
         taken_clear(taken);
-        if (result == 1 && found->selection->kind == SELECT_KEY) {
-            return 0;
+        if (outcome == LOOKUP_FOUND && found->selection->kind == SELECT_KEY) {
+            return LOOKUP_ABSENT;
         }
-        if (result <= 0) {
-            return result;
+        if (outcome == LOOKUP_ABSENT || outcome == LOOKUP_FAILED) {
+            return outcome;
         }
     }
 }
 
 /* The same where only the value is wanted. */
-static int take_value(Cache *self, found *found, int retry, PyObject **value)
+static lookup_outcome take_value(Cache *self, found *found, int retry, PyObject **value)
 {
     taken taken;
-    int result = take_item(self, found, retry, &taken);
+    lookup_outcome outcome = take_item(self, found, retry, &taken);
 
     *value = taken.value;
-    return result;
+    return outcome;
 }
 
 METHOD_DOC(pop,
@@ -423,29 +275,29 @@ PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObje
     static const int defaults[3] = {0, 0, 0};
     PyObject *values[5];
     int flags[3]; /* expire_time, tag, retry */
-    disk_key put = {.owner = NULL};
-    selection selection = {.kind = SELECT_KEY, .key = &put.key, .details = DC_DETAIL_ALL};
+    disk_key encoded = {.owner = NULL};
+    selection selection = {.kind = SELECT_KEY, .key = &encoded.key, .details = DC_DETAIL_ALL};
     found found;
     PyObject *value = NULL;
     PyObject *result = NULL;
-    int taken;
+    lookup_outcome outcome;
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
         read_flags(values + 2, 3, defaults, flags) < 0 || cache_ready(self) < 0 ||
-        disk_put(self->state, self->disk, values[0], &put) < 0) {
+        disk_put(self->state, self->disk, values[0], &encoded) < 0) {
         return NULL;
     }
     selection.with_tag = flags[1];
     found.selection = &selection;
     dc_row_init(&found.row);
-    taken = take_value(self, &found, flags[2], &value);
-    if (taken > 0) {
+    outcome = take_value(self, &found, flags[2], &value);
+    if (outcome == LOOKUP_FOUND) {
         result = with_details(self->state, value, &found.row.columns, flags[0], flags[1]);
-    } else if (taken == 0) {
+    } else if (outcome == LOOKUP_ABSENT) {
         result = with_details(self->state, or_none(values[1]), NULL, flags[0], flags[1]);
     }
     dc_row_clear(&found.row);
-    disk_key_clear(&put);
+    disk_key_clear(&encoded);
     return result;
 }
 
@@ -460,51 +312,67 @@ static PyObject *pair_with_details(module_state *state, PyObject *key, PyObject 
     return with_details(state, pair, columns, flags[0], flags[1]);
 }
 
-/* Take the row out that peek_value would look at. */
-static int take_peeked(Cache *self, peeking *peeking, int retry, PyObject **value)
+/* Look at the row at an end, and take it out where `takes` says so. */
+static lookup_outcome obtain_end(Lookup *lookup, hot_kind kind, PyObject *prefix, int takes)
 {
-    return take_value(self, &peeking->found, retry, value);
+    lookup_outcome outcome;
+
+    if (!takes) {
+        return lookup_of_end(lookup, kind, prefix);
+    }
+    outcome = take_value(lookup->cache, &lookup->found, lookup->retry, &lookup->value);
+    lookup->columns = &lookup->found.row.columns;
+    lookup->row_key = &lookup->found.row.key;
+    return outcome;
+}
+
+/* What a look at an end needs. */
+static void init_end_lookup(Lookup *lookup, Cache *self, selection_kind kind, int retry)
+{
+    lookup_init(lookup, self, HOT_VALUE | HOT_TAG | HOT_IDENTITY, retry);
+    lookup->selection.kind = kind;
+    lookup->with_columns = 1;
 }
 
 /* pull() and peek(). */
-static PyObject *queue_method(Cache *self, const args_table *table,
-                              int (*obtain)(Cache *, peeking *, int, PyObject **),
+static PyObject *queue_method(Cache *self, const args_table *table, int takes,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const int defaults[3] = {0, 0, 0};
     PyObject *values[6];
     int flags[3]; /* expire_time, tag, retry */
-    selection selection = {.kind = SELECT_QUEUE};
-    peeking peeking;
+    Lookup lookup;
+    hot_kind kind;
     PyObject *prefix;
-    PyObject *value = NULL;
     PyObject *otherwise;
     PyObject *result = NULL;
-    int obtained;
+    lookup_outcome outcome;
 
     if (args_parse(table, args, nargs, kwnames, values) < 0 ||
-        parse_queue(values[0], &selection.queue) < 0 ||
-        parse_side(values[2], DC_FRONT, &selection.side) < 0 ||
         read_flags(values + 3, 3, defaults, flags) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
-    selection.with_tag = flags[1];
-    peeking_init(&peeking, &selection);
-    prefix = values[0] == Py_None ? NULL : values[0];
-    if (prefix == NULL || PyUnicode_CheckExact(prefix)) {
-        peeking_end(self, &peeking, selection.side == DC_FRONT ? HOT_QUEUE_FRONT : HOT_QUEUE_BACK,
-                    prefix);
+    init_end_lookup(&lookup, self, SELECT_QUEUE, flags[2]);
+    lookup.selection.with_tag = flags[1];
+    if (parse_queue(values[0], &lookup.selection.queue) < 0 ||
+        parse_side(values[2], DC_FRONT, &lookup.selection.side) < 0) {
+        goto done;
     }
-    obtained = obtain(self, &peeking, flags[2], &value);
-    if (obtained > 0) {
-        result = pair_with_details(
-            self->state, convert_from_column(self->state, &peeked_key(&peeking)->datum, "key"),
-            value, peeked_columns(&peeking), flags);
-    } else if (obtained == 0) {
+    prefix = values[0] == Py_None ? NULL : values[0];
+    kind = prefix != NULL && !PyUnicode_CheckExact(prefix) ? HOT_NO_END
+           : lookup.selection.side == DC_FRONT             ? HOT_QUEUE_FRONT
+                                                           : HOT_QUEUE_BACK;
+    outcome = obtain_end(&lookup, kind, prefix, takes);
+    if (outcome == LOOKUP_FOUND) {
+        result = pair_with_details(self->state,
+                                   convert_from_column(self->state, &lookup.row_key->datum, "key"),
+                                   Py_NewRef(lookup.value), lookup.columns, flags);
+    } else if (outcome == LOOKUP_ABSENT) {
         otherwise = values[1] != NULL ? Py_NewRef(values[1]) : PyTuple_Pack(2, Py_None, Py_None);
         result = with_details(self->state, otherwise, NULL, flags[0], flags[1]);
     }
-    peeking_clear(&peeking);
+done:
+    lookup_clear(&lookup);
     return result;
 }
 
@@ -537,7 +405,7 @@ PyObject *Cache_pull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 {
     static const args_table table = {"pull", 0, 6, QUEUE_PARAMETERS};
 
-    return queue_method(self, &table, take_peeked, args, nargs, kwnames);
+    return queue_method(self, &table, 1, args, nargs, kwnames);
 }
 
 METHOD_DOC(peek,
@@ -552,7 +420,7 @@ PyObject *Cache_peek(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 {
     static const args_table table = {"peek", 0, 6, QUEUE_PARAMETERS};
 
-    return queue_method(self, &table, peek_value, args, nargs, kwnames);
+    return queue_method(self, &table, 0, args, nargs, kwnames);
 }
 
 METHOD_DOC(peekitem,
@@ -575,28 +443,24 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     static const int defaults[4] = {1, 0, 0, 0};
     PyObject *values[4];
     int flags[4]; /* last, expire_time, tag, retry */
-    selection selection = {.kind = SELECT_END};
-    peeking peeking;
-    PyObject *value = NULL;
+    Lookup lookup;
     PyObject *result = NULL;
-    int obtained;
+    lookup_outcome outcome;
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
         read_flags(values, 4, defaults, flags) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
-    selection.last = flags[0];
-    peeking_init(&peeking, &selection);
-    peeking_end(self, &peeking, selection.last ? HOT_LAST : HOT_FIRST, NULL);
-    obtained = peek_value(self, &peeking, flags[3], &value);
-    if (obtained > 0) {
-        result = pair_with_details(self->state,
-                                   disk_get(self->state, self->disk, peeked_key(&peeking)), value,
-                                   peeked_columns(&peeking), flags + 1);
-    } else if (obtained == 0) {
+    init_end_lookup(&lookup, self, SELECT_END, flags[3]);
+    lookup.selection.last = flags[0];
+    outcome = lookup_of_end(&lookup, flags[0] ? HOT_LAST : HOT_FIRST, NULL);
+    if (outcome == LOOKUP_FOUND) {
+        result = pair_with_details(self->state, disk_get(self->state, self->disk, lookup.row_key),
+                                   Py_NewRef(lookup.value), lookup.columns, flags + 1);
+    } else if (outcome == LOOKUP_ABSENT) {
         PyErr_SetString(PyExc_KeyError, "dictionary is empty");
     }
-    peeking_clear(&peeking);
+    lookup_clear(&lookup);
     return result;
 }
 
@@ -614,33 +478,34 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
 {
     static const args_table table = {"_peek_nth", 1, 1, {"index"}};
     PyObject *index;
+    int64_t before;
     int overflow = 0;
-    selection selection = {.kind = SELECT_NTH, .side = DC_FRONT};
-    peeking peeking;
+    Lookup lookup;
+    lookup_outcome outcome;
     PyObject *value = NULL;
 
     if (args_parse(&table, args, nargs, kwnames, &index) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
-    selection.before = PyLong_AsLongLongAndOverflow(index, &overflow);
+    before = PyLong_AsLongLongAndOverflow(index, &overflow);
     if (overflow) {
         return Py_NewRef(self->state->enoval);
     }
-    if (selection.before == -1 && PyErr_Occurred()) {
+    if (before == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    if (selection.before < 0) {
-        selection.side = DC_BACK;
-        selection.before = -(selection.before + 1);
+    init_end_lookup(&lookup, self, SELECT_NTH, 1);
+    lookup.selection.side = before < 0 ? DC_BACK : DC_FRONT;
+    lookup.selection.before = before < 0 ? -(before + 1) : before;
+    outcome = lookup_of_end(&lookup,
+                            lookup.selection.before > 0 ? HOT_NO_END
+                            : before < 0                ? HOT_HIGHEST
+                                                        : HOT_LOWEST,
+                            NULL);
+    if (outcome != LOOKUP_FAILED) {
+        value = Py_NewRef(outcome == LOOKUP_FOUND ? lookup.value : self->state->enoval);
     }
-    peeking_init(&peeking, &selection);
-    if (selection.before == 0) {
-        peeking_end(self, &peeking, selection.side == DC_FRONT ? HOT_LOWEST : HOT_HIGHEST, NULL);
-    }
-    if (peek_value(self, &peeking, 1, &value) == 0) {
-        value = Py_NewRef(self->state->enoval);
-    }
-    peeking_clear(&peeking);
+    lookup_clear(&lookup);
     return value;
 }
 
@@ -668,11 +533,10 @@ PyObject *Cache_drop_end(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
         return NULL;
     }
     dc_row_init(&found.row);
-    operation.tells_keys = 1;
-    status = operation_write(&operation, find_row, &found);
+    status = find_row(operation_enter(&operation), &found);
+    operation_leave(&operation);
     if (status == DC_OK) {
-        operation_changes_row(&operation, &found.row.key);
-        status = delete_if_there(&operation, &found.row);
+        status = delete_if_there(&operation, &found);
     }
     if (status != DC_OK && status != DC_NOT_FOUND) {
         operation_fail(&operation, status);
@@ -699,7 +563,7 @@ PyObject *Cache_popitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, Py
     PyObject *last;
     PyObject *result = NULL;
     taken taken;
-    int obtained;
+    lookup_outcome outcome;
 
     if (args_parse(&table, args, nargs, kwnames, &last) < 0 || cache_ready(self) < 0) {
         return NULL;
@@ -709,11 +573,11 @@ PyObject *Cache_popitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     dc_row_init(&found.row);
-    obtained = take_item(self, &found, 1, &taken);
-    if (obtained > 0) {
+    outcome = take_item(self, &found, 1, &taken);
+    if (outcome == LOOKUP_FOUND) {
         result = PyTuple_Pack(2, taken.key, taken.value);
         taken_clear(&taken);
-    } else if (obtained == 0) {
+    } else if (outcome == LOOKUP_ABSENT) {
         PyErr_SetString(PyExc_KeyError, "dictionary is empty");
     }
     dc_row_clear(&found.row);

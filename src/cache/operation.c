@@ -125,44 +125,67 @@ void operation_end_read(Operation *operation)
     }
 }
 
-dc_status operation_read(Operation *operation, operation_call call, void *context, int retry)
+dc_db *operation_enter(Operation *operation)
 {
     Session *session = operation->session;
-    session_wait wait = {.delay = 0.0};
-    dc_status status;
+
+    operation->hooked = operation->writes &&
+                        (cache_hooks(operation->cache) & CACHE_HOOK_WRITES) != 0;
+    operation->victims = session->db.victims;
+    if (!operation->hooked) {
+        operation->visit = operation->release_gil ? session_enter_lengthy(session)
+                                                  : session_enter(session);
+    }
+    return &session->db;
+}
+
+void operation_leave(Operation *operation)
+{
+    if (!operation->hooked) {
+        session_leave(operation->session, operation->visit);
+    }
+}
+
+/* Wait a little for a lock. As session_wait_more. */
+static int wait_to_read(Operation *operation)
+{
+    Cache *self = operation->cache;
     int again;
 
-    for (;;) {
-        session_visit visit = session_enter(session);
+    if (operation->wait.delay == 0.0) {
+        double timeout = cache_timeout(self);
 
-        status = call(&session->db, context);
-        session_leave(session, visit);
-        if (status != DC_BUSY) {
-            break;
+        if (timeout < 0.0) {
+            return -1;
         }
-        if (wait.delay == 0.0) {
-            double timeout = cache_timeout(operation->cache);
-
-            if (timeout < 0.0) {
-                return DC_CALLBACK;
-            }
-            session_wait_start(&wait, timeout, retry);
-        }
-        again = session_wait_more(&wait);
-        if (again <= 0) {
-            if (again == 0) {
-                cache_raise_timeout(operation->cache);
-            }
-            return DC_CALLBACK;
-        }
+        session_wait_start(&operation->wait, timeout, operation->retry);
     }
-    if (status != DC_OK && status != DC_NOT_FOUND) {
+    again = session_wait_more(&operation->wait);
+    if (again == 0) {
+        cache_raise_timeout(self);
+    }
+    return again;
+}
+
+int operation_leave_read(Operation *operation, dc_status *status)
+{
+    Session *session = operation->session;
+
+    operation_leave(operation);
+    if (*status == DC_OK || *status == DC_NOT_FOUND) {
+        return 0;
+    }
+    if (*status == DC_BUSY) {
+        if (wait_to_read(operation) > 0) {
+            return 1;
+        }
+    } else {
         cache_note_session_failure(session);
-        convert_raise(operation->cache->state, status, &session->db.error);
+        convert_raise(operation->cache->state, *status, &session->db.error);
         blame_database(operation->cache);
-        return DC_CALLBACK;
     }
-    return status;
+    *status = DC_CALLBACK;
+    return 0;
 }
 
 /* --- writes ------------------------------------------------------------------------------------- */
@@ -240,6 +263,7 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     operation->cache = cache;
     operation->generation = session_generation();
     operation->joined = owner;
+    operation->writes = 1;
     if (owner) {
         return join_transaction(operation);
     }
@@ -272,47 +296,81 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry)
     return timeout < 0.0 ? -1 : operation_begin_write_within(operation, cache, timeout, retry);
 }
 
-void operation_changes(Operation *operation, const disk_key *put)
-{
-    HotChanges *changes = &operation->cache->transaction.changes;
-    hot_key key;
+/* --- what has been written ----------------------------------------------------------------------- */
 
-    if (hot_key_of_put(put, &key)) {
-        hot_change(changes, &key);
+static void drop_key(HotChanges *changes, const disk_key *key)
+{
+    hot_key hot;
+
+    if (hot_key_of_put(key, &hot)) {
+        hot_change(changes, &hot);
     } else {
         changes->unknown = 1;
     }
 }
 
-void operation_sets(Operation *operation, const disk_key *put, const disk_value *stored,
-                    PyObject *tag)
+static void drop_row(HotChanges *changes, const dc_key *row_key)
 {
-    HotChanges *changes = &operation->cache->transaction.changes;
-    hot_key key;
+    disk_key key = {.key = *row_key, .owner = NULL};
+    compat_exception current = compat_exception_take(); /* of a hook */
 
-    if (changes->header == NULL) {
-        return;
-    }
-    if (hot_key_of_put(put, &key)) {
-        hot_change_to(changes, &key, stored, tag);
+    key.owner = convert_from_datum(&row_key->datum);
+    drop_key(changes, &key);
+    disk_key_clear(&key);
+    compat_exception_put(current); /* if there was no memory, that is no failure */
+}
+
+static void take_value(HotChanges *changes, const Written *written)
+{
+    hot_key hot;
+
+    if (hot_key_of_put(written->key, &hot)) {
+        hot_change_to(changes, &hot, written->stored, written->tag);
     } else {
         changes->unknown = 1;
     }
 }
 
-void operation_changes_row(Operation *operation, const dc_key *key)
+static void note_written(HotChanges *changes, const Written *written)
 {
-    disk_key put = {.key = *key, .owner = NULL};
-    compat_exception current;
+    switch (written->kind) {
+    case WRITTEN_NOTHING:
+        break;
+    case WRITTEN_KEY:
+        drop_key(changes, written->key);
+        break;
+    case WRITTEN_ROW:
+        drop_row(changes, written->row_key);
+        break;
+    case WRITTEN_VALUE:
+        take_value(changes, written);
+        break;
+    case WRITTEN_EACH:
+        for (int i = 0; i < written->count; i++) {
+            const Written each = written->at(written->context, i);
 
-    if (operation->cache->transaction.changes.header != NULL) {
-        current = compat_exception_take(); /* of a hook */
-        put.owner = convert_from_datum(&key->datum);
-        operation_changes(operation, &put);
-        disk_key_clear(&put);
-        compat_exception_put(current); /* if there was no memory, that is no failure */
+            note_written(changes, &each);
+        }
+        break;
+    default:
+        changes->unknown = 1;
+        break;
     }
 }
+
+void operation_leave_write(Operation *operation, Written written)
+{
+    HotChanges *changes = &operation->cache->transaction.changes;
+
+    operation_leave(operation);
+    if (operation->hooked || operation->session->db.victims != operation->victims) {
+        changes->unknown = 1;
+    } else if (changes->header != NULL) {
+        note_written(changes, &written);
+    }
+}
+
+/* --- files ---------------------------------------------------------------------------------------- */
 
 int operation_add_file(Operation *operation, const char *filename)
 {
@@ -322,28 +380,6 @@ int operation_add_file(Operation *operation, const char *filename)
         return -1;
     }
     return 0;
-}
-
-dc_status operation_write(Operation *operation, operation_call call, void *context)
-{
-    Session *session = operation->session;
-    /* Hooks run Python between the statements: the GIL stays then. */
-    int hooked = (cache_hooks(operation->cache) & CACHE_HOOK_WRITES) != 0;
-    unsigned long victims = session->db.victims;
-    session_visit visit;
-    dc_status status;
-
-    if (hooked) {
-        status = call(&session->db, context);
-    } else {
-        visit = operation->lengthy ? session_enter_lengthy(session) : session_enter(session);
-        status = call(&session->db, context);
-        session_leave(session, visit);
-    }
-    if (hooked || !operation->tells_keys || session->db.victims != victims) {
-        operation->cache->transaction.changes.unknown = 1;
-    }
-    return status;
 }
 
 /* --- the end of a transaction ------------------------------------------------------------------- */

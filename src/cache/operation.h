@@ -17,13 +17,38 @@
 typedef struct Operation {
     Cache *cache;
     Session *session;
-    int block;      /* a block of transact(), not an operation */
-    int joined;     /* inside a transaction open already: the session stays with it */
-    int retry;      /* a read: wait for as long as it takes until a session can be opened */
-    int tells_keys; /* says with operation_changes which keys it writes */
-    int lengthy;    /* its writes are known to take long: they release the GIL */
+    int block;                /* a block of transact(), not an operation */
+    int joined;               /* inside a transaction open already: the session stays with it */
+    int retry;                /* a read: wait for a lock as long as it takes */
+    int writes;               /* it has the write lock */
+    int release_gil;          /* what it does is known to take long */
     unsigned long generation; /* of the process that began it */
+
+    /* Inside SQLite. */
+    session_visit visit;
+    session_wait wait;     /* of a read, once it was busy */
+    unsigned long victims; /* rows evicted before */
+    int hooked; /* hooks run Python between the statements: it stays outside, with the GIL */
 } Operation;
+
+/* The keys that a write has written, which whoever leaves it must say. */
+typedef struct Written {
+    enum {
+        WRITTEN_ALL = 0, /* it is not known which */
+        WRITTEN_NOTHING,
+        WRITTEN_KEY,
+        WRITTEN_ROW,
+        WRITTEN_VALUE,
+        WRITTEN_EACH
+    } kind;
+    const disk_key *key;      /* WRITTEN_KEY; WRITTEN_VALUE */
+    const dc_key *row_key;    /* WRITTEN_ROW: as it stands in the database */
+    const disk_value *stored; /* WRITTEN_VALUE: what the key has been set to */
+    PyObject *tag;            /* WRITTEN_VALUE: keeps the bytes of its tag, or NULL */
+    int count;                /* WRITTEN_EACH: so many, told by `at` */
+    struct Written (*at)(const void *context, int index);
+    const void *context;
+} Written;
 
 int operation_begin_read(Operation *operation, Cache *cache);
 void operation_end_read(Operation *operation);
@@ -50,20 +75,21 @@ void cache_abandon_transaction(Cache *self);
  * the file is gone. */
 int operation_add_file(Operation *operation, const char *filename);
 
-/* Say which key a write with `tells_keys` writes; without it all that is in the hot tier is dropped. */
-void operation_changes(Operation *operation, const disk_key *put);
-/* The same for a key that has been set to a value; `tag` keeps the bytes of its tag, or is NULL. */
-void operation_sets(Operation *operation, const disk_key *put, const disk_value *stored,
-                    PyObject *tag);
-void operation_changes_row(Operation *operation, const dc_key *key);
-
-/* What an operation asks of the engine, inside SQLite and without Python. */
-typedef dc_status (*operation_call)(dc_db *db, void *context);
-/* Run the call, waiting while it is DC_BUSY: reads meet a lock only rarely (recovery, journals other
- * than WAL). DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
-dc_status operation_read(Operation *operation, operation_call call, void *context, int retry);
-/* Run the call once; any failure is for operation_fail. */
-dc_status operation_write(Operation *operation, operation_call call, void *context);
+/* Between these two a thread is inside SQLite, without Python. A read is tried again while it is busy, which is
+ * rare (recovery, journals other than WAL); then the second is 1:
+ *
+ *     do {
+ *         status = dc_row_get(operation_enter(&operation), ...);
+ *     } while (operation_leave_read(&operation, &status));
+ *
+ * At the end the status is DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
+dc_db *operation_enter(Operation *operation);
+int operation_leave_read(Operation *operation, dc_status *status);
+/* The same for a write: the memory drops what has been written, or takes its value. Any failure is for
+ * operation_fail. */
+void operation_leave_write(Operation *operation, Written written);
+/* The same for a look at rows under the write lock. */
+void operation_leave(Operation *operation);
 
 /* Remove a file now; an exception that is set stays. */
 void cache_discard_file(Cache *self, const char *filename);

@@ -52,9 +52,8 @@ PyObject *or_none(PyObject *object)
     return Py_NewRef(object != NULL ? object : Py_None);
 }
 
-dc_status find_row(dc_db *db, void *context)
+dc_status find_row(dc_db *db, found *found)
 {
-    found *found = context;
     const selection *selection = found->selection;
 
     switch (selection->kind) {
@@ -65,8 +64,15 @@ dc_status find_row(dc_db *db, void *context)
     case SELECT_NTH:
         return dc_scan_nth(db, selection->side, selection->before, &found->row);
     default:
-        return dc_row_get(db, selection->key, selection->details, &found->row);
+        return selection->is_locating
+                   ? dc_row_locate(db, selection->key, &found->row)
+                   : dc_row_get(db, selection->key, selection->details, &found->row);
     }
+}
+
+const dc_key *found_key(const found *found)
+{
+    return found->selection->kind == SELECT_KEY ? found->selection->key : &found->row.key;
 }
 
 int is_alive(Cache *self, selection_kind kind, const dc_columns *columns)
@@ -82,29 +88,19 @@ int is_alive(Cache *self, selection_kind kind, const dc_columns *columns)
     return kind == SELECT_KEY ? dc_columns_alive(columns, now) : !dc_columns_expired(columns, now);
 }
 
-typedef struct deletion {
-    const dc_row *row;
-    dc_namelist *removed;
-} deletion;
-
-static dc_status delete_found(dc_db *db, void *context)
+dc_status delete_if_there(Operation *operation, const found *found)
 {
-    const deletion *deletion = context;
+    const dc_row *row = &found->row;
+    dc_status status = dc_row_delete(operation_enter(operation), row->rowid, row->columns.filename,
+                                     &operation->cache->transaction.removed);
 
-    return dc_row_delete(db, deletion->row->rowid, deletion->row->columns.filename,
-                         deletion->removed);
+    operation_leave_write(operation, (Written){.kind = WRITTEN_ROW, .row_key = found_key(found)});
+    return status;
 }
 
-dc_status delete_if_there(Operation *operation, const dc_row *row)
+int delete_row(Operation *operation, const found *found)
 {
-    deletion deletion = {row, &operation->cache->transaction.removed};
-
-    return operation_write(operation, delete_found, &deletion);
-}
-
-int delete_row(Operation *operation, dc_row *row)
-{
-    dc_status status = delete_if_there(operation, row);
+    dc_status status = delete_if_there(operation, found);
 
     if (status == DC_NOT_FOUND) {
         operation_rollback(operation);
@@ -115,7 +111,7 @@ int delete_row(Operation *operation, dc_row *row)
     return status == DC_OK ? 0 : operation_fail(operation, status);
 }
 
-int delete_if_same(Cache *self, found *known, int retry)
+int delete_if_same(Cache *self, const found *known, int retry)
 {
     Operation operation = {.cache = NULL};
     found now;
@@ -128,29 +124,20 @@ int delete_if_same(Cache *self, found *known, int retry)
     if (operation_begin_write(&operation, self, retry) < 0) {
         goto done;
     }
-    operation.tells_keys = 1;
-    operation_changes_row(&operation, known->selection->kind == SELECT_KEY ? known->selection->key
-                                                                           : &known->row.key);
-    status = operation_write(&operation, find_row, &now);
+    status = find_row(operation_enter(&operation), &now);
+    operation_leave(&operation);
     if (status != DC_OK && status != DC_NOT_FOUND) {
         operation_fail(&operation, status);
         goto done;
     }
     same = status == DC_OK && dc_row_same(&known->row, &now.row);
-    if (same && delete_row(&operation, &now.row) < 0) {
+    if (same && delete_row(&operation, &now) < 0) {
         goto done;
     }
     result = operation_commit(&operation) < 0 ? -1 : same;
 done:
     dc_row_clear(&now.row);
     return result;
-}
-
-dc_status locate_row(dc_db *db, void *context)
-{
-    location *location = context;
-
-    return dc_row_locate(db, location->key, &location->row);
 }
 
 int parse_side(PyObject *side, dc_side otherwise, dc_side *out)

@@ -28,6 +28,7 @@ typedef struct selection {
     selection_kind kind;
     const dc_key *key;    /* SELECT_KEY */
     unsigned int details; /* SELECT_KEY: enum dc_detail */
+    int is_locating;      /* SELECT_KEY: only rowid, expire_time and filename are wanted */
     dc_queue queue;       /* SELECT_QUEUE */
     dc_side side;         /* SELECT_QUEUE, SELECT_NTH */
     int last;             /* SELECT_END */
@@ -35,23 +36,17 @@ typedef struct selection {
     int with_tag;         /* taking: the tag is asked for */
 } selection;
 
-/* A selection and the row that it yields: the context of an engine call. Set the selection and
- * dc_row_init the row; zeroing all of it would cost more than the rest. */
+/* A selection and the row that it yields. Set the selection and dc_row_init the row; zeroing all of it would
+ * cost more than the rest. */
 typedef struct found {
     const selection *selection;
     dc_row row;
 } found;
 
-/* An operation_call: fill found->row. */
-dc_status find_row(dc_db *db, void *context);
-
-/* A key and where its row stands: the context of locate_row, an operation_call. */
-typedef struct location {
-    const dc_key *key;
-    dc_row row; /* what dc_row_locate fills */
-} location;
-
-dc_status locate_row(dc_db *db, void *context);
+/* Fill found->row: DC_OK, DC_NOT_FOUND. Inside SQLite. */
+dc_status find_row(dc_db *db, found *found);
+/* The key of a row that has been found, as it stands in the database. */
+const dc_key *found_key(const found *found);
 
 /* 1 if the row is alive now, 0 if it has expired, -1 with an exception. The clock is read only if it
  * matters. At the very moment of its expiry an item is gone for its key, and still in its queue. */
@@ -59,13 +54,13 @@ int is_alive(Cache *self, selection_kind kind, const dc_columns *columns);
 
 /* Delete a row in the transaction under way. -1 with an exception, rolled back: also if a trigger of a
  * user's keeps the row, because whoever takes an item out must not get it twice. */
-int delete_row(Operation *operation, dc_row *row);
+int delete_row(Operation *operation, const found *found);
 
 /* The same, but DC_NOT_FOUND if it is kept; any other failure is for operation_fail. */
-dc_status delete_if_there(Operation *operation, const dc_row *row);
+dc_status delete_if_there(Operation *operation, const found *found);
 
 /* Delete the row, unless it has changed since it was read: 1 deleted, 0 changed, -1 exception. */
-int delete_if_same(Cache *self, found *known, int retry);
+int delete_if_same(Cache *self, const found *known, int retry);
 
 /* The side of a queue; ValueError naming `side`. */
 int parse_side(PyObject *side, dc_side otherwise, dc_side *out);

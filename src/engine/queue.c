@@ -91,15 +91,14 @@ dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_r
     return DC_OK;
 }
 
-dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, const dc_columns *columns,
-                        double now, const dc_rules *rules, dc_namelist *removed, dc_row *row,
-                        int *written)
+dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, dc_write *write,
+                        dc_row *row)
 {
     int64_t rowid = 0;
     dc_status status;
 
-    *written = 0;
-    if (dc_columns_exceed(columns, rules)) {
+    write->written = 0;
+    if (dc_columns_exceed(write->columns, write->rules)) {
         return DC_OK;
     }
     status = dc_queue_end(db, queue, side, row);
@@ -107,11 +106,11 @@ dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, const dc
         status = dc_queue_next_key(queue, side, status == DC_NOT_FOUND, row, &db->error);
     }
     if (status == DC_OK) {
-        status = dc_write_insert(db, &row->key, columns, now, rules, &rowid);
+        status = dc_write_insert(db, write, &row->key, &rowid);
     }
     if (status == DC_OK) {
-        *written = 1;
-        status = dc_write_cull(db, now, rules, columns, rowid, removed);
+        write->written = 1;
+        status = dc_write_cull(db, write, rowid);
     }
     return status == DC_NOT_FOUND ? DC_OK : status; /* a trigger kept it from being inserted */
 }

@@ -5,7 +5,7 @@
 
 #include "base/record.h"
 #include "engine/db.h"
-#include "engine/rules.h"
+#include "engine/write.h"
 
 typedef enum dc_side { DC_FRONT = 0, DC_BACK } dc_side;
 
@@ -17,10 +17,9 @@ typedef struct dc_queue {
 
 /* Fill the row, key included, at that side of the queue; DC_NOT_FOUND. */
 dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *row);
-/* Insert beyond that side, then cull; `row->key` receives the new key. *written as in dc_write_set. */
-dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, const dc_columns *columns,
-                        double now, const dc_rules *rules, dc_namelist *removed, dc_row *row,
-                        int *written);
+/* Insert beyond that side, then cull; `row->key` receives the new key. */
+dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, dc_write *write,
+                        dc_row *row);
 /* The key before or behind the one in `row` (as dc_queue_end left it), or a queue's first.
  * DC_OVERFLOW if that side of the range is used up. */
 dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,

@@ -394,15 +394,15 @@ dc_status dc_row_touch(dc_db *db, const dc_key *key, const dc_columns *expire, d
 
 dc_status dc_row_count_access(dc_db *db, dc_policy policy, int64_t rowid, double now, int64_t times)
 {
-    dc_sql sql = dc_policies[policy].note_access;
+    const dc_policy_sql *counting = &dc_policies[policy];
     dc_query query;
 
-    if (sql == DC_NO_SQL) {
+    if (counting->access == DC_ACCESS_NONE) {
         return DC_OK;
     }
-    dc_query_start(&query, db, sql);
+    dc_query_start(&query, db, counting->count_access);
     dc_query_bind_integer(&query, rowid);
-    if (sql == DC_SQL_UPDATE_ACCESS_TIME) {
+    if (counting->access == DC_ACCESS_TIME) {
         dc_query_bind_real(&query, now);
     } else {
         dc_query_bind_integer(&query, times);

@@ -11,19 +11,19 @@ const char *const dc_sql_text[DC_SQL_COUNT] = {
 };
 
 const dc_policy_sql dc_policies[DC_POLICY_COUNT] = {
-    [DC_POLICY_NONE] = {"none", NULL, NULL, DC_NO_SQL, DC_NO_SQL},
+    [DC_POLICY_NONE] = {"none", NULL, NULL, DC_NO_SQL, DC_ACCESS_NONE, DC_NO_SQL},
     [DC_POLICY_LEAST_RECENTLY_STORED] =
         {"least-recently-stored", "Cache_store_time",
          "CREATE INDEX IF NOT EXISTS Cache_store_time ON Cache (store_time)", DC_SQL_VICTIM_STORED,
-         DC_NO_SQL},
+         DC_ACCESS_NONE, DC_NO_SQL},
     [DC_POLICY_LEAST_RECENTLY_USED] =
         {"least-recently-used", "Cache_access_time",
          "CREATE INDEX IF NOT EXISTS Cache_access_time ON Cache (access_time)", DC_SQL_VICTIM_USED,
-         DC_SQL_UPDATE_ACCESS_TIME},
+         DC_ACCESS_TIME, DC_SQL_UPDATE_ACCESS_TIME},
     [DC_POLICY_LEAST_FREQUENTLY_USED] =
         {"least-frequently-used", "Cache_access_count",
          "CREATE INDEX IF NOT EXISTS Cache_access_count ON Cache (access_count)",
-         DC_SQL_VICTIM_COUNTED, DC_SQL_UPDATE_ACCESS_COUNT},
+         DC_SQL_VICTIM_COUNTED, DC_ACCESS_COUNT, DC_SQL_UPDATE_ACCESS_COUNT},
 };
 
 int dc_policy_find(const char *name)

@@ -164,7 +164,7 @@ typedef enum dc_sql {
 
 extern const char *const dc_sql_text[DC_SQL_COUNT];
 
-/* The eviction policies (FORMAT.md): what orders the victims of a cull, and what a read changes. */
+/* The eviction policies: what orders the victims of a cull, and what a read changes. */
 typedef enum dc_policy {
     DC_POLICY_NONE = 0,
     DC_POLICY_LEAST_RECENTLY_STORED,
@@ -175,12 +175,16 @@ typedef enum dc_policy {
 
 #define DC_NO_SQL DC_SQL_COUNT
 
+/* What a lookup changes of its row. */
+typedef enum dc_access { DC_ACCESS_NONE = 0, DC_ACCESS_TIME, DC_ACCESS_COUNT } dc_access;
+
 typedef struct dc_policy_sql {
     const char *name;         /* the setting's value */
     const char *index;        /* name of the index it needs, or NULL */
     const char *create_index; /* statement that makes it, or NULL */
     dc_sql victim;            /* next row to cull, or DC_NO_SQL */
-    dc_sql note_access;       /* what a read writes, or DC_NO_SQL */
+    dc_access access;         /* how it counts one */
+    dc_sql count_access;      /* statement that does, or DC_NO_SQL */
 } dc_policy_sql;
 
 extern const dc_policy_sql dc_policies[DC_POLICY_COUNT];

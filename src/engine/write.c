@@ -11,45 +11,43 @@
 #include "engine/volume.h"
 
 /* The steps of a write, or what has taken their place. */
-dc_status dc_write_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                          const dc_rules *rules, int64_t *rowid)
+dc_status dc_write_insert(dc_db *db, const dc_write *write, const dc_key *key, int64_t *rowid)
 {
-    const dc_row_hooks *hooks = rules->hooks;
+    const dc_row_hooks *hooks = write->rules->hooks;
 
     return hooks != NULL && hooks->insert != NULL
-               ? hooks->insert(hooks->context, key, columns, now, rowid)
-               : dc_row_insert(db, key, columns, now, rowid);
+               ? hooks->insert(hooks->context, key, write->columns, write->now, rowid)
+               : dc_row_insert(db, key, write->columns, write->now, rowid);
 }
 
-static dc_status update_step(dc_db *db, int64_t rowid, const dc_columns *columns, double now,
-                             const dc_rules *rules)
+static dc_status update_step(dc_db *db, const dc_write *write, int64_t rowid)
 {
-    const dc_row_hooks *hooks = rules->hooks;
+    const dc_row_hooks *hooks = write->rules->hooks;
 
     return hooks != NULL && hooks->update != NULL
-               ? hooks->update(hooks->context, rowid, columns, now)
-               : dc_row_update(db, rowid, columns, now);
+               ? hooks->update(hooks->context, rowid, write->columns, write->now)
+               : dc_row_update(db, rowid, write->columns, write->now);
 }
 
-dc_status dc_write_cull(dc_db *db, double now, const dc_rules *rules, const dc_columns *written,
-                        int64_t keep, dc_namelist *removed)
+dc_status dc_write_cull(dc_db *db, const dc_write *write, int64_t keep)
 {
+    const dc_rules *rules = write->rules;
     const dc_row_hooks *hooks = rules->hooks;
     int64_t count = 0;
     dc_status status;
 
     if (hooks != NULL && hooks->cull != NULL) {
-        return hooks->cull(hooks->context, now);
+        return hooks->cull(hooks->context, write->now);
     }
     DC_CHECK(dc_budget_check(db, rules));
-    if (rules->cull_limit <= 0 || dc_budget_suffices(db, now, rules)) {
+    if (rules->cull_limit <= 0 || dc_budget_suffices(db, write->now, rules)) {
         return DC_OK;
     }
     if (db->budget.version != dc_db_data_version(db)) {
         db->page_size = 0; /* another's VACUUM may have changed it */
     }
-    status = dc_evict(db, now, rules->cull_limit, dc_columns_value_bytes(written), rules, keep,
-                      removed, &count);
+    status = dc_evict(db, write->now, rules->cull_limit, dc_columns_value_bytes(write->columns),
+                      rules, keep, write->removed, &count);
     return status == DC_OK ? dc_budget_renew(db, rules) : status;
 }
 
@@ -60,10 +58,9 @@ int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules)
 }
 
 /* dc_write_set() by the steps that may be overridden, or with a value file to remove. */
-static dc_status set_by_steps(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                              int only_if_absent, const dc_rules *rules, dc_namelist *removed,
-                              int *written)
+static dc_status set_by_steps(dc_db *db, dc_write *write)
 {
+    dc_namelist *removed = write->removed;
     size_t used = removed->used;
     size_t noted = removed->count;
     dc_row old;
@@ -71,33 +68,33 @@ static dc_status set_by_steps(dc_db *db, const dc_key *key, const dc_columns *co
     dc_status status;
 
     dc_row_init(&old);
-    status = dc_row_locate(db, key, &old);
+    status = dc_row_locate(db, write->key, &old);
     if (status != DC_OK && status != DC_NOT_FOUND) {
         goto done;
     }
-    if (status == DC_OK && only_if_absent && dc_columns_alive(&old.columns, now)) {
+    if (status == DC_OK && write->only_if_absent && dc_columns_alive(&old.columns, write->now)) {
         goto done;
     }
-    if (dc_columns_exceed(columns, rules)) {
+    if (dc_columns_exceed(write->columns, write->rules)) {
         status = status == DC_OK ? dc_row_delete(db, old.rowid, old.columns.filename, removed)
                                  : status;
         goto done;
     }
     if (status == DC_NOT_FOUND) {
-        status = dc_write_insert(db, key, columns, now, rules, &rowid);
+        status = dc_write_insert(db, write, write->key, &rowid);
     } else {
         rowid = old.rowid;
         status = dc_row_note_file(db, old.columns.filename, removed);
         if (status == DC_OK) {
-            status = update_step(db, rowid, columns, now, rules);
+            status = update_step(db, write, rowid);
         }
         if (status != DC_OK) {
             dc_namelist_rewind(removed, used, noted);
         }
     }
     if (status == DC_OK) {
-        *written = 1;
-        status = dc_write_cull(db, now, rules, columns, rowid, removed);
+        write->written = 1;
+        status = dc_write_cull(db, write, rowid);
     }
 done:
     dc_row_clear(&old);
@@ -115,37 +112,38 @@ static int is_conflict_of_trigger(dc_db *db, dc_status status)
 
 /* What one statement can do of dc_write_set(): insert an item, or put it over one that has no value
  * file. DC_NOT_FOUND: it was something else, and nothing is changed. */
-static dc_status put_at_once(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                             int only_if_absent)
+static dc_status put_at_once(dc_db *db, const dc_write *write)
 {
-    int plain = columns->tag.type == DC_NULL && !columns->has_expire_time;
-    dc_sql sql = only_if_absent ? DC_SQL_INSERT_ABSENT : plain ? DC_SQL_PUT_PLAIN : DC_SQL_PUT;
+    int plain = write->columns->tag.type == DC_NULL && !write->columns->has_expire_time;
+    dc_sql sql = write->only_if_absent ? DC_SQL_INSERT_ABSENT
+                 : plain               ? DC_SQL_PUT_PLAIN
+                                       : DC_SQL_PUT;
 
-    return dc_row_found_if_changed(db, dc_row_insert_by(db, sql, key, columns, now));
+    return dc_row_found_if_changed(
+        db, dc_row_insert_by(db, sql, write->key, write->columns, write->now));
 }
 
-dc_status dc_write_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                       int only_if_absent, const dc_rules *rules, dc_namelist *removed,
-                       int *written)
+dc_status dc_write_set(dc_db *db, dc_write *write)
 {
+    const dc_rules *rules = write->rules;
     dc_status status = DC_NOT_FOUND;
     dc_row row;
 
-    *written = 0;
-    if (rules->hooks == NULL && !dc_columns_exceed(columns, rules)) {
-        status = put_at_once(db, key, columns, now, only_if_absent);
+    write->written = 0;
+    if (rules->hooks == NULL && !dc_columns_exceed(write->columns, rules)) {
+        status = put_at_once(db, write);
     }
     if (status == DC_NOT_FOUND || is_conflict_of_trigger(db, status)) {
-        return set_by_steps(db, key, columns, now, only_if_absent, rules, removed, written);
+        return set_by_steps(db, write);
     }
-    *written = status == DC_OK;
-    if (status != DC_OK || rules->cull_limit <= 0 || dc_budget_suffices(db, now, rules)) {
+    write->written = status == DC_OK;
+    if (status != DC_OK || rules->cull_limit <= 0 || dc_budget_suffices(db, write->now, rules)) {
         return status;
     }
     dc_row_init(&row);
-    status = dc_row_locate(db, key, &row);
+    status = dc_row_locate(db, write->key, &row);
     if (status == DC_OK || status == DC_NOT_FOUND) { /* a user's trigger may have deleted it */
-        status = dc_write_cull(db, now, rules, columns, status == DC_OK ? row.rowid : 0, removed);
+        status = dc_write_cull(db, write, status == DC_OK ? row.rowid : 0);
     }
     dc_row_clear(&row);
     return status;
@@ -225,16 +223,17 @@ static dc_status add_at_once(dc_db *db, const dc_key *key, int64_t delta, double
     return status;
 }
 
-dc_status dc_write_increment(dc_db *db, const dc_key *key, const dc_datum *delta,
-                             const dc_columns *initial, double now, const dc_rules *rules,
-                             dc_namelist *removed, dc_datum *sum, int *created)
+dc_status dc_write_increment(dc_db *db, dc_write *write, const dc_datum *delta, dc_datum *sum)
 {
+    const dc_key *key = write->key;
+    const dc_policy policy = write->rules->policy;
+    double now = write->now;
     dc_query query;
     dc_row row;
     dc_status status;
 
-    *created = 0;
-    if (delta->type == DC_INTEGER && dc_policies[rules->policy].note_access == DC_NO_SQL) {
+    write->written = 0;
+    if (delta->type == DC_INTEGER && dc_policies[policy].access == DC_ACCESS_NONE) {
         status = add_at_once(db, key, delta->as.integer, now, sum);
         if (status != DC_NOT_FOUND) {
             return status;
@@ -243,12 +242,13 @@ dc_status dc_write_increment(dc_db *db, const dc_key *key, const dc_datum *delta
     dc_row_init(&row);
     status = dc_row_get(db, key, DC_DETAIL_IDENTITY, &row);
     if (status == DC_NOT_FOUND || (status == DC_OK && dc_columns_expired(&row.columns, now))) {
-        if (initial == NULL) {
+        if (write->columns == NULL) {
             status = DC_NOT_FOUND;
             goto done;
         }
-        status = dc_write_set(db, key, initial, now, 0, rules, removed, created);
-        if (status == DC_OK && !*created && !dc_columns_exceed(initial, rules)) {
+        status = dc_write_set(db, write);
+        if (status == DC_OK && !write->written &&
+            !dc_columns_exceed(write->columns, write->rules)) {
             status = dc_row_kept_by_trigger(db);
         }
         goto done;
@@ -271,7 +271,7 @@ dc_status dc_write_increment(dc_db *db, const dc_key *key, const dc_datum *delta
         }
     }
     if (status == DC_OK) {
-        status = dc_row_count_access(db, rules->policy, row.rowid, now, 1);
+        status = dc_row_count_access(db, policy, row.rowid, now, 1);
     }
 done:
     dc_row_clear(&row);

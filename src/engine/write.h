@@ -7,23 +7,28 @@
 #include "engine/db.h"
 #include "engine/rules.h"
 
+/* A write of one item. */
+typedef struct dc_write {
+    const dc_key *key;         /* dc_queue_push makes its own */
+    const dc_columns *columns; /* NULL: of an increment that begins nothing */
+    double now;
+    int only_if_absent; /* a row that is alive stays */
+    const dc_rules *rules;
+    dc_namelist *removed; /* receives the names of files that no row has any more */
+    int written;          /* result: the columns, and so their file, are now in the table */
+} dc_write;
+
 /* Insert or update, then cull. An item larger than size_limit is not kept (nor its predecessor) while
- * culling is on. With `only_if_absent` a row that is alive stays. *written tells whether the new
- * columns, and so their file, are now in the table. */
-dc_status dc_write_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                       int only_if_absent, const dc_rules *rules, dc_namelist *removed,
-                       int *written);
+ * culling is on. */
+dc_status dc_write_set(dc_db *db, dc_write *write);
 
 /* Whether a write of these columns would be refused: see dc_write_set. */
 int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules);
 
-/* Add `delta` (DC_INTEGER or DC_REAL) to a value; an absent or expired one becomes `initial`, unless
- * that is NULL (DC_NOT_FOUND). *sum receives the result where the row was there; *created tells that
- * `initial` was used. DC_TYPE if the value is no number, DC_OVERFLOW: in both cases nothing changes.
- * DC_SQLITE if a trigger keeps the value as it is. */
-dc_status dc_write_increment(dc_db *db, const dc_key *key, const dc_datum *delta,
-                             const dc_columns *initial, double now, const dc_rules *rules,
-                             dc_namelist *removed, dc_datum *sum, int *created);
+/* Add `delta` (DC_INTEGER or DC_REAL) to a value. An absent or expired one is set to the columns, unless
+ * there are none (DC_NOT_FOUND). *sum receives the result where the row was there. DC_TYPE if the value is no
+ * number, DC_OVERFLOW: in both cases nothing changes. DC_SQLITE if a trigger keeps the value as it is. */
+dc_status dc_write_increment(dc_db *db, dc_write *write, const dc_datum *delta, dc_datum *sum);
 
 /* Define the SQL function that DC_SQL_INCREMENT calls, unless the handle has it. */
 void dc_write_define_sum(dc_db *db);
@@ -34,9 +39,7 @@ dc_status dc_datum_add(const dc_datum *left, const dc_datum *right, dc_datum *su
 /* --- for queue.c --- */
 
 /* Insert, or have the hook of a subclass insert; then cull, likewise. `keep` is the row just written. */
-dc_status dc_write_insert(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
-                          const dc_rules *rules, int64_t *rowid);
-dc_status dc_write_cull(dc_db *db, double now, const dc_rules *rules, const dc_columns *written,
-                        int64_t keep, dc_namelist *removed);
+dc_status dc_write_insert(dc_db *db, const dc_write *write, const dc_key *key, int64_t *rowid);
+dc_status dc_write_cull(dc_db *db, const dc_write *write, int64_t keep);
 
 #endif

@@ -371,7 +371,7 @@ static void a_policy_makes_the_index_that_its_victims_need(void)
         if (each->index == NULL) {
             CHECK(each->create_index == NULL);
             CHECK_INT(DC_NO_SQL, each->victim);
-            CHECK_INT(DC_NO_SQL, each->note_access);
+            CHECK_INT(DC_NO_SQL, each->count_access);
             continue;
         }
         CHECK_INT(DC_OK, dc_db_execute(&db, each->create_index));

@@ -20,6 +20,40 @@
 #include "engine/volume.h"
 #include "engine/write.h"
 
+/* A write, its parts one by one. */
+static dc_status write_set(dc_db *db, const dc_key *key, const dc_columns *columns, double now,
+                           int only_if_absent, const dc_rules *rules, dc_namelist *removed,
+                           int *written)
+{
+    dc_write write = {key, columns, now, only_if_absent, rules, removed, 0};
+    dc_status status = dc_write_set(db, &write);
+
+    *written = write.written;
+    return status;
+}
+
+static dc_status write_increment(dc_db *db, const dc_key *key, const dc_datum *delta,
+                                 const dc_columns *initial, double now, const dc_rules *rules,
+                                 dc_namelist *removed, dc_datum *sum, int *created)
+{
+    dc_write write = {key, initial, now, 0, rules, removed, 0};
+    dc_status status = dc_write_increment(db, &write, delta, sum);
+
+    *created = write.written;
+    return status;
+}
+
+static dc_status queue_push(dc_db *db, const dc_queue *queue, dc_side side,
+                            const dc_columns *columns, double now, const dc_rules *rules,
+                            dc_namelist *removed, dc_row *row, int *written)
+{
+    dc_write write = {NULL, columns, now, 0, rules, removed, 0};
+    dc_status status = dc_queue_push(db, queue, side, &write, row);
+
+    *written = write.written;
+    return status;
+}
+
 #define NOW 1000.0
 
 static dc_db db;
@@ -108,7 +142,7 @@ static dc_status set_by(const dc_rules *rules, dc_datum key, dc_columns columns,
 {
     const dc_key raw = raw_key(key);
 
-    return dc_write_set(&db, &raw, &columns, now, 0, rules, &removed, &written);
+    return write_set(&db, &raw, &columns, now, 0, rules, &removed, &written);
 }
 
 static void set(dc_datum key, dc_columns columns)
@@ -309,7 +343,7 @@ static void a_key_and_its_pickle_are_two(void)
 
     open_store();
     set(bytes(DC_BLOB, "x", 1), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_write_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
+    CHECK_INT(DC_OK, write_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
     CHECK_INT(2, row_count());
     dc_row_init(&row);
     CHECK_INT(DC_OK, dc_row_get(&db, &pickled, DC_DETAIL_NONE, &row));
@@ -414,7 +448,7 @@ static dc_status add(dc_datum key, dc_columns columns, double now)
 {
     const dc_key raw = raw_key(key);
 
-    return dc_write_set(&db, &raw, &columns, now, 1, &roomy, &removed, &written);
+    return write_set(&db, &raw, &columns, now, 1, &roomy, &removed, &written);
 }
 
 static void adding_needs_an_absent_or_expired_key(void)
@@ -488,7 +522,7 @@ static void an_item_too_large_does_not_push_out_one_alive_when_adding(void)
 
     open_store();
     set(text("k"), inline_value(integer(1)));
-    CHECK_INT(DC_OK, dc_write_set(&db, &key, &huge, NOW, 1, &rules, &removed, &written));
+    CHECK_INT(DC_OK, write_set(&db, &key, &huge, NOW, 1, &rules, &removed, &written));
     CHECK(!written);
     CHECK(value_is_integer(text("k"), 1));
     close_store();
@@ -621,7 +655,7 @@ static dc_status increment(dc_datum key, dc_datum delta, const dc_columns *initi
     const dc_key raw = raw_key(key);
 
     sum = null_datum;
-    return dc_write_increment(&db, &raw, &delta, initial, now, &roomy, &removed, &sum, &created);
+    return write_increment(&db, &raw, &delta, initial, now, &roomy, &removed, &sum, &created);
 }
 
 static void sums_of_integers_stay_in_64_bits(void)
@@ -718,11 +752,11 @@ static void incrementing_counts_as_an_access(void)
     set(text("k"), inline_value(integer(1)));
     rules.policy = DC_POLICY_LEAST_FREQUENTLY_USED;
     CHECK_INT(DC_OK,
-              dc_write_increment(&db, &key, &one, NULL, NOW, &rules, &removed, &sum, &created));
+              write_increment(&db, &key, &one, NULL, NOW, &rules, &removed, &sum, &created));
     CHECK_INT(1, database_integer(&db, "SELECT access_count FROM Cache"));
     rules.policy = DC_POLICY_LEAST_RECENTLY_USED;
     CHECK_INT(DC_OK,
-              dc_write_increment(&db, &key, &one, NULL, NOW + 5, &rules, &removed, &sum, &created));
+              write_increment(&db, &key, &one, NULL, NOW + 5, &rules, &removed, &sum, &created));
     CHECK_INT(1, database_integer(&db, "SELECT access_time = 1005 FROM Cache"));
     close_store();
 }
@@ -861,7 +895,7 @@ static void push(const dc_queue *queue, dc_side side, int64_t value, dc_row *row
     const dc_columns columns = inline_value(integer(value));
 
     CHECK_INT(DC_OK,
-              dc_queue_push(&db, queue, side, &columns, NOW, &roomy, &removed, row, &written));
+              queue_push(&db, queue, side, &columns, NOW, &roomy, &removed, row, &written));
     CHECK(written);
     CHECK_INT(1, row->key.raw);
 }
@@ -947,7 +981,7 @@ static void users_own_integers_are_no_part_of_the_queue(void)
     set(real(500000000000000.5), inline_value(integer(-2)));
     set(real(499999999999000.0), inline_value(integer(-3)));
     set(text("500000000000001"), inline_value(integer(-4)));
-    CHECK_INT(DC_OK, dc_write_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
+    CHECK_INT(DC_OK, write_set(&db, &pickled, &value, NOW, 0, &roomy, &removed, &written));
     CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &integers, DC_FRONT, &row));
     CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, &integers, DC_BACK, &row));
     push(&integers, DC_BACK, 1, &row);
@@ -1056,7 +1090,7 @@ static void an_end_comes_with_all_that_its_row_holds(void)
     open_store();
     dc_row_init(&row);
     CHECK_INT(DC_OK,
-              dc_queue_push(&db, &queue, DC_BACK, &columns, NOW, &roomy, &removed, &row, &written));
+              queue_push(&db, &queue, DC_BACK, &columns, NOW, &roomy, &removed, &row, &written));
     CHECK_INT(DC_OK, dc_queue_end(&db, &queue, DC_BACK, &row)); /* expired or not */
     CHECK(is_text("q-500000000000000", row.key.datum));
     CHECK_INT(1, row.rowid);
@@ -1078,7 +1112,7 @@ static void an_item_too_large_is_not_pushed(void)
     open_store();
     dc_row_init(&row);
     CHECK_INT(DC_OK,
-              dc_queue_push(&db, &integers, DC_BACK, &huge, NOW, &rules, &removed, &row, &written));
+              queue_push(&db, &integers, DC_BACK, &huge, NOW, &rules, &removed, &row, &written));
     CHECK(!written);
     CHECK_INT(0, row_count());
     dc_row_clear(&row);
@@ -1701,7 +1735,7 @@ static void write_at_random(dc_policy policy)
         CHECK_INT(DC_OK, dc_db_begin(&db));
         for (int n = 0; n < writes; n++) {
             if (draw(4) == 0) {
-                CHECK_INT(DC_OK, dc_queue_push(&db, &integers, draw(2) ? DC_BACK : DC_FRONT,
+                CHECK_INT(DC_OK, queue_push(&db, &integers, draw(2) ? DC_BACK : DC_FRONT,
                                                &columns, now, &rules, &removed, &row, &written));
             } else {
                 CHECK_INT(DC_OK, set_by(&rules, integer(draw(1000)), columns, now));
@@ -2446,19 +2480,19 @@ static void what_a_trigger_keeps_from_being_inserted_is_not_written(void)
     dc_row_init(&row);
     keep_from("insert", "1");
     for (int only_if_absent = 0; only_if_absent < 2; only_if_absent++) {
-        CHECK_INT(DC_OK, dc_write_set(&db, &key, &number, NOW, only_if_absent, &roomy, &removed,
+        CHECK_INT(DC_OK, write_set(&db, &key, &number, NOW, only_if_absent, &roomy, &removed,
                                       &written));
         CHECK(!written);
         CHECK_INT(DC_OK,
-                  dc_write_set(&db, &key, &file, NOW, only_if_absent, &exact, &removed, &written));
+                  write_set(&db, &key, &file, NOW, only_if_absent, &exact, &removed, &written));
         CHECK(!written);
     }
     CHECK_INT(DC_NOT_FOUND, dc_row_insert(&db, &key, &number, NOW, &rowid));
     CHECK_INT(DC_OK,
-              dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written));
+              queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written));
     CHECK(!written);
     CHECK_INT(DC_SQLITE,
-              dc_write_increment(&db, &key, &one, &number, NOW, &roomy, &removed, &sum, &created));
+              write_increment(&db, &key, &one, &number, NOW, &roomy, &removed, &sum, &created));
     CHECK_CONTAINS("trigger", db.error.message);
     CHECK_INT(19, db.error.sqlite_code & 0xff);
     CHECK_INT(0, row_count());
@@ -2489,7 +2523,7 @@ static void what_a_trigger_keeps_from_being_updated_stays_with_its_file(void)
     CHECK(!written);
     CHECK_INT(DC_NOT_FOUND, dc_row_touch(&db, &key, &expire, NOW));
     CHECK_INT(DC_SQLITE,
-              dc_write_increment(&db, &counter, &one, NULL, NOW, &roomy, &removed, &sum, &created));
+              write_increment(&db, &counter, &one, NULL, NOW, &roomy, &removed, &sum, &created));
     CHECK_INT(0, removed.count);
     CHECK_INT(DC_OK, get(text("key"), DC_DETAIL_ALL, &row));
     CHECK_TEXT("12/34/old.val", row.columns.filename);
@@ -2672,20 +2706,20 @@ static dc_status do_everything(void)
     if (status == DC_OK) {                                                                         \
         status = (call);                                                                           \
     }
-    DO(dc_write_set(&db, &key, &value, NOW, 0, &roomy, &removed, &written))
+    DO(write_set(&db, &key, &value, NOW, 0, &roomy, &removed, &written))
     DO(dc_row_get(&db, &key, DC_DETAIL_NONE, &row))
     DO(dc_row_get(&db, &key, DC_DETAIL_ALL, &row))
     DO(dc_scan_keys(&db, DC_BY_KEY, 0, 0, NULL, PAGE_SIZE, &page))
     DO(dc_row_touch(&db, &key, &expire, NOW))
     DO(dc_setting_set(&db, DC_SQL_SETTING_REPLACE, "large", &value.value))
     DO(dc_setting_get(&db, "large", &row))
-    DO(dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
-    DO(dc_queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
-    DO(dc_queue_push(&db, &integers, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(queue_push(&db, &queue, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
+    DO(queue_push(&db, &integers, DC_BACK, &number, NOW, &roomy, &removed, &row, &written))
     DO(dc_queue_end(&db, &queue, DC_FRONT, &row))
-    DO(dc_write_increment(&db, &row.key, &one, NULL, NOW, &roomy, &removed, &sum, &created))
-    DO(dc_write_set(&db, &file_key, &number, NOW, 0, &roomy, &removed, &written))
-    DO(dc_write_set(&db, &key, &number, NOW + 1, 0, &tight, &removed, &written))
+    DO(write_increment(&db, &row.key, &one, NULL, NOW, &roomy, &removed, &sum, &created))
+    DO(write_set(&db, &file_key, &number, NOW, 0, &roomy, &removed, &written))
+    DO(write_set(&db, &key, &number, NOW + 1, 0, &tight, &removed, &written))
     DO(dc_scan_end(&db, 1, &row))
     DO(dc_scan_nth(&db, DC_BACK, 0, &row))
     DO(dc_scan_max_rowid(&db, &count))
@@ -2849,7 +2883,7 @@ static void a_push_beyond_the_last_key_is_an_overflow(void)
     open_store();
     dc_row_init(&row);
     set(integer(999999999999998), inline_value(integer(1)));
-    CHECK_INT(DC_OVERFLOW, dc_queue_push(&db, &integers, DC_BACK, &columns, NOW, &roomy, &removed,
+    CHECK_INT(DC_OVERFLOW, queue_push(&db, &integers, DC_BACK, &columns, NOW, &roomy, &removed,
                                          &row, &written));
     CHECK_INT(1, row_count());
     dc_row_clear(&row);
@@ -2869,7 +2903,7 @@ static void the_forecast_draws_what_increments_add(void)
     set(integer(2), inline_value(integer(0)));
     slack = db.budget.slack;
     CHECK_INT(DC_OK,
-              dc_write_increment(&db, &key, &big, NULL, NOW, &roomy, &removed, &sum, &created));
+              write_increment(&db, &key, &big, NULL, NOW, &roomy, &removed, &sum, &created));
     CHECK(db.budget.slack < slack);
     close_store();
 }
