@@ -11,31 +11,40 @@
 /* What is remembered of a row of which only its presence was asked for. */
 #define KNOWN_OF_LOCATED HOT_IDENTITY
 
+static void make_row(Lookup *lookup)
+{
+    if (!lookup->has_row) {
+        lookup->has_row = 1;
+        lookup->found.selection = &lookup->selection;
+        dc_row_init(&lookup->found.row);
+    }
+}
+
+/* A hit in memory costs as much as a few dozen assignments: only what it looks at is set. */
 void lookup_init(Lookup *lookup, Cache *cache, int needed, int retry)
 {
-    /* Not memset: most of it is memory that only a read uses. */
     lookup->cache = cache;
-    lookup->selection = (selection){
-        .kind = SELECT_KEY,
-        .key = &lookup->encoded.key,
-        .details = (needed & HOT_TAG ? DC_DETAIL_TAG : 0) |
-                   (needed & HOT_IDENTITY ? DC_DETAIL_IDENTITY : 0),
-        .is_locating = needed == 0,
-    };
+    lookup->selection.kind = SELECT_KEY;
     lookup->needed = needed;
     lookup->with_columns = 0;
     lookup->read = 0;
     lookup->retry = retry;
-    lookup->key = NULL;
     lookup->encoded.owner = NULL;
     lookup->has_hot_key = 0;
     lookup->value = NULL;
     lookup->columns = NULL;
-    lookup->row_key = NULL;
     lookup->rowid = 0;
     lookup->is_recalled = 0;
-    lookup->found.selection = &lookup->selection;
-    dc_row_init(&lookup->found.row);
+    lookup->has_row = 0;
+}
+
+void lookup_init_end(Lookup *lookup, Cache *cache, selection_kind kind, int retry)
+{
+    lookup_init(lookup, cache, HOT_VALUE | HOT_TAG | HOT_IDENTITY, retry);
+    lookup->selection = (selection){.kind = kind};
+    lookup->with_columns = 1;
+    lookup->key = NULL;
+    make_row(lookup);
 }
 
 static void forget_recalled(Lookup *lookup)
@@ -52,9 +61,11 @@ static void forget_recalled(Lookup *lookup)
 void lookup_clear(Lookup *lookup)
 {
     forget_recalled(lookup);
+    if (lookup->has_row) {
+        dc_row_clear(&lookup->found.row);
+    }
     Py_XDECREF(lookup->value);
-    dc_row_clear(&lookup->found.row);
-    disk_key_clear(&lookup->encoded);
+    Py_XDECREF(lookup->encoded.owner);
 }
 
 static int is_end(const Lookup *lookup)
@@ -62,9 +73,14 @@ static int is_end(const Lookup *lookup)
     return lookup->selection.kind != SELECT_KEY;
 }
 
+static unsigned int hooks_of_disk(const Cache *self)
+{
+    return disk_hooks(self->state, self->disk);
+}
+
 static int has_fetch_hook(const Cache *self)
 {
-    return (disk_hooks(self->state, self->disk) & DISK_HOOK_fetch) != 0;
+    return (hooks_of_disk(self) & DISK_HOOK_fetch) != 0;
 }
 
 /* --- memory ------------------------------------------------------------------------------------- */
@@ -132,31 +148,31 @@ lookup_outcome lookup_recall(Lookup *lookup)
 }
 
 /* Answer without a copy where nothing can happen meanwhile: 1. */
-static int recall_at_once(Lookup *lookup, const HotEntry *entry, lookup_outcome *outcome)
+static int recall_at_once(Lookup *lookup, const HotEntry *entry, unsigned int hooks,
+                          lookup_outcome *outcome)
 {
     const hot_row *row = &entry->row;
-    dc_columns columns = {.has_expire_time = row->has_expire_time, .expire_time = row->expire_time};
 
     lookup->rowid = row->rowid;
     if (row->known & HOT_ABSENT) {
         *outcome = LOOKUP_ABSENT;
         return 1;
     }
-    if (lookup->needed == 0) {
-        *outcome = (lookup_outcome)is_alive(lookup->cache, SELECT_KEY, &columns);
-        return 1;
-    }
-    if (row->value == NULL || row->has_expire_time || lookup->with_columns ||
-        has_fetch_hook(lookup->cache)) {
+    if (row->has_expire_time || lookup->with_columns) {
         return 0;
     }
-    lookup->value = Py_NewRef(row->value);
+    if (lookup->needed != 0) {
+        if (row->value == NULL || (hooks & DISK_HOOK_fetch)) {
+            return 0;
+        }
+        lookup->value = Py_NewRef(row->value);
+    }
     *outcome = LOOKUP_FOUND;
     return 1;
 }
 
-/* Ask memory alone. */
-static lookup_outcome look_in_memory(Lookup *lookup)
+/* Ask memory alone. `hooks`: of the disk, now. */
+static lookup_outcome look_in_memory(Lookup *lookup, unsigned int hooks)
 {
     Cache *self = lookup->cache;
     const HotEntry *entry = find_entry(lookup);
@@ -165,7 +181,7 @@ static lookup_outcome look_in_memory(Lookup *lookup)
     if (entry == NULL) {
         return LOOKUP_UNKNOWN;
     }
-    if (!recall_at_once(lookup, entry, &outcome)) {
+    if (!recall_at_once(lookup, entry, hooks, &outcome)) {
         outcome = copy_row(lookup, &entry->row) < 0 ? LOOKUP_FAILED : lookup_value(lookup);
         if (outcome == LOOKUP_ABSENT && is_end(lookup)) {
             outcome = LOOKUP_UNKNOWN; /* it has expired, and is to be deleted */
@@ -348,6 +364,11 @@ int lookup_encode(Lookup *lookup, PyObject *key)
         return -1;
     }
     lookup->has_hot_key = hot_key_of_put(&lookup->encoded, &lookup->hot);
+    lookup->selection.key = &lookup->encoded.key;
+    lookup->selection.details = (lookup->needed & HOT_TAG ? DC_DETAIL_TAG : 0) |
+                                (lookup->needed & HOT_IDENTITY ? DC_DETAIL_IDENTITY : 0);
+    lookup->selection.is_locating = lookup->needed == 0;
+    make_row(lookup);
     return 0;
 }
 
@@ -387,16 +408,20 @@ lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key)
 
     lookup->key = key;
     /* A key that needs neither pickling nor a hook is known to memory as it is. */
-    if (may_be_hot(self) && hot_key_of_object(key, &lookup->hot) &&
-        !(disk_hooks(self->state, self->disk) & DISK_HOOK_put)) {
-        is_asked = 1;
-        outcome = look_in_memory(lookup);
+    if (may_be_hot(self) && hot_key_of_object(key, &lookup->hot)) {
+        unsigned int hooks = hooks_of_disk(self);
+
+        is_asked = !(hooks & DISK_HOOK_put);
+        outcome = is_asked ? look_in_memory(lookup, hooks) : LOOKUP_UNKNOWN;
     }
-    if (outcome == LOOKUP_UNKNOWN && lookup_encode(lookup, key) < 0) {
+    if (outcome != LOOKUP_UNKNOWN) {
+        return outcome;
+    }
+    if (lookup_encode(lookup, key) < 0) {
         return LOOKUP_FAILED;
     }
     if (!is_asked && lookup->has_hot_key && may_be_hot(self)) {
-        outcome = look_in_memory(lookup);
+        outcome = look_in_memory(lookup, hooks_of_disk(self));
     }
     if (outcome != LOOKUP_UNKNOWN) {
         return outcome;
@@ -418,7 +443,7 @@ lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
         hot_key_of_end(&self->hot, kind, prefix, &lookup->hot);
     }
     if (lookup->has_hot_key && may_be_hot(self)) {
-        outcome = look_in_memory(lookup);
+        outcome = look_in_memory(lookup, hooks_of_disk(self));
     }
     if (outcome != LOOKUP_UNKNOWN) {
         return outcome;

@@ -58,6 +58,7 @@ typedef struct Lookup {
     /* Where its bytes are: in a row that was read, or in a copy of one in memory, since Python code may run
      * while it is used, and drop the entry. */
     int is_recalled;
+    int has_row; /* `found` is initialized */
     found found;
     hot_row recalled;
     dc_columns recalled_columns;
@@ -65,8 +66,10 @@ typedef struct Lookup {
     PyObject *owners[3];
 } Lookup;
 
-/* Look for the row of a key, until the selection is set to another. `needed` is HOT_VALUE | ..., or 0. */
+/* For the row of a key. `needed` is HOT_VALUE | ..., or 0. */
 void lookup_init(Lookup *lookup, Cache *cache, int needed, int retry);
+/* For the row at an end, of which all is needed; the rest of the selection is the caller's. */
+void lookup_init_end(Lookup *lookup, Cache *cache, selection_kind kind, int retry);
 void lookup_clear(Lookup *lookup);
 
 /* The row of a key. LOOKUP_FOUND with `value`, unless nothing of it is needed. A value file that cannot be read

@@ -34,6 +34,17 @@ static PyObject *absent(Cache *self, PyObject *key, PyObject *otherwise, const g
                         options->tag);
 }
 
+/* What it returns for a key that is. */
+static PyObject *found_value(Lookup *lookup, const get_options *options)
+{
+    PyObject *value = lookup->value;
+
+    lookup->value = NULL;
+    return lookup->with_columns ? with_details(lookup->cache->state, value, lookup->columns,
+                                               options->expire_time, options->tag)
+                                : value;
+}
+
 /* What get() needs of a row. */
 static int needed_to_get(const Cache *self, int tag)
 {
@@ -57,10 +68,8 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
     outcome = lookup_of_key(&lookup, key);
     if (outcome != LOOKUP_FAILED &&
         cache_note_lookup(self, outcome == LOOKUP_FOUND, lookup.rowid) == 0) {
-        result = outcome == LOOKUP_FOUND
-                     ? with_details(self->state, Py_NewRef(lookup.value), lookup.columns,
-                                    options->expire_time, options->tag)
-                     : absent(self, key, otherwise, options);
+        result = outcome == LOOKUP_FOUND ? found_value(&lookup, options)
+                                         : absent(self, key, otherwise, options);
     }
     lookup_clear(&lookup);
     return result;

@@ -326,14 +326,6 @@ static lookup_outcome obtain_end(Lookup *lookup, hot_kind kind, PyObject *prefix
     return outcome;
 }
 
-/* What a look at an end needs. */
-static void init_end_lookup(Lookup *lookup, Cache *self, selection_kind kind, int retry)
-{
-    lookup_init(lookup, self, HOT_VALUE | HOT_TAG | HOT_IDENTITY, retry);
-    lookup->selection.kind = kind;
-    lookup->with_columns = 1;
-}
-
 /* pull() and peek(). */
 static PyObject *queue_method(Cache *self, const args_table *table, int takes,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -352,7 +344,7 @@ static PyObject *queue_method(Cache *self, const args_table *table, int takes,
         read_flags(values + 3, 3, defaults, flags) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
-    init_end_lookup(&lookup, self, SELECT_QUEUE, flags[2]);
+    lookup_init_end(&lookup, self, SELECT_QUEUE, flags[2]);
     lookup.selection.with_tag = flags[1];
     if (parse_queue(values[0], &lookup.selection.queue) < 0 ||
         parse_side(values[2], DC_FRONT, &lookup.selection.side) < 0) {
@@ -451,7 +443,7 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
         read_flags(values, 4, defaults, flags) < 0 || cache_ready(self) < 0) {
         return NULL;
     }
-    init_end_lookup(&lookup, self, SELECT_END, flags[3]);
+    lookup_init_end(&lookup, self, SELECT_END, flags[3]);
     lookup.selection.last = flags[0];
     outcome = lookup_of_end(&lookup, flags[0] ? HOT_LAST : HOT_FIRST, NULL);
     if (outcome == LOOKUP_FOUND) {
@@ -494,7 +486,7 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     if (before == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    init_end_lookup(&lookup, self, SELECT_NTH, 1);
+    lookup_init_end(&lookup, self, SELECT_NTH, 1);
     lookup.selection.side = before < 0 ? DC_BACK : DC_FRONT;
     lookup.selection.before = before < 0 ? -(before + 1) : before;
     outcome = lookup_of_end(&lookup,

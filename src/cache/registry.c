@@ -35,15 +35,13 @@ static void forget_parents_work(Cache *self)
     hot_clear(&self->hot);
 }
 
-void cache_notice_fork(Cache *self)
+void cache_forget_inherited(Cache *self)
 {
+    session_connecting_enter(); /* until it is done other threads open nothing */
     if (self->pool.generation != session_generation()) {
-        session_connecting_enter(); /* until it is done other threads open nothing */
-        if (self->pool.generation != session_generation()) {
-            forget_parents_work(self);
-        }
-        session_connecting_leave();
+        forget_parents_work(self);
     }
+    session_connecting_leave();
 }
 
 /* SQLite keeps the locks of a process per file, and a forked child inherits its parent's as if they

@@ -15,8 +15,14 @@ extern Cache *all_caches; /* linked by `next` */
 void cache_enlist(Cache *self);
 void cache_delist(Cache *self);
 
+void cache_forget_inherited(Cache *self);
 /* Drop what was inherited, if the process has forked: for one cache, and for all of an interpreter. */
-void cache_notice_fork(Cache *self);
+static inline void cache_notice_fork(Cache *self)
+{
+    if (self->pool.generation != session_generation()) {
+        cache_forget_inherited(self);
+    }
+}
 void cache_notice_fork_everywhere(module_state *state);
 
 #endif

@@ -65,8 +65,3 @@ int args_parse(const args_table *table, PyObject *const *args, Py_ssize_t nargs,
     }
     return 0;
 }
-
-int args_flag(PyObject *value, int otherwise)
-{
-    return value == NULL ? otherwise : PyObject_IsTrue(value);
-}

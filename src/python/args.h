@@ -26,6 +26,9 @@ int args_parse(const args_table *table, PyObject *const *args, Py_ssize_t nargs,
                PyObject **values);
 
 /* The truth of an optional flag; `otherwise` if it was not given. -1 with an exception. */
-int args_flag(PyObject *value, int otherwise);
+static inline int args_flag(PyObject *value, int otherwise)
+{
+    return value == NULL ? otherwise : PyObject_IsTrue(value);
+}
 
 #endif
