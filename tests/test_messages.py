@@ -1,0 +1,305 @@
+"""What is said of a key, a value or a name that a first program gets wrong, wherever it does so.
+
+An error of pickling names the key and the directory in a note: the error itself is the pickler's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import diskcache
+from diskcache import Cache, Deque, FanoutCache, Index
+
+DJANGO = importlib.util.find_spec('django') is not None
+
+
+class Unpicklable:
+    """An object that refuses to be pickled."""
+
+    def __reduce__(self) -> tuple:
+        raise TypeError('cannot pickle this')
+
+    def __repr__(self) -> str:
+        return 'Unpicklable()'
+
+
+class Thing:
+    """An object of a class that goes away: `gone` removes it."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Thing) and self.number == other.number
+
+    def __hash__(self) -> int:
+        return hash(self.number)
+
+
+Thing.__module__ = 'gone_module'
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Let things be pickled, until what is yielded is called."""
+    module = types.ModuleType('gone_module')
+    module.Thing = Thing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, 'gone_module', module)
+    yield lambda: delattr(module, 'Thing')
+
+
+def notes(error: pytest.ExceptionInfo) -> str:
+    """Return the notes of an exception."""
+    return '\n'.join(getattr(error.value, '__notes__', []))
+
+
+def django_cache(directory: str) -> Any:
+    """Return a cache for Django."""
+    pytest.importorskip('django')
+    from diskcache.djangocache import DjangoCache
+
+    return DjangoCache(directory, {'SHARDS': 2})
+
+
+KINDS: dict[str, Callable[[str], Any]] = {
+    'Cache': Cache,
+    'FanoutCache': lambda directory: FanoutCache(directory, 2),
+    'Index': Index,
+    'DjangoCache': django_cache,
+}
+
+
+# --- keys and values that cannot be pickled ---
+
+WITH_KEY: dict[str, Callable[[Any, Any], object]] = {
+    'set': lambda cache, key: cache.set(key, 1),
+    'add': lambda cache, key: cache.add(key, 1),
+    'get': lambda cache, key: cache.get(key),
+    'read': lambda cache, key: cache.read(key),
+    'incr': lambda cache, key: cache.incr(key),
+    'decr': lambda cache, key: cache.decr(key),
+    'pop': lambda cache, key: cache.pop(key),
+    'delete': lambda cache, key: cache.delete(key),
+    'touch': lambda cache, key: cache.touch(key),
+    'setdefault': lambda cache, key: cache.setdefault(key, 1),
+    'update': lambda cache, key: cache.update({key: 1}),
+    '[] =': lambda cache, key: cache.__setitem__(key, 1),
+    '[]': lambda cache, key: cache[key],
+    'del': lambda cache, key: cache.__delitem__(key),
+    'in': lambda cache, key: key in cache,
+    'set_many': lambda cache, key: cache.set_many({'a': 1, key: 1}),
+    'add_many': lambda cache, key: cache.add_many({'a': 1, key: 1}),
+    'get_many': lambda cache, key: cache.get_many(['a', key]),
+    'delete_many': lambda cache, key: cache.delete_many(['a', key]),
+    'memoize': lambda cache, key: cache.memoize('name')(str)(key),
+}
+OF_INDEX = {'get', 'pop', 'setdefault', 'update', '[] =', '[]', 'del', 'in', 'memoize'}
+
+
+@pytest.mark.parametrize('method', WITH_KEY)
+@pytest.mark.parametrize('kind', ['Cache', 'FanoutCache', 'Index'])
+def test_a_key_that_cannot_be_pickled_is_shown(directory: str, kind: str, method: str) -> None:
+    if kind == 'Index' and method not in OF_INDEX:
+        pytest.skip('an Index has no such method')
+    cache = KINDS[kind](directory)
+    with pytest.raises(TypeError, match='cannot pickle this') as raised:
+        WITH_KEY[method](cache, Unpicklable())
+    assert 'Unpicklable()' in notes(raised)
+    assert (directory in notes(raised)) == (kind != 'FanoutCache')  # it has no shard yet
+
+
+@pytest.mark.parametrize('recipe', ['Lock', 'RLock', 'BoundedSemaphore'])
+def test_the_key_of_a_lock_that_cannot_be_pickled_is_shown(cache: Cache, recipe: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        getattr(diskcache, recipe)(cache, Unpicklable()).acquire()
+    assert 'Unpicklable()' in notes(raised)
+
+
+def test_of_a_long_key_the_beginning_is_shown(cache: Cache) -> None:
+    with pytest.raises(TypeError) as raised:
+        cache.get(('x' * 1000, Unpicklable()))
+    assert "('xxx" in notes(raised)
+    assert len(notes(raised)) < 400
+
+
+def test_a_key_that_cannot_even_be_shown_hides_no_error(cache: Cache) -> None:
+    class Shy(Unpicklable):
+        def __repr__(self) -> str:
+            raise RuntimeError('not to be seen')
+
+    with pytest.raises(TypeError, match='cannot pickle this') as raised:
+        cache.get(Shy())
+    assert 'Shy object' in notes(raised)
+
+
+WITH_VALUE: dict[str, Callable[[Any, Any], object]] = {
+    'set': lambda cache, value: cache.set('key', value),
+    'add': lambda cache, value: cache.add('key', value),
+    '[] =': lambda cache, value: cache.__setitem__('key', value),
+    'setdefault': lambda cache, value: cache.setdefault('key', value),
+    'update': lambda cache, value: cache.update({'first': 1, 'key': value}),
+    'set_many': lambda cache, value: cache.set_many({'first': 1, 'key': value}),
+    'add_many': lambda cache, value: cache.add_many({'first': 1, 'key': value}),
+    'memoize': lambda cache, value: cache.memoize('key')(lambda: value)(),
+}
+OF_DJANGO = {'set', 'add', 'set_many', 'add_many', 'memoize'}
+
+
+@pytest.mark.parametrize('method', WITH_VALUE)
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_key_of_a_value_that_cannot_be_pickled_is_shown(
+    directory: str, kind: str, method: str
+) -> None:
+    allowed = {'Index': OF_INDEX, 'DjangoCache': OF_DJANGO}.get(kind, WITH_VALUE)
+    cache = KINDS[kind](directory)
+    if method not in allowed:
+        pytest.skip(f'{kind} has no such method')
+    with pytest.raises(TypeError, match='cannot pickle this') as raised:
+        WITH_VALUE[method](cache, Unpicklable())
+    assert 'key' in notes(raised).partition('of key')[2].partition(' in ')[0]
+    assert directory in notes(raised)
+
+
+def test_a_value_without_a_key_yet_is_of_its_directory(directory: str) -> None:
+    for store in Cache(directory).push, Deque(directory=directory).append:
+        with pytest.raises(TypeError) as raised:
+            store(Unpicklable())
+        assert notes(raised) == f'diskcache: storing a value in {directory!r}'
+
+
+# --- what cannot be unpickled ---
+
+READING: dict[str, Callable[[Any], object]] = {
+    'get': lambda cache: cache.get('key'),
+    'read': lambda cache: cache.read('key'),
+    'pop': lambda cache: cache.pop('key'),
+    'get_many': lambda cache: cache.get_many(['key']),
+    '[]': lambda cache: cache['key'],
+    'setdefault': lambda cache: cache.setdefault('key', 1),
+    'peekitem': lambda cache: cache.peekitem(),
+    'popitem': lambda cache: cache.popitem(),
+    'items': lambda cache: list(cache.items()),
+    'values': lambda cache: list(cache.values()),
+    'memoize': lambda cache: cache.memoize('key')(str)(),
+}
+READING_OF = {
+    'Cache': set(READING) - {'popitem'},
+    'FanoutCache': set(READING) - {'peekitem', 'popitem'},
+    'Index': set(READING) - {'read', 'get_many'},
+    'DjangoCache': {'get', 'read', 'pop', 'get_many', 'memoize'},
+}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'method'),
+    [(kind, method) for kind, methods in READING_OF.items() for method in READING if method in methods],
+)
+def test_the_key_of_a_value_whose_class_is_gone_is_shown(
+    directory: str, gone: Callable, kind: str, method: str
+) -> None:
+    cache = KINDS[kind](directory)
+    if method == 'memoize':
+        cache.memoize('key')(Thing)()
+    elif kind == 'Index':
+        cache['key'] = Thing()
+    else:
+        cache.set('key', Thing())
+    gone()
+    for _ in range(2):  # from the database, and perhaps from memory
+        with pytest.raises(AttributeError, match='Thing') as raised:
+            READING[method](cache)
+        assert 'key' in notes(raised).partition('of key')[2].partition(' in ')[0]
+        assert directory in notes(raised)
+
+
+@pytest.mark.parametrize('method', ['pull', 'peek'])
+@pytest.mark.parametrize('kind', [Cache, Index])
+def test_the_key_of_a_queued_value_whose_class_is_gone_is_shown(
+    directory: str, gone: Callable, kind: Callable, method: str
+) -> None:
+    cache = kind(directory)
+    if not hasattr(cache, method):
+        pytest.skip('an Index has no such method')
+    cache.push(Thing())
+    gone()
+    with pytest.raises(AttributeError, match='Thing') as raised:
+        getattr(cache, method)()
+    assert f'key 500000000000000 in {directory!r}' in notes(raised)
+
+
+@pytest.mark.parametrize(
+    'call',
+    {
+        '[]': lambda deque: deque[0],
+        'iter': list,
+        'reversed': lambda deque: list(reversed(deque)),
+        'pop': lambda deque: deque.pop(),
+        'popleft': lambda deque: deque.popleft(),
+        'peek': lambda deque: deque.peek(),
+        'peekleft': lambda deque: deque.peekleft(),
+        'count': lambda deque: deque.count(1),
+        'remove': lambda deque: deque.remove(1),
+        '==': lambda deque: deque == [1],
+    }.values(),
+)
+def test_the_place_of_an_item_whose_class_is_gone_is_shown(
+    directory: str, gone: Callable, call: Callable
+) -> None:
+    deque = Deque([Thing()], directory)
+    gone()
+    with pytest.raises(AttributeError, match='Thing') as raised:
+        call(deque)
+    assert f'key 500000000000000 in {directory!r}' in notes(raised)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'call'),
+    [
+        (kind, call)
+        for kind in ('Cache', 'FanoutCache', 'Index')
+        for call in ('list', 'reversed', 'items', 'values', 'iterkeys', 'peekitem', 'popitem')
+        if hasattr(getattr(diskcache, kind), call) or call in ('list', 'reversed')
+    ],
+)
+def test_a_key_whose_class_is_gone_is_shown(
+    directory: str, gone: Callable, kind: str, call: str
+) -> None:
+    """As it is stored: nothing else of it is to be had."""
+    cache = KINDS[kind](directory)
+    cache[Thing()] = 1
+    gone()
+    with pytest.raises(AttributeError, match='Thing') as raised:
+        if call in ('list', 'reversed'):
+            list(reversed(cache) if call == 'reversed' else cache)
+        else:
+            found = getattr(cache, call)()
+            list(found)
+    assert 'gone_module' in notes(raised)
+    assert directory in notes(raised)
+
+
+def test_a_key_of_another_form_is_shown_as_itself(directory: str, gone: Callable) -> None:
+    """Values are looked up by stored keys while views are iterated over; nobody has seen those."""
+    cache = Index(directory)
+    cache['a', 1] = Thing()
+    gone()
+    with pytest.raises(AttributeError) as raised:
+        list(cache.items())
+    assert "key ('a', 1) in" in notes(raised)
+
+
+def test_a_damaged_pickle_names_its_key(directory: str) -> None:
+    with Cache(directory) as cache:
+        cache['key'] = ('a', 'b')
+        cache._sql('UPDATE Cache SET value = ?', (b'\x80\x05\x8c\xff.',))
+    with Cache(directory) as cache, pytest.raises(Exception) as raised:
+        cache.get('key')
+    assert f"key 'key' in {directory!r}" in notes(raised)
+    assert Path(directory).is_dir()
