@@ -36,7 +36,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
-from .cautions import CacheWarning, warn, warn_once
+from .cautions import CacheWarning, hint_at_expire, warn, warn_once
 from .views import DictMethods
 from .wrappers import memoized
 
@@ -974,8 +974,12 @@ class Cache(DictMethods, _core.Cache):
         try:
             os.makedirs(path, 0o700, exist_ok=True)
         except OSError as error:
-            if op.lexists(path) and not op.isdir(path):
-                text = f'Cache directory "{path}" is not a directory'
+            there = path
+            while not op.lexists(there):
+                there = op.dirname(there)
+            if not op.isdir(there):
+                text = f'Cache directory "{path}"'
+                text += ' is not a directory' if there == path else f': {there} is not a directory'
                 raise OSError(error.errno, text) from None
             raise OSError(
                 error.errno,
@@ -1074,6 +1078,7 @@ class Cache(DictMethods, _core.Cache):
         with self.transact(retry=retry):
             return [bool(method(*call, **keywords, retry=retry)) for call in calls]
 
+    @hint_at_expire
     def memoize(
         self: _Store,
         name: str | None = None,

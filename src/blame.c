@@ -1,6 +1,8 @@
 /* blame.c: see blame.h. */
 #include "blame.h"
 
+#include <string.h>
+
 #define SHOWN_CHARACTERS 200
 
 static int add_note(PyObject *exception, PyObject *note)
@@ -53,4 +55,12 @@ PyObject *blame_shown(PyObject *key)
         }
     }
     return shown;
+}
+
+PyObject *blame_disk(PyObject *disk)
+{
+    const char *name = Py_TYPE(disk)->tp_name;
+
+    return strcmp(name, "Disk") == 0 ? PyUnicode_FromString("")
+                                     : PyUnicode_FromFormat(", with %.200s", name);
 }

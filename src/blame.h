@@ -14,4 +14,8 @@ void blame(PyObject *(*describe)(void *subject, const void *context), void *subj
  * exception. */
 PyObject *blame_shown(PyObject *key);
 
+/* What a note says of a Disk: its class, or nothing of the usual one. New reference, or NULL with an
+ * exception. */
+PyObject *blame_disk(PyObject *disk);
+
 #endif

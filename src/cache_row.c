@@ -92,19 +92,22 @@ static PyObject *describe_row(void *subject, const void *context)
     Cache *self = subject;
     const row_to_blame *row = context;
     PyObject *shown = NULL;
+    PyObject *disk = NULL;
     PyObject *note = NULL;
 
     if (self->path != NULL && self->disk != NULL) {
         shown = show_key(self, row->key, row->stored);
+        disk = shown != NULL ? blame_disk(self->disk) : NULL;
     }
-    if (shown != NULL) {
+    if (disk != NULL) {
         note = row->filename != NULL
-                   ? PyUnicode_FromFormat("diskcache: reading the value of key %U, file '%s' in %R",
-                                          shown, row->filename, self->directory)
-                   : PyUnicode_FromFormat("diskcache: reading the value of key %U in %R", shown,
-                                          self->directory);
-        Py_DECREF(shown);
+                   ? PyUnicode_FromFormat("diskcache: reading the value of key %U, file '%s' in %R%U",
+                                          shown, row->filename, self->directory, disk)
+                   : PyUnicode_FromFormat("diskcache: reading the value of key %U in %R%U", shown,
+                                          self->directory, disk);
     }
+    Py_XDECREF(disk);
+    Py_XDECREF(shown);
     return note;
 }
 

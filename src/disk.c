@@ -925,21 +925,25 @@ static PyObject *describe_key(void *disk, const void *context)
 {
     const key_to_blame *blamed = context;
     PyObject *shown = blame_shown(blamed->key);
+    PyObject *name = shown != NULL ? blame_disk(disk) : NULL;
     PyObject *directory = NULL;
     PyObject *note = NULL;
 
-    if (shown == NULL) {
-        return NULL;
+    if (name == NULL) {
+        goto done;
     }
     if (blamed->with_directory) {
         directory = PyObject_GetAttrString(disk, "_directory");
         PyErr_Clear(); /* a Disk of a user's own may have none */
     }
     note = directory != NULL
-               ? PyUnicode_FromFormat("diskcache: %s key %U in %R", blamed->doing, shown, directory)
-               : PyUnicode_FromFormat("diskcache: %s key %U", blamed->doing, shown);
+               ? PyUnicode_FromFormat("diskcache: %s key %U in %R%U", blamed->doing, shown, directory,
+                                      name)
+               : PyUnicode_FromFormat("diskcache: %s key %U%U", blamed->doing, shown, name);
+done:
     Py_XDECREF(directory);
-    Py_DECREF(shown);
+    Py_XDECREF(name);
+    Py_XDECREF(shown);
     return note;
 }
 

@@ -5,9 +5,10 @@ An error of pickling names the key and the directory in a note: the error itself
 
 from __future__ import annotations
 
-import importlib.util
+import functools as ft
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,7 @@ from typing import Any
 import pytest
 
 import diskcache
-from diskcache import Cache, Deque, FanoutCache, Index
-
-DJANGO = importlib.util.find_spec('django') is not None
+from diskcache import Cache, CacheWarning, Deque, FanoutCache, Index, JSONDisk
 
 
 class Unpicklable:
@@ -303,3 +302,111 @@ def test_a_damaged_pickle_names_its_key(directory: str) -> None:
         cache.get('key')
     assert f"key 'key' in {directory!r}" in notes(raised)
     assert Path(directory).is_dir()
+
+
+def test_an_error_of_another_disk_names_it(directory: str) -> None:
+    """What one Disk has written is often nothing that another can read."""
+    with Cache(directory) as cache:
+        cache['key'] = 'value'
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', CacheWarning)
+        cache = Cache(directory, disk=JSONDisk)
+    with pytest.raises(TypeError, match='bytes-like') as raised:
+        list(cache)
+    assert notes(raised) == f"diskcache: reading the key 'key' in {directory!r}, with JSONDisk"
+
+
+# --- arguments ---
+
+WITH_EXPIRE: dict[str, Callable[[Any], object]] = {
+    'set': lambda cache: cache.set('key', 1, ttl=60),
+    'add': lambda cache: cache.add('key', 1, ttl=60),
+    'touch': lambda cache: cache.touch('key', ttl=60),
+    'set_many': lambda cache: cache.set_many({'key': 1}, ttl=60),
+    'add_many': lambda cache: cache.add_many({'key': 1}, ttl=60),
+    'memoize': lambda cache: cache.memoize(ttl=60),
+    'Averager': lambda cache: diskcache.Averager(cache, 'key', ttl=60),
+    'Lock': lambda cache: diskcache.Lock(cache, 'key', ttl=60),
+    'RLock': lambda cache: diskcache.RLock(cache, 'key', ttl=60),
+    'BoundedSemaphore': lambda cache: diskcache.BoundedSemaphore(cache, 'key', ttl=60),
+    'throttle': lambda cache: diskcache.throttle(cache, 1, 1, ttl=60),
+    'barrier': lambda cache: diskcache.barrier(cache, diskcache.Lock, ttl=60),
+    'memoize_stampede': lambda cache: diskcache.memoize_stampede(cache, ttl=60),
+}
+
+
+@pytest.mark.parametrize('method', WITH_EXPIRE)
+@pytest.mark.parametrize('kind', ['Cache', 'FanoutCache'])
+def test_what_other_caches_call_expire(directory: str, kind: str, method: str) -> None:
+    cache = KINDS[kind](directory)
+    with pytest.raises(TypeError, match="keyword argument 'ttl': is 'expire' meant"):
+        WITH_EXPIRE[method](cache)
+
+
+def test_what_a_queue_of_another_cache_calls_expire(cache: Cache) -> None:
+    with pytest.raises(TypeError, match="'expire' meant"):
+        cache.push('value', ttl=60)
+
+
+@pytest.mark.parametrize(
+    'recipe',
+    [
+        lambda path: diskcache.Lock(path, 'key'),
+        lambda path: diskcache.Averager(path, 'key'),
+        lambda path: diskcache.throttle(path, 1, 1),
+        lambda path: diskcache.memoize_stampede(path, 60),
+        lambda path: diskcache.barrier(path, diskcache.Lock)(len),
+    ],
+)
+def test_a_recipe_of_a_path_is_an_error_at_once(directory: str, recipe: Callable) -> None:
+    with pytest.raises(TypeError, match="must be a Cache or a FanoutCache, not 'str'"):
+        recipe(directory)
+
+
+class Callee:
+    """An object that can be called."""
+
+    def __call__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    'decorator',
+    [
+        lambda cache, name: cache.memoize(name),
+        lambda cache, name: diskcache.memoize_stampede(cache, 60, name),
+        lambda cache, name: diskcache.throttle(cache, 10, 1, name),
+        lambda cache, name: diskcache.barrier(cache, diskcache.Lock, name),
+    ],
+)
+@pytest.mark.parametrize('function', [ft.partial(int, 1), Callee()])
+def test_what_has_no_name_needs_one(cache: Cache, decorator: Callable, function: Callable) -> None:
+    with pytest.raises(TypeError, match='pass name='):
+        decorator(cache, None)(function)
+    assert decorator(cache, 'name')(function)() == 1
+
+
+@pytest.mark.parametrize('kind', [Cache, lambda path: FanoutCache(path, 2)])
+def test_what_is_in_the_place_of_a_directory_is_named(tmp_path: Path, kind: Callable) -> None:
+    path = tmp_path / 'file'
+    path.write_text('')
+    for place in path, path / 'below':
+        with pytest.raises(OSError, match=f'{path}"? is not a directory'):
+            kind(place)
+
+
+def test_a_text_for_read_of_what_is_pushed(cache: Cache) -> None:
+    with pytest.warns(CacheWarning, match='meant to be the tag'):
+        cache.push(1, None, 'back', 60, 'tag')
+
+
+def test_small_bytes_are_bytes_and_no_file(cache: Cache, tmp_path: Path) -> None:
+    """As in the original: only what is in a file of its own can be opened."""
+    cache['small'], cache['large'] = b'value', bytes(100_000)
+    (tmp_path / 'value').write_bytes(b'value')
+    with open(tmp_path / 'value', 'rb') as file:
+        cache.set('file', file, read=True)
+    assert cache.read('small') == cache.get('small', read=True) == b'value'
+    for key, value in {'large': bytes(100_000), 'file': b'value'}.items():
+        with cache.read(key) as one, cache.get(key, read=True) as other:
+            assert one.read() == other.read() == value
