@@ -59,7 +59,9 @@ def hint_at_expire(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if 'ttl' in kwargs:
             name = function.__qualname__
-            raise TypeError(f"{name}() got an unexpected keyword argument 'ttl': is 'expire' meant?")
+            raise TypeError(
+                f"{name}() got an unexpected keyword argument 'ttl': is 'expire' meant?"
+            )
         return function(*args, **kwargs)
 
     return call

@@ -259,7 +259,9 @@ class Check:
                 self._check_pickled_file(filename, _whose_value(rowid, key, kind))
         for name, (count, first) in self._gone.items():
             others = f' and {count - 1} more' if count > 1 else ''
-            self._report(f'{name} is not there: {first}{others} cannot be loaded', UnloadableWarning)
+            self._report(
+                f'{name} is not there: {first}{others} cannot be loaded', UnloadableWarning
+            )
 
     def _check_pickled_file(self, filename: str, whose: str) -> None:
         with cl.suppress(OSError):  # that is reported already
@@ -401,9 +403,9 @@ class _Walker(pickle.Unpickler):
     """Follows a pickle without loading it.
 
     To load one is to call what it names, whatever that is, and a check is for directories that one
-    does not trust. So a stand-in takes the place of everything that is named. Of the name it is seen
-    whether it is there, without importing anything: in a module that has not been imported yet any
-    name may be.
+    does not trust. So a stand-in takes the place of everything that is named. Of the name it is
+    seen whether it is there, without importing anything: in a module that has not been imported yet
+    any name may be.
 
     It costs what unpickling costs, up to a limit for large ones.
     """
@@ -441,7 +443,7 @@ def _old_name(module: str, name: str) -> tuple[str, str]:
 
 
 def _missing(module: str, name: str) -> str | None:
-    """Return the full name of what a pickle names, if neither that nor what Python 2 meant is there."""
+    """Return the full name of what a pickle names if it is not there, nor what Python 2 meant."""
     if _is_there(module, name) or _is_there(*_old_name(module, name)):
         return None
     return f'{module}.{name}'

@@ -8,8 +8,8 @@
 
 Exit status: 0 if all is well, 1 if ``check`` found something (mended or not), 2 if the command
 could not be carried out. That classes of the program that uses the cache are not there for this
-command is shown, and nothing that is amiss. A directory is never created: opening a mistyped path as a cache would
-make an empty one there and then find nothing wrong with it.
+command is shown, and nothing that is amiss. A directory is never created: opening a mistyped path
+as a cache would make an empty one there and then find nothing wrong with it.
 
 On a terminal, output is laid out by ``rich`` if the extra ``diskcache[cli]`` is installed.
 Elsewhere it is plain lines, so that what comes out of a pipe is never folded.

@@ -1132,10 +1132,10 @@ class Cache(DictMethods, _core.Cache):
         """Check the database and the value files against each other.
 
         With `fix`, what nobody could look up or read goes: rows without their file, rows of which
-        key or value is no pickle and should be one; see :mod:`diskcache.check`. Sizes and counts are corrected, and of
-        the files that no row names those go that this package made and left, if they are not new: a
-        set by another process may be under way. Users' own files and caches in sub-directories are
-        left alone.
+        key or value is no pickle and should be one; see :mod:`diskcache.check`. Sizes and counts
+        are corrected, and of the files that no row names those go that this package made and left,
+        if they are not new: a set by another process may be under way. Users' own files and caches
+        in sub-directories are left alone.
 
         Pickles of keys and values are followed, the first MiB of each, but not loaded, because
         that runs code: nothing is imported or called. One that is damaged, or needs a class or
