@@ -411,8 +411,8 @@ class _Walker(pickle.Unpickler):
     """
 
     def __init__(self, file: Any, size: int, gone: set[str]) -> None:
-        super().__init__(_Prefix(file, min(size, _WALKED_BYTES)))
         self._whole = size <= _WALKED_BYTES
+        super().__init__(file if self._whole else _Prefix(file, _WALKED_BYTES))
         self._names_gone = gone
 
     def find_class(self, module: str, name: str) -> Any:

@@ -534,6 +534,9 @@ def _name_of(func: Callable[..., Any]) -> str:
         raise TypeError(f'a {kind!r} object has no name to make keys with: pass name=') from None
 
 
+#: What SQLite says of tables that have the names of a cache's, and other columns.
+_FOREIGN_TABLES = ('no such column', 'has no column', 'datatype mismatch')
+
 #: The code of the lambdas that have been memoized under a name of their scope, by cache and name.
 _lambdas: dict[tuple[str, str], Any] = {}
 
@@ -870,8 +873,8 @@ class Cache(DictMethods, _core.Cache):
                 removal.remove_remains(database)
                 self._open_database(disk, settings)
                 return
-            except sqlite3.OperationalError as error:
-                if 'no such column' in str(error) or 'has no column' in str(error):
+            except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+                if any(text in str(error) for text in _FOREIGN_TABLES):
                     text = f'{database} is not a diskcache database'
                     raise sqlite3.DatabaseError(text) from error
                 same = removal.identity(database) == before and op.exists(database + '-shm')
