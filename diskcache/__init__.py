@@ -8,6 +8,8 @@
 """
 
 from importlib.util import find_spec as _find_spec
+from opcode import opmap as _opmap
+from sys import _getframe
 from typing import TYPE_CHECKING
 
 from .core import (
@@ -87,5 +89,10 @@ def __getattr__(name: str) -> object:
 
         return DjangoCache
     if name == 'DjangoCache':
-        raise AttributeError("DjangoCache needs Django: pip install 'diskcache[django]'")
+        text = "DjangoCache needs Django: pip install 'diskcache[django]'"
+        caller = _getframe(1)
+        # From an AttributeError the statement would make an error of its own, without the hint.
+        if caller.f_code.co_code[caller.f_lasti] == _opmap['IMPORT_FROM']:
+            raise ImportError(text, name=__name__, path=__file__)
+        raise AttributeError(text)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

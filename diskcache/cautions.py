@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools as ft
 import os.path as op
 import sys
 import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec('P')
+R = TypeVar('R')
 
 
 class CacheWarning(UserWarning):
@@ -41,3 +47,21 @@ def warn_once(subject: str, kind: str, text: str) -> None:
     except BaseException:  # an error, by the user's filter: the next attempt is one too
         _warned.discard((subject, kind))
         raise
+
+
+def hint_at_expire(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that takes `expire`: say so to those who call it `ttl`, as others do.
+
+    The core has it in its parser of arguments.
+    """
+
+    @ft.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if 'ttl' in kwargs:
+            name = function.__qualname__
+            raise TypeError(
+                f"{name}() got an unexpected keyword argument 'ttl': is 'expire' meant?"
+            )
+        return function(*args, **kwargs)
+
+    return call

@@ -7,8 +7,9 @@
 =============================  ================================================================
 
 Exit status: 0 if all is well, 1 if ``check`` found something (mended or not), 2 if the command
-could not be carried out. A directory is never created: opening a mistyped path as a cache would
-make an empty one there and then find nothing wrong with it.
+could not be carried out. That classes of the program that uses the cache are not there for this
+command is shown, and nothing that is amiss. A directory is never created: opening a mistyped path
+as a cache would make an empty one there and then find nothing wrong with it.
 
 On a terminal, output is laid out by ``rich`` if the extra ``diskcache[cli]`` is installed.
 Elsewhere it is plain lines, so that what comes out of a pipe is never folded.
@@ -24,6 +25,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
+from diskcache.check import UnloadableWarning
 from diskcache.core import Cache, CacheWarning, Timeout
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
@@ -92,12 +94,13 @@ def _check(cache: Cache, options: argparse.Namespace) -> int:
     found = cache.check(fix=options.fix)
     _print_rows((warning.category.__name__, str(warning.message)) for warning in found)
 
-    if not found:
+    problems = [warning for warning in found if warning.category is not UnloadableWarning]
+    if not problems:
         print('no problems found')
         return 0
 
     outcome = 'mended' if options.fix else 'not mended (--fix does)'
-    print(f'problems found: {len(found)}, {outcome}')
+    print(f'problems found: {len(problems)}, {outcome}')
     return 1
 
 

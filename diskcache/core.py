@@ -36,7 +36,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
-from .cautions import CacheWarning, warn, warn_once
+from .cautions import CacheWarning, hint_at_expire, warn, warn_once
 from .views import DictMethods
 from .wrappers import memoized
 
@@ -534,6 +534,9 @@ def _name_of(func: Callable[..., Any]) -> str:
         raise TypeError(f'a {kind!r} object has no name to make keys with: pass name=') from None
 
 
+#: What SQLite says of tables that have the names of a cache's, and other columns.
+_FOREIGN_TABLES = ('no such column', 'has no column', 'datatype mismatch')
+
 #: The code of the lambdas that have been memoized under a name of their scope, by cache and name.
 _lambdas: dict[tuple[str, str], Any] = {}
 
@@ -870,8 +873,8 @@ class Cache(DictMethods, _core.Cache):
                 removal.remove_remains(database)
                 self._open_database(disk, settings)
                 return
-            except sqlite3.OperationalError as error:
-                if 'no such column' in str(error) or 'has no column' in str(error):
+            except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+                if any(text in str(error) for text in _FOREIGN_TABLES):
                     text = f'{database} is not a diskcache database'
                     raise sqlite3.DatabaseError(text) from error
                 same = removal.identity(database) == before and op.exists(database + '-shm')
@@ -974,8 +977,12 @@ class Cache(DictMethods, _core.Cache):
         try:
             os.makedirs(path, 0o700, exist_ok=True)
         except OSError as error:
-            if op.lexists(path) and not op.isdir(path):
-                text = f'Cache directory "{path}" is not a directory'
+            there = path
+            while not op.lexists(there):
+                there = op.dirname(there)
+            if not op.isdir(there):
+                text = f'Cache directory "{path}"'
+                text += ' is not a directory' if there == path else f': {there} is not a directory'
                 raise OSError(error.errno, text) from None
             raise OSError(
                 error.errno,
@@ -1074,6 +1081,7 @@ class Cache(DictMethods, _core.Cache):
         with self.transact(retry=retry):
             return [bool(method(*call, **keywords, retry=retry)) for call in calls]
 
+    @hint_at_expire
     def memoize(
         self: _Store,
         name: str | None = None,
@@ -1127,10 +1135,15 @@ class Cache(DictMethods, _core.Cache):
         """Check the database and the value files against each other.
 
         With `fix`, what nobody could look up or read goes: rows without their file, rows of which
-        key or value is damaged; see :mod:`diskcache.check`. Sizes and counts are corrected, and of
-        the files that no row names those go that this package made and left, if they are not new: a
-        set by another process may be under way. Users' own files and caches in sub-directories are
-        left alone.
+        key or value is no pickle and should be one; see :mod:`diskcache.check`. Sizes and counts
+        are corrected, and of the files that no row names those go that this package made and left,
+        if they are not new: a set by another process may be under way. Users' own files and caches
+        in sub-directories are left alone.
+
+        Pickles of keys and values are followed, the first MiB of each, but not loaded, because
+        that runs code: nothing is imported or called. One that is damaged, or needs a class or
+        module that is not there, is reported, and stays, also with `fix`: another program, or
+        another Python, that shares the directory may be able to read it.
 
         While the files are looked at nobody else can write.
 

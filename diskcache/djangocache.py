@@ -312,7 +312,7 @@ class DjangoCache(BaseCache):
 
         :param key: key of the item, stored with ``read=True``
         :param version: its version (None: VERSION)
-        :return: file in binary mode; close it
+        :return: file in binary mode, to be closed; the value itself if it is kept in the database
         :raises KeyError: if the key is missing
         """
         return self._cache.read(self.make_and_validate_key(key, version))

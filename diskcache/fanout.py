@@ -23,6 +23,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from . import mismatch
+from .cautions import hint_at_expire
 from .core import (
     DEFAULT_SETTINGS,
     ENOVAL,
@@ -305,6 +306,7 @@ class FanoutCache(DictMethods):
                 stack.enter_context(shard.transact(retry))
             yield
 
+    @hint_at_expire
     def set(
         self,
         key: Any,
@@ -335,6 +337,7 @@ class FanoutCache(DictMethods):
         """Store a value, waiting for the lock as long as it takes."""
         self._shard(key)[key] = value
 
+    @hint_at_expire
     def touch(self, key: Any, expire: float | None = None, retry: bool = False) -> bool:
         """Set when an item expires.
 
@@ -348,6 +351,7 @@ class FanoutCache(DictMethods):
         except Timeout:
             return False
 
+    @hint_at_expire
     def add(
         self,
         key: Any,
@@ -435,7 +439,9 @@ class FanoutCache(DictMethods):
         """Return a value as a file opened for reading, waiting for the lock as long as it takes.
 
         :param key: key of the item
-        :return: file in binary mode; close it
+        :return: file in binary mode, to be closed; the value itself, bytes for instance, if it is
+            kept in the database, as one below `disk_min_file_size` is that was not stored from a
+            file
         :raises KeyError: if the key is missing
         """
         return self._shard(key).read(key, retry=True)  # type: ignore[no-any-return]
@@ -481,6 +487,7 @@ class FanoutCache(DictMethods):
         """Remove an item, waiting for the lock as long as it takes; KeyError if it is missing."""
         del self._shard(key)[key]
 
+    @hint_at_expire
     def set_many(
         self,
         items: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
@@ -508,6 +515,7 @@ class FanoutCache(DictMethods):
             return sum(bool(set_one(key, value)) for key, value in _checked_pairs(items))
         return self._store_all(items, expire, tag, retry, add=False)
 
+    @hint_at_expire
     def add_many(
         self,
         items: Mapping[Any, Any] | Iterable[tuple[Any, Any]],

@@ -41,7 +41,8 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
-from .core import ENOVAL, Cache, Disk, _memoizer, full_name
+from .cautions import hint_at_expire
+from .core import ENOVAL, Cache, Disk, _memoizer, _name_of
 from .fanout import FanoutCache
 from .mismatch import check_eviction
 from .wrappers import guarded, throttled
@@ -79,6 +80,12 @@ _SHORTEST_DELAY = 1e-6
 #: For pauses: the system's source has no state that a fork could copy, or a user's seed could set,
 #: to make processes look in step.
 _jitter = random.SystemRandom()
+
+
+def _check_cache(cache: Any, method: str) -> None:
+    """Raise TypeError, at once rather than with the first call, for a path instead of a cache."""
+    if not hasattr(cache, method):
+        raise TypeError(f'cache must be a Cache or a FanoutCache, not {type(cache).__name__!r}')
 
 
 def _positive(name: str, value: Any, *, or_zero: bool = False) -> float:
@@ -188,6 +195,7 @@ class Averager:
     True
     """
 
+    @hint_at_expire
     def __init__(
         self,
         cache: Cache | FanoutCache,
@@ -203,6 +211,7 @@ class Averager:
             never)
         :param tag: for the item
         """
+        _check_cache(cache, 'transact')
         check_eviction(cache, 'an Averager')
         self._cache = cache
         self._key = key
@@ -245,6 +254,7 @@ class _Acquirable:
     #: The state while there is none in the cache.
     _initial: Any
 
+    @hint_at_expire
     def __init__(
         self,
         cache: Cache | FanoutCache,
@@ -260,8 +270,7 @@ class _Acquirable:
             has been killed (None: never). Choose more than the work can take
         :param tag: for the item
         """
-        if not hasattr(cache, 'add'):
-            raise TypeError(f'cache must be a Cache or a FanoutCache, not {type(cache).__name__!r}')
+        _check_cache(cache, 'add')
         check_eviction(cache, f'a {type(self).__name__}')
         self._cache = cache
         self._key = key
@@ -343,6 +352,7 @@ class Lock(_Acquirable):
 
     _initial = ENOVAL
 
+    @hint_at_expire
     def __init__(
         self,
         cache: Cache | FanoutCache,
@@ -460,6 +470,7 @@ class BoundedSemaphore(_Acquirable):
     AssertionError: cannot release un-acquired semaphore
     """
 
+    @hint_at_expire
     def __init__(
         self,
         cache: Cache | FanoutCache,
@@ -507,6 +518,7 @@ class BoundedSemaphore(_Acquirable):
             self._save(cache, free + 1)
 
 
+@hint_at_expire
 def throttle(
     cache: Cache | FanoutCache,
     count: float,
@@ -547,11 +559,12 @@ def throttle(
     :raises ValueError: if `count` or `seconds` is not positive and finite
     """
     rate = _positive('count', count) / _positive('seconds', seconds)
+    _check_cache(cache, 'transact')
     check_eviction(cache, 'throttle')
     capacity = max(count, 1)  # or a rate such as half a call a second would let nobody through
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
-        key = full_name(func) if name is None else name
+        key = _name_of(func) if name is None else name
         home = _home(cache, key)
         save = ft.partial(home.set, key, expire=expire, tag=tag, retry=True)
 
@@ -575,6 +588,7 @@ def throttle(
     return decorator
 
 
+@hint_at_expire
 def barrier(
     cache: Cache | FanoutCache,
     lock_factory: Callable[..., AbstractContextManager[Any]],
@@ -602,7 +616,7 @@ def barrier(
     """
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
-        key = full_name(func) if name is None else name
+        key = _name_of(func) if name is None else name
         try:
             lock = lock_factory(cache, key, expire=expire, tag=tag)
         except TypeError as error:
@@ -615,6 +629,7 @@ def barrier(
     return decorator
 
 
+@hint_at_expire
 def memoize_stampede(
     cache: Cache | FanoutCache,
     expire: float,
@@ -670,6 +685,7 @@ def memoize_stampede(
     :raises TypeError: if `expire` or `beta` is not a number
     :raises ValueError: if `expire` is not positive and finite, or `beta` negative or not finite
     """
+    _check_cache(cache, 'add')
     _positive('expire', expire)
     _positive('beta', beta, or_zero=True)
 

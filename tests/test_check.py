@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import pickle
+import re
+import signal
+import sys
 import threading
 import time
+import types
+import uuid
 import warnings
+from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from consistency import stored_filenames, value_files
 
 import diskcache
 from diskcache import EmptyDirWarning, UnknownFileWarning
+from diskcache.check import UnloadableWarning
 
 LARGE = b'x' * 100_000
 LONG = 400 * 24 * 60 * 60  # Seconds; longer than any grace time.
@@ -331,3 +343,156 @@ def test_many_damages_at_once_are_all_repaired(
     assert not any(path.exists() for path in orphans)
     assert value_files(cache.directory) == stored_filenames(cache)
     assert_intact(cache)
+
+
+# --- pickles ---
+
+
+class Marked:
+    """An object of a class of a user's own; to load one leaves a mark."""
+
+    loaded = 0
+
+    def __init__(self, name: str = '') -> None:
+        self.name = name
+
+    def __setstate__(self, state: dict) -> None:
+        type(self).loaded += 1
+        self.__dict__.update(state)
+
+
+def store_things(cache: diskcache.Cache, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """Store values and a key of a class of a module, and return the module."""
+    module = types.ModuleType('module_of_things')
+    thing = type('Thing', (Marked,), {'__module__': module.__name__})
+    module.Thing = thing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    cache['value'] = thing('a')
+    cache['large'] = [thing('b'), LARGE]
+    cache[(1, thing('c'))] = 1
+    cache['other'] = {'a': [1, 2.5, None, {3}], 'b': OrderedDict(a=Decimal(1))}
+    return module
+
+
+@pytest.mark.parametrize('gone', ['class', 'module'])
+def test_pickles_whose_class_is_gone_are_reported_and_stay(
+    cache: diskcache.Cache, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Another program that shares the directory may have it."""
+    module = store_things(cache, monkeypatch)
+    thing = module.Thing
+    assert cache.check() == []
+    if gone == 'class':
+        del module.Thing
+    else:
+        del sys.modules[module.__name__]
+    for fix in (True, False):
+        ((category, text),) = reports(cache, fix)
+        assert category is UnloadableWarning
+        assert 'module_of_things.Thing is not there: the key of row 3 and 2 more' in text
+    assert len(cache) == 4
+    module.Thing = thing
+    sys.modules[module.__name__] = module
+    assert cache.check() == []
+    assert cache['value'].name == 'a'
+
+
+def test_check_loads_and_imports_nothing(
+    cache: diskcache.Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever checks a directory may well not trust it."""
+    store_things(cache, monkeypatch)
+    monkeypatch.setattr(Marked, 'loaded', 0)
+    (tmp_path / 'never_imported').mkdir()
+    (tmp_path / 'never_imported' / '__init__.py').write_text('raise SystemExit')
+    (tmp_path / 'never_imported' / 'part.py').write_text('raise SystemExit')
+    monkeypatch.syspath_prepend(tmp_path)
+    mark = tmp_path / 'mark'
+    calling = f"cos\nsystem\n(S'touch {mark}'\ntR.".encode()
+    for number, pickled in enumerate(
+        (calling, b'cnever_imported\nThing\n.', b'cnever_imported.part\nThing\n.')
+    ):
+        cache[number] = (number,)
+        cache._sql('UPDATE Cache SET value = ? WHERE key = ?', (pickled, number))
+    assert cache.check() == []
+    assert not mark.exists()
+    assert Marked.loaded == 0
+    cache._sql('UPDATE Cache SET value = ? WHERE key = 1', (b'cnever_imported.no\nThing\n.',))
+    ((_, text),) = reports(cache)
+    assert text.startswith('never_imported.no.Thing is not there: the value of key 1 ')
+
+
+@pytest.mark.parametrize('where', ['key', 'value', 'file'])
+def test_a_damaged_pickle_is_reported_and_stays(cache: diskcache.Cache, where: str) -> None:
+    """It may be one of a newer Python."""
+    damaged = b'\x80\x63N.' if where == 'value' else b'\x80\x05\x8c\xffab.'
+    cache['name'] = [LARGE] if where == 'file' else ('a',)
+    if where == 'file':
+        path = value_path(cache, 'name')
+        path.write_bytes(damaged + path.read_bytes()[len(damaged) : -1] + b'.')
+    else:
+        cache._sql(f'UPDATE Cache SET {where} = ?, raw = ?', (damaged, where != 'key'))
+    for fix in (True, False):
+        ((category, text),) = reports(cache, fix)
+        assert category is UserWarning
+        assert 'damaged pickle: ' in text
+        assert ('the key of row 1' if where == 'key' else "key 'name' (row 1)") in text
+    assert len(cache) == 1
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_sound_pickles_of_all_kinds_and_protocols_are_no_problem(
+    directory: str, protocol: int
+) -> None:
+    with diskcache.Cache(directory, disk_pickle_protocol=protocol) as cache:
+        for number, value in enumerate(
+            [
+                OrderedDict(a=1),
+                defaultdict(list, {'a': [1]}),
+                Counter('abca'),
+                Decimal('1.5'),
+                datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc),
+                re.compile('a'),
+                {frozenset([1]), (2, 3)},
+                bytearray(b'abc'),
+                complex(1, 2),
+                range(5),
+                Path('a/b'),
+                ValueError('text'),
+                array('d', [1, 2]),
+                Marked.__init__,
+                len,
+                uuid.UUID(int=5),
+                deque([1], 5),
+                Marked('a'),
+                signal.SIGINT,
+                2**100,
+                os.stat('.'),
+                b'x' * 2**21,
+                [b'x' * 2**21, 'y' * 2**21],
+            ]
+        ):
+            cache[number] = [value, value]
+            cache[number, 'key'] = 1
+        assert cache.check() == []
+
+
+def test_what_another_disk_wrote_is_not_judged(directory: str) -> None:
+    """The command line opens each cache with the usual Disk."""
+
+    class Hiding(diskcache.Disk):
+        def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
+            size, mode, name, stored = super().store(value, read, key=key)
+            return size, mode, name, bytes(stored)[::-1]
+
+        def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+            return super().fetch(mode, filename, value[::-1], read)
+
+    with diskcache.Cache(directory, disk=Hiding) as cache:
+        cache['key'] = ('value',)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        plain = diskcache.Cache(directory)
+    assert plain.check(fix=True) == []
+    with diskcache.Cache(directory, disk=Hiding) as cache:
+        assert cache['key'] == ('value',)

@@ -201,10 +201,11 @@ def test_an_error_of_the_database_names_it(directory: str) -> None:
         assert f'{directory}/cache.db' in '\n'.join(raised.value.__notes__)
 
 
-def test_a_database_of_somebody_else_is_named(directory: str) -> None:
+@pytest.mark.parametrize('table', ['Cache', 'Settings'])
+def test_a_database_of_somebody_else_is_named(directory: str, table: str) -> None:
     os.mkdir(directory)
     con = sqlite3.connect(f'{directory}/cache.db')
-    con.execute('CREATE TABLE Cache (id INTEGER PRIMARY KEY, name TEXT)')
+    con.execute(f'CREATE TABLE {table} (id INTEGER PRIMARY KEY, name TEXT)')
     con.close()
     with pytest.raises(sqlite3.DatabaseError, match='is not a diskcache database') as raised:
         Cache(directory)

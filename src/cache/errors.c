@@ -2,6 +2,7 @@
 #include "cache/errors.h"
 
 #include "cache/registry.h"
+#include "python/blame.h"
 #include "python/convert.h"
 
 /* --- what every method asks first --------------------------------------------------------------- */
@@ -121,42 +122,31 @@ int cache_end_housekeeping(module_state *state, compat_exception current)
 
 /* --- notes that say where ----------------------------------------------------------------------- */
 
-/* Add a note to an exception, as add_note() of Python 3.11 does. */
-static int add_note(PyObject *exception, PyObject *note)
+/* A key as a note shows it: `key` itself, or what is stored of it. New reference, or NULL with an exception. */
+static PyObject *show_key(Cache *self, PyObject *key, const dc_key *stored)
 {
-    PyObject *notes = PyObject_GetAttrString(exception, "__notes__");
-    int result = -1;
+    disk_key encoded = {.owner = NULL};
+    PyObject *object = NULL;
+    PyObject *shown;
 
-    if (notes == NULL) {
+    if (key != NULL && Py_TYPE(key) != self->state->stored_key_type) {
+        return blame_shown(key);
+    }
+    if (key != NULL) {
+        if (disk_put(self->state, self->disk, key, &encoded) < 0) {
+            return NULL;
+        }
+        stored = &encoded.key;
+    }
+    object = disk_get(self->state, self->disk, stored);
+    if (object == NULL) {
         PyErr_Clear();
-        notes = PyList_New(0);
-        if (notes == NULL || PyObject_SetAttrString(exception, "__notes__", notes) < 0) {
-            goto done;
-        }
+        object = convert_from_datum(&stored->datum);
     }
-    result = PyList_Check(notes) ? PyList_Append(notes, note) : 0;
-done:
-    Py_XDECREF(notes);
-    return result;
-}
-
-/* Add the note that `describe` makes to the exception that is set, if it is one that programs handle. */
-static void blame(Cache *self, PyObject *(*describe)(Cache *, const void *), const void *context)
-{
-    compat_exception taken = compat_exception_take();
-    PyObject *exception = compat_exception_value(&taken);
-    PyObject *note = NULL;
-
-    if (exception != NULL && PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_Exception) &&
-        self->path != NULL) {
-        note = describe(self, context);
-        if (note != NULL) {
-            add_note(exception, note);
-            Py_DECREF(note);
-        }
-        PyErr_Clear(); /* what is noted is no reason to fail otherwise */
-    }
-    compat_exception_put(taken);
+    shown = object != NULL ? blame_shown(object) : NULL;
+    Py_XDECREF(object);
+    disk_key_clear(&encoded);
+    return shown;
 }
 
 typedef struct row_to_blame {
@@ -165,57 +155,73 @@ typedef struct row_to_blame {
     const char *filename;
 } row_to_blame;
 
-/* The note of blame_row. New reference, or NULL with an exception. */
-static PyObject *describe_row(Cache *self, PyObject *key, const dc_key *stored,
-                              const char *filename)
+static PyObject *describe_row(void *subject, const void *context)
 {
-    PyObject *shown = key != NULL ? Py_NewRef(key) : disk_get(self->state, self->disk, stored);
+    Cache *self = subject;
+    const row_to_blame *row = context;
+    PyObject *shown = NULL;
+    PyObject *disk = NULL;
     PyObject *note = NULL;
 
-    if (shown == NULL) {
-        PyErr_Clear();
-        shown = convert_from_datum(&stored->datum);
+    if (self->path != NULL && self->disk != NULL) {
+        shown = show_key(self, row->key, row->stored);
+        disk = shown != NULL ? blame_disk(self->disk) : NULL;
     }
-    if (shown != NULL) {
-        note = filename != NULL
-                   ? PyUnicode_FromFormat("diskcache: reading the value of key %R, file '%s' in %R",
-                                          shown, filename, self->directory)
-                   : PyUnicode_FromFormat("diskcache: reading the value of key %R in %R", shown,
-                                          self->directory);
-        Py_DECREF(shown);
+    if (disk != NULL) {
+        note =
+            row->filename != NULL
+                ? PyUnicode_FromFormat("diskcache: reading the value of key %U, file '%s' in %R%U",
+                                       shown, row->filename, self->directory, disk)
+                : PyUnicode_FromFormat("diskcache: reading the value of key %U in %R%U", shown,
+                                       self->directory, disk);
     }
+    Py_XDECREF(disk);
+    Py_XDECREF(shown);
     return note;
-}
-
-static PyObject *describe_blamed_row(Cache *self, const void *context)
-{
-    const row_to_blame *row = context;
-
-    return self->disk != NULL ? describe_row(self, row->key, row->stored, row->filename) : NULL;
 }
 
 void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename)
 {
     const row_to_blame row = {key, stored, filename};
 
-    blame(self, describe_blamed_row, &row);
+    blame(describe_row, self, &row);
 }
 
-static PyObject *describe_key(Cache *self, const void *key)
+static PyObject *describe_key(void *subject, const void *key)
 {
-    return PyUnicode_FromFormat("diskcache: storing the value of key %R in %R", key, self->path);
+    Cache *self = subject;
+    PyObject *shown = NULL;
+    PyObject *note = NULL;
+
+    if (self->path == NULL || self->disk == NULL) {
+        return NULL;
+    }
+    if (key == NULL) {
+        return PyUnicode_FromFormat("diskcache: storing a value in %R", self->path);
+    }
+    shown = show_key(self, (PyObject *)key, NULL);
+    if (shown != NULL) {
+        note =
+            PyUnicode_FromFormat("diskcache: storing the value of key %U in %R", shown, self->path);
+        Py_DECREF(shown);
+    }
+    return note;
 }
 
 void blame_key(Cache *self, PyObject *key)
 {
-    blame(self, describe_key, key);
+    blame(describe_key, self, key);
 }
 
-static PyObject *describe_database(Cache *self, const void *is_readonly)
+static PyObject *describe_database(void *subject, const void *is_readonly)
 {
-    return PyUnicode_FromFormat("diskcache: the database is %S/" DATABASE_NAME "%s", self->path,
-                                *(const int *)is_readonly ? ", which this process may not write"
-                                                          : "");
+    Cache *self = subject;
+
+    return self->path == NULL
+               ? NULL
+               : PyUnicode_FromFormat(
+                     "diskcache: the database is %S/" DATABASE_NAME "%s", self->path,
+                     *(const int *)is_readonly ? ", which this process may not write" : "");
 }
 
 void blame_database(Cache *self)
@@ -229,6 +235,6 @@ void blame_database(Cache *self)
         is_readonly = convert_sqlite_code(self->state, compat_exception_value(&raised)) ==
                       DC_SQLITE_READONLY;
         compat_exception_put(raised);
-        blame(self, describe_database, &is_readonly);
+        blame(describe_database, self, &is_readonly);
     }
 }

@@ -35,7 +35,7 @@ void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *fil
 /* Note in the exception that is set, if it is one of SQLite's, which database it is about. */
 void blame_database(Cache *self);
 
-/* Note in the exception that is set which key's value could not be stored. */
+/* Note in the exception that is set which key's value could not be stored; NULL: the key was to be made. */
 void blame_key(Cache *self, PyObject *key);
 
 /* Make the Timeout that is set one whose argument is the number of items done before, as the

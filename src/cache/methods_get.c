@@ -81,7 +81,8 @@ METHOD_DOC(get,
 "\n"
 ":param key: any picklable object\n"
 ":param default: what to return if the key is absent or has expired\n"
-":param bool read: return an open binary file for a value that is kept in one\n"
+":param bool read: return an open file, in binary mode, for bytes that are kept in one: what set() got\n"
+"    with read=True, and bytes of at least disk_min_file_size. Any other value is returned itself\n"
 ":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"
 ":param bool tag: return the tag too\n"
 ":param bool retry: wait for a lock as long as it takes\n"
@@ -150,8 +151,9 @@ METHOD_DOC(read,
 "\n"
 ":param key: any picklable object\n"
 ":param bool retry: wait for a lock as long as it takes\n"
-":return: a file opened for reading in binary mode, to be closed by the caller; the value itself if\n"
-"    it is not kept in a binary file\n"
+":return: a file opened for reading in binary mode, to be closed by the caller. The value itself, bytes\n"
+"    for instance, if it is kept in the database, as one below disk_min_file_size is that set() did not\n"
+"    get with read=True, or is not bytes\n"
 ":raises KeyError: if the key is absent or has expired\n"
 ":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n");
 

@@ -244,7 +244,7 @@ PyObject *Cache_push(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 
     if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
         parse_queue(values[1], &queue) < 0 || parse_side(values[2], DC_BACK, &writing.side) < 0 ||
-        read_flags(values + 4, 1, defaults, &read) < 0 ||
+        read_flags(values + 4, 1, defaults, &read) < 0 || warn_of_tag(values[4]) < 0 ||
         read_flags(values + 6, 1, defaults, &retry) < 0 || cache_ready(self) < 0 ||
         item_prepare(self, &item, values[0], NULL, values[3], read, values[5]) < 0) {
         return NULL;

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "python/args.h"
+#include "python/blame.h"
 #include "python/convert.h"
 #include "python/key_pickle.h"
 #include "python/log.h"
@@ -913,22 +914,77 @@ int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *name
  * The caller's disk is an attribute that Python code, which these may run, can assign to: each holds
  * it while it works. */
 
-int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out)
+/* A key that could not be converted: what its exception is to say. */
+typedef struct key_to_blame {
+    const char *doing;
+    PyObject *key;
+    int with_directory;
+} key_to_blame;
+
+static PyObject *describe_key(void *disk, const void *context)
 {
+    const key_to_blame *blamed = context;
+    PyObject *shown = blame_shown(blamed->key);
+    PyObject *name = shown != NULL ? blame_disk(disk) : NULL;
+    PyObject *directory = NULL;
+    PyObject *note = NULL;
+
+    if (name == NULL) {
+        goto done;
+    }
+    if (blamed->with_directory) {
+        directory = PyObject_GetAttrString(disk, "_directory");
+        PyErr_Clear(); /* a Disk of a user's own may have none */
+    }
+    note = directory != NULL
+               ? PyUnicode_FromFormat("diskcache: %s key %U in %R%U", blamed->doing, shown,
+                                      directory, name)
+               : PyUnicode_FromFormat("diskcache: %s key %U%U", blamed->doing, shown, name);
+done:
+    Py_XDECREF(directory);
+    Py_XDECREF(name);
+    Py_XDECREF(shown);
+    return note;
+}
+
+static int put_or_blame(module_state *state, PyObject *disk, PyObject *key, int with_directory,
+                        disk_key *out)
+{
+    const key_to_blame blamed = {"converting the", key, with_directory};
     int result;
 
     Py_INCREF(disk);
     result = disk_put_held(state, disk, key, out);
+    if (result < 0) {
+        blame(describe_key, disk, &blamed);
+    }
     Py_DECREF(disk);
     return result;
 }
 
+int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out)
+{
+    return put_or_blame(state, disk, key, 1, out);
+}
+
 PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key)
 {
+    key_to_blame blamed = {"reading the", NULL, 1};
+    compat_exception raised;
     PyObject *result;
 
     Py_INCREF(disk);
     result = disk_get_held(state, disk, key);
+    if (result == NULL) {
+        raised = compat_exception_take();
+        blamed.key = convert_from_datum(&key->datum);
+        PyErr_Clear();
+        compat_exception_put(raised);
+        if (blamed.key != NULL) {
+            blame(describe_key, disk, &blamed);
+            Py_DECREF(blamed.key);
+        }
+    }
     Py_DECREF(disk);
     return result;
 }
@@ -1387,8 +1443,9 @@ static PyObject *Disk_hash(Disk *self, PyObject *const *args, Py_ssize_t nargs, 
     disk_key put = {.owner = NULL};
     PyObject *result;
 
+    /* The directory would be that of a shard which is perhaps not the key's. */
     if (args_parse(&table, args, nargs, kwnames, &key) < 0 ||
-        disk_put(self->state, (PyObject *)self, key, &put) < 0) {
+        put_or_blame(self->state, (PyObject *)self, key, 0, &put) < 0) {
         return NULL;
     }
     result = PyLong_FromUnsignedLong(hash_datum(&put.key.datum));
