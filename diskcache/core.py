@@ -37,7 +37,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
 from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
 from .cautions import CacheWarning, warn, warn_once
-from .views import DictMethods
+from .views import LOOKUPS, DictMethods, Rows, has_all_of
 from .wrappers import memoized
 
 __all__ = [
@@ -1285,6 +1285,12 @@ class Cache(DictMethods, _core.Cache):
         )
         yield
         yield from keys
+
+    def _stored_rows(self, reverse: bool) -> Rows | None:
+        """Return what views go by, in the order of insertion; None if a subclass decides that."""
+        if not has_all_of(type(self), Cache, (*LOOKUPS, 'get')):
+            return None
+        return ((self, key) for key in self._stored_keys(reverse, inserted=True))
 
     def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
         """Return how often lookups found their key, and how often not.
