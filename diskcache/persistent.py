@@ -136,6 +136,13 @@ def _make_compare(seq_op: Callable[[Any, Any], bool], doc: str) -> Callable[[Deq
     return compare
 
 
+def _whole(number: Any) -> int:
+    """Return an int, also of a float that is one, which the original takes too; or TypeError."""
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return operator.index(number)
+
+
 def _checked_maxlen(maxlen: float | None) -> float:
     """Return the most items allowed, infinity for no limit.
 
@@ -144,10 +151,8 @@ def _checked_maxlen(maxlen: float | None) -> float:
     """
     if maxlen is None or maxlen == float('inf'):
         return float('inf')
-    if isinstance(maxlen, float) and maxlen.is_integer():
-        maxlen = int(maxlen)
     try:
-        limit = operator.index(maxlen)  # type: ignore[arg-type]
+        limit = _whole(maxlen)
     except TypeError:
         raise TypeError(f'maxlen must be an int or None, not {maxlen!r}') from None
     if limit < 0:
@@ -256,7 +261,7 @@ class Deque(_OnCache, Sequence[Any]):
         :return: what it returns
         :raises IndexError: if there is no such item
         """
-        index = operator.index(index)
+        index = _whole(index)
         order, before = ('ASC', index) if index >= 0 else ('DESC', ~index)
         select = (
             'SELECT key, raw FROM Cache WHERE key IS NOT NULL'
@@ -273,7 +278,7 @@ class Deque(_OnCache, Sequence[Any]):
 
         :meth:`peek` and :meth:`peekleft` are faster for the two ends.
         """
-        value = self._cache._peek_nth(operator.index(index))
+        value = self._cache._peek_nth(_whole(index))
         if value is ENOVAL:
             raise IndexError('deque index out of range')
         return value
