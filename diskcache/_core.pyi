@@ -25,7 +25,7 @@ class Timeout(Exception):
 class Disk:
     _directory: str
     min_file_size: int
-    pickle_protocol: int
+    pickle_protocol: int | None
     def put(self, key: Any) -> tuple[Any, bool]: ...
     def get(self, key: Any, raw: bool) -> Any: ...
     def store(

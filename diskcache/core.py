@@ -258,13 +258,15 @@ class Disk(_core.Disk):
     hash a subclass overrides, and does the rest natively.
     """
 
-    def __init__(self, directory: str, min_file_size: int = 0, pickle_protocol: int = 0) -> None:
+    def __init__(
+        self, directory: str, min_file_size: int = 0, pickle_protocol: int | None = 0
+    ) -> None:
         """Set the directory and the limits.
 
         :param directory: directory of the value files
         :param min_file_size: values of at least this size are kept in files: bytes, for a str
             characters
-        :param pickle_protocol: protocol for pickling keys and values
+        :param pickle_protocol: protocol for pickling keys and values (None: pickle's default)
         :raises TypeError: if an argument is of the wrong type
         """
         self._directory = directory
@@ -494,10 +496,13 @@ def _by_value(disk: Disk, key: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     if type(disk).put is not Disk.put or 'put' in disk.__dict__:
         return key
-    if _core._pickle_key(key, disk.pickle_protocol) is not None:  # it has no object twice
+    protocol = disk.pickle_protocol
+    if protocol is None:
+        protocol = pickle.DEFAULT_PROTOCOL
+    if _core._pickle_key(key, protocol) is not None:  # it has no object twice
         return key
     stream = _BoundedBytes()
-    pickler = pickle.Pickler(stream, disk.pickle_protocol)
+    pickler = pickle.Pickler(stream, protocol)
     pickler.fast = True
     try:
         pickler.dump(key)
@@ -747,7 +752,7 @@ class _Settings:
                 return value.isascii() and value.replace('_', '').isalnum()
             return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if name == 'disk_pickle_protocol':
-            return isinstance(value, int)
+            return isinstance(value, int | None)
         return name not in DEFAULT_SETTINGS or isinstance(value, int | float)
 
     @classmethod
