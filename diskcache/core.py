@@ -32,7 +32,16 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
+from typing import (
+    Any,
+    ClassVar,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    SupportsIndex,
+    TypeVar,
+    cast,
+)
 
 from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
@@ -637,6 +646,17 @@ def _key_maker(
     return __cache_key__
 
 
+def path_of(directory: Any) -> str:
+    """Return the path that an argument names, with ``~`` and environment variables expanded.
+
+    An object that is no path for Python is one by its str, as in the original.
+    """
+    if not isinstance(directory, str | bytes | os.PathLike):
+        directory = str(directory)
+        warn_once(directory, 'str', f'the directory is no path: its str is taken, {directory!r}')
+    return op.expandvars(op.expanduser(os.fsdecode(directory)))
+
+
 @cl.contextmanager
 def _temporary_unless_given(
     directory: str | os.PathLike[str] | None,
@@ -822,7 +842,7 @@ class Cache(DictMethods, _core.Cache):
             )
         if not (isinstance(disk, type) and issubclass(disk, Disk)):
             raise ValueError('disk must subclass diskcache.Disk')
-        if not isinstance(timeout, int | float):
+        if not isinstance(timeout, SupportsFloat | SupportsIndex):
             raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
@@ -831,7 +851,7 @@ class Cache(DictMethods, _core.Cache):
         if memory_limit is not None:
             self.memory_limit = memory_limit
         with _temporary_unless_given(directory) as given:
-            self._open(op.expandvars(op.expanduser(os.fsdecode(given))), timeout, disk, settings)
+            self._open(path_of(given), timeout, disk, settings)
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         """Look at keyword arguments; errors as those of __init__."""

@@ -32,6 +32,7 @@ from .core import (
     _log_failure,
     _Settings,
     _temporary_unless_given,
+    path_of,
 )
 from .persistent import Deque, Index, _checked_maxlen
 from .views import DictMethods, Rows, has_all_of
@@ -222,7 +223,7 @@ class FanoutCache(DictMethods):
             settings['size_limit'] = size_limit / count
         self._count = count
         with _temporary_unless_given(directory) as given:
-            path = op.expandvars(op.expanduser(os.fsdecode(given)))
+            path = path_of(given)
             mismatch.check_for_cache(path)
             found = mismatch.count_shards(path)
             self._shards: tuple[Cache, ...] = tuple(
