@@ -135,6 +135,9 @@ void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *fil
 
 static PyObject *describe_key(Cache *self, const void *key)
 {
+    if (key == NULL) { /* push() has not made it yet */
+        return PyUnicode_FromFormat("diskcache: storing a value in %R", self->path);
+    }
     return PyUnicode_FromFormat("diskcache: storing the value of key %R in %R", key, self->path);
 }
 

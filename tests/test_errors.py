@@ -16,6 +16,7 @@ import os
 import pickle
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -298,6 +299,15 @@ def test_a_timeout_that_is_no_number_is_refused(directory: str, timeout: object)
         diskcache.Cache(directory, timeout=timeout)
     with diskcache.Cache(directory) as cache:
         assert cache.set('key', 1)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='exceptions have no notes')
+def test_what_cannot_be_pushed_names_the_directory(directory: str) -> None:
+    """It has no key yet that could be named."""
+    with diskcache.Cache(directory) as cache:
+        with pytest.raises(Exception, match='pickle') as raised:
+            cache.push(lambda: 0)
+        assert raised.value.__notes__ == [f'diskcache: storing a value in {directory!r}']
 
 
 @pytest.mark.parametrize('kind', ['Cache', 'FanoutCache'])
