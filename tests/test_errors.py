@@ -305,7 +305,7 @@ def test_a_timeout_that_is_no_number_is_refused(directory: str, timeout: object)
 def test_what_cannot_be_pushed_names_the_directory(directory: str) -> None:
     """It has no key yet that could be named."""
     with diskcache.Cache(directory) as cache:
-        with pytest.raises(Exception, match='pickle') as raised:
+        with pytest.raises((AttributeError, pickle.PicklingError)) as raised:
             cache.push(lambda: 0)
         assert raised.value.__notes__ == [f'diskcache: storing a value in {directory!r}']
 
