@@ -84,10 +84,11 @@ __license__ = 'Apache-2.0'
 
 def __getattr__(name: str) -> object:
     """Import DjangoCache when it is asked for: Django takes longer than all the rest."""
-    if name == 'DjangoCache' and name in __all__:
-        from .djangocache import DjangoCache
+    if name in ('DjangoCache', 'djangocache') and 'DjangoCache' in __all__:
+        from importlib import import_module  # which does not ask for the attribute first
 
-        return DjangoCache
+        module = import_module('.djangocache', __name__)
+        return module if name == 'djangocache' else module.DjangoCache
     if name == 'DjangoCache':
         text = "DjangoCache needs Django: pip install 'diskcache[django]'"
         caller = _getframe(1)

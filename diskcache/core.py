@@ -32,12 +32,21 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, cast
+from typing import (
+    Any,
+    ClassVar,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    SupportsIndex,
+    TypeVar,
+    cast,
+)
 
 from . import _core, mismatch, removal
 from ._core import Timeout, args_to_key
 from .cautions import CacheWarning, hint_at_expire, warn, warn_once
-from .views import DictMethods
+from .views import LOOKUPS, DictMethods, Rows, has_all_of
 from .wrappers import memoized
 
 __all__ = [
@@ -258,13 +267,15 @@ class Disk(_core.Disk):
     hash a subclass overrides, and does the rest natively.
     """
 
-    def __init__(self, directory: str, min_file_size: int = 0, pickle_protocol: int = 0) -> None:
+    def __init__(
+        self, directory: str, min_file_size: int = 0, pickle_protocol: int | None = 0
+    ) -> None:
         """Set the directory and the limits.
 
         :param directory: directory of the value files
         :param min_file_size: values of at least this size are kept in files: bytes, for a str
             characters
-        :param pickle_protocol: protocol for pickling keys and values
+        :param pickle_protocol: protocol for pickling keys and values (None: pickle's default)
         :raises TypeError: if an argument is of the wrong type
         """
         self._directory = directory
@@ -494,10 +505,13 @@ def _by_value(disk: Disk, key: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     if type(disk).put is not Disk.put or 'put' in disk.__dict__:
         return key
-    if _core._pickle_key(key, disk.pickle_protocol) is not None:  # it has no object twice
+    protocol = disk.pickle_protocol
+    if protocol is None:
+        protocol = pickle.DEFAULT_PROTOCOL
+    if _core._pickle_key(key, protocol) is not None:  # it has no object twice
         return key
     stream = _BoundedBytes()
-    pickler = pickle.Pickler(stream, disk.pickle_protocol)
+    pickler = pickle.Pickler(stream, protocol)
     pickler.fast = True
     try:
         pickler.dump(key)
@@ -635,6 +649,17 @@ def _key_maker(
     return __cache_key__
 
 
+def path_of(directory: Any) -> str:
+    """Return the path that an argument names, with ``~`` and environment variables expanded.
+
+    An object that is no path for Python is one by its str, as in the original.
+    """
+    if not isinstance(directory, str | bytes | os.PathLike):
+        directory = str(directory)
+        warn_once(directory, 'str', f'the directory is no path: its str is taken, {directory!r}')
+    return op.expandvars(op.expanduser(os.fsdecode(directory)))
+
+
 @cl.contextmanager
 def _temporary_unless_given(
     directory: str | os.PathLike[str] | None,
@@ -750,7 +775,7 @@ class _Settings:
                 return value.isascii() and value.replace('_', '').isalnum()
             return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if name == 'disk_pickle_protocol':
-            return isinstance(value, int)
+            return isinstance(value, int | None)
         return name not in DEFAULT_SETTINGS or isinstance(value, int | float)
 
     @classmethod
@@ -820,7 +845,7 @@ class Cache(DictMethods, _core.Cache):
             )
         if not (isinstance(disk, type) and issubclass(disk, Disk)):
             raise ValueError('disk must subclass diskcache.Disk')
-        if not isinstance(timeout, int | float):
+        if not isinstance(timeout, SupportsFloat | SupportsIndex):
             raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
@@ -829,7 +854,7 @@ class Cache(DictMethods, _core.Cache):
         if memory_limit is not None:
             self.memory_limit = memory_limit
         with _temporary_unless_given(directory) as given:
-            self._open(op.expandvars(op.expanduser(os.fsdecode(given))), timeout, disk, settings)
+            self._open(path_of(given), timeout, disk, settings)
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         """Look at keyword arguments; errors as those of __init__."""
@@ -1298,6 +1323,12 @@ class Cache(DictMethods, _core.Cache):
         )
         yield
         yield from keys
+
+    def _stored_rows(self, reverse: bool) -> Rows | None:
+        """Return what views go by, in the order of insertion; None if a subclass decides that."""
+        if not has_all_of(type(self), Cache, (*LOOKUPS, 'get')):
+            return None
+        return ((self, key) for key in self._stored_keys(reverse, inserted=True))
 
     def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
         """Return how often lookups found their key, and how often not.

@@ -33,9 +33,10 @@ from .core import (
     _log_failure,
     _Settings,
     _temporary_unless_given,
+    path_of,
 )
 from .persistent import Deque, Index, _checked_maxlen
-from .views import DictMethods
+from .views import DictMethods, Rows, has_all_of
 
 __all__ = ['FanoutCache']
 
@@ -99,10 +100,11 @@ def _patiently(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
             time.sleep(_PAUSE)  # the shard's own timeout may be 0
 
 
-def _patient_keys(shard: Cache, reverse: bool = False) -> Generator[Any, None, None]:
-    """Yield the keys of a shard, waiting for its lock where reading needs one."""
-    start: Callable[[Cache], Iterator[Any]] = reversed if reverse else iter
-    keys = _patiently(start, shard)
+def _patient_keys(
+    start: Callable[P, Iterator[Any]], *args: P.args, **kwargs: P.kwargs
+) -> Generator[Any, None, None]:
+    """Yield the keys of a shard's iterator, waiting for its lock where reading needs one."""
+    keys = _patiently(start, *args, **kwargs)
     while True:
         try:
             yield from keys
@@ -222,7 +224,7 @@ class FanoutCache(DictMethods):
             settings['size_limit'] = size_limit / count
         self._count = count
         with _temporary_unless_given(directory) as given:
-            path = op.expandvars(op.expanduser(os.fsdecode(given)))
+            path = path_of(given)
             mismatch.check_for_cache(path)
             found = mismatch.count_shards(path)
             self._shards: tuple[Cache, ...] = tuple(
@@ -721,12 +723,22 @@ class FanoutCache(DictMethods):
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the keys, shard after shard, expired ones included."""
-        return it.chain.from_iterable(map(_patient_keys, self._shards))
+        return it.chain.from_iterable(_patient_keys(iter, shard) for shard in self._shards)
 
     def __reversed__(self) -> Iterator[Any]:
         """Iterate over the keys in the opposite order."""
         return it.chain.from_iterable(
-            _patient_keys(shard, reverse=True) for shard in reversed(self._shards)
+            _patient_keys(reversed, shard) for shard in reversed(self._shards)
+        )
+
+    def _stored_rows(self, reverse: bool) -> Rows | None:
+        """Return what views go by, shard after shard; None if a subclass decides that."""
+        if not has_all_of(type(self), FanoutCache):
+            return None
+        return (
+            (shard, key)
+            for shard in (reversed(self._shards) if reverse else self._shards)
+            for key in _patient_keys(shard._stored_keys, reverse, inserted=True)
         )
 
     def __len__(self) -> int:

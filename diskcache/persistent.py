@@ -15,16 +15,14 @@ import itertools as it
 import operator
 import os
 import sys
+from collections import abc
 from collections.abc import (
     Callable,
-    ItemsView,
     Iterable,
     Iterator,
-    KeysView,
     Mapping,
     MutableMapping,
     Sequence,
-    ValuesView,
 )
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
@@ -32,7 +30,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 from .cautions import warn
 from .core import ENOVAL, Cache, Disk, StoredKey
 from .mismatch import check_eviction
-from .views import Items, Values
+from .views import DictMethods, ItemsView, Rows, ValuesView, has_all_of
 
 __all__ = ['Deque', 'Index']
 
@@ -138,6 +136,13 @@ def _make_compare(seq_op: Callable[[Any, Any], bool], doc: str) -> Callable[[Deq
     return compare
 
 
+def _whole(number: Any) -> int:
+    """Return an int, also of a float that is one, which the original takes too; or TypeError."""
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return operator.index(number)
+
+
 def _checked_maxlen(maxlen: float | None) -> float:
     """Return the most items allowed, infinity for no limit.
 
@@ -146,10 +151,8 @@ def _checked_maxlen(maxlen: float | None) -> float:
     """
     if maxlen is None or maxlen == float('inf'):
         return float('inf')
-    if isinstance(maxlen, float) and maxlen.is_integer():
-        maxlen = int(maxlen)
     try:
-        limit = operator.index(maxlen)  # type: ignore[arg-type]
+        limit = _whole(maxlen)
     except TypeError:
         raise TypeError(f'maxlen must be an int or None, not {maxlen!r}') from None
     if limit < 0:
@@ -258,7 +261,7 @@ class Deque(_OnCache, Sequence[Any]):
         :return: what it returns
         :raises IndexError: if there is no such item
         """
-        index = operator.index(index)
+        index = _whole(index)
         order, before = ('ASC', index) if index >= 0 else ('DESC', ~index)
         select = (
             'SELECT key, raw FROM Cache WHERE key IS NOT NULL'
@@ -275,7 +278,7 @@ class Deque(_OnCache, Sequence[Any]):
 
         :meth:`peek` and :meth:`peekleft` are faster for the two ends.
         """
-        value = self._cache._peek_nth(operator.index(index))
+        value = self._cache._peek_nth(_whole(index))
         if value is ENOVAL:
             raise IndexError('deque index out of range')
         return value
@@ -585,7 +588,7 @@ class Deque(_OnCache, Sequence[Any]):
     __hash__ = None
 
 
-class _Keys(KeysView[Any]):
+class KeysView(abc.KeysView[Any]):
     """View of an Index's keys."""
 
     _mapping: Index
@@ -847,31 +850,23 @@ class Index(_OnCache, MutableMapping[Any, Any]):
         """Return the number of items."""
         return len(self._cache)
 
-    def keys(self) -> KeysView[Any]:
+    def keys(self) -> KeysView:
         """Return a view of the keys."""
-        return _Keys(self)
+        return KeysView(self)
 
-    def _present(self, keys: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """Yield the items of some keys, without those that others have removed meanwhile."""
-        overridden = type(self).__getitem__ is not Index.__getitem__
-        for key in keys:
-            if overridden:
-                try:
-                    yield key, self[key]
-                except KeyError:
-                    pass
-                continue
-            value = self._cache.get(key, default=ENOVAL, retry=True)
-            if value is not ENOVAL:
-                yield key, value
+    def _stored_rows(self, reverse: bool) -> Rows | None:
+        """Return what views go by, in the order of insertion; None if a subclass decides that."""
+        if not (has_all_of(type(self), Index) and isinstance(self._cache, DictMethods)):
+            return None
+        return self._cache._stored_rows(reverse)
 
-    def values(self) -> ValuesView[Any]:
+    def values(self) -> ValuesView:
         """Return a view of the values. Iterating, it leaves out what is removed meanwhile."""
-        return Values(self)
+        return ValuesView(self)
 
-    def items(self) -> ItemsView[Any, Any]:
+    def items(self) -> ItemsView:
         """Return a view of the items. Iterating, it leaves out what is removed meanwhile."""
-        return Items(self)
+        return ItemsView(self)
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     __hash__ = None

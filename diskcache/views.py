@@ -1,44 +1,89 @@
 """What Cache and FanoutCache have of a dict's interface beside their own; and an Index's views.
 
 Iterating a cache gives expired keys too, as the original does. Its views leave them out, and what
-is removed meanwhile, so that ``dict(cache)`` does not meet keys without a value.
+is removed meanwhile. They go by the keys as they stand in the database, since not every key could
+be looked up: a frozenset of str is pickled to other bytes by a process with other hashes.
 """
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
+from collections import abc
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-__all__ = ['DictMethods', 'Items', 'Values']
+__all__ = ['LOOKUPS', 'DictMethods', 'ItemsView', 'KeysView', 'Rows', 'ValuesView', 'has_all_of']
 
 S = TypeVar('S', bound='DictMethods')
 
+#: Stored keys, each with the Cache that it is in.
+Rows = Iterable[tuple[Any, Any]]
 
-class _Keys(KeysView[Any]):
+#: What a mapping looks its items up with.
+LOOKUPS = ('__iter__', '__reversed__', '__getitem__', '__contains__')
+
+_MISSING = object()
+
+
+def has_all_of(cls: type, base: type, names: Iterable[str] = LOOKUPS) -> bool:
+    """Tell whether a class overrides none of these methods of a base."""
+    return all(getattr(cls, name) is getattr(base, name) for name in names)
+
+
+def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
+    """Yield the keys that have not expired."""
+    rows = mapping._stored_rows(reverse)
+    if rows is None:
+        for key in reversed(mapping) if reverse else mapping:
+            if key in mapping:
+                yield key
+        return
+    for cache, stored in rows:
+        if stored in cache:
+            yield cache.disk.get(*stored)
+
+
+def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
+    """Yield the items that are there and have not expired."""
+    rows = mapping._stored_rows(reverse)
+    if rows is None:
+        for key in reversed(mapping) if reverse else mapping:
+            try:
+                value = mapping[key]
+            except KeyError:
+                continue
+            yield key, value
+        return
+    for cache, stored in rows:
+        value = cache.get(stored, _MISSING, retry=True)
+        if value is not _MISSING:
+            yield cache.disk.get(*stored), value
+
+
+class KeysView(abc.KeysView[Any]):
     """View of the keys that have not expired; its length counts those that have, too."""
 
     _mapping: Any
 
     def __iter__(self) -> Iterator[Any]:
-        return (key for key in self._mapping if key in self._mapping)
+        return _keys(self._mapping)
 
     def __reversed__(self) -> Iterator[Any]:
-        return (key for key in reversed(self._mapping) if key in self._mapping)
+        return _keys(self._mapping, reverse=True)
 
 
-class Items(ItemsView[Any, Any]):
-    """View of the items that are there, as the mapping's `_present` yields them."""
+class ItemsView(abc.ItemsView[Any, Any]):
+    """View of the items that are there."""
 
     _mapping: Any
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return self._mapping._present(self._mapping)  # type: ignore[no-any-return]
+        return _items(self._mapping)
 
     def __reversed__(self) -> Iterator[tuple[Any, Any]]:
-        return self._mapping._present(reversed(self._mapping))  # type: ignore[no-any-return]
+        return _items(self._mapping, reverse=True)
 
 
-class Values(ValuesView[Any]):
+class ValuesView(abc.ValuesView[Any]):
     """View of the values of these items."""
 
     _mapping: Any
@@ -47,36 +92,26 @@ class Values(ValuesView[Any]):
         return any(other is value or other == value for other in self)
 
     def __iter__(self) -> Iterator[Any]:
-        return (value for _, value in self._mapping._present(self._mapping))
+        return (value for _, value in _items(self._mapping))
 
     def __reversed__(self) -> Iterator[Any]:
-        return (value for _, value in self._mapping._present(reversed(self._mapping)))
+        return (value for _, value in _items(self._mapping, reverse=True))
 
 
 class DictMethods:
-    """Methods of a dict, for a class that has the others of a cache."""
+    """Methods of a dict, for a class that has the others of a cache, and `_stored_rows`."""
 
-    def _present(self, keys: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """Yield the items of some keys, without those that are no longer there."""
-        this: Any = self
-        for key in keys:
-            try:
-                value = this[key]
-            except KeyError:
-                continue
-            yield key, value
-
-    def keys(self) -> KeysView[Any]:
+    def keys(self) -> KeysView:
         """Return a view of the keys. Iterating, it leaves out those that have expired."""
-        return _Keys(self)  # type: ignore[arg-type]
+        return KeysView(self)  # type: ignore[arg-type]
 
-    def values(self) -> ValuesView[Any]:
+    def values(self) -> ValuesView:
         """Return a view of the values. Iterating, it leaves out those that have expired."""
-        return Values(self)  # type: ignore[arg-type]
+        return ValuesView(self)  # type: ignore[arg-type]
 
-    def items(self) -> ItemsView[Any, Any]:
+    def items(self) -> ItemsView:
         """Return a view of the items. Iterating, it leaves out those that have expired."""
-        return Items(self)  # type: ignore[arg-type]
+        return ItemsView(self)  # type: ignore[arg-type]
 
     def update(self, other: Any = (), /, **kwds: Any) -> None:
         """Store items, as dict.update does, waiting for the lock as long as it takes.

@@ -410,7 +410,7 @@ def test_indexes_out_of_range_are_errors(numbers: Deque, index: int) -> None:
     assert list(numbers) == list(range(10))
 
 
-@pytest.mark.parametrize('index', [0.0, '0', None, slice(2)])
+@pytest.mark.parametrize('index', [0.5, '0', None, slice(2)])
 def test_indexes_that_are_no_int_are_errors(numbers: Deque, index: Any) -> None:
     with pytest.raises(TypeError):
         numbers[index]
@@ -1317,3 +1317,14 @@ def test_a_new_deque_has_the_disk_of_the_old_one(directory: str) -> None:
         new.cache.close()
         shutil.rmtree(new.directory)
     items.cache.close()
+
+
+def test_an_index_may_be_a_whole_float(directory: str) -> None:
+    """As in the original: programs compute one with ``/``."""
+    items = Deque('abcd', directory)
+    assert (items[4 / 2], items[-1.0]) == ('c', 'd')
+    items[1.0] = 'x'
+    del items[0.0]
+    assert list(items) == ['x', 'c', 'd']
+    with pytest.raises(TypeError):
+        items[0.5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +47,53 @@ def test_its_views_are_those_of_a_dict(store: Cache, clock: Clock) -> None:
     for key in store.keys():  # noqa: SIM118
         del store[key]
     assert list(store.items()) == []
+
+
+class PickledAnew:
+    """A key that is never pickled to the same bytes, as a frozenset with other hashes is not."""
+
+    times = itertools.count()
+
+    def __init__(self, number: int, time: int = 0) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple:
+        return PickledAnew, (self.number, next(self.times))
+
+
+@pytest.mark.parametrize('kind', ['Cache', 'FanoutCache', 'Index'])
+def test_its_views_have_keys_that_cannot_be_looked_up(kind: str, directory: str) -> None:
+    """They are there, and copying or comparing a cache must not leave them out."""
+    store = getattr(diskcache, kind)(directory)
+    for number in range(100):
+        store[PickledAnew(number)] = number
+    numbers = set(range(100))
+    for turn in (iter, reversed):
+        assert {key.number for key in turn(store.keys())} == numbers
+        assert set(turn(store.values())) == numbers
+        assert {(key.number, value) for key, value in turn(store.items())} == {
+            (number, number) for number in numbers
+        }
+    assert set(diskcache.Index(store.items()).values()) == numbers
+
+
+def test_its_views_ask_a_subclass(directory: str) -> None:
+    """Which may have other keys and values than the database."""
+
+    class Doubled(Cache):
+        def __getitem__(self, key: int) -> int:
+            return 2 * super().__getitem__(key)
+
+    with Doubled(directory) as store:
+        store[1] = 5
+        assert list(store.items()) == list(diskcache.Index.fromcache(store).items()) == [(1, 10)]
+
+
+@pytest.mark.parametrize('name', ['keys', 'values', 'items'])
+@pytest.mark.parametrize('kind', ['Cache', 'FanoutCache', 'Index'])
+def test_its_views_are_called_as_those_of_a_mapping(kind: str, name: str, directory: str) -> None:
+    store = getattr(diskcache, kind)(directory)
+    assert repr(getattr(store, name)()) == f'{name.capitalize()}View({store!r})'
 
 
 def test_update_takes_what_dict_update_takes(store: Cache, directory: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
+import pickletools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -402,6 +404,19 @@ def test_min_file_size_decides_what_goes_to_a_file(directory: str) -> None:
         cache.disk.min_file_size = 100
         cache['longer'] = 'x' * 99
         assert len(value_files(directory)) == 2
+
+
+def test_a_protocol_of_none_is_the_default_of_pickle(directory: str) -> None:
+    """As for pickle itself, and in the original, which stores the setting so."""
+    with diskcache.Cache(directory, disk_pickle_protocol=None) as cache:
+        cache[1, 2] = [3]
+    with diskcache.Cache(directory) as cache:
+        assert cache.disk.pickle_protocol is cache.disk_pickle_protocol is None
+        assert cache[1, 2] == [3]
+        ((key, value),) = cache._sql('SELECT key, value FROM Cache')
+        assert key == pickletools.optimize(pickle.dumps((1, 2)))
+        assert cache.memoize(signature=True)(divmod)(7, 2) == (3, 1)
+        assert value == pickle.dumps([3])
 
 
 def test_the_protocol_of_the_disk_is_that_of_the_pickles(directory: str) -> None:

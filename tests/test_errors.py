@@ -8,12 +8,15 @@ cache before is unchanged.
 from __future__ import annotations
 
 import datetime
+import decimal
+import fractions
 import io
 import math
 import os
 import pickle
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -296,6 +299,40 @@ def test_a_timeout_that_is_no_number_is_refused(directory: str, timeout: object)
         diskcache.Cache(directory, timeout=timeout)
     with diskcache.Cache(directory) as cache:
         assert cache.set('key', 1)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='exceptions have no notes')
+def test_what_cannot_be_pushed_names_the_directory(directory: str) -> None:
+    """It has no key yet that could be named."""
+    with diskcache.Cache(directory) as cache:
+        with pytest.raises((AttributeError, pickle.PicklingError)) as raised:
+            cache.push(lambda: 0)
+        assert raised.value.__notes__ == [f'diskcache: storing a value in {directory!r}']
+
+
+@pytest.mark.parametrize('kind', ['Cache', 'FanoutCache'])
+def test_a_timeout_is_any_number(kind: str, directory: str) -> None:
+    """Those of numpy, for instance, are neither int nor float, and sqlite3 takes them."""
+    for timeout in (decimal.Decimal('0.5'), fractions.Fraction(1, 2)):
+        with getattr(diskcache, kind)(directory, timeout=timeout) as cache:
+            cache['key'] = 1
+            assert cache['key'] == 1
+            assert cache.timeout is timeout
+
+
+@pytest.mark.parametrize('kind', ['Cache', 'FanoutCache'])
+def test_a_directory_is_what_str_says(kind: str, directory: str) -> None:
+    """Some classes for paths, and lazy texts, are neither str nor os.PathLike."""
+
+    class Lazy:
+        def __str__(self) -> str:
+            return directory
+
+    with (
+        pytest.warns(diskcache.CacheWarning, match='the directory is no path'),
+        getattr(diskcache, kind)(Lazy()) as cache,
+    ):
+        assert cache.directory == directory
 
 
 @pytest.mark.parametrize('policy', ['random', '', None, 5])

@@ -257,6 +257,15 @@ def test_everything_public_is_documented(entry: Entry) -> None:
     assert inspect.getdoc(entry.find())
 
 
+@pytest.mark.skipif(not DJANGO, reason='needs Django')
+def test_every_module_is_an_attribute_of_the_package() -> None:
+    """Once it is imported, as in the original, of which each imports the next one."""
+    modules = ('core', 'fanout', 'persistent', 'recipes', 'djangocache')
+    script = f'import diskcache; print(*(getattr(diskcache, m).__name__ for m in {modules}))'
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.stdout.split() == [f'diskcache.{module}' for module in modules], done.stderr
+
+
 def test_parameters_are_accepted_by_name(directory: str) -> None:
     with core.Cache(directory=directory, timeout=5, disk=core.Disk) as cache:
         cache.set(key='key', value=1, expire=None, read=False, tag=None, retry=False)

@@ -147,22 +147,27 @@ PyObject *Cache_iterkeys(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
 }
 
 METHOD_DOC(stored_keys,
-"_stored_keys($self, /, reverse=False)\n--\n\n"
+"_stored_keys($self, /, reverse=False, inserted=False)\n--\n\n"
 "The same as iterkeys, but yield StoredKey objects, which are keys without the Disk.\n"
 "\n"
-":param bool reverse: from the last to the first\n");
+":param bool reverse: from the last to the first\n"
+":param bool inserted: in the order of insertion\n");
 
 PyObject *Cache_stored_keys(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const args_table table = {"_stored_keys", 0, 1, {"reverse"}};
-    PyObject *value;
+    static const args_table table = {"_stored_keys", 0, 2, {"reverse", "inserted"}};
+    PyObject *values[2];
     int reverse;
+    int inserted;
 
-    if (args_parse(&table, args, nargs, kwnames, &value) < 0) {
+    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
+        (reverse = args_flag(values[0], 0)) < 0 || (inserted = args_flag(values[1], 0)) < 0) {
         return NULL;
     }
-    reverse = args_flag(value, 0);
-    return reverse < 0 ? NULL : iterator_new(self, reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, 1);
+    if (inserted) {
+        return iterator_new(self, reverse ? DC_BY_ROWID_DOWN : DC_BY_ROWID, 1);
+    }
+    return iterator_new(self, reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, 1);
 }
 
 PyObject *cache_iterate(Cache *self)

@@ -1123,8 +1123,8 @@ static PyObject *Disk_get_pickle_protocol(Disk *self, void *Py_UNUSED(closure))
 
 static int Disk_set_pickle_protocol(Disk *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    if (value != NULL && !PyLong_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "pickle_protocol must be an int, not '%.200s'",
+    if (value != NULL && !PyLong_Check(value) && value != Py_None) {
+        PyErr_Format(PyExc_TypeError, "pickle_protocol must be an int or None, not '%.200s'",
                      Py_TYPE(value)->tp_name);
         return -1;
     }

@@ -1155,7 +1155,7 @@ static int check_sample(PyObject *sample, PyObject *dumps, PyObject *optimize, P
 
     if (optimized != NULL) {
         same = PyObject_RichCompareBool(optimized, expected, Py_EQ);
-        dumped = keypickle_dumps(sample, (int)PyLong_AsLong(protocol));
+        dumped = keypickle_dumps(sample, protocol == Py_None ? -1 : (int)PyLong_AsLong(protocol));
     }
     if (same > 0 && dumped != NULL) {
         same = PyObject_RichCompareBool(dumped, expected, Py_EQ);
