@@ -7,8 +7,7 @@ Three environment variables change how the extension is compiled:
 * ``DISKCACHE_SANITIZE=address,undefined``: passed to the compiler's ``-fsanitize``, with what makes
   the reports readable. The interpreter itself is not instrumented, so load the runtime first:
   ``LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python ...``.
-
-* ``DISKCACHE_DEBUG=1``: invariants are checked at each operation (``src/base/debug.h``), and one that
+* ``DISKCACHE_DEBUG=1``: invariants are checked at each operation (``src/base/debug.h``). One that
   does not hold ends the process. Much slower; for tests.
 
 SQLite is found at import, behind the ``sqlite3`` module that is in use: there is no header to find
