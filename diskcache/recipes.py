@@ -76,10 +76,6 @@ _LONGEST_PAUSE = 0.05
 #: 0.24 µs, so a shorter pause may never be seen to pass.
 _SHORTEST_DELAY = 1e-6
 
-#: For pauses: the system's source has no state that a fork could copy, or a user's seed could set,
-#: to make processes look in step.
-_jitter = random.SystemRandom()
-
 
 def _positive(name: str, value: Any, *, or_zero: bool = False) -> float:
     """Return an argument that must be a positive, finite number.
@@ -122,7 +118,9 @@ def _pauses(timeout: float | None) -> Iterator[None]:
         left = deadline - time.monotonic()
         if left <= 0:
             return
-        time.sleep(min(left, longest * _jitter.uniform(0.5, 1)))
+        # The system's source has no state that a fork could copy, or a user's seed could set, to
+        # make processes look in step.
+        time.sleep(min(left, longest * random.SystemRandom().uniform(0.5, 1)))
         longest = min(longest * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
@@ -135,23 +133,38 @@ def _unique_name() -> str:
     return f'{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(8)}'
 
 
+# Where this module is pickled by value, as dill does if it is not installed, these two are pickled
+# by their names: reading the pickle gives nobody another name.
+
+
 class _Thread(threading.local):
     """The calling thread."""
 
     def __init__(self) -> None:  # called in each thread, when it first asks
         self.name = _unique_name()
 
+    def __reduce__(self) -> str:
+        return '_thread'
+
+
+class _Process:
+    """The calling process."""
+
+    def __init__(self) -> None:
+        self.name = _unique_name()
+
+    def __reduce__(self) -> str:
+        return '_process'
+
 
 _thread = _Thread()
-
-#: The calling process.
-_process = _unique_name()
+_process = _Process()
 
 
 def _rename() -> None:
     """Give a forked child and its threads names of their own: it holds nothing of its parent's."""
     global _process, _thread
-    _process = _unique_name()
+    _process = _Process()
     _thread = _Thread()
 
 
@@ -352,7 +365,7 @@ class Lock(_Acquirable):
     ) -> None:
         """Set where the state is kept; see :class:`RLock` for the parameters."""
         super().__init__(cache, key, expire, tag)
-        self._process = _process
+        self._process = _process.name
         #: What this object has acquired: names, by the threads that did, the latest last.
         self._held: dict[str, str] = {}
         #: What it had acquired has expired, or is the parent's.
@@ -360,7 +373,7 @@ class Lock(_Acquirable):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._process = _process  # the lock was handed over, and not just copied by a fork
+        self._process = _process.name  # the lock was handed over, and not just copied by a fork
         self._held = dict(state.get('_held', ()))
         self._lost = state.get('_lost', False)
 
@@ -377,8 +390,8 @@ class Lock(_Acquirable):
 
     def _forget_parents(self) -> None:
         """In a forked child: what the object held is the parent's."""
-        if self._process != _process:
-            self._process = _process
+        if self._process != _process.name:
+            self._process = _process.name
             self._lost = self._lost or bool(self._held)
             self._held = {}
 
