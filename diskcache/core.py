@@ -632,6 +632,12 @@ def _key_maker(
     return __cache_key__
 
 
+def _path_given(directory: Any) -> str:
+    """Return a path, expanded, of whatever has it for its text: the original takes anything."""
+    is_path = isinstance(directory, bytes | os.PathLike)
+    return op.expandvars(op.expanduser(os.fsdecode(directory) if is_path else str(directory)))
+
+
 @cl.contextmanager
 def _temporary_unless_given(
     directory: str | os.PathLike[str] | None,
@@ -826,7 +832,7 @@ class Cache(DictMethods, _core.Cache):
         if memory_limit is not None:
             self.memory_limit = memory_limit
         with _temporary_unless_given(directory) as given:
-            self._open(op.expandvars(op.expanduser(os.fsdecode(given))), timeout, disk, settings)
+            self._open(_path_given(given), timeout, disk, settings)
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         """Look at keyword arguments; errors as those of __init__."""

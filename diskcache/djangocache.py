@@ -49,7 +49,17 @@ from django.utils.module_loading import import_string
 
 from . import removal
 from .cautions import warn_once
-from .core import DBNAME, DEFAULT_SETTINGS, ENOVAL, Cache, Disk, StoredKey, Timeout, _memoizer
+from .core import (
+    DBNAME,
+    DEFAULT_SETTINGS,
+    ENOVAL,
+    Cache,
+    Disk,
+    StoredKey,
+    Timeout,
+    _memoizer,
+    _path_given,
+)
 from .fanout import FanoutCache
 from .persistent import Deque, Index
 
@@ -140,7 +150,7 @@ def _check(location: Any, params: Mapping[str, Any]) -> None:
     if location == '':
         text = f'a DjangoCache without LOCATION is in the current directory, {os.getcwd()}'
         warn_once(_SETTINGS, 'no LOCATION', text)
-    elif location is not None and '://' in os.fsdecode(location):
+    elif location is not None and '://' in _path_given(location):
         text = f'LOCATION of a DjangoCache is the path of a directory: {location!r} becomes one'
         warn_once(_SETTINGS, f'LOCATION {location}', text)
 
@@ -209,7 +219,7 @@ class DjangoCache(BaseCache):
         if isinstance(options.get('disk'), str):
             options['disk'] = import_string(options['disk'])
         if directory is not None:  # A process may go elsewhere between two requests.
-            directory = op.abspath(op.expandvars(op.expanduser(os.fsdecode(directory))))
+            directory = op.abspath(_path_given(directory))
         shards = params.get('SHARDS', 8)
         timeout = params.get('DATABASE_TIMEOUT', 0.010)
         self._open = ft.partial(_share, directory, shards, timeout, options)

@@ -30,6 +30,7 @@ from .core import (
     Disk,
     Timeout,
     _log_failure,
+    _path_given,
     _Settings,
     _temporary_unless_given,
 )
@@ -221,7 +222,7 @@ class FanoutCache(DictMethods):
             settings['size_limit'] = size_limit / count
         self._count = count
         with _temporary_unless_given(directory) as given:
-            path = op.expandvars(op.expanduser(os.fsdecode(given)))
+            path = _path_given(given)
             mismatch.check_for_cache(path)
             found = mismatch.count_shards(path)
             self._shards: tuple[Cache, ...] = tuple(

@@ -738,6 +738,24 @@ def test_directories_are_expanded_and_made_for_their_owner_only(
         assert os.stat(cache.directory).st_mode & 0o777 == 0o700
 
 
+def test_a_directory_is_whatever_has_the_path_for_its_text(tmp_path: Path) -> None:
+    """Such as the lazy strings of Django, and the values of configuration libraries."""
+
+    class Lazy:
+        """Knows its text when it is asked for it."""
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def __str__(self) -> str:
+            return self.text
+
+    for open_cache in (Cache, FanoutCache, lambda path: diskcache.Deque([], path)):
+        cache = open_cache(Lazy(str(tmp_path / open_cache.__name__)))
+        assert cache.directory == str(tmp_path / open_cache.__name__)
+        assert type(cache.directory) is str
+
+
 def test_a_relative_directory_stays_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
