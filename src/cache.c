@@ -572,11 +572,6 @@ static void Cache_dealloc(Cache *self)
     Py_DECREF(type);
 }
 
-static int Cache_setattro(Cache *self, PyObject *name, PyObject *value)
-{
-    return hooks_setattro(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name, value);
-}
-
 /* Stale: as of when it was last read, by __init__, reset() and what else reads it. */
 /* clang-format off */
 #define METADATA_ATTRIBUTE(name, index, doc)                                                       \
@@ -604,7 +599,6 @@ static PyType_Slot Cache_slots[] = {
     {Py_tp_dealloc, Cache_dealloc},
     {Py_tp_traverse, Cache_traverse},
     {Py_tp_clear, Cache_clear_references},
-    {Py_tp_setattro, Cache_setattro},
     {Py_tp_getset, Cache_getset},
     {Py_tp_members, Cache_members},
     {Py_tp_methods, cache_methods},

@@ -567,6 +567,29 @@ def test_settings_can_be_reset_before_there_are_tables(
         assert cache.evict('tag') == 1
 
 
+def test_attributes_can_be_set_by_way_of_object(directory: str) -> None:
+    """As frozen dataclasses do, and classes with a __setattr__ of their own."""
+
+    class Plain(Cache):
+        def __setattr__(self, name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            object.__delattr__(self, name)
+
+    class PlainDisk(diskcache.Disk):
+        def __setattr__(self, name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+    with Plain(directory, disk=PlainDisk, cull_limit=5) as cache:
+        cache['key'] = 1
+        assert (cache['key'], cache.cull_limit) == (1, 5)
+        cache.mine = 7
+        assert cache.mine == 7
+        del cache.mine
+        assert not hasattr(cache, 'mine')
+
+
 def test_init_can_be_run_again(directory: str) -> None:
     with Cache(directory) as cache:
         cache['key'] = 'first'
