@@ -82,6 +82,7 @@ struct Cache {
     PyObject *page_size;
     PyObject *txn_id;                  /* as assigned; normally None */
     PyObject *metadata[METADATA_NUMBER];
+    int size_is_due; /* a write that may evict has been done since `size` was read */
     PyObject *former_disks;         /* list of what `_disk` was before, the latest last; or NULL */
     PyObject *former_memory_limits; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */
@@ -116,6 +117,11 @@ static inline unsigned int cache_hooks(Cache *self)
     return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self) |
            (self->own_policy != NULL ? CACHE_HOOK__cull : 0);
 }
+
+/* --- cache_settings.c --- */
+
+/* Read what is stored as the size, if it is due, and keep it. -1 with an exception. */
+int cache_renew_size(Cache *self);
 
 /* --- operation.c --- */
 

@@ -25,6 +25,13 @@ static dc_status read_volume(dc_db *db, void *context)
                                                      : status;
 }
 
+static dc_status read_size(dc_db *db, void *context)
+{
+    measuring *measuring = context;
+
+    return dc_store_setting_integer(db, "size", &measuring->metadata);
+}
+
 static dc_status read_count(dc_db *db, void *context)
 {
     measuring *measuring = context;
@@ -51,9 +58,19 @@ static int read_number(Cache *self, operation_call call, enum cache_metadata nam
     if (metadata == NULL) {
         return -1;
     }
+    if (name == METADATA_SIZE) {
+        self->size_is_due = 0;
+    }
     Py_XSETREF(self->metadata[name], metadata);
     *number = measuring.number;
     return 0;
+}
+
+int cache_renew_size(Cache *self)
+{
+    int64_t unused = 0;
+
+    return self->size_is_due ? read_number(self, read_size, METADATA_SIZE, &unused) : 0;
 }
 
 Py_ssize_t cache_length(Cache *self)

@@ -1145,6 +1145,9 @@ dc_status operation_write(Operation *operation, operation_call call, void *conte
     session_visit visit;
     dc_status status;
 
+    if (operation->cache->rules.policy != DC_POLICY_NONE && operation->cache->rules.cull_limit > 0) {
+        operation->cache->size_is_due = 1;
+    }
     if (hooked) {
         status = call(&session->db, context);
     } else {
