@@ -47,8 +47,8 @@ class CacheKey:
 
 def args_to_key(
     base: tuple[Any, ...],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: Iterable[Any],
+    kwargs: Mapping[str, Any] | None,
     typed: bool,
     ignore: Iterable[int | str],
 ) -> tuple[Any, ...]: ...

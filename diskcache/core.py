@@ -1367,7 +1367,7 @@ class Cache(DictMethods, _core.Cache):
         A setting is an attribute of the cache, and stored in the directory; changing the attribute
         alone holds for this object only. `count`, `size`, `hits` and `misses` are attributes too:
         as they were when the cache was opened or when they were last read, by this method,
-        ``len(cache)``, :meth:`volume` or :meth:`stats`.
+        ``len(cache)``, :meth:`volume` or :meth:`stats`; `size` also by every write that may evict.
 
         :param key: name of the setting
         :param value: new value; without it the stored one is loaded

@@ -32,6 +32,7 @@ import hashlib
 import io
 import os
 import os.path as op
+import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, BinaryIO, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -48,7 +49,17 @@ from django.utils.module_loading import import_string
 
 from . import removal
 from .cautions import warn_once
-from .core import DBNAME, DEFAULT_SETTINGS, ENOVAL, Cache, Disk, StoredKey, _memoizer, path_of
+from .core import (
+    DBNAME,
+    DEFAULT_SETTINGS,
+    ENOVAL,
+    Cache,
+    Disk,
+    StoredKey,
+    Timeout,
+    _memoizer,
+    path_of,
+)
 from .fanout import FanoutCache
 from .persistent import Deque, Index
 
@@ -90,12 +101,19 @@ _opened: dict[tuple[Any, ...], _Opened] = {}
 
 
 def _share(directory: Any, shards: int, timeout: float, options: dict[str, Any]) -> FanoutCache:
-    """Return the FanoutCache that is opened like this, opening it if it is not."""
+    """Return the FanoutCache that is opened like this, opening it if it is not.
+
+    Where it cannot be opened anew that is for the operations to say: for a lookup it is a miss.
+    """
     # Not the options themselves, which need not be hashable for FanoutCache to refuse them.
     key = (directory, shards, timeout, options.get('disk'), repr(sorted(options.items())))
     opened = _opened.get(key)
     if opened is None or not opened.is_in_place():
-        opened = _opened[key] = _Opened.open(directory, shards, timeout, options)
+        try:
+            opened = _opened[key] = _Opened.open(directory, shards, timeout, options)
+        except (Timeout, sqlite3.OperationalError):
+            if opened is None:
+                raise
     return opened.cache
 
 

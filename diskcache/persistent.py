@@ -247,10 +247,19 @@ class Deque(_OnCache, Sequence[Any]):
             self._maxlen = limit
             self._shrink('front')
 
+    def _overridden(self, name: str) -> Callable[..., Any] | None:
+        """Return a method if a subclass has its own, or somebody has patched it."""
+        method = getattr(self, name)
+        is_own = getattr(method, '__func__', None) is getattr(Deque, name)
+        return None if is_own else method
+
     def _shrink(self, side: str) -> None:
         """Remove from one side what is over maxlen, in a transaction of the caller's."""
+        take = self._overridden('_popleft' if side == 'front' else '_pop')
         while len(self._cache) > self._maxlen:
-            if not self._cache._drop_end(side):
+            if take is not None:
+                take()
+            elif not self._cache._drop_end(side):
                 break  # the rest are no items of a queue, or cannot be deleted
 
     def _index(self, index: int, func: Callable[[StoredKey], R]) -> R:
@@ -441,13 +450,18 @@ class Deque(_OnCache, Sequence[Any]):
 
     def _extend_side(self, iterable: Iterable[Any], side: str, other_side: str) -> None:
         """Take the items of an iterable, which may be this deque, then store them all at once."""
-        limit = int(self._maxlen) if self._maxlen <= sys.maxsize else None
-        values = collections.deque(iterable, limit)
+        add = self._overridden('_append' if side == 'back' else '_appendleft')
+        take = self._overridden('_popleft' if other_side == 'front' else '_pop')
+        is_limited = add is take is None and self._maxlen <= sys.maxsize
+        values = collections.deque(iterable, int(self._maxlen) if is_limited else None)
         if not values:
             return
         with self._cache.transact(retry=True):
             for value in values:
-                _require_kept(self._cache.push(value, side=side, retry=True))
+                if add is not None:
+                    add(value)
+                else:
+                    _require_kept(self._cache.push(value, side=side, retry=True))
             self._shrink(other_side)
 
     def extend(self, iterable: Iterable[Any]) -> None:

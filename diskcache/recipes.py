@@ -77,10 +77,6 @@ _LONGEST_PAUSE = 0.05
 #: 0.24 µs, so a shorter pause may never be seen to pass.
 _SHORTEST_DELAY = 1e-6
 
-#: For pauses: the system's source has no state that a fork could copy, or a user's seed could set,
-#: to make processes look in step.
-_jitter = random.SystemRandom()
-
 
 def _check_cache(cache: Any, method: str) -> None:
     """Raise TypeError, at once rather than with the first call, for a path instead of a cache."""
@@ -129,7 +125,9 @@ def _pauses(timeout: float | None) -> Iterator[None]:
         left = deadline - time.monotonic()
         if left <= 0:
             return
-        time.sleep(min(left, longest * _jitter.uniform(0.5, 1)))
+        # The system's source has no state that a fork could copy, or a user's seed could set, to
+        # make processes look in step.
+        time.sleep(min(left, longest * random.SystemRandom().uniform(0.5, 1)))
         longest = min(longest * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
@@ -142,23 +140,38 @@ def _unique_name() -> str:
     return f'{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(8)}'
 
 
+# Where this module is pickled by value, as dill does if it is not installed, these two are pickled
+# by their names: reading the pickle gives nobody another name.
+
+
 class _Thread(threading.local):
     """The calling thread."""
 
     def __init__(self) -> None:  # called in each thread, when it first asks
         self.name = _unique_name()
 
+    def __reduce__(self) -> str:
+        return '_thread'
+
+
+class _Process:
+    """The calling process."""
+
+    def __init__(self) -> None:
+        self.name = _unique_name()
+
+    def __reduce__(self) -> str:
+        return '_process'
+
 
 _thread = _Thread()
-
-#: The calling process.
-_process = _unique_name()
+_process = _Process()
 
 
 def _rename() -> None:
     """Give a forked child and its threads names of their own: it holds nothing of its parent's."""
     global _process, _thread
-    _process = _unique_name()
+    _process = _Process()
     _thread = _Thread()
 
 
@@ -362,7 +375,7 @@ class Lock(_Acquirable):
     ) -> None:
         """Set where the state is kept; see :class:`RLock` for the parameters."""
         super().__init__(cache, key, expire, tag)
-        self._process = _process
+        self._process = _process.name
         #: What this object has acquired: names, by the threads that did, the latest last.
         self._held: dict[str, str] = {}
         #: What it had acquired has expired, or is the parent's.
@@ -370,7 +383,7 @@ class Lock(_Acquirable):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._process = _process  # the lock was handed over, and not just copied by a fork
+        self._process = _process.name  # the lock was handed over, and not just copied by a fork
         self._held = dict(state.get('_held', ()))
         self._lost = state.get('_lost', False)
 
@@ -387,8 +400,8 @@ class Lock(_Acquirable):
 
     def _forget_parents(self) -> None:
         """In a forked child: what the object held is the parent's."""
-        if self._process != _process:
-            self._process = _process
+        if self._process != _process.name:
+            self._process = _process.name
             self._lost = self._lost or bool(self._held)
             self._held = {}
 

@@ -567,6 +567,29 @@ def test_settings_can_be_reset_before_there_are_tables(
         assert cache.evict('tag') == 1
 
 
+def test_attributes_can_be_set_by_way_of_object(directory: str) -> None:
+    """As frozen dataclasses do, and classes with a __setattr__ of their own."""
+
+    class Plain(Cache):
+        def __setattr__(self, name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            object.__delattr__(self, name)
+
+    class PlainDisk(diskcache.Disk):
+        def __setattr__(self, name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+    with Plain(directory, disk=PlainDisk, cull_limit=5) as cache:
+        cache['key'] = 1
+        assert (cache['key'], cache.cull_limit) == (1, 5)
+        cache.mine = 7
+        assert cache.mine == 7
+        del cache.mine
+        assert not hasattr(cache, 'mine')
+
+
 def test_init_can_be_run_again(directory: str) -> None:
     with Cache(directory) as cache:
         cache['key'] = 'first'
@@ -736,6 +759,24 @@ def test_directories_are_expanded_and_made_for_their_owner_only(
     with Cache(tmp_path / 'path') as cache:
         assert cache.directory == str(tmp_path / 'path')
         assert os.stat(cache.directory).st_mode & 0o777 == 0o700
+
+
+def test_a_directory_is_whatever_has_the_path_for_its_text(tmp_path: Path) -> None:
+    """Such as the lazy strings of Django, and the values of configuration libraries."""
+
+    class Lazy:
+        """Knows its text when it is asked for it."""
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def __str__(self) -> str:
+            return self.text
+
+    for open_cache in (Cache, FanoutCache, lambda path: diskcache.Deque([], path)):
+        cache = open_cache(Lazy(str(tmp_path / open_cache.__name__)))
+        assert cache.directory == str(tmp_path / open_cache.__name__)
+        assert type(cache.directory) is str
 
 
 def test_a_relative_directory_stays_where_it_was(

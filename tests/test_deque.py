@@ -1328,3 +1328,58 @@ def test_an_index_may_be_a_whole_float(directory: str) -> None:
     assert list(items) == ['x', 'c', 'd']
     with pytest.raises(TypeError):
         items[0.5]
+class Tagging(Deque):
+    """Adds items in its own way, by the methods that the original's others call."""
+
+    def _append(self, value: Any) -> None:
+        super().append(('back', value))
+
+    append = _append
+
+    def _appendleft(self, value: Any) -> None:
+        super().appendleft(('front', value))
+
+    appendleft = _appendleft
+
+
+def test_overridden_methods_for_one_item_are_called_for_many(directory: str) -> None:
+    deque = Tagging('a', directory)
+    deque.extend('b')
+    deque += 'c'
+    deque.extendleft('d')
+    deque.append('e')
+    assert list(deque) == [('front', 'd'), *(('back', letter) for letter in 'abce')]
+    deque.extend(deque)
+    assert len(deque) == 10
+    with pytest.raises(ZeroDivisionError):
+        deque.extend(1 // number for number in (1, 0))
+    assert len(deque) == 10
+    assert deque[-1] == ('back', ('back', 'e'))
+
+
+class Ending(Deque):
+    """Takes items in its own way, by the methods that the original's others call."""
+
+    def _popleft(self) -> Any:
+        value = super().popleft()
+        dropped.append(value)
+        return value
+
+    def _pop(self) -> Any:
+        value = super().pop()
+        dropped.append(value)
+        return value
+
+
+dropped: list[Any] = []
+
+
+def test_overridden_methods_take_what_is_over_maxlen(directory: str) -> None:
+    dropped.clear()
+    deque = Ending('abc', directory, maxlen=2)
+    deque.append('d')
+    deque.appendleft('e')
+    deque.extend('f')
+    deque.maxlen = 1
+    assert dropped == ['a', 'b', 'd', 'e', 'c']
+    assert list(deque) == ['f']

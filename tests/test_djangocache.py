@@ -947,6 +947,33 @@ def test_lookups_are_misses_when_the_database_cannot_be_read(
         cache.set('key', 1)
 
 
+def test_lookups_are_misses_in_the_requests_after_the_database_cannot_be_opened(
+    configure: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each request looks whether the directory was replaced: what it cannot open is no error."""
+    cache = configure(SHARDS=2)
+    cache.set('key', 1)
+    for shard in cache._cache._shards:
+        database = Path(shard.directory, 'cache.db')
+        database.rename(database.with_suffix('.away'))
+        database.mkdir()
+    for _ in range(2):
+        cache.close()
+        assert cache.get('key', 'default') == 'default'
+        assert cache.get('key', 'default', expire_time=True, tag=True) == ('default', None, None)
+        assert cache.get_many(['key', 'other']) == {}
+        with pytest.raises(sqlite3.OperationalError):
+            cache.set('key', 1)
+    assert 'unable to open' in caplog.text
+    for shard in cache._cache._shards:
+        database = Path(shard.directory, 'cache.db')
+        database.rmdir()
+        database.with_suffix('.away').rename(database)
+    cache.close()
+    cache.set('other', 2)
+    assert cache.get_many(['key', 'other']) == {'key': 1, 'other': 2}
+
+
 # What sites configure, and is probably not meant.
 
 

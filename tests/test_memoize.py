@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import copy
 import functools as ft
 import inspect
 import json
 import pickle
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -389,13 +391,23 @@ def test_keywords_are_sorted_however_many_they_are(cache: diskcache.Cache, count
 
 @pytest.mark.parametrize(
     'arguments',
-    [(['f'], (), {}, False, ()), (('f',), [], {}, False, ()), (('f',), (), [], False, ())],
+    [(['f'], (), {}, False, ()), (('f',), 5, {}, False, ()), (('f',), (), [1], False, ())],
 )
 def test_parts_of_a_key_of_other_types_are_type_errors(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         diskcache.core.args_to_key(*arguments)
     with pytest.raises(TypeError):
         diskcache.core.args_to_key(('f',), (), {}, False, 5)
+
+
+def test_arguments_of_a_key_can_be_any_iterable_and_any_mapping() -> None:
+    """Programs with a memoize of their own give the original's function what they have."""
+    key = ('f', 1, 2, None, 'a', 3, int, int, int)
+    for args in ([1, 2], range(1, 3), iter((1, 2))):
+        for kwargs in ({'a': 3}, types.MappingProxyType({'a': 3}), collections.ChainMap({'a': 3})):
+            args = list(args)
+            assert diskcache.core.args_to_key(('f',), args, kwargs, True, ()) == key
+    assert diskcache.core.args_to_key(('f',), [], None, False, ()) == ('f', None)
 
 
 @pytest.mark.parametrize('moment', ['__lt__', '__hash__', '__eq__'])

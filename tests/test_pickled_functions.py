@@ -83,6 +83,37 @@ def test_a_decorated_function_works_in_another_process(
     assert answers == [7, 8, 9]
 
 
+USES_MODULE = """
+import sys, diskcache, dill
+from diskcache import recipes
+cache = diskcache.Cache(sys.argv[1])
+def function(x):
+    with diskcache.Lock(cache, 'lock', expire=60):
+        return cache.get(x, default=diskcache.ENOVAL) is diskcache.ENOVAL
+recursively = dill.dumps(function, recurse=True)
+lock, again = diskcache.Lock(cache, 'other'), diskcache.RLock(cache, 'again')
+lock.acquire(), again.acquire()
+for pickled in (dill.dumps(function), recursively, dill.dumps(recipes)):
+    loaded = dill.loads(pickled)
+    assert loaded is recipes or loaded(1)
+again.release()
+assert lock.release()
+"""
+
+
+def test_a_function_that_refers_to_the_package_can_be_pickled_with_dill(tmp_path: Path) -> None:
+    """Which pickles a module by value, with all that is in it, if it is not installed.
+
+    Reading it back puts that into the module: what is held by then is to stay so.
+    """
+    pytest.importorskip('dill')
+    script = tmp_path / 'script.py'
+    script.write_text(USES_MODULE)
+    command = [sys.executable, str(script), str(tmp_path / 'cache')]
+    environment = {**os.environ, 'PYTHONPATH': str(Path(diskcache.__file__).parent.parent)}
+    subprocess.run(command, check=True, env=environment)
+
+
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize('constant', [diskcache.ENOVAL, diskcache.UNKNOWN])
 def test_constants_are_themselves_after_pickling(constant: Constant, protocol: int) -> None:

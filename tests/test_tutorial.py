@@ -27,10 +27,11 @@ def test_metadata_is_as_it_was_when_it_was_last_read(directory: str) -> None:
     with diskcache.Cache(directory, disk_min_file_size=0) as cache:
         assert (cache.count, cache.size, cache.hits, cache.misses) == (0, 0, 0, 0)
         cache['key'] = b'value'
-        assert (cache.count, cache.size) == (0, 0)
+        assert cache.count == 0
         assert len(cache) == cache.count == 1
         assert cache.reset('size') == cache.size == 5
-        cache['key'] = b'other value'
+        with diskcache.Cache(directory) as other:
+            other['key'] = b'other value'
         assert cache.size == 5
         cache.volume()
         assert cache.size == 11
@@ -41,6 +42,34 @@ def test_metadata_is_as_it_was_when_it_was_last_read(directory: str) -> None:
     with diskcache.Cache(directory) as cache:
         assert (cache.count, cache.size, cache.hits, cache.misses) == (1, 11, 1, 0)
     assert diskcache.Cache(directory, count=5).count == 1  # as for the original, no setting
+
+
+def test_what_may_evict_renews_the_size(directory: str) -> None:
+    """A write looks whether there is too much, by `volume`; programs read `cache.size` after it."""
+    with diskcache.Cache(directory, disk_min_file_size=0) as cache:
+        cache['key'] = b'value'
+        assert cache.size == 5
+        cache.add('other', b'val')
+        cache.push(b'v')
+        assert cache.size == 9
+        with cache.transact():
+            cache['key'] = b''
+            assert cache.size == 4
+        cache['key'] = b'value'
+        cache.size = 7
+        assert cache.size == 7
+        del cache.size
+        assert not hasattr(cache, 'size')
+        cache['key'] = b'value'
+        assert cache.size == 9
+        cache.reset('cull_limit', 0)
+        assert cache.reset('size') == 9
+        cache['key'] = b''
+        assert cache.size == 9
+        assert cache.reset('size') == 4
+    with diskcache.Cache(directory, eviction_policy='none', cull_limit=10) as cache:
+        cache['key'] = b'value'
+        assert cache.size == 4
 
 
 def test_a_subclass_may_have_methods_of_those_names(directory: str) -> None:

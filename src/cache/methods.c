@@ -201,6 +201,16 @@ static PyObject *Cache_enter(Cache *self, PyObject *Py_UNUSED(unused))
     return cache_ready(self) < 0 ? NULL : Py_NewRef((PyObject *)self);
 }
 
+static PyObject *Cache_setattr(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return hooks_setattr(&self->state->cache_hooks, &self->hooks, (PyObject *)self, args, nargs);
+}
+
+static PyObject *Cache_delattr(Cache *self, PyObject *name)
+{
+    return hooks_delattr(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name);
+}
+
 PyMethodDef cache_methods[] = {
 #define METHOD_ENTRY(python_name, name)                                                            \
     {#python_name, ARGS_METHOD(Cache_##name), Cache_##name##_doc},
@@ -216,6 +226,10 @@ PyMethodDef cache_methods[] = {
     {"close", (PyCFunction)Cache_close, METH_NOARGS, Cache_close_doc},
     {"__enter__", (PyCFunction)Cache_enter, METH_NOARGS,
      PyDoc_STR("__enter__($self, /)\n--\n\nReturn the cache.\n")},
+    {"__setattr__", (PyCFunction)(void (*)(void))Cache_setattr, METH_FASTCALL,
+     PyDoc_STR("__setattr__($self, name, value, /)\n--\n\nSet an attribute.\n")},
+    {"__delattr__", (PyCFunction)Cache_delattr, METH_O,
+     PyDoc_STR("__delattr__($self, name, /)\n--\n\nDelete an attribute.\n")},
     {"memory_stats", (PyCFunction)Cache_memory_stats, METH_NOARGS, memory_stats_doc},
     {"_connection", (PyCFunction)Cache_connection, METH_NOARGS, Cache_connection_doc},
     {"_raise_timeout", (PyCFunction)Cache_raise_timeout, METH_NOARGS,

@@ -40,6 +40,9 @@ CACHE_METHODS(DECLARE_METHOD)
 /* The values of keys in a tuple, of one moment: a list, with ENOVAL for what is absent. */
 PyObject *cache_get_values(Cache *self, PyObject *keys, int retry);
 
+/* Read what is stored as the size, if it is due, and keep it. -1 with an exception. */
+int cache_renew_size(Cache *self);
+
 /* Methods with other calling conventions. */
 PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *Cache_volume(Cache *self, PyObject *unused);

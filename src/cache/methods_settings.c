@@ -15,11 +15,11 @@
 #include "engine/volume.h"
 #include "python/convert.h"
 
-/* Read one number, and keep as an attribute what Settings has of it; -1 with an exception. */
-static int read_number(Cache *self, enum cache_metadata name, int64_t *number)
+/* Read a counter, and keep it as an attribute; with the size the volume, unless that is NULL. -1 with an
+ * exception. */
+static int read_counter(Cache *self, enum cache_metadata name, int64_t *stored, int64_t *volume)
 {
     Operation operation = {.cache = NULL};
-    int64_t stored = 0;
     PyObject *metadata;
     dc_status status;
 
@@ -29,27 +29,37 @@ static int read_number(Cache *self, enum cache_metadata name, int64_t *number)
     do {
         dc_db *db = operation_enter(&operation);
 
-        status = dc_setting_get_integer(db, name == METADATA_COUNT ? "count" : "size", &stored);
-        if (name == METADATA_COUNT) {
-            *number = stored;
-        } else if (status == DC_OK || status == DC_NOT_FOUND) {
-            status = dc_volume(db, 1, number);
+        status = dc_setting_get_integer(db, name == METADATA_COUNT ? "count" : "size", stored);
+        if (volume != NULL && (status == DC_OK || status == DC_NOT_FOUND)) {
+            status = dc_volume(db, 1, volume);
         }
     } while (operation_leave_read(&operation, &status));
     operation_end_read(&operation);
-    metadata = status == DC_CALLBACK ? NULL : PyLong_FromLongLong(stored);
+    metadata = status == DC_CALLBACK ? NULL : PyLong_FromLongLong(*stored);
     if (metadata == NULL) {
         return -1;
     }
+    if (name == METADATA_SIZE) {
+        self->size_is_due = 0;
+    }
     Py_XSETREF(self->metadata[name], metadata);
     return 0;
+}
+
+int cache_renew_size(Cache *self)
+{
+    int64_t size = 0;
+
+    return self->size_is_due ? read_counter(self, METADATA_SIZE, &size, NULL) : 0;
 }
 
 Py_ssize_t cache_length(Cache *self)
 {
     int64_t count = 0;
 
-    return read_number(self, METADATA_COUNT, &count) < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
+    return read_counter(self, METADATA_COUNT, &count, NULL) < 0
+               ? -1
+               : (Py_ssize_t)(count > 0 ? count : 0);
 }
 
 METHOD_DOC(volume,
@@ -60,9 +70,11 @@ METHOD_DOC(volume,
 
 PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
 {
+    int64_t size = 0;
     int64_t volume = 0;
 
-    return read_number(self, METADATA_SIZE, &volume) < 0 ? NULL : PyLong_FromLongLong(volume);
+    return read_counter(self, METADATA_SIZE, &size, &volume) < 0 ? NULL
+                                                                 : PyLong_FromLongLong(volume);
 }
 
 METHOD_DOC(setting,

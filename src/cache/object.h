@@ -98,6 +98,7 @@ typedef struct Cache {
     PyObject *page_size;
     PyObject *txn_id; /* as assigned; normally None */
     PyObject *metadata[METADATA_NUMBER];
+    int size_is_due;                /* a write that may evict has been done since `size` was read */
     PyObject *former_disks;         /* list of what `_disk` was before, the latest last; or NULL */
     PyObject *former_memory_limits; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */

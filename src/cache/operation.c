@@ -360,9 +360,13 @@ static void note_written(HotChanges *changes, const Written *written)
 
 void operation_leave_write(Operation *operation, Written written)
 {
-    HotChanges *changes = &operation->cache->transaction.changes;
+    Cache *self = operation->cache;
+    HotChanges *changes = &self->transaction.changes;
 
     operation_leave(operation);
+    if (self->rules.policy != DC_POLICY_NONE && self->rules.cull_limit > 0) {
+        self->size_is_due = 1;
+    }
     if (operation->hooked || operation->session->db.victims != operation->victims) {
         changes->unknown = 1;
     } else if (changes->header != NULL) {

@@ -245,6 +245,36 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
     return result;
 }
 
+/* The original's writes look at the volume before they evict, and keep the size. To read it costs more than a
+ * write should take: it is read when somebody asks. What cannot be read stays what it was. */
+static PyObject *Cache_get_size(Cache *self, void *Py_UNUSED(closure))
+{
+    PyObject *size;
+
+    if (cache_renew_size(self) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            return NULL;
+        }
+        PyErr_Clear();
+    }
+    size = Py_XNewRef(self->metadata[METADATA_SIZE]);
+    if (size == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "size");
+    }
+    return size;
+}
+
+static int Cache_set_size(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (value == NULL && self->metadata[METADATA_SIZE] == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "size");
+        return -1;
+    }
+    self->size_is_due = 0;
+    Py_XSETREF(self->metadata[METADATA_SIZE], Py_XNewRef(value));
+    return 0;
+}
+
 static PyObject *Cache_get_opening(Cache *self, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(self->opening);
@@ -271,6 +301,10 @@ static PyGetSetDef Cache_getset[] = {
      PyDoc_STR("threading.local with the thread's connection, once it has asked for it"), NULL},
     {"_disk", (getter)Cache_get_disk, (setter)Cache_assign_disk,
      PyDoc_STR("the Disk that converts keys and values"), NULL},
+    {"size", (getter)Cache_get_size, (setter)Cache_set_size,
+     PyDoc_STR(
+         "bytes of the value files, when it was last read, also to see what is to be evicted"),
+     NULL},
     {"_opening", (getter)Cache_get_opening, (setter)Cache_set_opening,
      PyDoc_STR("whether __init__ is under way"), NULL},
     {"_page_size", (getter)Cache_get_page_size, (setter)Cache_set_page_size,
@@ -414,11 +448,6 @@ static void Cache_dealloc(Cache *self)
     Py_DECREF(type);
 }
 
-static int Cache_setattro(Cache *self, PyObject *name, PyObject *value)
-{
-    return hooks_setattro(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name, value);
-}
-
 /* Stale: as of when it was last read, by __init__, reset() and what else reads it. */
 /* clang-format off */
 #define METADATA_ATTRIBUTE(name, index, doc)                                                       \
@@ -433,7 +462,6 @@ static PyMemberDef Cache_members[] = {
     {"_own_policy", T_OBJECT, offsetof(Cache, own_policy), READONLY,
      PyDoc_STR("the eviction policy if it is none of the native ones, or None")},
     METADATA_ATTRIBUTE(count, METADATA_COUNT, "number of items"),
-    METADATA_ATTRIBUTE(size, METADATA_SIZE, "bytes of the value files"),
     METADATA_ATTRIBUTE(hits, METADATA_HITS, "number of lookups that found their key"),
     METADATA_ATTRIBUTE(misses, METADATA_MISSES, "number of lookups that did not"),
     {NULL, 0, 0, 0, NULL},
@@ -446,7 +474,6 @@ static PyType_Slot Cache_slots[] = {
     {Py_tp_dealloc, Cache_dealloc},
     {Py_tp_traverse, Cache_traverse},
     {Py_tp_clear, Cache_clear_references},
-    {Py_tp_setattro, Cache_setattro},
     {Py_tp_getset, Cache_getset},
     {Py_tp_members, Cache_members},
     {Py_tp_methods, cache_methods},

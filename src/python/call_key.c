@@ -171,13 +171,31 @@ const char cachekey_from_call_doc[] = PyDoc_STR(
     "The same as the original's for the same call, so that stored results are found again.\n"
     "\n"
     ":param tuple base: what the key begins with\n"
-    ":param tuple args: positional arguments\n"
-    ":param dict kwargs: keyword arguments\n"
+    ":param args: iterable of the positional arguments\n"
+    ":param kwargs: mapping of the keyword arguments, or None\n"
     ":param bool typed: whether arguments of different types are different\n"
     ":param ignore: iterable of positions and names of arguments that do not count\n"
     ":return: tuple: base, the positional arguments, None, the keyword arguments in the\n"
     "    order of their names, and then, if typed, the types of both\n"
     ":raises TypeError: if an argument is of the wrong type\n");
+
+/* A dict with what is in a mapping, or in None. New reference. */
+static PyObject *take_keywords(PyObject *mapping)
+{
+    PyObject *keywords;
+
+    if (PyDict_Check(mapping)) {
+        return Py_NewRef(mapping);
+    }
+    keywords = PyDict_New();
+    if (keywords != NULL && mapping != Py_None && PyDict_Update(keywords, mapping) < 0) {
+        Py_CLEAR(keywords);
+        if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_SetString(PyExc_TypeError, "kwargs must be a mapping");
+        }
+    }
+    return keywords;
+}
 
 PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames)
@@ -185,6 +203,8 @@ PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t
     static const args_table table = {
         "args_to_key", 5, 5, {"base", "args", "kwargs", "typed", "ignore"}};
     PyObject *values[5];
+    PyObject *positional = NULL;
+    PyObject *keywords = NULL;
     PyObject *ignore = NULL;
     PyObject *key = NULL;
     PyObject *name, *value;
@@ -196,23 +216,25 @@ PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t
     if (args_parse(&table, args, nargs, kwnames, values) < 0) {
         return NULL;
     }
-    if (!PyTuple_Check(values[0]) || !PyTuple_Check(values[1]) || !PyDict_Check(values[2])) {
-        PyErr_SetString(PyExc_TypeError, "base and args must be tuples, kwargs a dict");
+    if (!PyTuple_Check(values[0])) {
+        PyErr_SetString(PyExc_TypeError, "base must be a tuple");
         return NULL;
     }
     typed = args_flag(values[3], 0);
-    if (typed < 0 || take_ignore(values[4], &ignore) < 0) {
-        return NULL;
+    if (typed < 0 || take_ignore(values[4], &ignore) < 0 ||
+        (positional = PySequence_Tuple(values[1])) == NULL ||
+        (keywords = take_keywords(values[2])) == NULL) {
+        goto done;
     }
-    call.positional = &PyTuple_GET_ITEM(values[1], 0);
-    call.positional_count = PyTuple_GET_SIZE(values[1]);
-    call.names = PyMem_Calloc(2 * (size_t)PyDict_GET_SIZE(values[2]) + 1, sizeof *call.names);
+    call.positional = &PyTuple_GET_ITEM(positional, 0);
+    call.positional_count = PyTuple_GET_SIZE(positional);
+    call.names = PyMem_Calloc(2 * (size_t)PyDict_GET_SIZE(keywords) + 1, sizeof *call.names);
     if (call.names == NULL) {
         PyErr_NoMemory();
         goto done;
     }
-    call.values = call.names + PyDict_GET_SIZE(values[2]);
-    while (PyDict_Next(values[2], &position, &name, &value)) {
+    call.values = call.names + PyDict_GET_SIZE(keywords);
+    while (PyDict_Next(keywords, &position, &name, &value)) {
         call.names[call.keyword_count] = Py_NewRef(name);
         call.values[call.keyword_count++] = Py_NewRef(value);
     }
@@ -225,6 +247,8 @@ PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t
     }
 done:
     PyMem_Free(call.names);
+    Py_XDECREF(positional);
+    Py_XDECREF(keywords);
     Py_XDECREF(ignore);
     return key;
 }

@@ -1059,9 +1059,14 @@ static void Disk_dealloc(Disk *self)
     Py_DECREF(type);
 }
 
-static int Disk_setattro(Disk *self, PyObject *name, PyObject *value)
+static PyObject *Disk_setattr(Disk *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    return hooks_setattro(&self->state->disk_hooks, &self->hooks, (PyObject *)self, name, value);
+    return hooks_setattr(&self->state->disk_hooks, &self->hooks, (PyObject *)self, args, nargs);
+}
+
+static PyObject *Disk_delattr(Disk *self, PyObject *name)
+{
+    return hooks_delattr(&self->state->disk_hooks, &self->hooks, (PyObject *)self, name);
 }
 
 static PyObject *get_object(PyObject *value, const char *name)
@@ -1499,6 +1504,10 @@ static PyMethodDef Disk_methods[] = {
     {"filename", ARGS_METHOD(Disk_filename), Disk_filename_doc},
     {"remove", ARGS_METHOD(Disk_remove), Disk_remove_doc},
     {"hash", ARGS_METHOD(Disk_hash), Disk_hash_doc},
+    {"__setattr__", (PyCFunction)(void (*)(void))Disk_setattr, METH_FASTCALL,
+     PyDoc_STR("__setattr__($self, name, value, /)\n--\n\nSet an attribute.\n")},
+    {"__delattr__", (PyCFunction)Disk_delattr, METH_O,
+     PyDoc_STR("__delattr__($self, name, /)\n--\n\nDelete an attribute.\n")},
     {"_encode", (PyCFunction)Disk_encode, METH_O, Disk_encode_doc},
     {"_is_inside", Disk_is_inside, METH_O | METH_STATIC, Disk_is_inside_doc},
     {"_local_name", (PyCFunction)Disk_local_name, METH_O, Disk_local_name_doc},
@@ -1512,7 +1521,6 @@ static PyType_Slot Disk_slots[] = {
     {Py_tp_dealloc, Disk_dealloc},
     {Py_tp_traverse, Disk_traverse},
     {Py_tp_clear, Disk_clear},
-    {Py_tp_setattro, Disk_setattro},
     {Py_tp_getset, Disk_getset},
     {Py_tp_methods, Disk_methods},
     {0, NULL},

@@ -1,7 +1,7 @@
 /* state.c: which hooks of an object are not its base class's own; see state.h.
  *
  * A class is looked at once per version: CPython gives a class a new version whenever an attribute of
- * it or of a base is set. Attributes set on the object itself are caught by tp_setattro.
+ * it or of a base is set. Attributes set on the object itself are caught by __setattr__.
  */
 #include "python/state.h"
 
@@ -27,8 +27,9 @@ unsigned int hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObjec
     return changed;
 }
 
-int hooks_setattro(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name,
-                   PyObject *value)
+/* Set the attribute, and note it if it is a hook. */
+static int set_attribute(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name,
+                         PyObject *value)
 {
     if (PyObject_GenericSetAttr(self, name, value) < 0) {
         return -1;
@@ -39,6 +40,21 @@ int hooks_setattro(const hook_base *base, hook_cache *cache, PyObject *self, PyO
         }
     }
     return PyErr_Occurred() ? -1 : 0;
+}
+
+PyObject *hooks_setattr(const hook_base *base, hook_cache *cache, PyObject *self,
+                        PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2) {
+        PyErr_Format(PyExc_TypeError, "expected 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    return set_attribute(base, cache, self, args[0], args[1]) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyObject *hooks_delattr(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name)
+{
+    return set_attribute(base, cache, self, name, NULL) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyObject *state_absolute(module_state *state, PyObject *directory)

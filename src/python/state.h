@@ -129,8 +129,10 @@ static inline unsigned int hooks_of(const hook_base *base, hook_cache *cache, Py
  * if that cannot be told, or if it is no str or PathLike. New reference, or NULL with an exception. */
 PyObject *state_absolute(module_state *state, PyObject *directory);
 
-/* For tp_setattro: set the attribute, and note it if it is a hook. */
-int hooks_setattro(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name,
-                   PyObject *value);
+/* The methods __setattr__ and __delattr__: set the attribute, and note it if it is a hook. They are methods
+ * and not tp_setattro, beside which Python lets nobody call object.__setattr__. */
+PyObject *hooks_setattr(const hook_base *base, hook_cache *cache, PyObject *self,
+                        PyObject *const *args, Py_ssize_t nargs);
+PyObject *hooks_delattr(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name);
 
 #endif
