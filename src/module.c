@@ -1,7 +1,7 @@
 /* module.c: the extension module diskcache._core: multi-phase initialization and module state.
  *
  * What belongs to the process rather than to an interpreter: the binding to a copy of SQLite
- * (connection.h) and the fork handlers (session.h). Everything else is in the module state (state.h).
+ * (connection.h) and the fork handlers (fork_gate.h). Everything else is in the module state (state.h).
  */
 #include "python/state.h"
 
@@ -16,6 +16,7 @@
 #include "python/call_key.h"
 #include "python/connection.h"
 #include "python/disk.h"
+#include "python/fork_gate.h"
 #include "python/key_pickle.h"
 #include "python/session.h"
 #include "sqlite/api.h"
@@ -164,7 +165,7 @@ static PyObject *core_pickle_key(PyObject *Py_UNUSED(module), PyObject *const *a
 static PyObject *core_before_fork(PyObject *module, PyObject *Py_UNUSED(unused))
 {
     cache_flush_all_notes(state_of(module));
-    session_before_fork();
+    fork_gate_before_fork();
     Py_RETURN_NONE;
 }
 
@@ -176,7 +177,7 @@ static PyObject *core_flush_notes(PyObject *module, PyObject *Py_UNUSED(unused))
 
 static PyObject *core_after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    session_fork_is_over();
+    fork_gate_after_fork();
     Py_RETURN_NONE;
 }
 
@@ -326,7 +327,7 @@ static int core_exec(PyObject *module)
     module_state *state = state_of(module);
 
     if (intern_names(state) < 0 || import_sqlite3(state) < 0 ||
-        connection_bind(state, module) < 0 || session_module_init() < 0 ||
+        connection_bind(state, module) < 0 || session_init() < 0 ||
         import_python_functions(state) < 0 || add_types(module, state) < 0 ||
         add_schema(module) < 0) {
         return -1;

@@ -30,6 +30,7 @@
 #include "engine/write.h"
 #include "python/args.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 
 /* The limits of a batch. 1,000 rows of 100 bytes are some 3 ms under the lock. */
 #define BLOCK_ITEMS        64
@@ -42,7 +43,7 @@
 #define BATCH_CALLS 100
 
 /* From so many items on, writing them (some 100 us) releases the GIL. */
-#define LENGTHY_ITEMS 32
+#define RELEASE_GIL_ITEMS 32
 
 /* An item, or only a key, of a batch. It stays where it is: its columns may point into it. */
 typedef struct entry {
@@ -116,7 +117,7 @@ static int batch_is_full(const many *many)
 /* Forget the batch; the files of items that have not been written go. */
 static void clear_batch(many *many)
 {
-    int is_own = many->generation == session_generation(); /* else the files are the parent's */
+    int is_own = many->generation == fork_generation(); /* else the files are the parent's */
 
     for (int i = 0; i < many->count; i++) {
         entry *entry = entry_at(many, i);
@@ -279,7 +280,7 @@ static int write_batch(many *many)
     Operation operation = {.cache = self};
     dc_status status;
 
-    if (many->generation != session_generation()) {
+    if (many->generation != fork_generation()) {
         PyErr_SetString(PyExc_RuntimeError,
                         "the process has forked while items were taken: they are the parent's");
         return -1;
@@ -289,7 +290,7 @@ static int write_batch(many *many)
         return -1;
     }
     operation.tells_keys = 1;
-    operation.lengthy = many->count >= LENGTHY_ITEMS;
+    operation.releases_gil = many->count >= RELEASE_GIL_ITEMS;
     for (int i = 0; i < many->count; i++) {
         entry *entry = entry_at(many, i);
 
@@ -438,7 +439,7 @@ static int do_all(many *many, PyObject *argument, const char *name)
     }
     while (more > 0) {
         many->first = many->taken;
-        many->generation = session_generation();
+        many->generation = fork_generation();
         more = many->by_method ? call_batch(many) : do_batch(many);
         if (more > 0 && PyErr_CheckSignals() < 0) {
             more = -1;

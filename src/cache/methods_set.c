@@ -17,6 +17,7 @@
 #include "engine/write.h"
 #include "python/args.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 #include "python/log.h"
 
 /* --- set, add, push ----------------------------------------------------------------------------- */
@@ -53,7 +54,7 @@ static dc_status write_item(dc_db *db, void *context)
 static int write_and_commit(Cache *self, writing *writing, int retry)
 {
     const char *filename = writing->item->stored.columns.filename;
-    Operation operation = {.cache = self, .generation = session_generation()};
+    Operation operation = {.cache = self, .generation = fork_generation()};
     dc_status status;
     int result = -1;
 
@@ -383,7 +384,7 @@ static void raise_increment(PyObject *key, dc_status status)
 static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, PyObject *otherwise,
                            int retry)
 {
-    Operation operation = {.cache = self, .generation = session_generation()};
+    Operation operation = {.cache = self, .generation = fork_generation()};
     disk_key put = {.owner = NULL};
     incrementing incrementing = {.key = &put.key, .delta = *delta};
     dc_row_hooks hooks = {.context = NULL};

@@ -14,6 +14,7 @@
 #include "engine/settings.h"
 #include "engine/volume.h"
 #include "python/convert.h"
+#include "python/wait.h"
 
 typedef struct measuring {
     int64_t number;   /* result */
@@ -291,7 +292,7 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     if (status == DC_OK) {
         session_examine(operation.session);
     }
-    session_close_idle(self->state, &self->pool, 0);
+    pool_discard_idle(self->state, &self->pool, 0);
     operation_end_read(&operation);
     if (status == DC_OK) {
         result = Py_NewRef(Py_None);
@@ -336,18 +337,18 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
     dc_db *db = &operation->session->db;
     double timeout = cache_timeout(self);
     PyObject *rows = timeout < 0.0 ? NULL : PyDict_New();
-    session_wait wait;
+    lock_wait wait;
     dc_status status;
     int again = 1;
 
     if (rows == NULL) {
         return NULL;
     }
-    session_wait_start(&wait, timeout, 0);
+    wait_start(&wait, timeout, 0);
     do {
         PyDict_Clear(rows);
         status = dc_db_query(db, sql, collect_row, rows);
-    } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
+    } while (status == DC_BUSY && (again = wait_more(&wait)) > 0);
     if (status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR) {
         status = DC_OK; /* no such table */
     }
@@ -450,7 +451,7 @@ PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
     damaged_texts damaged = {.sql = NULL};
     Operation operation = {.cache = NULL};
     PyObject *rowids = NULL;
-    session_visit visit;
+    engine_section section;
     dc_status status;
 
     for (size_t i = 0; PyUnicode_Check(column) && i < sizeof columns / sizeof *columns; i++) {
@@ -465,9 +466,9 @@ PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
     if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
         return NULL;
     }
-    visit = session_enter_lengthy(operation.session);
+    section = session_enter_releasing_gil(operation.session);
     status = dc_db_query(&operation.session->db, damaged.sql, note_damaged, &damaged);
-    session_leave(operation.session, visit);
+    session_leave(operation.session, section);
     if (status != DC_OK) {
         convert_raise(self->state, status, &operation.session->db.error);
         blame_database(self);

@@ -18,7 +18,7 @@
 #include "engine/checkpoint.h"
 #include "engine/rules.h"
 #include "python/disk.h"
-#include "python/session.h"
+#include "python/pool.h"
 
 /* The file in the directory. */
 #define DATABASE_NAME "cache.db"

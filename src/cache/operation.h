@@ -17,11 +17,11 @@
 typedef struct Operation {
     Cache *cache;
     Session *session;
-    int block;      /* a block of transact(), not an operation */
-    int joined;     /* inside a transaction open already: the session stays with it */
-    int retry;      /* a read: wait for as long as it takes until a session can be opened */
-    int tells_keys; /* says with operation_changes which keys it writes */
-    int lengthy;    /* its writes are known to take long: they release the GIL */
+    int block;        /* a block of transact(), not an operation */
+    int joined;       /* inside a transaction open already: the session stays with it */
+    int retry;        /* a read: wait for as long as it takes until a session can be opened */
+    int tells_keys;   /* says with operation_changes which keys it writes */
+    int releases_gil; /* its writes are known to take long: they release the GIL */
     unsigned long generation; /* of the process that began it */
 } Operation;
 
