@@ -15,7 +15,7 @@
 #include "python/args.h"
 #include "python/call_key.h"
 #include "python/connection.h"
-#include "python/disk.h"
+#include "python/disk_type.h"
 #include "python/fork_gate.h"
 #include "python/key_pickle.h"
 #include "python/session.h"

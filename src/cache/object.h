@@ -17,7 +17,8 @@
 #include "engine/access_log.h"
 #include "engine/checkpoint.h"
 #include "engine/rules.h"
-#include "python/disk.h"
+#include "python/disk_key.h"
+#include "python/disk_value.h"
 #include "python/pool.h"
 
 /* The file in the directory. */

@@ -20,6 +20,7 @@
 #include "cache/write_lock.h"
 #include "engine/scan.h"
 #include "python/convert.h"
+#include "python/disk_file.h"
 #include "python/fork_generation.h"
 #include "python/log.h"
 #include "python/session_end.h"

@@ -48,7 +48,8 @@ enum disk_hook {
 #define DISK_HOOK_BIT(name, index) DISK_HOOK_##name = 1u << (index),
     DISK_HOOKS(DISK_HOOK_BIT)
 #undef DISK_HOOK_BIT
-        DISK_HOOK_ALL = (1u << DISK_HOOK_COUNT) - 1
+        DISK_HOOK_FILES = DISK_HOOK_filename | DISK_HOOK__write,
+    DISK_HOOK_ALL = (1u << DISK_HOOK_COUNT) - 1
 };
 enum cache_hook {
 #define CACHE_HOOK_BIT(name, index) CACHE_HOOK_##name = 1u << (index),
