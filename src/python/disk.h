@@ -2,7 +2,7 @@
  *
  * A Disk turns keys and values into database keys, columns and value files, and back (disk_key.h, disk_value.h,
  * disk_file.h). It is meant to be subclassed. Those functions take any object as a disk: where a method is the base
- * class's own they do its work natively, else they call it (state.h). Native functions take a Disk.
+ * class's own they do its work natively, else they call it (hooks.h). Native functions take a Disk.
  *
  * The caller's disk is an attribute that Python code can assign to: a function that may run any holds the disk
  * meanwhile.
@@ -24,7 +24,7 @@ typedef struct Disk {
     PyObject *min_file_size;   /* as assigned */
     PyObject *pickle_protocol; /* as assigned */
     Py_ssize_t min_file_size_number;
-    int key_pickle_protocol; /* pickle_protocol, or 0 for one that keypickle_dumps does not know */
+    int key_pickle_protocol; /* pickle_protocol, or 0 for one that key_pickle_dumps does not know */
     hook_cache hooks;
     double reading; /* seconds for reading a small file; see slow_mean.h */
     double writing; /* the same for writing or removing one */

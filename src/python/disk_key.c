@@ -53,7 +53,7 @@ static int pickles_natively(Disk *self)
         return -1;
     }
     if (*known == 0) {
-        same = keypickle_check(self->state->dumps, self->state->optimize, self->pickle_protocol);
+        same = key_pickle_check(self->state->dumps, self->state->optimize, self->pickle_protocol);
         if (same < 0) {
             return -1;
         }
@@ -71,7 +71,7 @@ static int pickles_natively(Disk *self)
 static PyObject *pickle_key(Disk *self, PyObject *key)
 {
     int natively = pickles_natively(self);
-    PyObject *optimized = natively > 0 ? keypickle_dumps(key, self->key_pickle_protocol) : NULL;
+    PyObject *optimized = natively > 0 ? key_pickle_dumps(key, self->key_pickle_protocol) : NULL;
     PyObject *pickled;
 
     if (optimized != NULL || natively < 0) {
@@ -79,7 +79,7 @@ static PyObject *pickle_key(Disk *self, PyObject *key)
     }
     pickled = disk_pickle(self, key);
     if (pickled != NULL) {
-        optimized = natively ? keypickle_optimize(pickled, self->state->optimize)
+        optimized = natively ? key_pickle_optimize(pickled, self->state->optimize)
                              : PyObject_CallOneArg(self->state->optimize, pickled);
         Py_DECREF(pickled);
     }
