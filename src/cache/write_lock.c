@@ -57,7 +57,8 @@ static int is_stuck(Cache *self, Session *session)
     int code = error->sqlite_code;
     int stuck = 0;
 
-    if (code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed && session_is_midway(session)) {
+    if (code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed &&
+        session_has_open_statement(session)) {
         stuck = 1;
         dc_error_set(
             error, DC_SQLITE,

@@ -12,7 +12,7 @@
 
 typedef struct Disowned {
     sqlite3_file *file;
-    struct Disowned *next, *previous;
+    struct Disowned *next;
 } Disowned;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -31,16 +31,13 @@ void disowned_unlock(void)
 static void forget(void *context)
 {
     Disowned *disowned = context;
+    Disowned **link = &files;
 
     disowned_lock();
-    if (disowned->next != NULL) {
-        disowned->next->previous = disowned->previous;
+    while (*link != disowned) {
+        link = &(*link)->next;
     }
-    if (disowned->previous != NULL) {
-        disowned->previous->next = disowned->next;
-    } else {
-        files = disowned->next;
-    }
+    *link = disowned->next;
     disowned_unlock();
     free(disowned);
 }
@@ -60,12 +57,8 @@ void disowned_remember(const dc_db *db)
         return;
     }
     disowned->file = db->file;
-    disowned->previous = NULL;
     disowned_lock();
     disowned->next = files;
-    if (files != NULL) {
-        files->previous = disowned;
-    }
     files = disowned;
     disowned_unlock();
     /* If that fails SQLite calls the destructor. */

@@ -23,7 +23,7 @@ typedef struct fork_gate_hooks {
 } fork_gate_hooks;
 
 /* Register the handlers of fork(), once per process. -1 with an exception. */
-int fork_gate_init(const fork_gate_hooks *hooks);
+int fork_gate_init(const fork_gate_hooks *of_connections);
 
 /* To be called before and after each os.fork(), in both processes. */
 void fork_gate_before_fork(void);

@@ -30,16 +30,6 @@ static int is_own(const SessionPool *pool, const Session *session)
            session->epoch == pool->epoch;
 }
 
-static Session *find(SessionPool *pool, int (*chosen)(const SessionPool *, const Session *))
-{
-    Session *session = pool->sessions;
-
-    while (session != NULL && !chosen(pool, session)) {
-        session = session->next;
-    }
-    return session;
-}
-
 /* Whether an idle session can be used. An exposed one can when the library alone has its Connection, with
  * nothing under way there: then it is no longer exposed. */
 static int is_usable(Session *session)
@@ -82,7 +72,12 @@ Session *pool_find_spare(SessionPool *pool)
 
 Session *pool_find_pinned(SessionPool *pool)
 {
-    return pool->pinned > 0 ? find(pool, is_own) : NULL;
+    Session *session = pool->pinned > 0 ? pool->sessions : NULL;
+
+    while (session != NULL && !is_own(pool, session)) {
+        session = session->next;
+    }
+    return session;
 }
 
 Session *pool_find_serial(const SessionPool *pool, unsigned long serial)
@@ -167,33 +162,39 @@ void pool_discard(module_state *state, SessionPool *pool, Session *session)
 }
 
 /* The next four are for closing: sessions of an earlier epoch go first. */
-static int is_closable(const SessionPool *pool, const Session *session)
+static int is_closable(const Session *session)
 {
-    (void)pool;
     return session->uses == 0 && !session->pinned;
 }
 
-static int is_closable_own(const SessionPool *pool, const Session *session)
+static int is_closable_own(const Session *session)
 {
-    (void)pool;
     return session->uses == 0 && session->pinned && session->thread == PyThread_get_thread_ident();
 }
 
-static int is_to_close(const SessionPool *pool, const Session *session)
+static int is_to_close(const Session *session)
 {
-    return session->must_close && is_closable(pool, session);
+    return session->must_close && is_closable(session);
 }
 
-static int is_any(const SessionPool *pool, const Session *session)
+static int is_any(const Session *session)
 {
-    (void)pool;
     return !session->closing;
+}
+
+static Session *find(SessionPool *pool, int (*chosen)(const Session *))
+{
+    Session *session = pool->sessions;
+
+    while (session != NULL && !chosen(session)) {
+        session = session->next;
+    }
+    return session;
 }
 
 /* Discard the sessions that `chosen` picks. That calls Python, which may come back to this pool, so the
  * search starts afresh each time. */
-static void discard_chosen(module_state *state, SessionPool *pool,
-                           int (*chosen)(const SessionPool *, const Session *))
+static void discard_chosen(module_state *state, SessionPool *pool, int (*chosen)(const Session *))
 {
     Session *session;
 
@@ -388,7 +389,7 @@ Session *pool_adopt(module_state *state, SessionPool *pool, PyObject *connection
     Session *session = find_adopted(pool, connection);
     Session *former;
     lock_wait wait;
-    int claimed;
+    int has_mutex;
     int made;
 
     if (session != NULL && (session->uses > 0 || session_is_open(state, session))) {
@@ -411,10 +412,10 @@ Session *pool_adopt(module_state *state, SessionPool *pool, PyObject *connection
     }
     /* We do not checkpoint its log (cache/checkpointer.c), so it gets SQLite's automatic checkpoint back, which
      * attaching has switched off. What fails here fails again in the first operation. */
-    claimed = session_claim(session);
+    has_mutex = session_take_mutex(session);
     dc_db_execute(&session->db, "PRAGMA wal_autocheckpoint = 1000");
     session_examine(session);
-    session_unclaim(session, claimed);
+    session_leave_mutex(session, has_mutex);
     pool_pin(pool, session);
     session->uses--;
     return session;
@@ -470,7 +471,8 @@ int pool_blocks_own_thread(SessionPool *pool, int commits)
 static int was_quiet(const Session *session)
 {
     return session->uses == 0 && !dc_db_in_transaction(&session->db) &&
-           (!session->exposed || (session->quiet && (session->external || !session->midway)));
+           (!session->exposed ||
+            (session->quiet && (session->external || !session->open_statement)));
 }
 
 void pool_after_fork(module_state *state, SessionPool *pool)

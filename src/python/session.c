@@ -107,14 +107,14 @@ void session_withdraw_header(Session *session)
 
 /* --- inside SQLite ---------------------------------------------------------------------------- */
 
-int session_claim(Session *session)
+int session_take_mutex(Session *session)
 {
     return session->exposed && sqlite_mutex_take(session->db.handle, HUGE_VAL);
 }
 
-void session_unclaim(Session *session, int claimed)
+void session_leave_mutex(Session *session, int has_mutex)
 {
-    if (claimed) {
+    if (has_mutex) {
         sqlite_mutex_leave(session->db.handle);
     }
 }
@@ -130,9 +130,9 @@ static engine_section enter(Session *session, int releases_gil)
     if (releases_gil && !session->external) {
         section.released = PyEval_SaveThread();
         section.generation = fork_gate_enter();
-        section.claimed = session->exposed && sqlite_mutex_take_without_gil(session->db.handle);
+        section.has_mutex = session->exposed && sqlite_mutex_take_without_gil(session->db.handle);
     } else {
-        section.claimed = session_claim(session);
+        section.has_mutex = session_take_mutex(session);
         section.generation = fork_gate_enter();
     }
     return section;
@@ -161,7 +161,7 @@ void session_leave(Session *session, engine_section section)
         slow_mean_add(&session->mean_seconds, dc_clock() - section.entered, SLOW_SECONDS);
     }
     if (session->db.handle != NULL) { /* else abandoned, in a child that was forked inside */
-        session_unclaim(session, section.claimed);
+        session_leave_mutex(session, section.has_mutex);
     }
     if (section.released != NULL) {
         PyEval_RestoreThread(section.released);
@@ -173,19 +173,19 @@ void session_leave(Session *session, engine_section section)
 
 void session_busy_timeout(Session *session, double seconds)
 {
-    int claimed = session_claim(session);
+    int has_mutex = session_take_mutex(session);
 
     dc_db_busy_timeout(&session->db, seconds);
-    session_unclaim(session, claimed);
+    session_leave_mutex(session, has_mutex);
 }
 
-int session_is_midway(Session *session)
+int session_has_open_statement(Session *session)
 {
-    int claimed = session_claim(session);
-    int midway = dc_db_has_open_statement(&session->db);
+    int has_mutex = session_take_mutex(session);
+    int open = dc_db_has_open_statement(&session->db);
 
-    session_unclaim(session, claimed);
-    return midway;
+    session_leave_mutex(session, has_mutex);
+    return open;
 }
 
 /* --- exposed sessions, and a fork ------------------------------------------------------------- */
@@ -202,27 +202,21 @@ void session_expose(Session *session)
             dc_checkpoint_after_foreign_commits(&session->db);
         }
         session->exposed = 1;
-        session->previous_exposed = NULL;
         session->next_exposed = exposed_sessions;
-        if (exposed_sessions != NULL) {
-            exposed_sessions->previous_exposed = session;
-        }
         exposed_sessions = session;
     }
 }
 
 void session_unexpose(Session *session)
 {
+    Session **link = &exposed_sessions;
+
     if (session->exposed) {
         session->exposed = 0;
-        if (session->next_exposed != NULL) {
-            session->next_exposed->previous_exposed = session->previous_exposed;
+        while (*link != session) {
+            link = &(*link)->next_exposed;
         }
-        if (session->previous_exposed != NULL) {
-            session->previous_exposed->next_exposed = session->next_exposed;
-        } else {
-            exposed_sessions = session->next_exposed;
-        }
+        *link = session->next_exposed;
     }
 }
 
@@ -248,7 +242,7 @@ static void look_at_exposed(double deadline)
         if (session->held && (session->external || session_is_private(session) ||
                               (session->pinned && session->thread == thread))) {
             session->quiet = 1;
-            session->midway = dc_db_has_open_statement(&session->db);
+            session->open_statement = dc_db_has_open_statement(&session->db);
             session->held = 0;
             sqlite_mutex_leave(session->db.handle);
         }

@@ -44,10 +44,10 @@ typedef struct Session {
     int header_known;      /* whether the header has been looked for */
     dc_wal_header *lent;   /* where the hot tier keeps the header, or NULL */
     struct Session *next;  /* in the pool */
-    struct Session *next_exposed, *previous_exposed; /* of all pools */
-    int held;                                        /* by the thread that forks: its mutex */
-    int quiet;  /* at the latest fork: nobody was inside SQLite with it */
-    int midway; /* and a statement was under way */
+    struct Session *next_exposed; /* of all pools */
+    int held;                     /* by the thread that forks: its mutex */
+    int quiet;                    /* at the latest fork: nobody was inside SQLite with it */
+    int open_statement;           /* and a statement was under way */
 } Session;
 
 /* Register what a fork does with exposed sessions, once per process. -1 with an exception. */
@@ -85,7 +85,7 @@ typedef struct engine_section {
     PyThreadState *released;
     double entered; /* 0: it is not timed */
     int rollback_journal;
-    int claimed; /* the session's mutex is taken */
+    int has_mutex; /* the session's mutex is taken */
     unsigned long generation;
 } engine_section;
 
@@ -95,13 +95,13 @@ engine_section session_enter_releasing_gil(Session *session);
 void session_leave(Session *session, engine_section section);
 
 /* Take SQLite's mutex, if the session is exposed: its user then is not inside SQLite with it. What it returns is for
- * session_unclaim. */
-int session_claim(Session *session);
-void session_unclaim(Session *session, int claimed);
+ * session_leave_mutex. */
+int session_take_mutex(Session *session);
+void session_leave_mutex(Session *session, int has_mutex);
 
 /* How long SQLite itself waits for locks. */
 void session_busy_timeout(Session *session, double seconds);
 /* Whether a statement, of anyone's, has been stepped and not reset. */
-int session_is_midway(Session *session);
+int session_has_open_statement(Session *session);
 
 #endif
