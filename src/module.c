@@ -1,7 +1,7 @@
 /* module.c: the extension module diskcache._core: multi-phase initialization and module state.
  *
  * What belongs to the process rather than to an interpreter: the binding to a copy of SQLite
- * (connection.h) and the fork handlers (session.h). Everything else is in the module state (state.h).
+ * (connection.h) and the fork handlers (fork_gate.h). Everything else is in the module state (state.h).
  */
 #include "python/state.h"
 
@@ -15,7 +15,8 @@
 #include "python/args.h"
 #include "python/call_key.h"
 #include "python/connection.h"
-#include "python/disk.h"
+#include "python/disk_type.h"
+#include "python/fork_gate.h"
 #include "python/key_pickle.h"
 #include "python/session.h"
 #include "sqlite/api.h"
@@ -51,34 +52,6 @@ module_state *state_of_type(PyTypeObject *type)
 
 /* --- functions -------------------------------------------------------------------------------- */
 
-static int set_hook_base(hook_base *base, PyObject *const *names, int count, PyObject *type)
-{
-    base->count = count;
-    for (int i = 0; i < count; i++) {
-        PyObject *original = PyObject_GetAttr(type, names[i]);
-
-        if (original == NULL) {
-            return -1;
-        }
-        base->names[i] = names[i];
-        Py_XSETREF(base->originals[i], original);
-    }
-    return 0;
-}
-
-#define HOOK_NAME(hook, index) [index] = state->name.hook,
-
-static int set_hook_bases(module_state *state, PyObject *disk, PyObject *cache)
-{
-    PyObject *const disk_names[DISK_HOOK_COUNT] = {DISK_HOOKS(HOOK_NAME)};
-    PyObject *const cache_names[CACHE_HOOK_COUNT] = {CACHE_HOOKS(HOOK_NAME)};
-
-    return set_hook_base(&state->disk_hooks, disk_names, DISK_HOOK_COUNT, disk) < 0 ||
-                   set_hook_base(&state->cache_hooks, cache_names, CACHE_HOOK_COUNT, cache) < 0
-               ? -1
-               : 0;
-}
-
 PyDoc_STRVAR(core_register_doc,
 "_register($module, /, disk, cache, transaction, stored_key, enoval, unknown, "
 "find_policy)\n--\n\n"
@@ -109,7 +82,8 @@ static PyObject *core_register(PyObject *module, PyObject *const *args, Py_ssize
         PyErr_SetString(PyExc_TypeError, "transaction must be a subclass of _core.Transaction");
         return NULL;
     }
-    if (set_hook_bases(state, values[0], values[1]) < 0) {
+    if (hooks_set_disk_base(&state->disk_hooks, values[0]) < 0 ||
+        hooks_set_cache_base(&state->cache_hooks, values[1]) < 0) {
         return NULL;
     }
     Py_XSETREF(state->transaction_class, (PyTypeObject *)Py_NewRef(values[2]));
@@ -134,7 +108,7 @@ static PyObject *core_optimize(PyObject *module, PyObject *pickled)
                      Py_TYPE(pickled)->tp_name);
         return NULL;
     }
-    return keypickle_optimize(pickled, state_of(module)->optimize);
+    return key_pickle_optimize(pickled, state_of(module)->optimize);
 }
 
 PyDoc_STRVAR(core_pickle_key_doc,
@@ -157,14 +131,14 @@ static PyObject *core_pickle_key(PyObject *Py_UNUSED(module), PyObject *const *a
     if (protocol == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    pickled = keypickle_dumps(values[0], protocol == (int)protocol ? (int)protocol : -1);
+    pickled = key_pickle_dumps(values[0], protocol == (int)protocol ? (int)protocol : -1);
     return pickled != NULL ? pickled : Py_NewRef(Py_None);
 }
 
 static PyObject *core_before_fork(PyObject *module, PyObject *Py_UNUSED(unused))
 {
     cache_flush_all_notes(state_of(module));
-    session_before_fork();
+    fork_gate_before_fork();
     Py_RETURN_NONE;
 }
 
@@ -176,14 +150,14 @@ static PyObject *core_flush_notes(PyObject *module, PyObject *Py_UNUSED(unused))
 
 static PyObject *core_after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    session_fork_is_over();
+    fork_gate_after_fork();
     Py_RETURN_NONE;
 }
 
 static PyMethodDef core_methods[] = {
     {"_register", ARGS_METHOD(core_register), core_register_doc},
     {"_optimize_pickle", core_optimize, METH_O, core_optimize_doc},
-    {"args_to_key", ARGS_METHOD(cachekey_from_call), cachekey_from_call_doc},
+    {"args_to_key", ARGS_METHOD(call_key_of_arguments), call_key_of_arguments_doc},
     {"_pickle_key", ARGS_METHOD(core_pickle_key), core_pickle_key_doc},
     {"_flush_notes", core_flush_notes, METH_NOARGS,
      PyDoc_STR("_flush_notes($module, /)\n--\n\nWrite what lookups have noted in all caches.\n")},
@@ -198,65 +172,6 @@ static PyMethodDef core_methods[] = {
 
 /* --- initialization --------------------------------------------------------------------------- */
 
-static int intern_names(module_state *state)
-{
-#define INTERN_NAME(name_)                                                                         \
-    state->name.name_ = PyUnicode_InternFromString(#name_);                                        \
-    if (state->name.name_ == NULL) {                                                               \
-        return -1;                                                                                 \
-    }
-    STATE_NAMES(INTERN_NAME)
-#undef INTERN_NAME
-    return 0;
-}
-
-static PyObject *import_attribute(const char *module_name, const char *attribute)
-{
-    PyObject *module = PyImport_ImportModule(module_name);
-    PyObject *value = module != NULL ? PyObject_GetAttrString(module, attribute) : NULL;
-
-    Py_XDECREF(module);
-    return value;
-}
-
-/* What is in use of the module sqlite3 as it is now, which programs replace: all of it from the same. */
-static int import_sqlite3(module_state *state)
-{
-    static const char *const error_names[SQLITE_ERROR_COUNT] = {
-#define ERROR_NAME(name) [SQLITE_ERROR_##name] = #name,
-        STATE_SQLITE_ERRORS(ERROR_NAME)
-#undef ERROR_NAME
-    };
-    PyObject *module = PyImport_ImportModule("sqlite3");
-    int failed = module == NULL;
-
-    if (!failed) {
-        state->connect = PyObject_GetAttrString(module, "connect");
-        state->cursor_class = PyObject_GetAttrString(module, "Cursor");
-        failed = state->connect == NULL || state->cursor_class == NULL;
-    }
-    for (int i = 0; i < SQLITE_ERROR_COUNT && !failed; i++) {
-        state->sqlite_errors[i] = PyObject_GetAttrString(module, error_names[i]);
-        failed = state->sqlite_errors[i] == NULL;
-    }
-    Py_XDECREF(module);
-    return failed ? -1 : 0;
-}
-
-static int import_python_functions(module_state *state)
-{
-    state->time_module = PyImport_ImportModule("time");
-    state->threading = PyImport_ImportModule("threading");
-    state->dumps = import_attribute("pickle", "dumps");
-    state->loads = import_attribute("pickle", "loads");
-    state->optimize = import_attribute("pickletools", "optimize");
-    state->open = import_attribute("io", "open");
-    state->join = import_attribute("os.path", "join");
-    state->getpid = import_attribute("os", "getpid");
-    state->getcwd = import_attribute("os", "getcwd");
-    return PyErr_Occurred() ? -1 : 0;
-}
-
 static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
     *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
@@ -270,7 +185,7 @@ static int add_types(PyObject *module, module_state *state)
         add_type(module, &transaction_type_spec, &state->transaction_type) < 0 ||
         add_type(module, &iterator_type_spec, &state->iterator_type) < 0 ||
         add_type(module, &pin_type_spec, &state->pin_type) < 0 ||
-        add_type(module, &cachekey_type_spec, &state->cachekey_type) < 0) {
+        add_type(module, &call_key_type_spec, &state->call_key_type) < 0) {
         return -1;
     }
     state->Timeout = PyErr_NewExceptionWithDoc(
@@ -325,10 +240,8 @@ static int core_exec(PyObject *module)
 {
     module_state *state = state_of(module);
 
-    if (intern_names(state) < 0 || import_sqlite3(state) < 0 ||
-        connection_bind(state, module) < 0 || session_module_init() < 0 ||
-        import_python_functions(state) < 0 || add_types(module, state) < 0 ||
-        add_schema(module) < 0) {
+    if (state_fill(state) < 0 || connection_bind(state, module) < 0 || session_init() < 0 ||
+        add_types(module, state) < 0 || add_schema(module) < 0) {
         return -1;
     }
     state->transaction_class = (PyTypeObject *)Py_NewRef(state->transaction_type);
@@ -337,57 +250,20 @@ static int core_exec(PyObject *module)
     return PyModule_AddStringConstant(module, "sqlite_version", sqlite.libversion());
 }
 
-/* Visit or clear every reference of the state: one list for both. */
-/* clang-format off */
-#define STATE_REFERENCES(X)                                                                        \
-    X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
-    X(cachekey_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
-    X(cursor_class) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join)      \
-    X(getpid) X(unknown) X(enoval) X(find_policy) X(getcwd)
-/* clang-format on */
-
 static int core_traverse(PyObject *module, visitproc visit, void *arg)
 {
-    module_state *state = state_of(module);
-
-#define VISIT_REFERENCE(member) Py_VISIT(state->member);
-    STATE_REFERENCES(VISIT_REFERENCE)
-#undef VISIT_REFERENCE
-    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
-        Py_VISIT(state->sqlite_errors[i]);
-    }
-    for (int i = 0; i < HOOK_COUNT_MAX; i++) {
-        Py_VISIT(state->disk_hooks.originals[i]);
-        Py_VISIT(state->cache_hooks.originals[i]);
-    }
-    return 0;
+    return state_traverse(state_of(module), visit, arg);
 }
 
 static int core_clear(PyObject *module)
 {
-    module_state *state = state_of(module);
-
-#define CLEAR_REFERENCE(member) Py_CLEAR(state->member);
-    STATE_REFERENCES(CLEAR_REFERENCE)
-#undef CLEAR_REFERENCE
-    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
-        Py_CLEAR(state->sqlite_errors[i]);
-    }
-    for (int i = 0; i < HOOK_COUNT_MAX; i++) {
-        Py_CLEAR(state->disk_hooks.originals[i]);
-        Py_CLEAR(state->cache_hooks.originals[i]);
-    }
+    state_clear(state_of(module));
     return 0;
 }
 
 static void core_free(void *module)
 {
-    module_state *state = state_of(module);
-
-    core_clear(module);
-#define CLEAR_NAME(name_) Py_CLEAR(state->name.name_);
-    STATE_NAMES(CLEAR_NAME)
-#undef CLEAR_NAME
+    state_free(state_of(module));
 }
 
 static PyModuleDef_Slot core_slots[] = {

@@ -2,7 +2,7 @@
  *
  * SQLite decides whether it may close a descriptor, which drops the locks of the whole process on
  * the file, a moment before it does. Here the moment is long, so that whatever does not keep other
- * threads from taking a lock meanwhile loses that lock, and soon a commit (src/session.c, "Closing").
+ * threads from taking a lock meanwhile loses that lock, and soon a commit (src/python/connection_lock.h).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

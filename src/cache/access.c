@@ -1,11 +1,13 @@
 /* access.c: see access.h. */
 #include "cache/access.h"
 
+#include "base/clock.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
 #include "cache/operation.h"
 #include "cache/registry.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 
 /* After what is noted could not be written, the next attempt comes so many seconds later. */
 #define NOTES_AGAIN_SECONDS 0.1
@@ -36,7 +38,7 @@ int cache_note_lookup(Cache *self, int hit, int64_t rowid)
     if (access == DC_ACCESS_TIME && convert_now(self->state, &now) < 0) {
         return -1;
     }
-    clock = session_clock();
+    clock = dc_clock();
     if (!dc_notes_any(&self->notes)) {
         self->noted_since = clock;
     }
@@ -61,7 +63,7 @@ int cache_flush_notes(Cache *self, double seconds)
     compat_exception current;
     double timeout;
 
-    if (!dc_notes_any(&self->notes) || self->pool.generation != session_generation() ||
+    if (!dc_notes_any(&self->notes) || self->pool.generation != fork_generation() ||
         self->directory == NULL) {
         return 0;
     }
@@ -76,7 +78,7 @@ int cache_flush_notes(Cache *self, double seconds)
         operation_commit(&operation);
     }
     if (dc_notes_any(&self->notes)) {
-        self->noted_since = session_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
+        self->noted_since = dc_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
     }
     return cache_end_housekeeping(self->state, current);
 }

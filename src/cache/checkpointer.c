@@ -4,8 +4,12 @@
 #include <math.h>
 #include <signal.h>
 
+#include "base/clock.h"
 #include "cache/errors.h"
 #include "cache/sessions.h"
+#include "python/fork_gate.h"
+#include "python/fork_generation.h"
+#include "python/wait.h"
 
 /* New bytes for which the thread is started again. */
 #define NEXT_BYTES (DC_CHECKPOINT_BYTES * 3 / 10)
@@ -44,10 +48,10 @@ static int is_copied(dc_db *db, uint64_t salts)
 
 static void wait_for_others(dc_db *db, uint64_t salts, double seconds)
 {
-    double deadline = session_clock() + seconds;
+    double deadline = dc_clock() + seconds;
 
-    while (!is_copied(db, salts) && session_clock() < deadline) {
-        session_sleep(PAUSE_POLL_SECONDS);
+    while (!is_copied(db, salts) && dc_clock() < deadline) {
+        wait_sleep(PAUSE_POLL_SECONDS);
     }
 }
 
@@ -78,7 +82,7 @@ static void copy_in_pause(Checkpointer *checkpointer)
             copies++;
             wait_for_others(db, log.salts, patience);
         } else if (result == DC_CHECKPOINT_BUSY && waited < patience) {
-            session_sleep(PAUSE_POLL_SECONDS);
+            wait_sleep(PAUSE_POLL_SECONDS);
             waited += PAUSE_POLL_SECONDS;
         } else {
             break;
@@ -107,9 +111,9 @@ static void copy(Checkpointer *checkpointer)
 
 static void *copy_in_thread(void *context)
 {
-    session_enter_natively();
+    fork_gate_enter_native_thread();
     copy(context);
-    session_leave_natively();
+    fork_gate_leave_native_thread();
     return NULL;
 }
 
@@ -202,10 +206,10 @@ static void give_session_back(Cache *self)
 
 void checkpoint_finish(Cache *self)
 {
-    unsigned long generation = session_generation();
+    unsigned long generation = fork_generation();
 
     while (is_running(&self->checkpointer) && self->pool.generation == generation) {
-        session_pause();
+        wait_pause();
     }
     if (self->pool.generation == generation) {
         give_session_back(self);
@@ -216,13 +220,13 @@ void checkpoint_finish(Cache *self)
  * can, and opening one would wait for ever. */
 static int can_share_file(Cache *self)
 {
-    Session *session = session_idle(&self->pool);
+    Session *session = pool_find_idle(&self->pool);
     int can_share = 0;
 
     if (session != NULL) {
         return session_header(session) != NULL;
     }
-    session = session_pinned(&self->pool);
+    session = pool_find_pinned(&self->pool);
     if (session != NULL) {
         session_use(session); /* a callback of its user's may close the cache */
         can_share = dc_db_pragma_is(&session->db, "PRAGMA locking_mode", "normal");
@@ -237,7 +241,7 @@ static int can_share_file(Cache *self)
 static Session *session_for_thread(Cache *self)
 {
     compat_exception none = compat_exception_take(); /* there is none: see checkpoint_if_due */
-    unsigned long generation = session_generation();
+    unsigned long generation = fork_generation();
     Session *session = NULL;
 
     if (can_share_file(self)) {
@@ -246,7 +250,7 @@ static Session *session_for_thread(Cache *self)
         self->checkpointer.opening = 0;
     }
     cache_end_housekeeping(self->state, none); /* no descriptor may be left, for instance */
-    if (session == NULL || session_header(session) == NULL || session_generation() != generation) {
+    if (session == NULL || session_header(session) == NULL || fork_generation() != generation) {
         return NULL;
     }
     session_use(session);
@@ -282,18 +286,18 @@ static int copy_beside(Cache *self, enum checkpointer_state state)
 static void copy_here(Cache *self)
 {
     Checkpointer *checkpointer = &self->checkpointer;
-    Session *session = session_idle(&self->pool);
-    session_visit visit;
+    Session *session = pool_find_idle(&self->pool);
+    fork_gate_section section;
 
     if (session == NULL) {
-        session = session_pinned(&self->pool);
+        session = pool_find_pinned(&self->pool);
     }
     if (session != NULL && session->uses == 0) {
         checkpointer->run = (dc_checkpoint){LOCK_SECONDS, NULL, 0.0};
         session_use(session);
-        visit = session_enter_slowly();
+        section = fork_gate_enter_releasing_gil();
         dc_checkpoint_in_any_case(&session->db, &checkpointer->run);
-        session_leave_slowly(visit);
+        fork_gate_leave_taking_gil(section);
         note_copy(checkpointer);
         cache_put_back_session(self, session);
     }
@@ -302,13 +306,13 @@ static void copy_here(Cache *self)
 /* The write that has found the log so long pauses too. A signal handler may raise an exception. */
 static void wait_for_pause(Cache *self)
 {
-    unsigned long generation = session_generation();
-    session_wait wait;
+    unsigned long generation = fork_generation();
+    lock_wait wait;
     int again = 1;
 
-    session_wait_start(&wait, 0.0, 1); /* the thread comes to an end by itself */
-    while (again > 0 && checkpoint_pauses(self) && session_generation() == generation) {
-        again = session_wait_for_copying(&wait);
+    wait_start(&wait, 0.0, 1); /* the thread comes to an end by itself */
+    while (again > 0 && checkpoint_pauses(self) && fork_generation() == generation) {
+        again = wait_for_checkpoint(&wait);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "cache/invariants.h"
 
 #include "base/debug.h"
+#include "python/fork_generation.h"
 
 #ifdef DISKCACHE_DEBUG
 
@@ -54,7 +55,7 @@ void cache_check_invariants(Cache *self)
 {
     static unsigned int calls;
 
-    if (self->pool.generation != session_generation()) {
+    if (self->pool.generation != fork_generation()) {
         return; /* inherited, and not noticed yet */
     }
     check_sessions(self);

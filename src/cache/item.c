@@ -12,6 +12,7 @@
 #include "cache/pin.h"
 #include "cache/transaction.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 
 /* --- steps that a subclass has taken over ----------------------------------------------------- */
 
@@ -40,7 +41,7 @@ static int goes_on(const Cache *self)
 {
     const WriteTransaction *transaction = &self->transaction;
 
-    return self->pool.generation == session_generation() && transaction->depth > 0 &&
+    return self->pool.generation == fork_generation() && transaction->depth > 0 &&
            !transaction->doomed && dc_db_in_transaction(&transaction->session->db);
 }
 

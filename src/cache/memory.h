@@ -38,7 +38,8 @@
 
 #include "base/record.h"
 #include "engine/db.h"
-#include "python/disk.h"
+#include "python/disk_key.h"
+#include "python/disk_value.h"
 #include "sqlite/wal_header.h"
 
 /* Bytes that a tier may take unless it is told otherwise. */

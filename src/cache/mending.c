@@ -1,9 +1,11 @@
 /* mending.c: see mending.h. */
 #include "cache/mending.h"
 
+#include "base/clock.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
 #include "cache/sessions.h"
+#include "python/wait.h"
 
 /* An administrator or a deployment empties the directory beneath a live cache. SQLite goes on with a file that
  * has no name any more, which others do not see. Asking costs a system call, so it is not done in quick
@@ -13,18 +15,18 @@
 
 static int is_gone(Cache *self, Session *session)
 {
-    double now = session_clock();
-    int bare = session->bare;
+    double now = dc_clock();
+    int lacks_settings = session->lacks_settings;
 
-    session->bare = 0;
+    session->lacks_settings = 0;
     if (self->opening || self->disk == NULL || self->mender != 0) {
         return 0;
     }
-    if (!bare && !self->hot.moved && now - self->looked_at < LOOK_SECONDS) {
+    if (!lacks_settings && !self->hot.moved && now - self->looked_at < LOOK_SECONDS) {
         return 0;
     }
     self->looked_at = now;
-    return bare || dc_db_has_moved(&session->db);
+    return lacks_settings || dc_db_has_moved(&session->db);
 }
 
 /* Make anew what has been removed. `unopened`: the file could not be opened. 1, or 0 if that is not because it
@@ -38,7 +40,7 @@ static int mend(Cache *self, PyObject *unopened)
     checkpoint_finish(self);
     cache_forget_file(self);
     dc_notes_clear(&self->notes); /* of rows that are gone */
-    session_close_idle(self->state, &self->pool, 0);
+    pool_discard_idle(self->state, &self->pool, 0);
     result = PyObject_CallMethodOneArg((PyObject *)self, self->state->name._mend, unopened);
     self->mender = 0;
     self->looked_at = 0.0;
@@ -76,7 +78,7 @@ static int mend_unopened(Cache *self)
 /* Wait while another thread mends. -1 with an exception. */
 static int wait_for_mender(Cache *self)
 {
-    session_wait wait;
+    lock_wait wait;
     double timeout;
     int again = 1;
 
@@ -87,9 +89,9 @@ static int wait_for_mender(Cache *self)
     if (timeout < 0.0) {
         return -1;
     }
-    session_wait_start(&wait, timeout, 0);
+    wait_start(&wait, timeout, 0);
     while (self->mender != 0 && self->mender != PyThread_get_thread_ident() && again > 0) {
-        again = session_wait_more(&wait);
+        again = wait_more(&wait);
     }
     if (again == 0) {
         cache_raise_timeout(self);
@@ -119,8 +121,7 @@ Session *cache_take_session(Cache *self)
         PyObject *connection = PyObject_GetAttr((PyObject *)self, self->state->name._con);
         double timeout = connection != NULL ? cache_timeout(self) : -1.0;
 
-        session = timeout >= 0.0 ? session_adopt(self->state, &self->pool, connection, timeout)
-                                 : NULL;
+        session = timeout >= 0.0 ? pool_adopt(self->state, &self->pool, connection, timeout) : NULL;
         Py_XDECREF(connection);
     } else {
         session = cache_find_session(self);

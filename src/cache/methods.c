@@ -42,8 +42,8 @@ PyObject *Cache_close(Cache *self, PyObject *Py_UNUSED(unused))
         return NULL;
     }
     checkpoint_finish(self);
-    session_close_idle(state, &self->pool, 1);
-    if (self->local == NULL || session_pinned(&self->pool) != NULL) {
+    pool_discard_idle(state, &self->pool, 1);
+    if (self->local == NULL || pool_find_pinned(&self->pool) != NULL) {
         Py_RETURN_NONE;
     }
     local = Py_NewRef(self->local); /* its attributes may run Python */

@@ -30,6 +30,7 @@
 #include "engine/write.h"
 #include "python/args.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 
 /* The limits of a batch. 1,000 rows of 100 bytes are some 3 ms under the lock. */
 #define BLOCK_ITEMS        64
@@ -42,7 +43,7 @@
 #define BATCH_CALLS 100
 
 /* From so many items on, writing them (some 100 us) releases the GIL. */
-#define GIL_ITEMS 32
+#define RELEASE_GIL_ITEMS 32
 
 /* An item, or only a key, of a batch. It stays where it is: its columns may point into it. */
 typedef struct entry {
@@ -109,7 +110,7 @@ static int batch_is_full(const many *many)
 /* Forget the batch; the files of items that have not been written go. */
 static void clear_batch(many *many)
 {
-    int is_own = many->generation == session_generation(); /* else the files are the parent's */
+    int is_own = many->generation == fork_generation(); /* else the files are the parent's */
 
     for (int i = 0; i < many->count; i++) {
         entry *entry = entry_at(many, i);
@@ -294,7 +295,7 @@ static int write_batch(many *many)
     dc_db *db;
     dc_status status;
 
-    if (many->generation != session_generation()) {
+    if (many->generation != fork_generation()) {
         PyErr_SetString(PyExc_RuntimeError,
                         "the process has forked while items were taken: they are the parent's");
         return -1;
@@ -303,7 +304,7 @@ static int write_batch(many *many)
         operation_begin_write(&operation, self, many->retry) < 0) {
         return -1;
     }
-    operation.release_gil = many->count >= GIL_ITEMS;
+    operation.release_gil = many->count >= RELEASE_GIL_ITEMS;
     for (int i = 0; i < many->count; i++) {
         entry *entry = entry_at(many, i);
 
@@ -445,7 +446,7 @@ static int do_all(many *many, PyObject *argument, const char *name)
     }
     while (more > 0) {
         many->first = many->taken;
-        many->generation = session_generation();
+        many->generation = fork_generation();
         more = many->by_method ? call_batch(many) : do_batch(many);
         if (more > 0 && PyErr_CheckSignals() < 0) {
             more = -1;

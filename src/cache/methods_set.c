@@ -17,6 +17,7 @@
 #include "engine/write.h"
 #include "python/args.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 #include "python/log.h"
 
 /* --- set, add, push ----------------------------------------------------------------------------- */
@@ -74,7 +75,7 @@ static dc_status write_item(Operation *operation, writing *writing)
 static int write_and_commit(Cache *self, writing *writing, int retry)
 {
     const char *filename = writing->item->stored.columns.filename;
-    Operation operation = {.cache = self, .generation = session_generation()};
+    Operation operation = {.cache = self, .generation = fork_generation()};
     dc_status status;
     int result = -1;
 
@@ -369,7 +370,7 @@ static void raise_increment(PyObject *key, dc_status status)
 static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, PyObject *otherwise,
                            int retry)
 {
-    Operation operation = {.cache = self, .generation = session_generation()};
+    Operation operation = {.cache = self, .generation = fork_generation()};
     disk_key encoded = {.owner = NULL};
     dc_row_hooks hooks;
     dc_rules rules;

@@ -14,6 +14,7 @@
 #include "engine/settings.h"
 #include "engine/volume.h"
 #include "python/convert.h"
+#include "python/wait.h"
 
 /* Read a counter, and keep it as an attribute; with the size the volume, unless that is NULL. -1 with an
  * exception. */
@@ -261,7 +262,7 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     if (status == DC_OK) {
         session_examine(operation.session);
     }
-    session_close_idle(self->state, &self->pool, 0);
+    pool_discard_idle(self->state, &self->pool, 0);
     operation_end_read(&operation);
     if (status == DC_OK) {
         result = Py_NewRef(Py_None);
@@ -306,18 +307,18 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
     dc_db *db = &operation->session->db;
     double timeout = cache_timeout(self);
     PyObject *rows = timeout < 0.0 ? NULL : PyDict_New();
-    session_wait wait;
+    lock_wait wait;
     dc_status status;
     int again = 1;
 
     if (rows == NULL) {
         return NULL;
     }
-    session_wait_start(&wait, timeout, 0);
+    wait_start(&wait, timeout, 0);
     do {
         PyDict_Clear(rows);
         status = dc_db_query(db, sql, collect_row, rows);
-    } while (status == DC_BUSY && (again = session_wait_more(&wait)) > 0);
+    } while (status == DC_BUSY && (again = wait_more(&wait)) > 0);
     if (status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR) {
         status = DC_OK; /* no such table */
     }

@@ -17,8 +17,9 @@
 #include "engine/access_log.h"
 #include "engine/checkpoint.h"
 #include "engine/rules.h"
-#include "python/disk.h"
-#include "python/session.h"
+#include "python/disk_key.h"
+#include "python/disk_value.h"
+#include "python/pool.h"
 
 /* The file in the directory. */
 #define DATABASE_NAME "cache.db"

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/debug.h"
 #include "base/selfcheck.h"
 #include "cache/checkpointer.h"
@@ -21,7 +22,10 @@
 #include "cache/write_lock.h"
 #include "engine/scan.h"
 #include "python/convert.h"
+#include "python/disk_file.h"
+#include "python/fork_generation.h"
 #include "python/log.h"
+#include "python/session_end.h"
 
 /* Say once what has been turned off (selfcheck.h). Both belong to the process; the GIL guards them. */
 static void report_selfchecks(void)
@@ -50,7 +54,7 @@ static void report_selfchecks(void)
 /* Whether the process has forked since the operation began, in Python code that it ran. */
 static int is_parents(const Operation *operation)
 {
-    return operation->generation != session_generation();
+    return operation->generation != fork_generation();
 }
 
 static void enter_level(const Operation *operation)
@@ -84,14 +88,14 @@ static Session *take_session_for_read(const Operation *operation)
 {
     Cache *self = operation->cache;
     Session *session = cache_take_session(self);
-    session_wait wait = {.delay = 0.0};
+    lock_wait wait = {.delay = 0.0};
 
     while (session == NULL && operation->retry && PyErr_ExceptionMatches(self->state->Timeout)) {
         PyErr_Clear();
         if (wait.delay == 0.0) {
-            session_wait_start(&wait, 0.0, 1);
+            wait_start(&wait, 0.0, 1);
         }
-        session = session_wait_more(&wait) > 0 ? cache_take_session(self) : NULL;
+        session = wait_more(&wait) > 0 ? cache_take_session(self) : NULL;
     }
     return session;
 }
@@ -101,7 +105,7 @@ int operation_begin_read(Operation *operation, Cache *cache)
     int other_task;
 
     operation->cache = cache;
-    operation->generation = session_generation();
+    operation->generation = fork_generation();
     operation->joined = cache_owns_transaction(cache, &other_task);
     if (operation->joined) {
         operation->session = cache->transaction.session;
@@ -133,8 +137,8 @@ dc_db *operation_enter(Operation *operation)
                         (cache_hooks(operation->cache) & CACHE_HOOK_WRITES) != 0;
     operation->victims = session->db.victims;
     if (!operation->hooked) {
-        operation->visit = operation->release_gil ? session_enter_lengthy(session)
-                                                  : session_enter(session);
+        operation->section = operation->release_gil ? session_enter_releasing_gil(session)
+                                                    : session_enter(session);
     }
     return &session->db;
 }
@@ -142,11 +146,11 @@ dc_db *operation_enter(Operation *operation)
 void operation_leave(Operation *operation)
 {
     if (!operation->hooked) {
-        session_leave(operation->session, operation->visit);
+        session_leave(operation->session, operation->section);
     }
 }
 
-/* Wait a little for a lock. As session_wait_more. */
+/* Wait a little for a lock. As wait_more. */
 static int wait_to_read(Operation *operation)
 {
     Cache *self = operation->cache;
@@ -158,9 +162,9 @@ static int wait_to_read(Operation *operation)
         if (timeout < 0.0) {
             return -1;
         }
-        session_wait_start(&operation->wait, timeout, operation->retry);
+        wait_start(&operation->wait, timeout, operation->retry);
     }
-    again = session_wait_more(&operation->wait);
+    again = wait_more(&operation->wait);
     if (again == 0) {
         cache_raise_timeout(self);
     }
@@ -228,16 +232,16 @@ int operation_flush_notes(Operation *operation)
     Cache *self = operation->cache;
     Session *session = operation->session;
     dc_notes notes = self->notes;
-    session_visit visit;
+    engine_section section;
     dc_status status;
 
     if (!dc_notes_any(&notes)) {
         return 0;
     }
     memset(&self->notes, 0, sizeof self->notes);
-    visit = session_enter(session);
+    section = session_enter(session);
     status = dc_notes_flush(&notes, &session->db, self->rules.policy);
-    session_leave(session, visit);
+    session_leave(session, section);
     /* What the database refuses is forgotten: kept, it would make each write fail. */
     if (status == DC_OK || status == DC_BUSY || status == DC_NO_MEMORY) {
         dc_notes_merge(&self->transaction.notes, &notes);
@@ -250,7 +254,7 @@ static void keep_notes(Cache *self, const dc_notes *notes)
 {
     if (dc_notes_any(notes)) {
         dc_notes_merge(&self->notes, notes);
-        self->noted_since = session_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
+        self->noted_since = dc_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
     }
 }
 
@@ -261,7 +265,7 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     int owner = cache_owns_transaction(cache, &other_task);
 
     operation->cache = cache;
-    operation->generation = session_generation();
+    operation->generation = fork_generation();
     operation->joined = owner;
     operation->writes = 1;
     if (owner) {
@@ -409,11 +413,12 @@ void cache_clear_transaction(WriteTransaction *transaction)
 static dc_status commit_once(Session *session)
 {
     /* SQLite syncs, for once, where it begins the log anew. */
-    session_visit visit = dc_db_is_log_copied(&session->db) ? session_enter_lengthy(session)
-                                                            : session_enter(session);
+    engine_section section = dc_db_is_log_copied(&session->db)
+                                 ? session_enter_releasing_gil(session)
+                                 : session_enter(session);
     dc_status status = dc_db_commit(&session->db);
 
-    session_leave(session, visit);
+    session_leave(session, section);
     return status;
 }
 
@@ -422,12 +427,12 @@ static dc_status commit_once(Session *session)
 static int rollback_all(const WriteTransaction *transaction)
 {
     dc_db *db = &transaction->session->db;
-    session_visit visit = session_enter(transaction->session);
+    engine_section section = session_enter(transaction->session);
     int certain = !transaction->session->exposed ||
                   (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version);
 
     dc_db_rollback(db);
-    session_leave(transaction->session, visit);
+    session_leave(transaction->session, section);
     return certain;
 }
 
@@ -435,7 +440,7 @@ static int rollback_all(const WriteTransaction *transaction)
  * exception: then the transaction is still open. */
 static dc_status commit_waiting(Cache *self, Session *session)
 {
-    session_wait wait = {.delay = 0.0};
+    lock_wait wait = {.delay = 0.0};
     dc_status status;
     int again = 1;
 
@@ -446,16 +451,16 @@ static dc_status commit_waiting(Cache *self, Session *session)
             if (timeout < 0.0) {
                 return DC_CALLBACK;
             }
-            if (session_blocks_own_thread(&self->pool, 1)) {
+            if (pool_blocks_own_thread(&self->pool, 1)) {
                 int code = session->db.error.sqlite_code;
 
                 write_lock_set_own_obstacle(&session->db.error);
                 session->db.error.sqlite_code = code;
                 return DC_SQLITE;
             }
-            session_wait_start(&wait, timeout, 0);
+            wait_start(&wait, timeout, 0);
         }
-        again = session_wait_more(&wait);
+        again = wait_more(&wait);
     }
     return again < 0 ? DC_CALLBACK : status;
 }
@@ -475,15 +480,15 @@ static void remove_files_quietly(Cache *self, const dc_namelist *names)
 static void discard_unnamed(Cache *self, Session *session, const dc_namelist *added)
 {
     dc_namelist gone = {.memory = NULL};
-    session_visit visit;
+    engine_section section;
 
     if (added->count == 0) {
         return;
     }
     /* What cannot be found out now is left to check(). */
-    visit = session_enter_lengthy(session);
+    section = session_enter_releasing_gil(session);
     dc_scan_unnamed_files(&session->db, added, &gone);
-    session_leave(session, visit);
+    session_leave(session, section);
     remove_files_quietly(self, &gone);
     dc_namelist_clear(&gone);
 }
@@ -498,7 +503,7 @@ static void undo_transaction(Cache *self, WriteTransaction *transaction)
         discard_unnamed(self, transaction->session, &transaction->added);
     }
     keep_notes(self, &transaction->notes);
-    transaction->session->spoilt |= !session_is_open(self->state, transaction->session);
+    transaction->session->must_close |= !session_is_open(self->state, transaction->session);
     cache_return_session(self, transaction->session);
     cache_clear_transaction(transaction);
 }
@@ -556,7 +561,7 @@ int operation_commit(Operation *operation)
         return -1;
     }
     /* The log of a connection that an overridden `_con` returned is copied by SQLite. */
-    wal_bytes = transaction.session->foreign ? 0 : dc_db_wal_bytes(&transaction.session->db);
+    wal_bytes = transaction.session->external ? 0 : dc_db_wal_bytes(&transaction.session->db);
     stamp = dc_db_commit_stamp(&transaction.session->db);
     transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);
     /* Unless another thread of ours, while the GIL was released, has begun and perhaps committed. */
@@ -595,7 +600,7 @@ void operation_rollback(Operation *operation)
 
 void cache_abandon_transaction(Cache *self)
 {
-    Operation operation = {.cache = self, .block = 1, .generation = session_generation()};
+    Operation operation = {.cache = self, .block = 1, .generation = fork_generation()};
     WriteTransaction *transaction = &self->transaction;
 
     if (transaction->working > 0) {

@@ -12,6 +12,7 @@
 #define DC_CACHE_OPERATION_H
 
 #include "cache/object.h"
+#include "python/wait.h"
 
 /* An operation under way. Zero-initialize. */
 typedef struct Operation {
@@ -25,8 +26,8 @@ typedef struct Operation {
     unsigned long generation; /* of the process that began it */
 
     /* Inside SQLite. */
-    session_visit visit;
-    session_wait wait;     /* of a read, once it was busy */
+    engine_section section;
+    lock_wait wait;        /* of a read, once it was busy */
     unsigned long victims; /* rows evicted before */
     int hooked; /* hooks run Python between the statements: it stays outside, with the GIL */
 } Operation;

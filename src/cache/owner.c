@@ -1,7 +1,9 @@
 /* owner.c: see owner.h. */
 #include "cache/owner.h"
 
+#include "base/clock.h"
 #include "cache/errors.h"
+#include "python/wait.h"
 
 /* The running task of asyncio; NULL, perhaps with an exception, if there is none. New reference. */
 static PyObject *running_asyncio_task(module_state *state, PyObject *asyncio)
@@ -103,7 +105,7 @@ void cache_claim_for_task(Cache *self)
  * time.sleep() is patched. -1 with an exception. */
 int cache_wait_for_other_task(Cache *self, double timeout, int retry)
 {
-    session_wait wait;
+    lock_wait wait;
     int other_task = 1;
 
     if (is_pythons_own(self->state->time_module, self->state->name.sleep)) {
@@ -112,11 +114,11 @@ int cache_wait_for_other_task(Cache *self, double timeout, int retry)
                         "waiting for it here would block both for ever");
         return -1;
     }
-    session_wait_start(&wait, timeout, retry);
+    wait_start(&wait, timeout, retry);
     while (other_task) {
         PyObject *result;
 
-        if (!retry && session_clock() >= wait.deadline) {
+        if (!retry && dc_clock() >= wait.deadline) {
             cache_raise_timeout(self);
             return -1;
         }

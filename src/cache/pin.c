@@ -8,6 +8,7 @@
 #include "cache/owner.h"
 #include "cache/registry.h"
 #include "cache/sessions.h"
+#include "python/fork_generation.h"
 
 /* What `_local` keeps for a session that the thread has pinned, and for a transaction that it has
  * begun: it notices that the thread ends. */
@@ -26,16 +27,13 @@ static void thread_ended(Cache *self, const Pin *pin)
     if (self->transaction.depth > 0 && self->transaction.serial == pin->transaction) {
         cache_abandon_transaction(self);
     }
-    session = self->pool.sessions;
-    while (session != NULL && session->serial != pin->session) {
-        session = session->next;
-    }
+    session = pool_find_serial(&self->pool, pin->session);
     if (session != NULL && session->pinned) {
         /* Not into the pool: it may have cursors and pragmas of the thread's own. */
-        session->spoilt = 1;
-        session_unpin(&self->pool, session);
+        session->must_close = 1;
+        pool_unpin(&self->pool, session);
         if (session->uses == 0) {
-            session_discard(self->state, &self->pool, session);
+            pool_discard(self->state, &self->pool, session);
         }
     }
 }
@@ -46,7 +44,7 @@ static void Pin_dealloc(Pin *self)
     compat_exception current = compat_exception_take();
     PyObject *cache = self->cache != NULL ? compat_weakref_get(self->cache) : NULL;
 
-    if (cache != NULL && self->generation == session_generation()) {
+    if (cache != NULL && self->generation == fork_generation()) {
         thread_ended((Cache *)cache, self);
     }
     Py_XDECREF(cache);
@@ -81,7 +79,7 @@ static int keep_pin(Cache *self, PyObject *name, unsigned long session, unsigned
     }
     pin->session = session;
     pin->transaction = transaction;
-    pin->generation = session_generation();
+    pin->generation = fork_generation();
     pin->cache = PyWeakref_NewRef((PyObject *)self, NULL);
     if (pin->cache != NULL) {
         result = PyObject_SetAttr(local, name, (PyObject *)pin);
@@ -164,7 +162,7 @@ PyObject *cache_connection(Cache *self)
     session_use(session);
     cache_expose(self, session);
     if (session->pinned || publish_connection(self, session) == 0) {
-        session_pin(&self->pool, session);
+        pool_pin(&self->pool, session);
         connection = Py_NewRef(session->connection);
     }
     cache_return_session(self, session);

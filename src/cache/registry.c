@@ -1,6 +1,9 @@
 /* registry.c: see registry.h. */
 #include "cache/registry.h"
 
+#include "python/connection_lock.h"
+#include "python/disowned.h"
+
 /* The thread that copies is the parent's. */
 static void forget_checkpointer(Cache *self)
 {
@@ -31,17 +34,17 @@ static void forget_parents_work(Cache *self)
     self->mender = 0;
     forget_checkpointer(self);
     dc_notes_clear(&self->notes); /* the parent's, which writes them */
-    session_after_fork(self->state, &self->pool);
+    pool_after_fork(self->state, &self->pool);
     hot_clear(&self->hot);
 }
 
 void cache_forget_inherited(Cache *self)
 {
-    session_connecting_enter(); /* until it is done other threads open nothing */
-    if (self->pool.generation != session_generation()) {
+    connection_lock_acquire(); /* until it is done other threads open nothing */
+    if (self->pool.generation != fork_generation()) {
         forget_parents_work(self);
     }
-    session_connecting_leave();
+    connection_lock_release();
 }
 
 /* SQLite keeps the locks of a process per file, and a forked child inherits its parent's as if they
@@ -78,14 +81,14 @@ void cache_notice_fork_everywhere(module_state *state)
 {
     Cache *cache = all_caches;
 
-    if (noticed_generation == session_generation()) {
+    if (noticed_generation == fork_generation()) {
         return;
     }
-    noticed_generation = session_generation();
-    session_connecting_enter(); /* until then other threads open nothing */
-    session_forget_disowned();
+    noticed_generation = fork_generation();
+    connection_lock_acquire(); /* until then other threads open nothing */
+    disowned_forget_locks();
     while (cache != NULL) {
-        if (cache->state == state && cache->pool.generation != session_generation()) {
+        if (cache->state == state && cache->pool.generation != fork_generation()) {
             Py_INCREF(cache);
             cache_notice_fork(cache);
             Py_DECREF(cache);
@@ -94,5 +97,5 @@ void cache_notice_fork_everywhere(module_state *state)
             cache = cache->next;
         }
     }
-    session_connecting_leave();
+    connection_lock_release();
 }

@@ -9,6 +9,7 @@
 #define DC_CACHE_REGISTRY_H
 
 #include "cache/object.h"
+#include "python/fork_generation.h"
 
 extern Cache *all_caches; /* linked by `next` */
 
@@ -19,7 +20,7 @@ void cache_forget_inherited(Cache *self);
 /* Drop what was inherited, if the process has forked: for one cache, and for all of an interpreter. */
 static inline void cache_notice_fork(Cache *self)
 {
-    if (self->pool.generation != session_generation()) {
+    if (self->pool.generation != fork_generation()) {
         cache_forget_inherited(self);
     }
 }

@@ -3,6 +3,7 @@
 
 #include "cache/errors.h"
 #include "cache/registry.h"
+#include "python/session_end.h"
 
 #define OPEN_ATTEMPTS 100
 
@@ -23,7 +24,7 @@ static Session *open_session(Cache *self)
         path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
     }
     while (path != NULL && session == NULL && attempts-- > 0) {
-        session = session_open(self->state, &self->pool, path, timeout, epoch);
+        session = pool_open(self->state, &self->pool, path, timeout, epoch);
         if (session == NULL) {
             if (PyErr_ExceptionMatches(self->state->Timeout)) {
                 PyErr_Clear();
@@ -34,7 +35,7 @@ static Session *open_session(Cache *self)
         }
         if (dc_db_has_moved(&session->db)) {
             /* Removed in the middle of it: its log may be that of the next file of the name. */
-            session_discard(self->state, &self->pool, session);
+            pool_discard(self->state, &self->pool, session);
             session = NULL;
         }
     }
@@ -49,21 +50,21 @@ static Session *open_session(Cache *self)
 
 Session *cache_spare_session(Cache *self)
 {
-    Session *session = session_spare(&self->pool);
+    Session *session = pool_find_spare(&self->pool);
 
     return session != NULL ? session : open_session(self);
 }
 
 Session *cache_open_or_idle_session(Cache *self)
 {
-    Session *session = session_pinned(&self->pool);
+    Session *session = pool_find_pinned(&self->pool);
 
     if (session != NULL && session->uses == 0 && !session_is_open(self->state, session)) {
-        session_discard(self->state, &self->pool, session); /* its user has closed it */
+        pool_discard(self->state, &self->pool, session); /* its user has closed it */
         session = NULL;
     }
     if (session == NULL || session->uses > 0) {
-        session = session_idle(&self->pool);
+        session = pool_find_idle(&self->pool);
     }
     return session != NULL ? session : open_session(self);
 }
@@ -80,11 +81,11 @@ void cache_forget_file(Cache *self)
     self->hot.moved = 0;
 }
 
-static void discard_if_spoilt(Cache *self, Session *session)
+static void discard_if_useless(Cache *self, Session *session)
 {
     if (session->uses == 0 && session->db.handle != NULL &&
-        (session->spoilt || (!session->pinned && session->epoch != self->pool.epoch))) {
-        session_discard(self->state, &self->pool, session);
+        (session->must_close || (!session->pinned && session->epoch != self->pool.epoch))) {
+        pool_discard(self->state, &self->pool, session);
     }
 }
 
@@ -97,14 +98,14 @@ void cache_return_session(Cache *self, Session *session)
         PyErr_Clear();
         compat_exception_put(current);
     }
-    session_release(&self->pool, session);
-    discard_if_spoilt(self, session);
+    pool_put_first(&self->pool, session);
+    discard_if_useless(self, session);
 }
 
 void cache_put_back_session(Cache *self, Session *session)
 {
     session_put_back(session);
-    discard_if_spoilt(self, session);
+    discard_if_useless(self, session);
 }
 
 /* Where SQLite could open the log or the wal-index only for reading, for want of a descriptor say, nobody
@@ -116,5 +117,5 @@ int cache_session_is_readonly(const Session *session)
 
 void cache_note_session_failure(Session *session)
 {
-    session->spoilt |= cache_session_is_readonly(session);
+    session->must_close |= cache_session_is_readonly(session);
 }

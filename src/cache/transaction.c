@@ -17,6 +17,7 @@
 #include "cache/owner.h"
 #include "cache/pin.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 
 typedef struct Transaction {
     PyObject_HEAD
@@ -100,7 +101,7 @@ static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused
     }
     if (self->entered == 0 || self->serial != self->cache->transaction.serial) {
         self->entered = 0; /* the transaction of earlier blocks is over */
-        self->generation = session_generation();
+        self->generation = fork_generation();
         self->serial = self->cache->transaction.serial;
         self->outermost = !operation.joined;
     }
@@ -133,7 +134,7 @@ static PyObject *Transaction_exit(Transaction *self, PyObject *const *args, Py_s
         PyErr_SetString(PyExc_RuntimeError, "the transaction has not been entered");
         return NULL;
     }
-    if (self->generation != session_generation()) {
+    if (self->generation != fork_generation()) {
         self->entered--;
         if (failed) {
             Py_RETURN_FALSE;
@@ -158,7 +159,7 @@ static PyObject *Transaction_exit(Transaction *self, PyObject *const *args, Py_s
         return NULL;
     }
     operation.session = transaction->session;
-    operation.generation = session_generation();
+    operation.generation = fork_generation();
     if (failed) {
         operation_rollback(&operation);
     } else if (operation_commit(&operation) < 0) {
@@ -205,7 +206,7 @@ static void Transaction_finalize(Transaction *self)
     Operation operation = {.cache = self->cache, .block = 1, .generation = self->generation};
     compat_exception current;
 
-    if (self->cache == NULL || self->generation != session_generation()) {
+    if (self->cache == NULL || self->generation != fork_generation()) {
         return;
     }
     current = compat_exception_take();

@@ -11,6 +11,7 @@
 #include "cache/operation.h"
 #include "cache/registry.h"
 #include "cache/sessions.h"
+#include "python/fork_generation.h"
 
 /* --- attributes --------------------------------------------------------------------------------- */
 
@@ -98,7 +99,7 @@ static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closu
 
 static PyObject *Cache_get_txn_id(Cache *self, void *Py_UNUSED(closure))
 {
-    if (self->transaction.depth > 0 && self->pool.generation == session_generation()) {
+    if (self->transaction.depth > 0 && self->pool.generation == fork_generation()) {
         return PyLong_FromUnsignedLong(self->transaction.thread);
     }
     return cache_require(self->txn_id, "_txn_id") < 0 ? NULL : Py_NewRef(self->txn_id);
@@ -332,7 +333,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 
     if (self != NULL) {
         self->state = state;
-        self->pool.generation = session_generation();
+        self->pool.generation = fork_generation();
         cache_enlist(self);
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
@@ -416,7 +417,7 @@ static void Cache_finalize(Cache *self)
     }
     checkpoint_finish(self);
     end_pins(self);
-    session_discard_all(self->state, &self->pool);
+    pool_discard_all(self->state, &self->pool);
     hot_clear(&self->hot);
     compat_exception_put(current);
 }
@@ -434,7 +435,7 @@ static void Cache_dealloc(Cache *self)
         compat_exception current = compat_exception_take();
 
         checkpoint_finish(self);
-        session_discard_all(self->state, &self->pool);
+        pool_discard_all(self->state, &self->pool);
         compat_exception_put(current);
     }
     if (self->weak_references != NULL) {

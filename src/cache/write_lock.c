@@ -1,36 +1,38 @@
 /* write_lock.c: see write_lock.h. */
 #include "cache/write_lock.h"
 
+#include "base/clock.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
 #include "cache/mending.h"
 #include "cache/sessions.h"
 #include "python/convert.h"
+#include "python/wait.h"
 
 /* --- waiting ------------------------------------------------------------------------------------ */
 
 static dc_status begin_once(Cache *self, Session *session)
 {
-    session_visit visit = session_enter(session);
+    engine_section section = session_enter(session);
     dc_status status = dc_db_begin(&session->db);
 
     if (status == DC_OK && self->transaction.depth == 0 && session->exposed) {
         self->transaction.version = dc_db_data_version(&session->db);
     }
-    session_leave(session, visit);
+    session_leave(session, section);
     return status;
 }
 
 /* Wait a little, unless the timeout is over. `turns`: checkpoint_lock_turns before the attempt. That this
  * process's own copying of the log had the lock, for an instant, is no reason for a Timeout. 1, or 0 or -1 with
  * an exception. */
-static int wait_for_lock(Cache *self, session_wait *wait, unsigned int turns)
+static int wait_for_lock(Cache *self, lock_wait *wait, unsigned int turns)
 {
     int had_lock = turns % 2 != 0 || checkpoint_lock_turns(self) != turns;
-    int again = checkpoint_pauses(self) ? session_wait_for_copying(wait) : session_wait_more(wait);
+    int again = checkpoint_pauses(self) ? wait_for_checkpoint(wait) : wait_more(wait);
 
-    if (again == 0 && had_lock && session_clock() - wait->began < CHECKPOINT_GRACE_SECONDS) {
-        session_pause();
+    if (again == 0 && had_lock && dc_clock() - wait->began < CHECKPOINT_GRACE_SECONDS) {
+        wait_pause();
         again = 1;
     }
     if (again == 0) {
@@ -55,13 +57,14 @@ static int is_stuck(Cache *self, Session *session)
     int code = error->sqlite_code;
     int stuck = 0;
 
-    if (code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed && session_is_midway(session)) {
+    if (code == DC_SQLITE_BUSY_SNAPSHOT && session->exposed &&
+        session_has_open_statement(session)) {
         stuck = 1;
         dc_error_set(
             error, DC_SQLITE,
             "a cursor of this thread's connection (_con) has not been read to its end, and "
             "the database has changed since: read it to its end, or close it, to write");
-    } else if (session_blocks_own_thread(&self->pool, 0)) {
+    } else if (pool_blocks_own_thread(&self->pool, 0)) {
         stuck = 1;
         write_lock_set_own_obstacle(error);
     }
@@ -113,11 +116,11 @@ static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Sessio
 Session *write_lock_take(Cache *self, double timeout, int retry)
 {
     Session *session;
-    session_wait wait;
+    lock_wait wait;
     begin_outcome outcome;
     int reopened = 0;
 
-    session_wait_start(&wait, timeout, retry);
+    wait_start(&wait, timeout, retry);
     for (;;) {
         unsigned int turns = checkpoint_lock_turns(self);
 
@@ -147,7 +150,7 @@ Session *write_lock_take(Cache *self, double timeout, int retry)
 
 static void note_others(Cache *self)
 {
-    self->turn.contended_until = session_clock() + CONTENDED_SECONDS;
+    self->turn.contended_until = dc_clock() + CONTENDED_SECONDS;
 }
 
 /* With the write lock: whether this is not the state that our last commit left. */
@@ -170,7 +173,7 @@ void write_lock_give_way(Cache *self)
     if (turn->contended_until == 0.0) {
         return;
     }
-    now = session_clock();
+    now = dc_clock();
     if (now > turn->contended_until) {
         turn->contended_until = 0.0;
     }
@@ -180,11 +183,11 @@ void write_lock_give_way(Cache *self)
         turn->had_gap = 0;
     } else if (now - turn->began > TURN_SECONDS) {
         if (turn->had_gap) {
-            session_yield_processor();
+            wait_yield_processor();
         } else {
-            session_pause();
+            wait_pause();
         }
-        turn->began = now = session_clock();
+        turn->began = now = dc_clock();
         turn->had_gap = 0;
     }
     turn->last = now;

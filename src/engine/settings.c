@@ -73,3 +73,66 @@ dc_status dc_setting_count_lookups(dc_db *db, int hits, int64_t times)
     dc_query_bind_integer(&query, times);
     return dc_query_run(&query);
 }
+
+/* --- pragmas ---------------------------------------------------------------------------------- */
+
+/* The stored settings named sqlite_*. */
+typedef struct stored_pragma {
+    char name[64];
+    char text[64]; /* backs a value of type TEXT */
+    dc_datum value;
+} stored_pragma;
+
+#define PRAGMAS_MAX 32
+
+typedef struct stored_pragmas {
+    size_t count;
+    stored_pragma items[PRAGMAS_MAX];
+} stored_pragmas;
+
+static const size_t prefix_size = sizeof "sqlite_" - 1;
+
+static dc_status collect_pragma(void *context, const dc_datum *key, const dc_datum *value)
+{
+    stored_pragmas *pragmas = context;
+    stored_pragma *pragma = &pragmas->items[pragmas->count];
+    size_t size = key->as.bytes.size - prefix_size;
+
+    if (pragmas->count == PRAGMAS_MAX || size >= sizeof pragma->name || value->type == DC_BLOB ||
+        (value->type == DC_TEXT && value->as.bytes.size >= sizeof pragma->text)) {
+        return DC_OK; /* nothing that dc_db_set_pragma would take */
+    }
+    memcpy(pragma->name, key->as.bytes.data + prefix_size, size);
+    pragma->name[size] = '\0';
+    pragma->value = *value;
+    if (value->type == DC_TEXT) {
+        memcpy(pragma->text, value->as.bytes.data, value->as.bytes.size);
+        pragma->value.as.bytes.data = pragma->text;
+    }
+    pragmas->count++;
+    return DC_OK;
+}
+
+#define JOURNAL_MODE "journal_mode"
+
+dc_status dc_settings_apply_pragmas(dc_db *db, int *kept, int *lacks_settings)
+{
+    stored_pragmas pragmas;
+    dc_status status;
+
+    pragmas.count = 0;
+    status = dc_db_query(db, DC_SELECT_PRAGMA_SETTINGS, collect_pragma, &pragmas);
+    *lacks_settings = status == DC_SQLITE && (db->error.sqlite_code & 0xff) == DC_SQLITE_ERROR;
+    if (*lacks_settings) {
+        return DC_OK;
+    }
+    for (size_t i = 0; i < pragmas.count && status == DC_OK; i++) {
+        status = dc_db_set_pragma(db, pragmas.items[i].name, &pragmas.items[i].value);
+        status = status == DC_TYPE ? DC_OK : status;
+        if (status == DC_BUSY && strcmp(pragmas.items[i].name, JOURNAL_MODE) == 0) {
+            status = dc_db_query(db, "PRAGMA " JOURNAL_MODE, NULL, NULL);
+            *kept = status == DC_OK;
+        }
+    }
+    return status;
+}

@@ -14,7 +14,7 @@ static int find_parameter(const args_table *table, PyObject *name)
     return -1;
 }
 
-/* Whether `expire` is meant, which other caches call so. */
+/* Other caches call `expire` ttl. */
 #define EXPIRE_IS_MEANT ": is 'expire' meant?"
 
 static int is_expire(const args_table *table, PyObject *name)

@@ -5,7 +5,7 @@
 
 #include "python/args.h"
 
-/* Keyword arguments that are sorted without memory of their own, and arguments; more need some. */
+/* Up to so many keyword arguments, and arguments in all, fit on the stack. */
 #define FEW_KEYWORDS  16
 #define FEW_ARGUMENTS 64
 
@@ -154,7 +154,7 @@ static PyObject *make_key(PyObject *base, const call *call, int typed, PyObject 
     return key;
 }
 
-/* NULL for an empty one. */
+/* A frozenset of what is ignored; NULL if that is nothing. -1 with an exception. */
 static int take_ignore(PyObject *iterable, PyObject **ignore)
 {
     *ignore = PyFrozenSet_New(iterable);
@@ -164,7 +164,7 @@ static int take_ignore(PyObject *iterable, PyObject **ignore)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-const char cachekey_from_call_doc[] = PyDoc_STR(
+const char call_key_of_arguments_doc[] = PyDoc_STR(
     "args_to_key($module, /, base, args, kwargs, typed, ignore)\n--\n\n"
     "Make the cache key of a function call.\n"
     "\n"
@@ -197,8 +197,8 @@ static PyObject *take_keywords(PyObject *mapping)
     return keywords;
 }
 
-PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames)
+PyObject *call_key_of_arguments(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
 {
     static const args_table table = {
         "args_to_key", 5, 5, {"base", "args", "kwargs", "typed", "ignore"}};
@@ -326,8 +326,8 @@ static int CacheKey_traverse(CacheKey *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* There is no tp_clear, as a tuple has none: it could be called after that, by what its being cleared has
- * destroyed. Any cycle that it is in goes through something else, since it never changes. */
+/* There is no tp_clear, as a tuple has none: a finalizer that clearing runs could call the object afterwards. It never
+ * changes, so any cycle that it is in goes through something else, which can be cleared. */
 static void CacheKey_dealloc(CacheKey *self)
 {
     PyTypeObject *type = Py_TYPE(self);
@@ -370,7 +370,7 @@ static PyType_Slot CacheKey_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec cachekey_type_spec = {
+PyType_Spec call_key_type_spec = {
     .name = "diskcache._core.CacheKey",
     .basicsize = sizeof(CacheKey),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,

@@ -4,8 +4,8 @@
  *     value each), and if they are typed the types of all arguments
  *
  * without the arguments that are to be ignored, by position or by name. Stored results are found by
- * them, so their form cannot change; two different calls can share one (DEFECTS 6), which is what
- * memoize(signature=True) is for.
+ * them, so their form cannot change. Two different calls can have the same key, f(None, 'b') and
+ * f(b=None) for instance: memoize(signature=True) is for that.
  */
 #ifndef DC_PYTHON_CALL_KEY_H
 #define DC_PYTHON_CALL_KEY_H
@@ -14,11 +14,11 @@
 
 /* CacheKey(base, typed, ignore): what `__cache_key__` of a memoized function is, a callable that makes
  * the key of its arguments. */
-extern PyType_Spec cachekey_type_spec;
+extern PyType_Spec call_key_type_spec;
 
 /* args_to_key(base, args, kwargs, typed, ignore) */
-PyObject *cachekey_from_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames);
-extern const char cachekey_from_call_doc[];
+PyObject *call_key_of_arguments(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames);
+extern const char call_key_of_arguments_doc[];
 
 #endif

@@ -24,8 +24,8 @@
 
 /* --- what SQLite calls ------------------------------------------------------------------------ */
 
-/* A candidate that fails may leave its function on a handle that an audit hook has opened and kept: so it has
- * another name, and does nothing then. */
+/* The function of a candidate has a name of its own and does nothing later, since a candidate that fails may leave it
+ * on a handle that an audit hook has opened and kept. */
 #define HANDLE_FUNCTION    "diskcache_handle"
 #define CANDIDATE_FUNCTION "diskcache_candidate"
 #define NO_SUCH_FUNCTION   "no such function: diskcache_"
@@ -65,7 +65,7 @@ static void note_handle_of_candidate(sqlite3_context *context, int count, sqlite
     }
 }
 
-/* A handle is opened in our copy. Never a reason to fail somebody's open. */
+/* A handle is opened in our copy. A failure here does not make that fail. */
 static int note_opening(sqlite3 *handle, char **message, const void *routines)
 {
     (void)message;
@@ -209,8 +209,7 @@ void connection_close(module_state *state, PyObject *connection)
     compat_exception_put(current);
 }
 
-/* What the exception says of a statement that has failed: CONNECTION_FAILED and the exception stays, or the
- * answer without it. */
+/* What the exception of a failed statement means. CONNECTION_FAILED: it stays; any other answer clears it. */
 static connection_answer judge_failure(module_state *state)
 {
     connection_answer answer = CONNECTION_FAILED;
@@ -269,7 +268,8 @@ connection_answer connection_find_handle(module_state *state, PyObject *connecti
 
 /* --- binding ---------------------------------------------------------------------------------- */
 
-/* Interpreters of one process may import at the same time; but a fork may have taken the one that does. */
+/* Interpreters of one process may import at the same time. Not for ever: after a fork the thread that binds may be
+ * the parent's. */
 #define BINDING_WAIT_MICROSECONDS 10000000
 
 static PyThread_type_lock binding; /* made under the GIL */
@@ -333,23 +333,31 @@ static PyObject *open_in_memory(module_state *state)
     return PyObject_CallFunction(state->connect, "s", ":memory:");
 }
 
-/* Whether Connections that `connect` opens belong to the copy in `api`. 1, 0, or -1 with an exception. */
-static int is_behind_connect(module_state *state, const struct dc_sqlite_api *api)
+/* Whose a Connection is that `connect` opens now. */
+static connection_answer ask_new_connection(module_state *state)
 {
     connection_answer answer = CONNECTION_FAILED;
-    PyObject *connection;
+    PyObject *connection = open_in_memory(state);
     sqlite3 *handle;
 
-    if (api->auto_extension((void (*)(void))try_opening) != DC_SQLITE_OK) {
-        return 0;
-    }
-    candidate = api;
-    connection = open_in_memory(state);
     if (connection != NULL) {
         answer = connection_find_handle(state, connection, &handle);
         connection_close(state, connection);
         Py_DECREF(connection);
     }
+    return answer;
+}
+
+/* Whether Connections that `connect` opens belong to the copy in `api`. 1, 0, or -1 with an exception. */
+static int is_behind_connect(module_state *state, const struct dc_sqlite_api *api)
+{
+    connection_answer answer;
+
+    if (api->auto_extension((void (*)(void))try_opening) != DC_SQLITE_OK) {
+        return 0;
+    }
+    candidate = api;
+    answer = ask_new_connection(state);
     candidate = NULL;
     api->cancel_auto_extension((void (*)(void))try_opening);
     return drop_exception() < 0 ? -1 : answer == CONNECTION_FOUND;
@@ -428,20 +436,13 @@ static int bind_first(module_state *state, PyObject *connection, PyObject *modul
 /* See that new Connections of this interpreter belong to the copy that is bound. */
 static int verify(module_state *state)
 {
-    connection_answer answer = CONNECTION_FAILED;
-    PyObject *connection;
-    sqlite3 *handle;
+    connection_answer answer;
 
     if (watch_openings() != DC_SQLITE_OK) {
         PyErr_NoMemory();
         return -1;
     }
-    connection = open_in_memory(state);
-    if (connection != NULL) {
-        answer = connection_find_handle(state, connection, &handle);
-        connection_close(state, connection);
-        Py_DECREF(connection);
-    }
+    answer = ask_new_connection(state);
     if (answer != CONNECTION_FOUND && !PyErr_Occurred()) {
         PyErr_Format(
             PyExc_ImportError,

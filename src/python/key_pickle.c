@@ -32,7 +32,7 @@
  * A key is typically shorter than 200 bytes, so the output and the memo begin on the stack and move
  * to the heap only for larger ones. Up to "Keys without the pickler" nothing here uses Python's API.
  *
- * Most keys are tuples of strings and numbers. For those keypickle_dumps writes the optimized pickle
+ * Most keys are tuples of strings and numbers. For those key_pickle_dumps writes the optimized pickle
  * directly, in a sixth of the time: no pickler is set up, no memo filled, nothing parsed. Here, too,
  * declining costs time, never correctness, and it declines at the first object it does not know.
  * What it relies on, all of it the same in CPython 3.10 to 3.13:
@@ -1055,7 +1055,7 @@ static bool key_write_object(key_writer *writer, PyObject *object)
     return false;
 }
 
-PyObject *keypickle_dumps(PyObject *object, int protocol)
+PyObject *key_pickle_dumps(PyObject *object, int protocol)
 {
     PyObject *result = NULL;
     key_writer writer;
@@ -1086,7 +1086,7 @@ PyObject *keypickle_dumps(PyObject *object, int protocol)
 
 /* ---- Keys from the pickler ---- */
 
-PyObject *keypickle_optimize(PyObject *pickled, PyObject *optimize_fallback)
+PyObject *key_pickle_optimize(PyObject *pickled, PyObject *optimize_fallback)
 {
     PyObject *result = NULL;
     outcome status = OUTCOME_FOREIGN;
@@ -1149,13 +1149,13 @@ static int check_sample(PyObject *sample, PyObject *dumps, PyObject *optimize, P
 {
     PyObject *pickled = PyObject_CallFunctionObjArgs(dumps, sample, protocol, NULL);
     PyObject *expected = pickled != NULL ? PyObject_CallOneArg(optimize, pickled) : NULL;
-    PyObject *optimized = expected != NULL ? keypickle_optimize(pickled, optimize) : NULL;
+    PyObject *optimized = expected != NULL ? key_pickle_optimize(pickled, optimize) : NULL;
     PyObject *dumped = NULL;
     int same = -1;
 
     if (optimized != NULL) {
         same = PyObject_RichCompareBool(optimized, expected, Py_EQ);
-        dumped = keypickle_dumps(sample, protocol == Py_None ? -1 : (int)PyLong_AsLong(protocol));
+        dumped = key_pickle_dumps(sample, protocol == Py_None ? -1 : (int)PyLong_AsLong(protocol));
     }
     if (same > 0 && dumped != NULL) {
         same = PyObject_RichCompareBool(dumped, expected, Py_EQ);
@@ -1167,7 +1167,7 @@ static int check_sample(PyObject *sample, PyObject *dumps, PyObject *optimize, P
     return same;
 }
 
-int keypickle_check(PyObject *dumps, PyObject *optimize, PyObject *protocol)
+int key_pickle_check(PyObject *dumps, PyObject *optimize, PyObject *protocol)
 {
     PyObject *samples = make_samples();
     int same = samples != NULL ? 1 : -1;

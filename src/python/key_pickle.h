@@ -16,7 +16,7 @@
  * protocols 4 and 5 and for tuples, nested or not, of str, bytes, int, float, bool and None, unless
  * one is long or contains an object twice (key_pickle.c says what else is declined). No Python code
  * runs. */
-PyObject *keypickle_dumps(PyObject *object, int protocol);
+PyObject *key_pickle_dumps(PyObject *object, int protocol);
 
 /* What pickletools.optimize(pickled) returns, byte for byte.
  *
@@ -24,11 +24,11 @@ PyObject *keypickle_dumps(PyObject *object, int protocol);
  * there is nothing to change) or NULL with an exception set. A stream that the C code does not
  * follow, malformed ones among them, is handed to `optimize_fallback` (pickletools.optimize;
  * borrowed), whose result or exception is then the caller's. No Python code runs otherwise. */
-PyObject *keypickle_optimize(PyObject *pickled, PyObject *optimize_fallback);
+PyObject *key_pickle_optimize(PyObject *pickled, PyObject *optimize_fallback);
 
 /* Whether both do for some samples what `dumps` and `optimize`, of pickle and pickletools, do: 1, 0, or
  * -1 with an exception. The bytes are CPython's business, and may change with its next version; keys that
  * are pickled otherwise would not be found. `protocol` is an int object. */
-int keypickle_check(PyObject *dumps, PyObject *optimize, PyObject *protocol);
+int key_pickle_check(PyObject *dumps, PyObject *optimize, PyObject *protocol);
 
 #endif

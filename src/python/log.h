@@ -8,7 +8,8 @@
  * exception that is set stays; one that logging raises is reported as unraisable. */
 void log_warning(const char *format, ...);
 
-/* Warn the line of the user's that led here (cautions.py). -1 with an exception, of his filter for instance. */
+/* Warn about the line of the user's code that led here (cautions.py). -1 with an exception, which a warnings filter
+ * may have made of it. */
 int log_caution(const char *text);
 
 #endif

@@ -1,60 +1,117 @@
-/* state.c: which hooks of an object are not its base class's own; see state.h.
- *
- * A class is looked at once per version: CPython gives a class a new version whenever an attribute of
- * it or of a base is set. Attributes set on the object itself are caught by __setattr__.
- */
+/* state.c: see state.h. */
 #include "python/state.h"
 
-unsigned int hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObject *type)
+static int intern_names(module_state *state)
 {
-    unsigned int changed = 0;
-    compat_exception current = compat_exception_take();
-
-    for (int i = 0; i < base->count; i++) {
-        PyObject *found = PyObject_GetAttr((PyObject *)type, base->names[i]);
-
-        if (found == NULL) {
-            PyErr_Clear();
-        }
-        if (found != base->originals[i]) {
-            changed |= 1u << i;
-        }
-        Py_XDECREF(found);
+#define INTERN_NAME(name_)                                                                         \
+    state->name.name_ = PyUnicode_InternFromString(#name_);                                        \
+    if (state->name.name_ == NULL) {                                                               \
+        return -1;                                                                                 \
     }
-    compat_exception_put(current);
-    cache->changed = changed;
-    cache->version = compat_type_version(type);
-    return changed;
+    STATE_NAMES(INTERN_NAME)
+#undef INTERN_NAME
+    return 0;
 }
 
-/* Set the attribute, and note it if it is a hook. */
-static int set_attribute(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name,
-                         PyObject *value)
+static PyObject *import_attribute(const char *module_name, const char *attribute)
 {
-    if (PyObject_GenericSetAttr(self, name, value) < 0) {
-        return -1;
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *value = module != NULL ? PyObject_GetAttrString(module, attribute) : NULL;
+
+    Py_XDECREF(module);
+    return value;
+}
+
+/* What is in use of the module sqlite3 as it is now, which programs replace: all of it from the same. */
+static int import_sqlite3(module_state *state)
+{
+    static const char *const error_names[SQLITE_ERROR_COUNT] = {
+#define ERROR_NAME(name) [SQLITE_ERROR_##name] = #name,
+        STATE_SQLITE_ERRORS(ERROR_NAME)
+#undef ERROR_NAME
+    };
+    PyObject *module = PyImport_ImportModule("sqlite3");
+    int failed = module == NULL;
+
+    if (!failed) {
+        state->connect = PyObject_GetAttrString(module, "connect");
+        state->cursor_class = PyObject_GetAttrString(module, "Cursor");
+        failed = state->connect == NULL || state->cursor_class == NULL;
     }
-    for (int i = 0; i < base->count; i++) {
-        if (PyUnicode_Compare(base->names[i], name) == 0) {
-            cache->patched = value != NULL ? cache->patched | 1u << i : cache->patched & ~(1u << i);
-        }
+    for (int i = 0; i < SQLITE_ERROR_COUNT && !failed; i++) {
+        state->sqlite_errors[i] = PyObject_GetAttrString(module, error_names[i]);
+        failed = state->sqlite_errors[i] == NULL;
     }
+    Py_XDECREF(module);
+    return failed ? -1 : 0;
+}
+
+static int import_python_functions(module_state *state)
+{
+    state->time_module = PyImport_ImportModule("time");
+    state->threading = PyImport_ImportModule("threading");
+    state->dumps = import_attribute("pickle", "dumps");
+    state->loads = import_attribute("pickle", "loads");
+    state->optimize = import_attribute("pickletools", "optimize");
+    state->open = import_attribute("io", "open");
+    state->join = import_attribute("os.path", "join");
+    state->getpid = import_attribute("os", "getpid");
+    state->getcwd = import_attribute("os", "getcwd");
     return PyErr_Occurred() ? -1 : 0;
 }
 
-PyObject *hooks_setattr(const hook_base *base, hook_cache *cache, PyObject *self,
-                        PyObject *const *args, Py_ssize_t nargs)
+int state_fill(module_state *state)
 {
-    if (nargs != 2) {
-        PyErr_Format(PyExc_TypeError, "expected 2 arguments, got %zd", nargs);
-        return NULL;
-    }
-    return set_attribute(base, cache, self, args[0], args[1]) < 0 ? NULL : Py_NewRef(Py_None);
+    return intern_names(state) < 0 || import_sqlite3(state) < 0 ||
+                   import_python_functions(state) < 0
+               ? -1
+               : 0;
 }
 
-PyObject *hooks_delattr(const hook_base *base, hook_cache *cache, PyObject *self, PyObject *name)
+/* Visit or clear every reference of the state: one list for both. */
+/* clang-format off */
+#define STATE_REFERENCES(X)                                                                        \
+    X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
+    X(call_key_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
+    X(cursor_class) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join)      \
+    X(getpid) X(unknown) X(enoval) X(find_policy) X(getcwd)
+/* clang-format on */
+
+int state_traverse(module_state *state, visitproc visit, void *arg)
 {
-    return set_attribute(base, cache, self, name, NULL) < 0 ? NULL : Py_NewRef(Py_None);
+    int visited;
+
+#define VISIT_REFERENCE(member) Py_VISIT(state->member);
+    STATE_REFERENCES(VISIT_REFERENCE)
+#undef VISIT_REFERENCE
+    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
+        Py_VISIT(state->sqlite_errors[i]);
+    }
+    visited = hooks_traverse(&state->disk_hooks, visit, arg);
+    return visited != 0 ? visited : hooks_traverse(&state->cache_hooks, visit, arg);
+}
+
+void state_clear(module_state *state)
+{
+#define CLEAR_REFERENCE(member) Py_CLEAR(state->member);
+    STATE_REFERENCES(CLEAR_REFERENCE)
+#undef CLEAR_REFERENCE
+    for (int i = 0; i < SQLITE_ERROR_COUNT; i++) {
+        Py_CLEAR(state->sqlite_errors[i]);
+    }
+    hooks_clear(&state->disk_hooks);
+    hooks_clear(&state->cache_hooks);
+}
+
+/* The names last: what the state refers to may use them while it goes. */
+void state_free(module_state *state)
+{
+    state_clear(state);
+    hooks_free(&state->disk_hooks);
+    hooks_free(&state->cache_hooks);
+#define CLEAR_NAME(name_) Py_CLEAR(state->name.name_);
+    STATE_NAMES(CLEAR_NAME)
+#undef CLEAR_NAME
 }
 
 PyObject *state_absolute(module_state *state, PyObject *directory)

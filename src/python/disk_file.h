@@ -1,0 +1,25 @@
+/* disk_file.h: the value files of a Disk: written, read and removed, without the GIL where that takes long.
+ */
+#ifndef DC_PYTHON_DISK_FILE_H
+#define DC_PYTHON_DISK_FILE_H
+
+#include "python/disk.h"
+
+#include "engine/valuefile.h"
+
+/* Write the bytes of a datum to a new file, whose name is put into `name`. 0, or -1 with an exception: there is no
+ * file then. */
+int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_NAME_SIZE]);
+/* The same with what a file-like object has; *size receives how much that is. */
+int disk_file_copy(Disk *self, PyObject *reader, char name[DC_VALUEFILE_NAME_SIZE], int64_t *size);
+
+/* The bytes of a file; or a Python file object. `size` is what the file must have, or -1 for whatever it has. NULL
+ * with an exception; or with *missing = 1, unless that is NULL, where the file is not there or has another size. */
+PyObject *disk_file_read(Disk *self, const char *name, int64_t size, int *missing);
+PyObject *disk_file_open(Disk *self, const char *name, int64_t size, int *missing);
+
+/* Remove the files, all of them whatever happens (none if `disk` is NULL), or have the hook do it. -1 with the first
+ * exception that it raised. */
+int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *names);
+
+#endif

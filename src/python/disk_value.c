@@ -1,0 +1,293 @@
+/* disk_value.c: see disk_value.h. */
+#include "python/disk_value.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "python/convert.h"
+#include "python/disk_file.h"
+#include "python/disk_key.h"
+
+/* --- storing ---------------------------------------------------------------------------------- */
+
+void disk_value_clear(disk_value *value)
+{
+    Py_CLEAR(value->owner);
+    Py_CLEAR(value->filename_owner);
+}
+
+int disk_encode(Disk *self, PyObject *value, disk_value *out)
+{
+    Py_ssize_t limit = self->min_file_size_number;
+    dc_columns *columns = &out->columns;
+    int in_file;
+    int overflow = 0;
+
+    columns->mode = DC_MODE_RAW;
+    if (PyUnicode_CheckExact(value)) {
+        in_file = PyUnicode_GET_LENGTH(value) >= limit;
+        columns->mode = in_file ? DC_MODE_TEXT : DC_MODE_RAW;
+        out->owner = Py_NewRef(value);
+        return convert_text(value, &columns->value) < 0 ? -1 : in_file;
+    }
+    if (PyBytes_CheckExact(value)) {
+        in_file = PyBytes_GET_SIZE(value) >= limit;
+        columns->mode = in_file ? DC_MODE_BINARY : DC_MODE_RAW;
+        out->owner = Py_NewRef(value);
+        convert_bytes(value, &columns->value);
+        return in_file;
+    }
+    if (PyLong_CheckExact(value)) {
+        columns->value.type = DC_INTEGER;
+        columns->value.as.integer = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow == 0) {
+            return 0;
+        }
+    } else if (PyFloat_CheckExact(value) && !isnan(PyFloat_AS_DOUBLE(value))) {
+        /* SQLite would turn NaN into NULL; as a pickle both libraries read it. */
+        columns->value.type = DC_REAL;
+        columns->value.as.real = PyFloat_AS_DOUBLE(value);
+        return 0;
+    }
+    out->owner = disk_pickle(self, value);
+    if (out->owner == NULL) {
+        return -1;
+    }
+    columns->mode = DC_MODE_PICKLE;
+    convert_bytes(out->owner, &columns->value);
+    return PyBytes_GET_SIZE(out->owner) >= limit;
+}
+
+static int is_stored_raw(PyObject *value)
+{
+    return PyUnicode_CheckExact(value) || PyBytes_CheckExact(value) || PyLong_CheckExact(value) ||
+           PyFloat_CheckExact(value);
+}
+
+/* The value is in a file, out->name, and not in the row. */
+static void set_file(disk_value *out, int64_t size)
+{
+    out->columns.size = size;
+    out->columns.filename = out->name;
+    out->columns.value.type = DC_NULL;
+}
+
+static int store_reader(Disk *self, PyObject *reader, disk_value *out)
+{
+    int64_t size;
+
+    if (!PyObject_HasAttr(reader, self->state->name.read)) {
+        PyErr_Format(PyExc_TypeError,
+                     "value must be a file opened for reading in binary mode if read is true, "
+                     "not '%.200s'",
+                     Py_TYPE(reader)->tp_name);
+        return -1;
+    }
+    if (disk_file_copy(self, reader, out->name, &size) < 0) {
+        return -1;
+    }
+    out->columns.mode = DC_MODE_BINARY;
+    set_file(out, size);
+    return 0;
+}
+
+int disk_store_native(Disk *self, PyObject *value, int read, disk_value *out)
+{
+    int in_file;
+
+    if (disk_require(self->min_file_size, "min_file_size") < 0) {
+        return -1;
+    }
+    if (read && !is_stored_raw(value)) {
+        return store_reader(self, value, out);
+    }
+    in_file = disk_encode(self, value, out);
+    if (in_file <= 0) {
+        return in_file;
+    }
+    if (disk_file_write(self, &out->columns.value, out->name) < 0) {
+        return -1;
+    }
+    set_file(out, (int64_t)out->columns.value.as.bytes.size);
+    return 0;
+}
+
+/* Take the tuple (size, mode, filename, value) of an overridden store. `fetches`: fetch is overridden, too; else a
+ * file outside of the directory could never be read again. */
+static int take_stored(PyObject *stored, int fetches, disk_value *out)
+{
+    PyObject *filename;
+    dc_columns *columns = &out->columns;
+
+    if (!PyTuple_Check(stored) || PyTuple_GET_SIZE(stored) != 4) {
+        PyErr_SetString(PyExc_TypeError,
+                        "Disk.store must return a tuple (size, mode, filename, value)");
+        return -1;
+    }
+    /* First: whoever calls removes the file, whatever else is wrong. */
+    filename = PyTuple_GET_ITEM(stored, 2);
+    if (filename != Py_None) {
+        columns->filename = convert_filename(filename, "the filename that Disk.store returned");
+        if (columns->filename == NULL) {
+            return -1;
+        }
+        out->filename_owner = Py_NewRef(filename);
+        if (!fetches && !dc_valuefile_is_inside(columns->filename, strlen(columns->filename))) {
+            PyErr_Format(PyExc_ValueError,
+                         "Disk.store must name a file in the cache directory, not %R", filename);
+            return -1;
+        }
+    }
+    columns->size = PyLong_AsLongLong(PyTuple_GET_ITEM(stored, 0));
+    if (columns->size == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    columns->mode = PyLong_AsLongLong(PyTuple_GET_ITEM(stored, 1));
+    if (columns->mode == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    return convert_to_datum(PyTuple_GET_ITEM(stored, 3), "value", &columns->value, &out->owner);
+}
+
+static int store_by_hook(module_state *state, PyObject *disk, PyObject *value, int read,
+                         PyObject *key, disk_value *out)
+{
+    PyObject *names = PyTuple_Pack(1, state->name.key);
+    PyObject *arguments[] = {disk, value, read ? Py_True : Py_False,
+                             key != NULL ? key : state->unknown};
+    PyObject *stored = NULL;
+    int result = -1;
+
+    if (names != NULL) {
+        /* The original passes no key for push(), whose key is not known yet. */
+        stored =
+            PyObject_VectorcallMethod(state->name.store, arguments, 3, key != NULL ? names : NULL);
+    }
+    if (stored != NULL) {
+        result = take_stored(stored, (disk_hooks(state, disk) & DISK_HOOK_fetch) != 0, out);
+    }
+    Py_XDECREF(stored);
+    Py_XDECREF(names);
+    return result;
+}
+
+int disk_store(module_state *state, PyObject *disk, PyObject *value, int read, PyObject *key,
+               disk_value *out)
+{
+    int result;
+
+    Py_INCREF(disk);
+    memset(&out->columns, 0, sizeof out->columns);
+    if (!(disk_hooks(state, disk) & (DISK_HOOK_store | DISK_HOOK_FILES))) {
+        result = disk_store_native((Disk *)disk, value, read, out);
+    } else {
+        if (key != NULL && disk_is_stored_key(state, key) && PyTuple_GET_SIZE(key) == 2) {
+            key = PyTuple_GET_ITEM(key, 0); /* hooks see the key itself */
+        }
+        result = store_by_hook(state, disk, value, read, key, out);
+    }
+    Py_DECREF(disk);
+    return result;
+}
+
+/* --- fetching --------------------------------------------------------------------------------- */
+
+/* A row that should name a file names none. */
+static PyObject *no_file(int *missing)
+{
+    if (missing != NULL) {
+        *missing = 1;
+    } else {
+        PyErr_SetString(PyExc_FileNotFoundError,
+                        "a value of this mode is in a file, and has no name of one");
+    }
+    return NULL;
+}
+
+PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, int64_t size,
+                            int *missing)
+{
+    PyObject *content;
+    PyObject *value;
+
+    if (columns->mode == DC_MODE_RAW) {
+        return convert_from_column(self->state, &columns->value, "value");
+    }
+    if (columns->mode == DC_MODE_PICKLE && columns->value.type != DC_NULL) {
+        return disk_unpickle(self->state, &columns->value);
+    }
+    if (columns->mode != DC_MODE_BINARY && columns->mode != DC_MODE_TEXT &&
+        columns->mode != DC_MODE_PICKLE) {
+        Py_RETURN_NONE;
+    }
+    if (columns->filename == NULL) {
+        return no_file(missing);
+    }
+    if (columns->mode == DC_MODE_BINARY && read) {
+        return disk_file_open(self, columns->filename, size, missing);
+    }
+    content = disk_file_read(self, columns->filename, size, missing);
+    if (content == NULL || columns->mode == DC_MODE_BINARY) {
+        return content;
+    }
+    if (columns->mode == DC_MODE_TEXT) {
+        value = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), NULL);
+    } else {
+        value = PyObject_CallOneArg(self->state->loads, content);
+    }
+    Py_DECREF(content);
+    return value;
+}
+
+static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_columns *columns,
+                               int read, int *missing)
+{
+    PyObject *value = convert_from_column(state, &columns->value, "value");
+    PyObject *result = NULL;
+
+    if (value != NULL) {
+        PyObject *filename = columns->filename != NULL
+                                 ? disk_local_name(state, disk, columns->filename)
+                                 : Py_NewRef(Py_None);
+        PyObject *mode = PyLong_FromLongLong(columns->mode);
+
+        if (filename != NULL && mode != NULL) {
+            result = PyObject_CallMethodObjArgs(disk, state->name.fetch, mode, filename, value,
+                                                read ? Py_True : Py_False, NULL);
+        }
+        Py_XDECREF(mode);
+        Py_XDECREF(filename);
+        Py_DECREF(value);
+    }
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_FileNotFoundError)) {
+        PyErr_Clear();
+        *missing = 1;
+    }
+    return result;
+}
+
+PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
+                     int *missing)
+{
+    unsigned int hooks = disk_hooks(state, disk);
+    PyObject *result;
+
+    *missing = 0;
+    Py_INCREF(disk);
+    if (hooks & DISK_HOOK_fetch) {
+        result = fetch_by_hook(state, disk, columns, read, missing);
+    } else {
+        /* Only a file that was written natively is known to be as long as its row says. */
+        int64_t size = hooks & (DISK_HOOK_store | DISK_HOOK_FILES) ? -1 : columns->size;
+
+        result = disk_fetch_native((Disk *)disk, columns, read, size, missing);
+    }
+    Py_DECREF(disk);
+    return result;
+}
+
+int disk_fetch_is_quick(module_state *state, PyObject *disk, const dc_columns *columns)
+{
+    return columns->mode != DC_MODE_PICKLE && columns->filename == NULL &&
+           !(disk_hooks(state, disk) & DISK_HOOK_fetch);
+}

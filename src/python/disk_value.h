@@ -1,0 +1,43 @@
+/* disk_value.h: values become columns, and a value file if they are large, and back.
+ *
+ * A file is complete before a column names it, and a store that fails leaves none.
+ */
+#ifndef DC_PYTHON_DISK_VALUE_H
+#define DC_PYTHON_DISK_VALUE_H
+
+#include "python/disk.h"
+
+#include "engine/valuefile.h"
+
+/* A value ready for the engine. Zero-initialize; columns.tag and expire_time are the caller's. If columns.filename
+ * is not NULL the file has been written, and is an orphan until a row names it. columns.filename may point into the
+ * struct: do not copy it. */
+typedef struct disk_value {
+    dc_columns columns;
+    PyObject *owner;          /* strong, or NULL: keeps columns.value's bytes alive */
+    PyObject *filename_owner; /* strong, or NULL: keeps columns.filename alive */
+    char name[DC_VALUEFILE_NAME_SIZE];
+} disk_value;
+
+void disk_value_clear(disk_value *value);
+
+/* `read`: the value is a file-like object. `key` may be NULL (as UNKNOWN). */
+int disk_store(module_state *state, PyObject *disk, PyObject *value, int read, PyObject *key,
+               disk_value *out);
+int disk_store_native(Disk *self, PyObject *value, int read, disk_value *out);
+/* Encode the value into out->columns.value and .mode, without writing anything; its bytes belong to out->owner.
+ * 1 if they are to go into a file, 0 if not, -1 with an exception. */
+int disk_encode(Disk *self, PyObject *value, disk_value *out);
+
+/* The value; or NULL and *missing = 1 without an exception if its file is not there, or is not of the size that the
+ * row says; or NULL with an exception, an OSError among them: a file that cannot be opened now (too many open ones,
+ * say) is not one that is gone. */
+PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
+                     int *missing);
+/* `size` of the file, or -1 if it may be any. `missing` may be NULL: then that is an exception. */
+PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, int64_t size,
+                            int *missing);
+/* Whether disk_fetch of this row neither runs Python code nor reads a file, so that it may be called under a lock. */
+int disk_fetch_is_quick(module_state *state, PyObject *disk, const dc_columns *columns);
+
+#endif
