@@ -193,7 +193,7 @@ TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 
 # Long: the whole suite each time, unless SHORT=1. What is fetched and built stays in build/sqlite.
 test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3
-	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/sqlite_matrix.py sqlite $(SQLITE) \
+	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/sqlite_matrix.py sqlite $(SQLITE) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
 # A build that checks its invariants at each operation (src/base/debug.h), in a directory of its own.
@@ -206,7 +206,7 @@ test-static: $(ORIGINAL_STAMP) django-source original-suite
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) \
 	    DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE)) \
-	    $(VENV_PYTHON) tests/sqlite_matrix.py static $(STATIC) \
+	    $(VENV_PYTHON) tests/support/sqlite_matrix.py static $(STATIC) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
 engine-test:
@@ -215,13 +215,13 @@ engine-test:
 
 stress: $(VENV)/.built $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
-	    $(VENV_PYTHON) tests/coherence.py --seconds $(SECONDS) $(SITUATIONS)
+	    $(VENV_PYTHON) tests/support/coherence.py --seconds $(SECONDS) $(SITUATIONS)
 
 steps: $(VENV)/.built $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest -m stress tests/test_steps.py
 
 soak: $(VENV)/.built $(ORIGINAL_STAMP)
-	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/soak.py --seconds $(SECONDS)
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/support/soak.py --seconds $(SECONDS)
 
 bench: $(VENV)/.bench $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) benchmarks/run.py $(BENCH_ARGS)
@@ -242,7 +242,7 @@ clients: $(VENV)/.built $(if $(WHEEL),,dist)
 	    $(PIP) --python "$$venv" install --no-compile "$$wheel"; \
 	    $(PIP) --python "$$venv" install --no-compile "$$client"; \
 	    DISKCACHE_VERSION=$$version "$$venv/bin/python" \
-	        "tests/clients/use_$$(echo "$$name" | tr - _).py"; \
+	        "tests/support/clients/use_$$(echo "$$name" | tr - _).py"; \
 	done
 
 dist: $(VENV)/.dev

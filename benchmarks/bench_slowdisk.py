@@ -1,7 +1,7 @@
 """What does a disk that syncs slowly cost?
 
 Two processes use one cache on a disk on which each sync takes 5, 20 or 100 ms longer than it does
-here: a shim that is loaded before everything else (``tests/slow_sync.c``) sees to that. One sets
+here: a shim that is loaded before everything else (``tests/support/slow_sync.c``) sees to that. One sets
 keys of 1,000 bytes without a pause, so that the log has to be copied again and again; the other
 sets a key every 3 ms, with a timeout of 10 ms, and of it are the latencies, and the share of sets
 that gave up.
@@ -46,7 +46,7 @@ class Disk:
         self._directory = directory / 'cache'
         self._shim = directory / 'slow_sync.so'
         compiler = shlex.split(sysconfig.get_config_var('CC') or 'cc')
-        source = ROOT / 'tests' / 'slow_sync.c'
+        source = ROOT / 'tests' / 'support' / 'slow_sync.c'
         if sys.platform != 'linux' or shutil.which(compiler[0]) is None:
             raise Missing('the shim needs Linux and a C compiler')
         command = [*compiler, '-shared', '-fPIC', '-o', str(self._shim), str(source), '-ldl']

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 from consistency import stored_filenames, value_files, write_at_once
 from interpreter import Clock, Interpreter
+from places import PACKAGE, ROOT, SUPPORT
 
 import diskcache
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = Path(diskcache.__file__).resolve().parent.parent
 LONGEST_TEST = 60  # Seconds; a test that takes longer hangs.
 
 
@@ -64,14 +63,14 @@ def original_package() -> Path:
 
 @pytest.fixture(scope='session')
 def preload(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
-    """A function that compiles a shim of this folder; returns the environment that preloads it."""
+    """A function that compiles a shim of tests/support; returns the environment that preloads it."""
     directory = tmp_path_factory.mktemp('shims')
 
     def preload(source: str) -> dict[str, str]:
         shim = directory / f'{Path(source).stem}.so'
         if not shim.exists():
             compiler = shlex.split(sysconfig.get_config_var('CC'))
-            path = Path(__file__).with_name(source)
+            path = SUPPORT / source
             subprocess.run([*compiler, '-shared', '-fPIC', '-o', shim, path, '-ldl'], check=True)
         return {'LD_PRELOAD': f'{os.environ.get("LD_PRELOAD", "")} {shim}'}
 

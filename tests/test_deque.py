@@ -1328,6 +1328,8 @@ def test_an_index_may_be_a_whole_float(directory: str) -> None:
     assert list(items) == ['x', 'c', 'd']
     with pytest.raises(TypeError):
         items[0.5]
+
+
 class Tagging(Deque):
     """Adds items in its own way, by the methods that the original's others call."""
 

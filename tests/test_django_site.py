@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PACKAGE, ROOT
+from places import PACKAGE, ROOT
 
 import diskcache
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PACKAGE
 from consistency import stored_filenames, value_files
 from interpreter import Clock, Interpreter
+from places import PACKAGE
 
 import diskcache
 from diskcache import Cache, Deque, Disk, FanoutCache, Index, JSONDisk, Timeout

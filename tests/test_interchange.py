@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PACKAGE
 from interpreter import Interpreter
+from places import PACKAGE
 
 KEYS = [
     'text',

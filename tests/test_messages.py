@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PACKAGE
+from places import PACKAGE
 
 import diskcache
 from diskcache import Cache, CacheWarning, Deque, FanoutCache, Index, JSONDisk

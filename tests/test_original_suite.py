@@ -18,13 +18,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import PACKAGE
+from places import PACKAGE, ROOT
 
 pytest.importorskip('django')
 
 import django
 
-ROOT = Path(__file__).resolve().parent.parent
 SUITE = Path(os.environ.get('DISKCACHE_ORIGINAL_SUITE', ROOT / '.original-suite'), 'tests')
 DJANGO = Path(os.environ.get('DISKCACHE_DJANGO_SOURCE', ROOT / '.django-source'))
 

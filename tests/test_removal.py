@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from interpreter import Interpreter
+from places import ROOT
 
 import diskcache
 from diskcache import Cache, Deque, FanoutCache, Index
@@ -301,7 +302,7 @@ def work_in_a_process(directory: str, number: int, seconds: float) -> int:
 
 
 def test_processes_go_on_and_agree_afterwards(directory: str) -> None:
-    package = Path(__file__).parent.parent
+    package = ROOT
     with Interpreter(package) as first, Interpreter(package) as second:
         for number, process in enumerate([first, second]):
             process.start(work_in_a_process, directory=directory, number=number, seconds=2.0)

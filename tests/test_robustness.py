@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 from consistency import value_files
 from interpreter import PATIENCE, Child, Interpreter
+from places import SUPPORT
 
 import diskcache
 
@@ -126,7 +127,7 @@ def test_a_file_that_could_not_be_opened_for_writing_for_a_moment_is_written_lat
     """SQLite opens it for reading then; a session that cannot write must not stay in use."""
     shim = tmp_path / 'failing_open.so'
     compiler = shlex.split(sysconfig.get_config_var('CC'))
-    source = Path(__file__).with_name('failing_open.c')
+    source = SUPPORT / 'failing_open.c'
     subprocess.run([*compiler, '-shared', '-fPIC', '-o', shim, source, '-ldl'], check=True)
     monkeypatch.setenv('LD_PRELOAD', f'{os.environ.get("LD_PRELOAD", "")} {shim}')
     monkeypatch.setenv('FAILING_OPEN_SUFFIX', suffix)

@@ -17,16 +17,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import PACKAGE
+from places import PACKAGE, SUPPORT
 
 import diskcache
 from diskcache import core
 
-API = Path(__file__).with_name('api.txt')
+API = SUPPORT / 'api.txt'
 PUBLIC, *LINES = API.read_text().splitlines()
 DJANGO = importlib.util.find_spec('django') is not None
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PACKAGE
+from places import PACKAGE
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='syncs are slowed by a shim')
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 import trio
+from places import ROOT
 
 from diskcache import Cache, Timeout
 
@@ -27,7 +27,7 @@ def run_with_greenlets(script: str, directory: str) -> None:
     source = textwrap.dedent(prologue) + textwrap.dedent(script)
     subprocess.run(
         [sys.executable, '-c', source, directory],
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
         check=True,
         timeout=60,
     )

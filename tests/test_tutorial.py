@@ -6,13 +6,13 @@ The text is not ours to copy: it lies beside the checkout where this project is 
 from __future__ import annotations
 
 import doctest
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import diskcache
 
-TUTORIAL = Path(__file__).parents[2] / 'shared' / 'original-tutorial.txt'
+TUTORIAL = ROOT.parent / 'shared' / 'original-tutorial.txt'
 
 
 @pytest.mark.skipif(not TUTORIAL.exists(), reason='the text of the original is not here')

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.test import override_settings
 
 BACKEND = 'diskcache.DjangoCache'
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = (
     Path(os.environ.get('DISKCACHE_DJANGO_SOURCE', ROOT / '.django-source'))
     / django.__version__

@@ -1,7 +1,7 @@
 """Run the tests on other copies of SQLite, and on Pythons that carry SQLite inside.
 
-    python tests/sqlite_matrix.py sqlite [NAME...]    `make test-sqlite`
-    python tests/sqlite_matrix.py static [NAME...]    `make test-static`
+    python tests/support/sqlite_matrix.py sqlite [NAME...]    `make test-sqlite`
+    python tests/support/sqlite_matrix.py static [NAME...]    `make test-static`
 
 *sqlite*: `bookworm`, `trixie` and `sid` are libsqlite3 of these suites of Debian, built from the
 source package; with `-debug`, with SQLite's own assertions, which end a process that misuses it.
@@ -32,7 +32,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'sqlite'
 
 SUITES = ('bookworm', 'trixie', 'sid')

@@ -20,7 +20,7 @@ luck.
 A *situation* is a crew of processes and something that happens to them meanwhile: checkpoints,
 forks, kills and so on. As a program this runs situations for a given time:
 
-    python tests/coherence.py --seconds 60 [situation ...]
+    python tests/support/coherence.py --seconds 60 [situation ...]
 
 The first violation ends the run and is told with all that is known of it.
 """
@@ -53,7 +53,7 @@ from interpreter import Child, Interpreter
 
 import diskcache
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(diskcache.__file__).resolve().parent.parent
 OURS = hasattr(diskcache.Cache, 'memory_stats')
 

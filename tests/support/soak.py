@@ -17,7 +17,7 @@ Besides, no operation may take longer than the timeout of a cache, and no proces
 descriptors than it began with. How long the longest operation took, and how large the log has
 been, is told in the end.
 
-    python tests/soak.py --seconds 600
+    python tests/support/soak.py --seconds 600
 
 Processes, the board that stops them, and how violations are told are those of coherence.py.
 """
