@@ -63,7 +63,7 @@ def original_package() -> Path:
 
 @pytest.fixture(scope='session')
 def preload(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
-    """A function that compiles a shim of tests/support; returns the environment that preloads it."""
+    """A function that compiles a shim of support; returns the environment that preloads it."""
     directory = tmp_path_factory.mktemp('shims')
 
     def preload(source: str) -> dict[str, str]:
