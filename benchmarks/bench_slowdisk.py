@@ -1,10 +1,10 @@
 """What does a disk that syncs slowly cost?
 
 Two processes use one cache on a disk on which each sync takes 5, 20 or 100 ms longer than it does
-here: a shim that is loaded before everything else (``tests/support/slow_sync.c``) sees to that. One
-sets keys of 1,000 bytes without a pause, so that the log has to be copied again and again; the other
-sets a key every 3 ms, with a timeout of 10 ms, and of it are the latencies, and the share of sets
-that gave up.
+here: a shim that is loaded before everything else (``tests/support/slow_sync.c``) sees to that.
+One sets keys of 1,000 bytes without a pause, so that the log has to be copied again and again. The
+other sets a key every 3 ms, with a timeout of 10 ms; measured are its latencies, and the share of
+its sets that gave up.
 
 SQLite itself syncs with the write lock in the first commit after each reset of the log, which the
 more often happens the more is written: that is the least that others have to wait.

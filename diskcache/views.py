@@ -39,7 +39,7 @@ def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
         return
     for cache, stored in rows:
         if stored in cache:
-            yield cache.disk.get(*stored)
+            yield cache._decode_key(stored)
 
 
 def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
@@ -56,7 +56,7 @@ def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
     for cache, stored in rows:
         value = cache.get(stored, _MISSING, retry=True)
         if value is not _MISSING:
-            yield cache.disk.get(*stored), value
+            yield cache._decode_key(stored), value
 
 
 class KeysView(abc.KeysView[Any]):

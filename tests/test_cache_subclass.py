@@ -761,6 +761,7 @@ def test_directories_are_expanded_and_made_for_their_owner_only(
         assert os.stat(cache.directory).st_mode & 0o777 == 0o700
 
 
+@pytest.mark.filterwarnings('ignore::diskcache.CacheWarning')
 def test_a_directory_is_whatever_has_the_path_for_its_text(tmp_path: Path) -> None:
     """Such as the lazy strings of Django, and the values of configuration libraries."""
 

@@ -170,6 +170,22 @@ PyObject *Cache_stored_keys(Cache *self, PyObject *const *args, Py_ssize_t nargs
     return iterator_new(self, reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, 1);
 }
 
+PyDoc_STRVAR(decode_key_doc,
+"_decode_key($self, stored, /)\n--\n\n"
+"Return the key that a StoredKey stands for. What its Disk raises is told which key it is.\n");
+
+static PyObject *Cache_decode_key(Cache *self, PyObject *stored)
+{
+    disk_key encoded = {.owner = NULL};
+    PyObject *key = NULL;
+
+    if (cache_ready(self) == 0 && disk_put(self->state, self->disk, stored, &encoded) == 0) {
+        key = disk_get(self->state, self->disk, &encoded.key);
+    }
+    disk_key_clear(&encoded);
+    return key;
+}
+
 PyObject *cache_iterate(Cache *self)
 {
     return iterator_new(self, DC_BY_ROWID, 0);
@@ -219,6 +235,7 @@ PyMethodDef cache_methods[] = {
     /* METH_COEXIST: it takes `retry`, which the slot's own wrapper would not. */
     {"__delitem__", (PyCFunction)(void (*)(void))Cache_delitem,
      METH_FASTCALL | METH_KEYWORDS | METH_COEXIST, Cache_delitem_doc},
+    {"_decode_key", (PyCFunction)Cache_decode_key, METH_O, decode_key_doc},
     {"__reversed__", (PyCFunction)Cache_reversed, METH_NOARGS,
      PyDoc_STR("__reversed__($self, /)\n--\n\n"
                "Return an iterator over the keys, the one inserted last first.\n")},
