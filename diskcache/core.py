@@ -1375,7 +1375,7 @@ class Cache(DictMethods, _core.Cache):
         :return: the value
         :raises ValueError: if there is no such setting, or the value is impossible
         :raises TypeError: if the key is the name of a method, or the value of the wrong type
-        :raises Timeout: if the lock cannot be had within the cache's timeout
+        :raises Timeout: if a new value cannot be stored within a minute, for a lock
         """
         if value is ENOVAL:
             try:

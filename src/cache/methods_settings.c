@@ -192,9 +192,14 @@ PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
+/* How long a change of a setting waits for the lock, whatever the timeout: as long as the original's. */
+#define SETTING_SECONDS 60.0
+
 METHOD_DOC(update_setting,
 "_update_setting($self, name, value, /)\n--\n\n"
-"Change a stored setting; one that is not stored stays so.\n");
+"Change a stored setting; one that is not stored stays so.\n"
+"\n"
+":raises Timeout: if the lock cannot be had within a minute\n");
 
 PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -212,7 +217,7 @@ PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t na
     name = PyUnicode_AsUTF8(args[0]);
     if (name != NULL && cache_ready_to_open(self) == 0 &&
         convert_to_datum(args[1], name, &value, &owner) == 0 &&
-        operation_begin_write(&operation, self, 1) == 0) {
+        operation_begin_write_within(&operation, self, SETTING_SECONDS, 0) == 0) {
         status = dc_setting_set(operation_enter(&operation), DC_SQL_SETTING_UPDATE, name, &value);
         operation_leave_write(&operation, (Written){.kind = WRITTEN_NOTHING});
         if (status != DC_OK) {
