@@ -52,7 +52,7 @@ C_HEADERS := $(wildcard src/*/*.h)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static test-debug \
-    stress steps soak lint bench count clients dist clean distclean
+    stress steps soak lint bench count coverage clients dist clean distclean
 
 help:
 	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
@@ -71,6 +71,7 @@ help:
 	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
 	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
 	@echo 'make count        count the instructions of the hot paths, compare with what is recorded (RECORD=)'
+	@echo 'make coverage     which lines of C and Python the tests run'
 	@echo 'make clients      packages that are built on diskcache, with our wheel (WHEEL=)'
 	@echo 'make dist         the source distribution and a wheel, in dist/'
 	@echo 'make clean        remove what was built; make distclean: the environment too'
@@ -254,6 +255,25 @@ count: $(VENV)/.built
 	@command -v valgrind >/dev/null || { \
 	    echo 'make: valgrind not found; on Debian and Ubuntu: apt-get install valgrind' >&2; exit 1; }
 	@$(VENV_PYTHON) benchmarks/instructions.py $(if $(RECORD),--record '$(RECORD)')
+
+# Of C and of Python, with a list of the lines that no test runs: build/coverage/. Long: the whole suite, unless
+# PYTEST_ARGS says otherwise. Processes that are killed, as many are here, tell nothing.
+coverage: $(VENV)/.dev $(ORIGINAL_STAMP) django-source original-suite pysqlite3
+	@rm -rf build/coverage
+	@echo '== the tests of the engine'
+	@$(MAKE) --no-print-directory -C tests/engine run SANITIZE='--coverage -O0 -Wno-error' \
+	    BUILD=$(abspath build/coverage/engine) >build/coverage-engine.log
+	@echo '== the tests of the package'
+	@CFLAGS='--coverage -O0' $(VENV_PYTHON) setup.py --quiet build --force \
+	    --build-lib build/coverage/lib --build-temp build/coverage/temp
+	-@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/coverage/lib) COVERAGE_FILE=build/coverage/python \
+	    $(VENV)/bin/coverage run --source build/coverage/lib/diskcache $(VENV)/bin/pytest -q $(PYTEST_ARGS)
+	@$(VENV)/bin/gcovr --root src --filter src/ --txt build/coverage/c.txt --print-summary \
+	    build/coverage/engine build/coverage/temp
+	@COVERAGE_FILE=build/coverage/python $(VENV)/bin/coverage report --show-missing \
+	    >build/coverage/python.txt
+	@tail -n 1 build/coverage/python.txt
+	@echo '== the lines: build/coverage/c.txt, build/coverage/python.txt'
 
 # --- reading without running -------------------------------------------------------------------
 

@@ -4,7 +4,8 @@
 
 In `src/` a folder is a layer, in the order of `LAYERS`; a file includes headers of its own folder
 and of those below it. A header and the .c file of its name are one component, and components are
-no circle, in a folder either. The layers without Python do not include Python.h. In `diskcache/`
+no circle, in a folder either. The layers without Python do not include Python.h. The map in
+`src/README.rst` names each component. In `diskcache/`
 modules import each other without a circle; an import inside a function counts.
 """
 
@@ -53,7 +54,24 @@ def check_includes(sources: Path) -> list[str]:
                 faults.append(f'{file}: includes {included}, which is above it')
             else:
                 includes.add(component(included))
-    return faults + circles(graph)
+    return faults + circles(graph) + check_map(sources, graph)
+
+
+def check_map(sources: Path, components: Graph) -> list[str]:
+    """What the map does not name, or names although it is not there."""
+    text = (sources / 'README.rst').read_text()
+    named = set()
+    for folder, rooms in re.findall(
+        r'^``(\w+)/``.*?\n(.*?)(?=^``|\Z)', text, re.DOTALL | re.MULTILINE
+    ):
+        tables = re.findall(r'^=+  =+\n(.*?)^=+  =+$', rooms, re.DOTALL | re.MULTILINE)
+        names = re.findall(r'^(\w+)  ', tables[0] if tables else '', re.MULTILINE)
+        named.update(f'{folder}/{name}' for name in names)
+    there = {name for name in components if layer(name)}
+    return [
+        f'{sources}/README.rst: {name} is {"not named" if name in there else "not there"}'
+        for name in sorted(named ^ there)
+    ]
 
 
 def check_imports(package: Path) -> list[str]:
