@@ -137,14 +137,14 @@ static PyObject *core_pickle_key(PyObject *Py_UNUSED(module), PyObject *const *a
 
 static PyObject *core_before_fork(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    cache_flush_all_notes(state_of(module));
+    cache_flush_all_access_logs(state_of(module));
     fork_gate_before_fork();
     Py_RETURN_NONE;
 }
 
 static PyObject *core_flush_notes(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    cache_flush_all_notes(state_of(module));
+    cache_flush_all_access_logs(state_of(module));
     Py_RETURN_NONE;
 }
 

@@ -27,7 +27,7 @@ typedef struct dc_datum {
     } as;
 } dc_datum;
 
-/* Where and how a value is stored: the `mode` column (FORMAT.md). */
+/* Where and how a value is stored: the `mode` column (docs/format.rst). */
 typedef enum dc_mode {
     DC_MODE_NONE = 0,
     DC_MODE_RAW = 1,

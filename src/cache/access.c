@@ -9,13 +9,13 @@
 #include "python/convert.h"
 #include "python/fork_generation.h"
 
-/* After what is noted could not be written, the next attempt comes so many seconds later. */
-#define NOTES_AGAIN_SECONDS 0.1
+/* After the access log could not be written, the next attempt comes so many seconds later. */
+#define ACCESS_LOG_AGAIN_SECONDS 0.1
 
-/* A number for each call of cache_flush_all_notes. */
+/* A number for each call of cache_flush_all_access_logs. */
 static unsigned long flush_serial;
 
-int cache_note_by_policy(Cache *self, int64_t rowid)
+int cache_log_by_policy(Cache *self, int64_t rowid)
 {
     PyObject *result = PyObject_CallMethod((PyObject *)self, "_note_access", "L", (long long)rowid);
 
@@ -23,13 +23,13 @@ int cache_note_by_policy(Cache *self, int64_t rowid)
     return result != NULL ? 0 : -1;
 }
 
-int cache_note_lookup(Cache *self, int hit, int64_t rowid)
+int cache_log_access(Cache *self, int hit, int64_t rowid)
 {
     dc_access access = hit ? dc_policies[self->rules.policy].access : DC_ACCESS_NONE;
     double now = 0.0;
     double clock;
 
-    if (hit && self->own_policy_notes && cache_note_by_policy(self, rowid) < 0) {
+    if (hit && self->own_policy_counts && cache_log_by_policy(self, rowid) < 0) {
         return -1;
     }
     if (!self->statistics && access == DC_ACCESS_NONE) {
@@ -39,31 +39,32 @@ int cache_note_lookup(Cache *self, int hit, int64_t rowid)
         return -1;
     }
     clock = dc_clock();
-    if (!dc_notes_any(&self->notes)) {
-        self->noted_since = clock;
+    if (!dc_access_log_any(&self->access_log)) {
+        self->access_logged_since = clock;
     }
-    if (access != DC_ACCESS_NONE && dc_notes_access(&self->notes, rowid, 1, now) != DC_OK) {
-        if (cache_flush_notes(self, 0.0) < 0) {
+    if (access != DC_ACCESS_NONE && dc_access_log_add(&self->access_log, rowid, 1, now) != DC_OK) {
+        if (cache_flush_access_log(self, 0.0) < 0) {
             return -1;
         }
-        dc_notes_access(&self->notes, rowid, 1, now); /* forgotten, if there are still too many */
+        dc_access_log_add(&self->access_log, rowid, 1,
+                          now); /* forgotten, if there are still too many */
     }
     if (self->statistics) {
-        *(hit ? &self->notes.hits : &self->notes.misses) += 1;
+        *(hit ? &self->access_log.hits : &self->access_log.misses) += 1;
     }
-    if (clock - self->noted_since > DC_NOTES_SECONDS) {
-        return cache_flush_notes(self, 0.0);
+    if (clock - self->access_logged_since > DC_ACCESS_LOG_SECONDS) {
+        return cache_flush_access_log(self, 0.0);
     }
     return 0;
 }
 
-int cache_flush_notes(Cache *self, double seconds)
+int cache_flush_access_log(Cache *self, double seconds)
 {
     Operation operation = {.cache = NULL};
     compat_exception current;
     double timeout;
 
-    if (!dc_notes_any(&self->notes) || self->pool.generation != fork_generation() ||
+    if (!dc_access_log_any(&self->access_log) || self->pool.generation != fork_generation() ||
         self->directory == NULL) {
         return 0;
     }
@@ -74,26 +75,27 @@ int cache_flush_notes(Cache *self, double seconds)
         (seconds > 0.0 || (!checkpoint_pauses(self) && checkpoint_lock_turns(self) % 2 == 0)) &&
         operation_begin_write_within(&operation, self, timeout < seconds ? timeout : seconds, 0) ==
             0 &&
-        operation_flush_notes(&operation) == 0) {
+        operation_flush_access_log(&operation) == 0) {
         operation_commit(&operation);
     }
-    if (dc_notes_any(&self->notes)) {
-        self->noted_since = dc_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
+    if (dc_access_log_any(&self->access_log)) {
+        self->access_logged_since = dc_clock() - DC_ACCESS_LOG_SECONDS + ACCESS_LOG_AGAIN_SECONDS;
     }
     return cache_end_housekeeping(self->state, current);
 }
 
-void cache_flush_all_notes(module_state *state)
+void cache_flush_all_access_logs(module_state *state)
 {
     /* Committing can run Python, which may change the list: begin again after each. */
     unsigned long serial = ++flush_serial;
     Cache *cache = all_caches;
 
     while (cache != NULL) {
-        if (cache->state == state && cache->flushed != serial && dc_notes_any(&cache->notes)) {
+        if (cache->state == state && cache->flushed != serial &&
+            dc_access_log_any(&cache->access_log)) {
             cache->flushed = serial;
             Py_INCREF(cache);
-            if (cache_flush_notes(cache, 0.0) < 0) {
+            if (cache_flush_access_log(cache, 0.0) < 0) {
                 PyErr_WriteUnraisable((PyObject *)cache);
             }
             Py_DECREF(cache);

@@ -6,15 +6,15 @@
 #include "cache/object.h"
 
 /* Count a lookup and note the access, where settings ask for it, for the next transaction to write. */
-int cache_note_lookup(Cache *self, int hit, int64_t rowid);
+int cache_log_access(Cache *self, int hit, int64_t rowid);
 /* Write, now, what a policy of the user's wants of a row that was found. */
-int cache_note_by_policy(Cache *self, int64_t rowid);
-/* Write what is noted, waiting for the lock so many seconds, or the cache's timeout if that is less.
- * What cannot be written stays noted. -1 with an exception only if one came out of a signal handler. */
-int cache_flush_notes(Cache *self, double seconds);
-/* Seconds for which closing waits to write what is noted. */
-#define NOTES_CLOSE_SECONDS 1.0
+int cache_log_by_policy(Cache *self, int64_t rowid);
+/* Write the access log, waiting for the lock so many seconds, or the cache's timeout if that is less.
+ * What cannot be written stays in it. -1 with an exception only if one came out of a signal handler. */
+int cache_flush_access_log(Cache *self, double seconds);
+/* Seconds for which closing waits to write it. */
+#define ACCESS_LOG_CLOSE_SECONDS 1.0
 /* The same for all caches of an interpreter, without waiting: those of another one belong to its threads. */
-void cache_flush_all_notes(module_state *state);
+void cache_flush_all_access_logs(module_state *state);
 
 #endif

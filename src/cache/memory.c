@@ -11,7 +11,7 @@
 #define FIRST_BUCKETS 64
 /* No entry may take more than this part of the tier, or a few would push all others out. */
 #define LARGEST_PART 4
-/* Keys that a transaction notes one by one; more are "unknown". */
+/* Keys that a transaction lists one by one; more are "unknown". */
 #define CHANGES_MAX 4096
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -544,7 +544,7 @@ void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header)
     }
 }
 
-/* A new change of a key, or NULL if nothing is noted. */
+/* A new change of a key, or NULL if nothing is listed. */
 static HotChange *add_change(HotChanges *changes, const hot_key *key)
 {
     size_t capacity = changes->capacity == 0 ? 4 : 2 * changes->capacity;

@@ -16,7 +16,7 @@
  * Keys are database keys, never Python's equality: True is a pickle, and 1 and 1.0 are one key
  * because they are one to SQLite.
  *
- * Our own commits. A transaction notes the keys that it writes, and what it has set them to. If the tier
+ * Our own commits. A transaction lists the keys that it writes, and what it has set them to. If the tier
  * was current when it had got the write lock, the entries of other keys hold when it has committed: those
  * of its keys are replaced, or dropped where it is not known what they are now, and the tier takes the
  * header that the commit has left (commit_stamp.h). In all other cases the tier is emptied: where that
@@ -182,7 +182,7 @@ typedef struct HotChanges {
     unsigned long state;  /* the tier's, when it had that stamp */
     int unknown;          /* more was written than the keys tell */
     size_t count, capacity;
-    size_t bytes, limit; /* of the objects; beyond the limit keys are noted without their rows */
+    size_t bytes, limit; /* of the objects; beyond the limit keys are listed without their rows */
     HotChange *each;     /* owned */
 } HotChanges;
 

@@ -39,7 +39,7 @@ static int mend(Cache *self, PyObject *unopened)
     self->mender = PyThread_get_thread_ident();
     checkpoint_finish(self);
     cache_forget_file(self);
-    dc_notes_clear(&self->notes); /* of rows that are gone */
+    dc_access_log_clear(&self->access_log); /* of rows that are gone */
     pool_discard_idle(self->state, &self->pool, 0);
     result = PyObject_CallMethodOneArg((PyObject *)self, self->state->name._mend, unopened);
     self->mender = 0;

@@ -38,7 +38,7 @@ PyObject *Cache_close(Cache *self, PyObject *Py_UNUSED(unused))
     if (cache_ready_to_open(self) < 0) {
         return NULL;
     }
-    if (cache_flush_notes(self, NOTES_CLOSE_SECONDS) < 0) {
+    if (cache_flush_access_log(self, ACCESS_LOG_CLOSE_SECONDS) < 0) {
         return NULL;
     }
     checkpoint_finish(self);

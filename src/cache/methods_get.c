@@ -1,7 +1,6 @@
 /* methods_get.c: looking keys up: get, read, [], in.
  *
- * A lookup takes no lock and writes nothing: what policy or statistics want to know is noted for the
- * next transaction. It reads the clock only if the row has an expiry. lookup.h has the way that it goes.
+ * A lookup takes no lock and writes nothing: what policy or statistics want to know goes to the access log. It reads the clock only if the row has an expiry. lookup.h has the way that it goes.
  */
 #include "cache/lookup.h"
 
@@ -16,7 +15,7 @@
 
 static int counts_access(const Cache *self)
 {
-    return dc_policies[self->rules.policy].access != DC_ACCESS_NONE || self->own_policy_notes;
+    return dc_policies[self->rules.policy].access != DC_ACCESS_NONE || self->own_policy_counts;
 }
 
 typedef struct get_options {
@@ -67,7 +66,7 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
     lookup.read = options->read;
     outcome = lookup_of_key(&lookup, key);
     if (outcome != LOOKUP_FAILED &&
-        cache_note_lookup(self, outcome == LOOKUP_FOUND, lookup.rowid) == 0) {
+        cache_log_access(self, outcome == LOOKUP_FOUND, lookup.rowid) == 0) {
         result = outcome == LOOKUP_FOUND ? found_value(&lookup, options)
                                          : absent(self, key, otherwise, options);
     }
@@ -221,7 +220,7 @@ static PyObject *value_of_many(Lookup *lookup, lookup_outcome outcome, const sta
         lookup_remember(lookup, stamped, outcome);
     }
     if (outcome == LOOKUP_FAILED ||
-        cache_note_lookup(self, outcome == LOOKUP_FOUND, lookup->rowid) < 0) {
+        cache_log_access(self, outcome == LOOKUP_FOUND, lookup->rowid) < 0) {
         return NULL;
     }
     return Py_NewRef(outcome == LOOKUP_FOUND ? lookup->value : self->state->enoval);

@@ -348,7 +348,7 @@ static int note_increment(Operation *operation, const dc_key *key)
     if (status != DC_OK) {
         return operation_fail(operation, status);
     }
-    if (cache_note_by_policy(operation->cache, rowid) < 0) {
+    if (cache_log_by_policy(operation->cache, rowid) < 0) {
         operation_rollback(operation);
         return -1;
     }
@@ -409,7 +409,7 @@ static PyObject *increment(Cache *self, PyObject *key, const dc_datum *delta, Py
         raise_increment(key, status);
     } else if (status != DC_OK) {
         operation_fail(&operation, status);
-    } else if ((!self->own_policy_notes || write.written ||
+    } else if ((!self->own_policy_counts || write.written ||
                 note_increment(&operation, &encoded.key) == 0) &&
                operation_commit(&operation) == 0) {
         result = sum.type != DC_NULL ? convert_from_datum(&sum) : or_none(initial);

@@ -92,7 +92,8 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     PyObject *value = NULL;
     dc_status status;
 
-    if (text == NULL || cache_ready_to_open(self) < 0 || cache_flush_notes(self, DBL_MAX) < 0) {
+    if (text == NULL || cache_ready_to_open(self) < 0 ||
+        cache_flush_access_log(self, DBL_MAX) < 0) {
         return NULL;
     }
     if (operation_begin_read(&operation, self) < 0) {

@@ -37,7 +37,7 @@ typedef struct WriteTransaction {
     dc_namelist added;
     dc_namelist removed;
     HotChanges changes;
-    dc_notes notes; /* written in it, and noted again if it is rolled back */
+    dc_access_log access_log; /* written in it; logged again if it is rolled back */
 } WriteTransaction;
 
 /* How this process shares the write lock with others, which cannot be seen to wait. Seconds, on the
@@ -104,16 +104,17 @@ typedef struct Cache {
     PyObject *former_memory_limits; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */
     dc_rules rules;                    /* their C values; hooks is NULL */
-    PyObject *own_policy; /* dict of a policy of the user's; NULL: it is a native one */
-    int own_policy_notes; /* which a lookup that finds its key writes something for */
+    PyObject *own_policy;  /* dict of a policy of the user's; NULL: it is a native one */
+    int own_policy_counts; /* which a lookup that finds its key writes something for */
     int statistics;
     hook_cache hooks;
     SessionPool pool;
     WriteTransaction transaction;
     HotTier hot;
-    dc_notes notes;
-    unsigned long flushed; /* by which call of cache_flush_all_notes */
-    double noted_since;    /* on the monotonic clock: when they are to be flushed at the latest */
+    dc_access_log access_log;
+    unsigned long flushed; /* by which call of cache_flush_all_access_logs */
+    double
+        access_logged_since; /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
     int has_told_of_size;             /* that a value is larger than size_limit */
     int opening; /* __init__ is at it: what is missing in the directory has not been removed */

@@ -223,38 +223,38 @@ static int join_transaction(Operation *operation)
     return 0;
 }
 
-/* After notes could not be written, the next attempt comes so many seconds later. */
-#define NOTES_AGAIN_SECONDS 0.1
+/* After the access log could not be written, the next attempt comes so many seconds later. */
+#define ACCESS_LOG_AGAIN_SECONDS 0.1
 
-/* Write what is noted in the transaction under way; -1 with an exception, and then it is rolled back. */
-int operation_flush_notes(Operation *operation)
+/* Write the access log in the transaction under way; -1 with an exception, and then it is rolled back. */
+int operation_flush_access_log(Operation *operation)
 {
     Cache *self = operation->cache;
     Session *session = operation->session;
-    dc_notes notes = self->notes;
+    dc_access_log access_log = self->access_log;
     engine_section section;
     dc_status status;
 
-    if (!dc_notes_any(&notes)) {
+    if (!dc_access_log_any(&access_log)) {
         return 0;
     }
-    memset(&self->notes, 0, sizeof self->notes);
+    memset(&self->access_log, 0, sizeof self->access_log);
     section = session_enter(session);
-    status = dc_notes_flush(&notes, &session->db, self->rules.policy);
+    status = dc_access_log_flush(&access_log, &session->db, self->rules.policy);
     session_leave(session, section);
     /* What the database refuses is forgotten: kept, it would make each write fail. */
     if (status == DC_OK || status == DC_BUSY || status == DC_NO_MEMORY) {
-        dc_notes_merge(&self->transaction.notes, &notes);
+        dc_access_log_merge(&self->transaction.access_log, &access_log);
     }
-    dc_notes_clear(&notes);
+    dc_access_log_clear(&access_log);
     return status == DC_OK ? 0 : operation_fail(operation, status);
 }
 
-static void keep_notes(Cache *self, const dc_notes *notes)
+static void keep_access_log(Cache *self, const dc_access_log *access_log)
 {
-    if (dc_notes_any(notes)) {
-        dc_notes_merge(&self->notes, notes);
-        self->noted_since = dc_clock() - DC_NOTES_SECONDS + NOTES_AGAIN_SECONDS;
+    if (dc_access_log_any(access_log)) {
+        dc_access_log_merge(&self->access_log, access_log);
+        self->access_logged_since = dc_clock() - DC_ACCESS_LOG_SECONDS + ACCESS_LOG_AGAIN_SECONDS;
     }
 }
 
@@ -285,7 +285,7 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     write_lock_look_for_others(cache, session_header(operation->session));
     hot_begin(&cache->hot, &transaction->changes,
               cache->hot.header != NULL ? session_header(operation->session) : NULL);
-    if (operation_flush_notes(operation) < 0) {
+    if (operation_flush_access_log(operation) < 0) {
         operation->session =
             NULL; /* it has not begun: what has been written for it has no owner yet */
         return -1;
@@ -406,7 +406,7 @@ void cache_clear_transaction(WriteTransaction *transaction)
     dc_namelist_clear(&transaction->added);
     dc_namelist_clear(&transaction->removed);
     hot_changes_clear(&transaction->changes);
-    dc_notes_clear(&transaction->notes);
+    dc_access_log_clear(&transaction->access_log);
     Py_CLEAR(transaction->owner);
 }
 
@@ -502,7 +502,7 @@ static void undo_transaction(Cache *self, WriteTransaction *transaction)
     } else {
         discard_unnamed(self, transaction->session, &transaction->added);
     }
-    keep_notes(self, &transaction->notes);
+    keep_access_log(self, &transaction->access_log);
     transaction->session->must_close |= !session_is_open(self->state, transaction->session);
     cache_return_session(self, transaction->session);
     cache_clear_transaction(transaction);
@@ -551,7 +551,7 @@ int operation_commit(Operation *operation)
         operation_rollback(operation);
         return -1;
     }
-    if (operation_flush_notes(operation) < 0) { /* of lookups inside the transaction */
+    if (operation_flush_access_log(operation) < 0) { /* of lookups inside the transaction */
         return -1;
     }
     transaction = take_transaction(self);

@@ -58,8 +58,8 @@ void operation_end_read(Operation *operation);
 int operation_begin_write(Operation *operation, Cache *cache, int retry);
 /* The same within so many seconds. */
 int operation_begin_write_within(Operation *operation, Cache *cache, double timeout, int retry);
-/* Write what is noted in the transaction under way; -1 with an exception, and then it is rolled back. */
-int operation_flush_notes(Operation *operation);
+/* Write the access log in the transaction under way; -1 with an exception, and then it is rolled back. */
+int operation_flush_access_log(Operation *operation);
 /* End one level. The outermost commits and removes files; -1 with an exception, and then everything
  * has been rolled back. */
 int operation_commit(Operation *operation);

@@ -151,7 +151,7 @@ PyObject *cache_connection(Cache *self)
         cache_require(self->local, "_local") < 0) {
         return NULL;
     }
-    if (cache_flush_notes(self, NOTES_CLOSE_SECONDS) < 0) {
+    if (cache_flush_access_log(self, ACCESS_LOG_CLOSE_SECONDS) < 0) {
         return NULL;
     }
     owner = cache_owns_transaction(self, &other_task);

@@ -30,10 +30,10 @@ static void forget_parents_work(Cache *self)
     dc_namelist_clear(&transaction->added);
     dc_namelist_clear(&transaction->removed);
     hot_changes_clear(&transaction->changes);
-    dc_notes_clear(&transaction->notes);
+    dc_access_log_clear(&transaction->access_log);
     self->mender = 0;
     forget_checkpointer(self);
-    dc_notes_clear(&self->notes); /* the parent's, which writes them */
+    dc_access_log_clear(&self->access_log); /* the parent's, which writes them */
     pool_after_fork(self->state, &self->pool);
     hot_clear(&self->hot);
 }

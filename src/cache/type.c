@@ -144,7 +144,7 @@ static int set_policy(Cache *self, PyObject *value)
         return -1;
     }
     self->rules.policy = get == NULL ? (dc_policy)policy : DC_POLICY_NONE;
-    self->own_policy_notes = get != NULL && get != Py_None;
+    self->own_policy_counts = get != NULL && get != Py_None;
     Py_XSETREF(self->own_policy, get != NULL ? Py_NewRef(own) : NULL);
     Py_XDECREF(get);
     Py_XDECREF(own);
@@ -412,7 +412,7 @@ static void Cache_finalize(Cache *self)
     if (self->transaction.depth > 0 && self->disk != NULL) {
         cache_abandon_transaction(self);
     }
-    if (cache_flush_notes(self, 0.0) < 0) {
+    if (cache_flush_access_log(self, 0.0) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
     checkpoint_finish(self);
@@ -443,7 +443,7 @@ static void Cache_dealloc(Cache *self)
     }
     Cache_clear_references(self);
     hot_clear(&self->hot);
-    dc_notes_clear(&self->notes);
+    dc_access_log_clear(&self->access_log);
     cache_clear_transaction(&self->transaction);
     type->tp_free(self);
     Py_DECREF(type);

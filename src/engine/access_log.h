@@ -1,51 +1,50 @@
-/* access_log.h: what lookups would have written, kept until something is written anyway.
+/* access_log.h: the deferred access log, what lookups would have written.
  *
- * Under the policies least-recently-used and least-frequently-used every lookup changes its row, and
- * with statistics a counter. As writes of their own these would cost more than ten times what the
- * lookup does. So they are noted here and flushed by the next transaction, which writes in any case.
+ * Under the policies least-recently-used and least-frequently-used every lookup changes its row, and with
+ * statistics a counter. A write costs more than ten times what the lookup does. So accesses are logged here in
+ * memory, and the next transaction writes them.
  *
- * What others see late is a time or a count, never a value; a process that is killed loses what it has
- * noted since it last wrote, at most of the last second or so (the caller flushes after NOTES_SECONDS).
- * A row may be deleted, and its number be another row's, before the note is flushed: then that one
- * counts as used.
+ * Others see a time or a count late, never a value. A process that is killed loses the accesses since its last
+ * write, those of about a second (DC_ACCESS_LOG_SECONDS). A row may be deleted, and another row get its number,
+ * before its access is written: then that row counts as used.
  *
- * A table with open addressing, keyed by rowid; owned by the dc_notes.
+ * A table with open addressing, keyed by rowid; owned by the dc_access_log.
  */
 #ifndef DC_ENGINE_ACCESS_LOG_H
 #define DC_ENGINE_ACCESS_LOG_H
 
 #include "engine/db.h"
 
-/* Seconds after which notes are to be flushed, even if nothing else is written. */
-#define DC_NOTES_SECONDS 1.0
+/* The caller flushes after so many seconds, even if nothing else is written. */
+#define DC_ACCESS_LOG_SECONDS 1.0
 
-typedef struct dc_note {
+typedef struct dc_logged_access {
     int64_t rowid; /* 0: free */
     int64_t times;
     double last; /* seconds since the epoch; 0.0: not needed */
-} dc_note;
+} dc_logged_access;
 
 /* Zero-initialize. */
-typedef struct dc_notes {
-    dc_note *table;
+typedef struct dc_access_log {
+    dc_logged_access *table;
     size_t size; /* a power of two, or 0 */
     size_t count;
     int64_t hits, misses;
-} dc_notes;
+} dc_access_log;
 
-static inline int dc_notes_any(const dc_notes *notes)
+static inline int dc_access_log_any(const dc_access_log *log)
 {
-    return notes->count > 0 || notes->hits > 0 || notes->misses > 0;
+    return log->count > 0 || log->hits > 0 || log->misses > 0;
 }
 
-/* Note that a row was looked up `times` times. DC_NO_MEMORY also when there are too many: flush. */
-dc_status dc_notes_access(dc_notes *notes, int64_t rowid, int64_t times, double last);
+/* Log that a row was looked up `times` times. DC_NO_MEMORY also if there are too many: flush. */
+dc_status dc_access_log_add(dc_access_log *log, int64_t rowid, int64_t times, double last);
 
-/* Write them; they stay noted until dc_notes_clear, as the transaction may be rolled back. */
-dc_status dc_notes_flush(const dc_notes *notes, dc_db *db, dc_policy policy);
+/* Write it. It stays as it is until dc_access_log_clear, as the transaction may be rolled back. */
+dc_status dc_access_log_flush(const dc_access_log *log, dc_db *db, dc_policy policy);
 
-/* Note in `notes` all that is noted in `others`; what there is no memory for is forgotten. */
-void dc_notes_merge(dc_notes *notes, const dc_notes *others);
-void dc_notes_clear(dc_notes *notes);
+/* Add all of `others`; what there is no memory for is forgotten. */
+void dc_access_log_merge(dc_access_log *log, const dc_access_log *others);
+void dc_access_log_clear(dc_access_log *log);
 
 #endif

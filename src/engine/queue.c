@@ -8,7 +8,7 @@
 #include "engine/rows.h"
 #include "engine/write.h"
 
-/* FORMAT.md, "Queues". The integer range begins at 10^14, so that a user's own small integer keys are
+/* docs/format.rst, "Queues". The integer range begins at 10^14, so that a user's own small integer keys are
  * no part of the queue. */
 #define QUEUE_LOWEST  INT64_C(99999999999999)
 #define QUEUE_HIGHEST INT64_C(999999999999999)

@@ -2,7 +2,7 @@
  *
  * DC_SQL_STATEMENTS gives each statement a name and its text: the names become `enum dc_sql`, which
  * indexes a handle's prepared statements (db.h); the texts are in dc_sql_text[]. Values are always
- * bound, never formatted in. The schema is FORMAT.md's; string literals have single quotes, so that a
+ * bound, never formatted in. The schema is that of docs/format.rst; string literals have single quotes, so that a
  * SQLite without the double-quoted-string misfeature takes it.
  */
 #ifndef DC_ENGINE_SQL_H
@@ -28,7 +28,7 @@
  * does. The plus keeps SQLite from looking `raw` up in an index. */
 #define DC_NAMED "key IS NOT NULL AND +raw IN (0, 1)"
 
-/* The keys that push() makes, and no others (FORMAT.md, "Queues"): ?1 and ?2 bound the range; for
+/* The keys that push() makes, and no others (docs/format.rst, "Queues"): ?1 and ?2 bound the range; for
  * text ?3 is the size in bytes of prefix + '-' + 15 digits. (As text, SQLite's length() and substr()
  * would stop at a NUL.) */
 #define DC_QUEUE_OF_INTEGERS                                                                       \

@@ -1,7 +1,7 @@
 /* valuefile.c: the files that hold the values too large for the database.
  *
  * Format. A file's name, relative to the cache directory, is "ab/cd/" + 28 random hexadecimal
- * digits + ".val": a name the original could have drawn (FORMAT.md). On Windows "\\" separates: the
+ * digits + ".val": a name the original could have drawn (docs/format.rst). On Windows "\\" separates: the
  * original's check(fix=True) compares names, letter by letter, with what the system lists, and would
  * remove the file of a name with "/" there. Either kind of name is read on either platform. A file
  * holds the value's bytes and nothing else; that it is whole is known from the `size` column of its

@@ -1,7 +1,7 @@
 /* valuefile.h: the files that hold the values too large for the database.
  *
  * A value file's name is relative to the cache directory: "ab/cd/" and 28 more random hexadecimal
- * digits and ".val" (FORMAT.md). A file is written under a temporary name beside its final one and
+ * digits and ".val" (docs/format.rst). A file is written under a temporary name beside its final one and
  * renamed when it is complete, so no reader and no `check()` ever sees half a value; the temporary
  * name contains "cache.db", which the original's check() leaves alone.
  *
