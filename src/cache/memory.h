@@ -1,35 +1,33 @@
-/* memory.h: the values read or written last, in memory, as long as they are certain to be current.
+/* memory.h: the hot tier, the values read or written last, while they are certain to be current.
  *
- * A tier belongs to one Cache. Each of its entries says what a key's row was at one state of the
- * database, and all of them the same state: the one that `stamp` stands for (wal_header.h). A lookup
- * compares the stamp with the header in shared memory; if anybody has committed since, all entries
- * are dropped. So a hit is what SQLite would return, at the price of comparing 48 bytes.
+ * A tier belongs to one Cache. Each entry is a key's row at one state of the database, the same state for all
+ * entries: the one that `stamp` stands for (wal_header.h). A lookup compares the stamp with the header in shared
+ * memory. If anybody has committed since, all entries are dropped. So a hit is what SQLite would return, for the
+ * price of comparing 48 bytes.
  *
- * An entry may say that there is no such row. It holds objects that cannot change (str, bytes, int,
- * float, None, bool) and are handed out themselves; of any other value the pickle, and every hit
- * unpickles it afresh. Of a value in a file it holds the row, never the content.
+ * An entry may say that there is no such row. It holds objects that cannot change (str, bytes, int, float, None,
+ * bool), which it hands out themselves. Of any other value it holds the pickle, and each hit unpickles it. Of a value
+ * in a file it holds the row, not the content.
  *
- * An entry may also be about an end: the front of a queue, the key inserted last. It says which row stands
- * there, and what is in it. Every row that is written may change that, so after any own commit that wrote
- * one an end is asked for anew; its entry is replaced then, or leaves like any other.
+ * An entry may be about an end: the front of a queue, or the key inserted last. It says which row is there. Every
+ * write may change that, so an end is read again after each own commit that wrote a row.
  *
- * Keys are database keys, never Python's equality: True is a pickle, and 1 and 1.0 are one key
- * because they are one to SQLite.
+ * Keys are database keys, not Python's equality: True is a pickle; 1 and 1.0 are one key, because they are one to
+ * SQLite.
  *
- * Our own commits. A transaction lists the keys that it writes, and what it has set them to. If the tier
- * was current when it had got the write lock, the entries of other keys hold when it has committed: those
- * of its keys are replaced, or dropped where it is not known what they are now, and the tier takes the
- * header that the commit has left (commit_stamp.h). In all other cases the tier is emptied: where that
- * header is not known, or where rows have been changed that nobody has told (dc_db_has_foreign_changes).
+ * Own commits. A transaction lists the keys that it writes, and the values it sets them to. If the tier was current
+ * under the write lock, entries of other keys still hold after the commit. Entries of its keys are replaced, or
+ * dropped if their new value is not known, and the tier takes the header that the commit has left (commit_stamp.h).
+ * In all other cases the tier is emptied: if that header is not known, or if rows have changed that the transaction
+ * does not know of (dc_db_has_foreign_changes).
  *
- * What is dropped first when the limit is reached is decided by SIEVE (Zhang and others, "SIEVE is
- * Simpler than LRU", NSDI 2024): entries stand in the order of their arrival; a hand goes from the
- * oldest to the newest, spares an entry that was hit since it passed last, and drops the first that
- * was not. A hit only sets a bit.
+ * When the limit is reached, SIEVE decides what goes (Zhang and others, "SIEVE is Simpler than LRU", NSDI 2024).
+ * Entries are in the order of their arrival. A hand moves from the oldest to the newest. It spares an entry that was
+ * hit since it passed last, and drops the first that was not. A hit only sets a bit.
  *
- * Everything here needs the GIL, and nothing calls Python code. The header is borrowed from a session,
- * which takes it back before it closes. When the last connection to a database has been closed, its
- * log begins anew and the header may come back: so a tier that has lost its header begins empty.
+ * Everything here needs the GIL, and calls no Python code. The header is borrowed from a session, which takes it back
+ * before it closes. When the last connection to a database is closed, its log starts over and the same header may
+ * occur again: so a tier that has lost its header begins empty.
  */
 #ifndef DC_CACHE_MEMORY_H
 #define DC_CACHE_MEMORY_H

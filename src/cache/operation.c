@@ -412,7 +412,7 @@ void cache_clear_transaction(WriteTransaction *transaction)
 
 static dc_status commit_once(Session *session)
 {
-    /* SQLite syncs, for once, where it begins the log anew. */
+    /* A reset of the log syncs, which no other commit does. */
     engine_section section = dc_db_is_log_copied(&session->db)
                                  ? session_enter_releasing_gil(session)
                                  : session_enter(session);
@@ -560,7 +560,7 @@ int operation_commit(Operation *operation)
         raise_failed_commit(self, &transaction, status);
         return -1;
     }
-    /* The log of a connection that an overridden `_con` returned is copied by SQLite. */
+    /* SQLite checkpoints the log of a connection that an overridden `_con` returned. */
     wal_bytes = transaction.session->external ? 0 : dc_db_wal_bytes(&transaction.session->db);
     stamp = dc_db_commit_stamp(&transaction.session->db);
     transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);

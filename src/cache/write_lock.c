@@ -24,7 +24,7 @@ static dc_status begin_once(Cache *self, Session *session)
 }
 
 /* Wait a little, unless the timeout is over. `turns`: checkpoint_lock_turns before the attempt. That this
- * process's own copying of the log had the lock, for an instant, is no reason for a Timeout. 1, or 0 or -1 with
+ * process's own checkpoint had the lock, for an instant, is no reason for a Timeout. 1, or 0 or -1 with
  * an exception. */
 static int wait_for_lock(Cache *self, lock_wait *wait, unsigned int turns)
 {

@@ -1,17 +1,16 @@
-/* checkpoint.h: copying the log into the database while others go on committing.
+/* checkpoint.h: a checkpoint during which others can commit.
  *
- * A checkpoint copies pages from the log into the database, between two syncs: of the log before, so that
- * no page comes into the database that a power loss can take out of the log, and of the database after, so
- * that the log may be overwritten. Both take milliseconds, on a slow disk hundreds of them. So nothing here
- * holds the write lock over a sync, and nobody's commit waits for one.
+ * A checkpoint copies pages from the log into the database, between two syncs. It syncs the log first, so that the
+ * database has no page that a power loss can take out of the log; and the database last, so that the log may be
+ * overwritten. Both take milliseconds, on a slow disk hundreds of them. So no sync is done under the write lock, and
+ * no commit waits for one.
  *
- * Nearly nothing holds it at all. SQLite 3.7.0 to 3.51.2 (but for 3.44.6 and 3.50.7) has the WAL-reset
- * race: a checkpoint that finds everything copied already may be overtaken, between its first look and its
- * second, by a commit that begins the log anew; it then takes the new log's frames for copied, and they are
- * lost when the log begins anew once more. Once SQLite has looked twice and begins to copy that cannot
- * happen any more, because there is something left to copy until it has done so. So on these versions the
- * write lock, one of those in the wal-index that SQLite's documentation lists, is held until SQLite begins
- * to copy, which it does by syncing the log.
+ * Why the write lock is taken at all: SQLite 3.7.0 to 3.51.2 (but not 3.44.6 and 3.50.7) has the WAL-reset race. A
+ * checkpoint that finds nothing left to copy can be overtaken, between its first look and its second, by a commit that
+ * resets the log. It then takes the frames of the new log for copied, and the next reset loses them. Once SQLite has
+ * looked twice and begins to copy, that cannot happen: something is left to copy until it has done so. On these
+ * versions the write lock, one of the locks of the wal-index that SQLite documents, is held until SQLite begins to
+ * copy, which it does by syncing the log: for microseconds.
  */
 #ifndef DC_ENGINE_CHECKPOINT_H
 #define DC_ENGINE_CHECKPOINT_H
@@ -20,7 +19,7 @@
 
 #include "engine/db.h"
 
-/* Bytes of pages in the log from which it is copied: SQLite's own default, 1000 pages of 4096. */
+/* Bytes of pages in the log from which a checkpoint is due: SQLite's own default, 1000 pages of 4096. */
 #define DC_CHECKPOINT_BYTES INT64_C(4096000)
 
 typedef enum dc_checkpoint_result {
@@ -37,20 +36,19 @@ typedef struct dc_checkpoint {
     double sync_seconds; /* receives what the longest sync has taken */
 } dc_checkpoint;
 
-/* Copy what others' reads allow, with a handle that has read before and has no transaction open. */
+/* Checkpoint as far as the reads of others allow. The handle has read before and has no transaction open. */
 dc_checkpoint_result dc_checkpoint_copy(dc_db *db, dc_checkpoint *checkpoint);
 
-/* The same at once, with SQLite's checkpoint where nothing can be told of others. */
+/* The same; with SQLite's own checkpoint where nothing is known of others. */
 dc_checkpoint_result dc_checkpoint_in_any_case(dc_db *db, dc_checkpoint *checkpoint);
 
-/* Copy the log after a commit that has been made with the handle by somebody else, if it is long: a user who
- * works with the Connection. SQLite's own automatic checkpoint, which the handle has not got, does the
- * same. */
+/* From now on checkpoint after commits that a user makes with the Connection, if the log is long. It stands in for
+ * SQLite's automatic checkpoint, which is off for the handle. */
 void dc_checkpoint_after_foreign_commits(dc_db *db);
 
 /* The log at one moment. */
 typedef struct dc_log {
-    uint64_t salts; /* change when it begins anew */
+    uint64_t salts; /* change with a reset */
     int64_t page_size;
     int64_t frames;
     int64_t left; /* frames that are not in the database */

@@ -150,7 +150,7 @@ int64_t dc_db_wal_bytes(const dc_db *db);
 /* Copy as much of the log as possible into the database; waits for nobody, and says so with
  * DC_BUSY if someone else is at it. */
 dc_status dc_db_checkpoint(dc_db *db);
-/* Whether the commit to come is likely to begin the log anew: then SQLite syncs the log's new header in it. */
+/* Whether the next commit is likely to reset the log: then SQLite syncs the header of the new log in it. */
 int dc_db_is_log_copied(const dc_db *db);
 /* Whether this SQLite can lose data when checkpoints and a commit coincide, so that the caller must
  * keep commits out during a checkpoint (3.7.0 to 3.51.2, but for 3.44.6 and 3.50.7). */

@@ -57,7 +57,7 @@ static inline int dc_stamp_holds(dc_wal_header header, const dc_stamp *stamp)
     return difference == 0;
 }
 
-/* Frames in the log, bytes of a page, and the salts of the log, which change when it begins anew. */
+/* Frames in the log, bytes of a page, and the salts of the log, which change with a reset. */
 uint32_t dc_stamp_frames(const dc_stamp *stamp);
 uint32_t dc_stamp_page_size(const dc_stamp *stamp);
 static inline uint64_t dc_stamp_log(const dc_stamp *stamp)
