@@ -15,10 +15,10 @@ int dc_budget_holds(dc_db *db, const dc_rules *rules)
 
 void dc_budget_debit(dc_db *db, int64_t bytes)
 {
-    int64_t drawn = bytes > 0 ? bytes : 0; /* a row may say anything of its file */
+    int64_t debit = bytes > 0 ? bytes : 0; /* a row may say anything of its file */
 
-    drawn = dc_saturated_sum(drawn, drawn / 32 + PAGES_PER_WRITE * db->page_size);
-    db->budget.slack = dc_saturated_sum(db->budget.slack, -drawn);
+    debit = dc_saturated_sum(debit, debit / 32 + PAGES_PER_WRITE * db->page_size);
+    db->budget.slack = dc_saturated_sum(db->budget.slack, -debit);
 }
 
 void dc_budget_debit_row(dc_db *db, const dc_key *key, const dc_columns *columns)

@@ -22,9 +22,8 @@
 #include "sqlite/read_mark.h"
 #include "sqlite/wal_append.h"
 
-/* What earlier writes have found out about the volume and the expiry of all rows, so that the next one
- * need not ask again (budget.h). It holds as long as nobody else has changed the database, which
- * SQLite tells with its data version. */
+/* The size budget (budget.h). It holds while nobody else has changed the database, which SQLite tells by its data
+ * version. */
 typedef struct dc_budget {
     int known;              /* 0: nothing is known */
     int exposed;            /* someone may be writing through the Connection: never rely on it */
