@@ -219,7 +219,8 @@ stress: $(VENV)/.built $(ORIGINAL_STAMP)
 	    $(VENV_PYTHON) tests/support/coherence.py --seconds $(SECONDS) $(SITUATIONS)
 
 steps: $(VENV)/.built $(ORIGINAL_STAMP)
-	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest -m stress tests/test_steps.py
+	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest -m stress \
+	    tests/concurrency/test_steps.py
 
 soak: $(VENV)/.built $(ORIGINAL_STAMP)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/support/soak.py --seconds $(SECONDS)

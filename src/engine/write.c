@@ -137,6 +137,7 @@ dc_status dc_write_set(dc_db *db, dc_write *write)
         return set_by_steps(db, write);
     }
     write->written = status == DC_OK;
+    DC_CHECK(dc_budget_check(db, rules));
     if (status != DC_OK || rules->cull_limit <= 0 || dc_budget_suffices(db, write->now, rules)) {
         return status;
     }

@@ -44,11 +44,16 @@ STATIC = ('with', 'without')
 
 # What `--short` runs: the files that meet SQLite's locks, journal and interface most.
 SHORT = [
-    *('cache_subclass', 'check', 'checkpoints', 'fork', 'hottier', 'policies', 'queue', 'sqlite'),
-    'transactions',
+    *('cache/test_cache_subclass.py', 'cache/test_check.py', 'cache/test_hot_tier.py'),
+    *('cache/test_policies.py', 'cache/test_queue.py', 'cache/test_transactions.py'),
+    *('compat/test_sqlite.py', 'concurrency/test_checkpoints.py', 'concurrency/test_fork.py'),
 ]
 # What a Python that carries SQLite inside must pass at least; all of it, without --short.
-SHORT_STATIC = [*SHORT, 'conformance', 'coherence', 'interchange']
+SHORT_STATIC = [
+    *SHORT,
+    *('compat/test_conformance.py', 'compat/test_interchange.py'),
+    'concurrency/test_coherence.py',
+]
 
 # As configure --enable-debug defines it; -O1 because -O0 makes the tests four times as slow.
 DEBUG_FLAGS = '-O1 -g -DSQLITE_DEBUG=1 -DSQLITE_ENABLE_SELECTTRACE -DSQLITE_ENABLE_WHERETRACE'
@@ -248,7 +253,7 @@ class Matrix:
 
     def run_tests(self, python: Path, environment: Environment, short: list[str], log: str) -> str:
         """Run the Python tests there; return pytest's last line."""
-        files = [f'tests/test_{name}.py' for name in short] if self.short else []
+        files = [f'tests/{name}' for name in short] if self.short else []
         path = BUILD / 'log' / f'{log}.txt'
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open('w') as file:

@@ -597,7 +597,11 @@ def test_a_missing_key_differs_from_a_value_of_none() -> None:
     assert Index(a=None) != {'b': None}
 
 
-@pytest.mark.parametrize('stranger', [None, 0, '', [], [('a', 1)], {'a'}, object()], ids=repr)
+@pytest.mark.parametrize(
+    'stranger',
+    [None, 0, '', [], [('a', 1)], {'a'}, object()],
+    ids=lambda stranger: type(stranger).__name__,
+)
 def test_what_is_no_mapping_is_not_equal(stranger: object) -> None:
     for index in (Index(), Index(a=1)):
         assert not index == stranger  # noqa: SIM201
