@@ -34,7 +34,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .core import (
+from .cache import (
     DBNAME,
     DEFAULT_SETTINGS,
     Cache,

@@ -49,7 +49,7 @@ from django.utils.module_loading import import_string
 
 from . import removal
 from .cautions import warn_once
-from .core import (
+from .cache import (
     DBNAME,
     DEFAULT_SETTINGS,
     ENOVAL,
@@ -61,7 +61,7 @@ from .core import (
     path_of,
 )
 from .fanout import FanoutCache
-from .persistent import Deque, Index
+from .deque import Deque, Index
 
 __all__ = ['DjangoCache']
 

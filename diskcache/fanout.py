@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from . import mismatch
 from .cautions import hint_at_expire
-from .core import (
+from .cache import (
     DEFAULT_SETTINGS,
     ENOVAL,
     Cache,
@@ -35,7 +35,7 @@ from .core import (
     _temporary_unless_given,
     path_of,
 )
-from .persistent import Deque, Index, _checked_maxlen
+from .deque import Deque, Index, _checked_maxlen
 from .views import DictMethods, Rows, has_all_of
 
 __all__ = ['FanoutCache']

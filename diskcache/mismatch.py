@@ -28,7 +28,7 @@ from ._core import Timeout
 from .cautions import warn_once
 
 if TYPE_CHECKING:
-    from .core import Cache, Disk
+    from .cache import Cache, Disk
 
 _VIEW = 'Cache_origin'
 _RECORD = re.compile(
@@ -139,7 +139,7 @@ def check_for_cache(directory: str) -> None:
 
 def _read_origin(directory: str) -> tuple[Origin | None, bool]:
     """Read what is recorded of a cache that is not to be opened here, and whether that is known."""
-    from .core import Cache
+    from .cache import Cache
 
     # In a session: closing any other connection can take locks from threads (session.c).
     reader = Cache.__new__(Cache)
@@ -253,7 +253,7 @@ def _warn_of_disk(cache: Cache, made: str, disk: type[Disk]) -> None:
 
 def _infer_disk(cache: Cache) -> type[Disk] | None:
     """Return the Disk that seems to have written the items, None if it may be that of the cache."""
-    from .core import Disk, JSONDisk
+    from .cache import Disk, JSONDisk
 
     keys = _sample(cache)
     if not keys:
@@ -272,7 +272,7 @@ def _infer_disk(cache: Cache) -> type[Disk] | None:
 
 def _is_json(database_key: Any, raw: bool) -> bool:
     """Tell whether a key is what JSONDisk makes of one."""
-    from .core import JSONDisk
+    from .cache import JSONDisk
 
     if not raw or not isinstance(database_key, bytes):
         return False

@@ -42,7 +42,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
 from .cautions import hint_at_expire
-from .core import ENOVAL, Cache, Disk, _memoizer, _name_of
+from .cache import ENOVAL, Cache, Disk, _memoizer, _name_of
 from .fanout import FanoutCache
 from .mismatch import check_eviction
 from .wrappers import guarded, throttled
