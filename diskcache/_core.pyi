@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
-from .core import Disk as _PublicDisk
-from .core import StoredKey as _StoredKey
+from .disk import Disk as _PublicDisk
+from .disk import StoredKey as _StoredKey
 
 _C = TypeVar('_C', bound=Cache)
 _Items = Mapping[Any, Any] | Iterable[tuple[Any, Any]]

@@ -20,32 +20,24 @@ import warnings
 import zlib
 
 from . import _core
-from .cache import (
+from ._core import Timeout, args_to_key
+from .cache import Cache, Transaction
+from .cautions import CacheWarning, EmptyDirWarning, UnknownFileWarning
+from .constants import (
     DBNAME,
-    DEFAULT_SETTINGS,
     ENOVAL,
-    EVICTION_POLICY,
-    METADATA,
     MODE_BINARY,
     MODE_NONE,
     MODE_PICKLE,
     MODE_RAW,
     MODE_TEXT,
     UNKNOWN,
-    Cache,
-    CacheWarning,
     Constant,
-    Disk,
-    EmptyDirWarning,
-    JSONDisk,
-    StoredKey,
-    Timeout,
-    Transaction,
-    UnknownFileWarning,
-    args_to_key,
-    full_name,
-    path_of,
 )
+from .disk import Disk, JSONDisk, StoredKey
+from .memoize import full_name
+from .policies import EVICTION_POLICY
+from .settings import DEFAULT_SETTINGS, METADATA
 
 __all__ = [
     'DBNAME',

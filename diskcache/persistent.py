@@ -1,7 +1,9 @@
 """Facade: the names of the original's module of this name, wherever they are defined here."""
 
-from .cache import ENOVAL, Cache
-from .deque import Deque, Index, KeysView, _make_compare
+from .cache import Cache
+from .constants import ENOVAL
+from .deque import Deque, _make_compare
+from .index import Index, KeysView
 from .views import ItemsView, ValuesView
 
 __all__ = ['ENOVAL', 'Cache', 'Deque', 'Index', 'ItemsView', 'KeysView', 'ValuesView']

@@ -5,7 +5,9 @@
 In `src/` a folder is a layer, in the order of `LAYERS`; a file includes headers of its own folder
 and of those below it. A header and the .c file of its name are one component, and components are
 no circle, in a folder either. The layers without Python do not include Python.h. In `diskcache/`
-modules import each other without a circle; an import inside a function counts.
+modules import each other without a circle; an import inside a function counts, one under
+`if TYPE_CHECKING` does not: it is for annotations and is never run. Nothing but the package itself
+imports a facade: a name comes from the module that defines it.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 #: From the bottom to the top; '' is src/ itself.
 LAYERS = ('base', 'sqlite', 'engine', 'python', 'cache', '')
 WITHOUT_PYTHON = ('base', 'sqlite', 'engine')
+
+#: Modules that only gather names, under which programs import them.
+FACADES = ('core', 'persistent')
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
 
@@ -62,14 +68,33 @@ def check_imports(package: Path) -> list[str]:
     for file in sorted(package.glob('*.py')):
         if file.stem in ('__init__', '__main__'):
             continue
-        imports = graph.setdefault(file.stem, set())
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                names = [node.module] if node.module else [name.name for name in node.names]
-                imports.update(name.partition('.')[0] for name in names)
+        graph[file.stem] = set(imported(ast.parse(file.read_text()), package.name))
     for imports in graph.values():
         imports.intersection_update(graph)  # `from . import __version__` is about the package
-    return circles(graph)
+    faults = [
+        f'{package / name}.py: imports {facade}, which only gathers names'
+        for name, imports in graph.items()
+        for facade in FACADES
+        if facade in imports
+    ]
+    return faults + circles(graph)
+
+
+def imported(node: ast.AST, package: str) -> Iterator[str]:
+    """The modules of the package that some code imports when it is run."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING':
+        for statement in node.orelse:
+            yield from imported(statement, package)
+        return
+    names: list[str] = []
+    if isinstance(node, ast.ImportFrom):
+        module = ('.' * node.level if node.level != 1 else package + '.') + (node.module or '')
+        names = [f'{module.rstrip(".")}.{name.name}' for name in node.names]
+    elif isinstance(node, ast.Import):
+        names = [name.name for name in node.names]
+    yield from (name.split('.')[1] for name in names if name.startswith(f'{package}.'))
+    for child in ast.iter_child_nodes(node):
+        yield from imported(child, package)
 
 
 def circles(graph: Graph) -> list[str]:
