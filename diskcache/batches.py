@@ -6,13 +6,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from ._core import BATCH_BYTES, BATCH_ITEMS
+
 T = TypeVar('T')
-
-
-#: What is taken at a time of many items or keys: so many, or values of so many bytes.
-_BATCH_ITEMS = 2**10
-
-_BATCH_BYTES = 2**22
 
 
 def iter_of(argument: Any, name: str, kind: str) -> Iterator[Any]:
@@ -63,7 +59,7 @@ def batches(elements: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]
     for element in elements:
         batch.append(element)
         total += size(element)
-        if len(batch) == _BATCH_ITEMS or total >= _BATCH_BYTES:
+        if len(batch) == BATCH_ITEMS or total >= BATCH_BYTES:
             yield batch
             batch, total = [], 0
     if batch:

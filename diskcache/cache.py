@@ -25,7 +25,15 @@ from .disk import Disk, StoredKey
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening
 from .pickling import reduce
-from .policies import CULL_PORTION, delete_rows, find_policy, policy_index
+from .policies import (
+    CULL_PORTION,
+    change_by_lookup,
+    delete_rows,
+    find_policy,
+    policy_index,
+    victims,
+)
+from .sql import EXPIRED, INTEGRITY_CHECK, VACUUM
 from .views import LOOKUPS, DictMethods, Rows, has_all_of
 
 P = ParamSpec('P')
@@ -187,11 +195,11 @@ class Cache(DictMethods, Opening):
         """
         from .check import Check  # it is about what is defined here
 
-        messages = [row[0] for row in self._run_alone('PRAGMA integrity_check', retry)]
+        messages = [row[0] for row in self._run_alone(INTEGRITY_CHECK, retry)]
         if fix:
-            self._run_alone('VACUUM', retry)
-        with self._transact(retry) as (sql, cleanup):
-            check = Check(self, sql, cleanup, fix)
+            self._run_alone(VACUUM, retry)
+        with self._transact(retry) as (execute, cleanup):
+            check = Check(self, execute, cleanup, fix)
             check.run()
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter('always')
@@ -245,9 +253,9 @@ class Cache(DictMethods, Opening):
         count = 0
         while True:
             try:
-                with self._transact(retry) as (sql, cleanup):
-                    rows = sql(select, args).fetchall()
-                    deleted = delete_rows(sql, cleanup, rows)
+                with self._transact(retry) as (execute, cleanup):
+                    rows = execute(select, args).fetchall()
+                    deleted = delete_rows(execute, cleanup, rows)
             except Timeout as timeout:
                 timeout.args = (count,)
                 raise
@@ -258,12 +266,11 @@ class Cache(DictMethods, Opening):
 
     def _note_access(self, rowid: int) -> None:
         """Write what an eviction policy of the user's own wants of a row that has been found."""
-        columns = self._own_policy and self._own_policy['get']
-        if columns:
+        change = self._own_policy and change_by_lookup(self._own_policy, time.time())
+        if change:
             # The value has been found, and is not withheld because somebody else is writing.
-            with cl.suppress(Timeout), self._transact() as (sql, _):
-                now = time.time()
-                sql(f'UPDATE Cache SET {columns.format(now=now)} WHERE rowid = ?', (rowid,))
+            with cl.suppress(Timeout), self._transact() as (execute, _):
+                execute(change, (rowid,))
 
     def _cull(
         self,
@@ -284,11 +291,9 @@ class Cache(DictMethods, Opening):
             return
         left = self.cull_limit if limit is None else limit
         if left > 0:
-            expired = 'SELECT rowid, filename FROM Cache WHERE expire_time < ? LIMIT ?'
-            left -= delete_rows(sql, cleanup, sql(expired, (now, left)).fetchall())
-        select = self._own_policy['cull']
+            left -= delete_rows(sql, cleanup, sql(EXPIRED, (now, left)).fetchall())
+        select = victims(self._own_policy, now)
         if left > 0 and select is not None and self.volume() >= self.size_limit:
-            select = select.format(fields='rowid, filename', now=now)
             delete_rows(sql, cleanup, sql(select, (left,)).fetchall())
 
     def cull(self, retry: bool = False) -> int:
@@ -304,15 +309,12 @@ class Cache(DictMethods, Opening):
             return super().cull(retry)
         now = time.time()
         count = self.expire(now, retry)
-        select = self._own_policy['cull']
-        if select is None:
-            return count
-        select = select.format(fields='rowid, filename', now=now)
+        select = victims(self._own_policy, now)
         try:
-            while self.volume() > self.size_limit:
-                with self._transact(retry) as (sql, cleanup):
-                    rows = sql(select, (CULL_PORTION,)).fetchall()
-                    deleted = delete_rows(sql, cleanup, rows)
+            while select is not None and self.volume() > self.size_limit:
+                with self._transact(retry) as (execute, cleanup):
+                    rows = execute(select, (CULL_PORTION,)).fetchall()
+                    deleted = delete_rows(execute, cleanup, rows)
                 if not deleted:
                     break
                 count += deleted

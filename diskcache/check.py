@@ -19,6 +19,7 @@ import errno
 import io
 import os
 import os.path as op
+import pickle
 import re
 import sqlite3
 import stat
@@ -27,8 +28,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import settings as rules
+from . import sql
+from ._core import TEMPORARY_FILE_SUFFIX, VALUE_FILE_DIGITS, VALUE_FILE_SUFFIX
 from .cautions import EmptyDirWarning, UnknownFileWarning, UnloadableWarning
-from .constants import DBNAME
+from .constants import DBNAME, MODE_PICKLE
 from .disk import Disk, JSONDisk
 from .pickle_walker import Walker
 from .settings import DEFAULT_SETTINGS
@@ -39,17 +42,16 @@ if TYPE_CHECKING:
 #: Seconds for which a value file is left alone that no row names: a set may be under way.
 _ORPHAN_GRACE = 600.0
 
-_VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
-_TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
+#: The names of value files, by their suffix, when they are complete and while they are written.
+_STEM = f'[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{{VALUE_FILE_DIGITS - 4}}}'
+_VALUE_NAME = re.compile(_STEM + re.escape(VALUE_FILE_SUFFIX))
+_TEMPORARY_NAME = re.compile(_STEM + re.escape(TEMPORARY_FILE_SUFFIX))
 
 #: What the full names of this package's Disks begin with; the original's are the same.
 _OWN_CLASSES = 'diskcache.core.'
 
 #: How much is shown of what cannot be read.
 _SHOWN_BYTES = 60
-
-#: The last byte of each pickle; zeros are what a loss of power leaves of one.
-_PICKLE_END = b'.'
 
 
 class Check:
@@ -58,19 +60,19 @@ class Check:
     def __init__(
         self,
         cache: Cache,
-        sql: Callable[..., sqlite3.Cursor],
+        execute: Callable[..., sqlite3.Cursor],
         cleanup: Callable[[str | None], None],
         fix: bool,
     ) -> None:
         """Prepare the check.
 
         :param cache: the cache
-        :param sql: executes SQL in the transaction
+        :param execute: executes SQL in the transaction
         :param cleanup: removes a value file once the transaction is committed
         :param fix: whether to mend what is found
         """
         self._cache = cache
-        self._sql = sql
+        self._sql = execute
         self._cleanup = cleanup
         self._fix = fix
         self._referred: set[str] = set()
@@ -114,20 +116,18 @@ class Check:
     def _delete(self, rowid: int, filename: str | None = None) -> None:
         if filename is not None:
             self._refer(filename)
-        if self._fix and self._sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
+        if self._fix and self._sql(sql.DELETE_ROW, (rowid,)).rowcount > 0:
             self._cleanup(filename)
 
     def _delete_with_file(self, rowid: int) -> None:
-        for _, filename in self._rows(f'rowid = {rowid}'):
+        for _, filename in self._rows(sql.FILENAME, rowid):
             self._delete(rowid, filename)
 
     # --- rows ---
 
-    def _rows(self, condition: str) -> Iterator[tuple[int, str | None]]:
+    def _rows(self, select: str, *arguments: Any) -> Iterator[tuple[int, str | None]]:
         """Yield the numbers of rows and the names of their files."""
-        columns = 'rowid, typeof(filename), CAST(filename AS BLOB)'
-        select = f'SELECT {columns} FROM Cache WHERE {condition}'
-        for rowid, kind, name in self._sql(select).fetchall():
+        for rowid, kind, name in self._sql(select, arguments).fetchall():
             yield rowid, self._filename(kind, name)
 
     @staticmethod
@@ -143,10 +143,8 @@ class Check:
 
     def _check_keys(self) -> None:
         """Find rows that no key can be the key of: they cannot be looked up."""
-        condition = 'key IS NULL OR raw IS NULL OR raw NOT IN (0, 1)'
-        if self._is_usual('put', 'get'):
-            condition += f' OR (raw = 0 AND {_no_pickle("key")})'
-        for rowid, filename in self._rows(condition):
+        usual = self._is_usual('put', 'get')
+        for rowid, filename in self._rows(sql.WITHOUT_KEY_OR_PICKLE if usual else sql.WITHOUT_KEY):
             self._report(f'no key: row {rowid}')
             self._delete(rowid, filename)
 
@@ -154,22 +152,17 @@ class Check:
         """Find texts that are not UTF-8: Python cannot read them."""
         for name in ('key', 'value', 'tag'):
             for rowid in self._cache._damaged_texts(name):
-                select = f'SELECT CAST({name} AS BLOB) FROM Cache WHERE rowid = ?'
-                ((text,),) = self._sql(select, (rowid,)).fetchall()
+                ((text,),) = self._sql(sql.text_of(name), (rowid,)).fetchall()
                 self._report(f'{name} not UTF-8: row {rowid}, {text[:_SHOWN_BYTES]!r}')
                 if name != 'tag':
                     self._delete_with_file(rowid)
                 elif self._fix:
-                    self._sql('UPDATE Cache SET tag = NULL WHERE rowid = ?', (rowid,))
+                    self._sql(sql.DROP_TAG, (rowid,))
 
     def _check_named_files(self) -> None:
         """Compare rows with their files."""
-        select = (
-            'SELECT rowid, mode, size, typeof(filename), CAST(filename AS BLOB) FROM Cache'
-            ' WHERE filename IS NOT NULL'
-        )
         has_pickles = self._is_usual('store', 'fetch', '_write')
-        for rowid, mode, size, kind, name in self._sql(select).fetchall():
+        for rowid, mode, size, kind, name in self._sql(sql.WITH_FILE).fetchall():
             filename = self._filename(kind, name)
             if filename is None:
                 self._report(f'no name of a file: row {rowid}, {name[:_SHOWN_BYTES]!r}')
@@ -178,7 +171,7 @@ class Check:
             full_path = self._refer(filename)
             try:
                 real_size = _file_size(full_path)
-                is_pickle = mode == 4 and has_pickles and real_size == size
+                is_pickle = mode == MODE_PICKLE and has_pickles and real_size == size
                 whole = not is_pickle or _ends_as_pickle(full_path)
             except OSError as error:  # No reason to delete anything.
                 self._report(f'file cannot be looked at: {full_path}, {error.strerror}')
@@ -189,7 +182,7 @@ class Check:
             elif size != real_size:
                 self._report(f'wrong file size: {full_path}, {real_size} != {size}')
                 if self._fix:
-                    self._sql('UPDATE Cache SET size = ? WHERE rowid = ?', (real_size, rowid))
+                    self._sql(sql.SET_SIZE, (real_size, rowid))
             elif not whole:
                 self._report(f'no pickle: {full_path}')
                 self._delete(rowid, filename)
@@ -198,13 +191,7 @@ class Check:
         """Find rows without a value, with one that is no pickle, or with the size of no file."""
         if not self._is_usual('store', 'fetch', '_write'):
             return
-        nowhere = 'filename IS NULL AND (mode IN (2, 3) OR (mode = 4 AND value IS NULL))'
-        broken = f'mode = 4 AND value IS NOT NULL AND {_no_pickle("value")}'
-        select = (
-            f'SELECT rowid, {nowhere}, {broken} FROM Cache'
-            f' WHERE ({nowhere}) OR ({broken}) OR (filename IS NULL AND size IS NOT 0)'
-        )
-        for rowid, is_nowhere, is_broken in self._sql(select).fetchall():
+        for rowid, is_nowhere, is_broken in self._sql(sql.WRONG_VALUES).fetchall():
             if is_nowhere:
                 self._report(f'no value: row {rowid}')
                 self._delete(rowid)
@@ -214,30 +201,20 @@ class Check:
             else:
                 self._report(f'wrong size without a file: row {rowid}')
                 if self._fix:
-                    self._sql('UPDATE Cache SET size = 0 WHERE rowid = ?', (rowid,))
+                    self._sql(sql.SET_SIZE, (0, rowid))
 
     # --- pickles ---
 
     def _check_pickles(self) -> None:
         """Find keys and values that cannot be unpickled here."""
         if self._is_usual('put', 'get'):
-            select = f'SELECT rowid, key FROM Cache WHERE raw = 0 AND NOT {_no_pickle("key")}'
-            for rowid, key in self._sql(select):
+            for rowid, key in self._sql(sql.PICKLED_KEYS):
                 self._check_pickle(io.BytesIO(key), len(key), f'the key of row {rowid}')
         if not self._is_usual('store', 'fetch', '_write'):
             return
-        select = (
-            'SELECT rowid, CAST(key AS BLOB), typeof(key), value FROM Cache'
-            f' WHERE mode = 4 AND value IS NOT NULL AND NOT {_no_pickle("value")}'
-        )
-        for rowid, key, kind, value in self._sql(select):
+        for rowid, key, kind, value in self._sql(sql.PICKLED_VALUES):
             self._check_pickle(io.BytesIO(value), len(value), _whose_value(rowid, key, kind))
-        select = (
-            'SELECT rowid, CAST(key AS BLOB), typeof(key), typeof(filename),'
-            ' CAST(filename AS BLOB) FROM Cache'
-            ' WHERE mode = 4 AND value IS NULL AND filename IS NOT NULL'
-        )
-        for rowid, key, kind, kind_of_name, name in self._sql(select):
+        for rowid, key, kind, kind_of_name, name in self._sql(sql.PICKLED_FILES):
             filename = self._filename(kind_of_name, name)
             if filename is not None:
                 self._check_pickled_file(filename, _whose_value(rowid, key, kind))
@@ -307,19 +284,16 @@ class Check:
         for name in rules.damaged(stored):
             self._report(f'Settings.{name} is damaged: {stored[name]!r:.{_SHOWN_BYTES}}')
             if self._fix:
-                select = 'DELETE FROM Settings WHERE CAST(key AS BLOB) = CAST(? AS BLOB)'
-                self._sql(select, (name,))
+                self._sql(sql.DELETE_SETTING, (name,))
                 if name in DEFAULT_SETTINGS:
-                    self._sql(
-                        'INSERT INTO Settings VALUES (?, ?)',
-                        (name, getattr(self._cache, name, DEFAULT_SETTINGS[name])),
-                    )
+                    value = getattr(self._cache, name, DEFAULT_SETTINGS[name])
+                    self._sql(sql.REPLACE_SETTING, (name, value))
 
     def _check_totals(self) -> None:
         """Compare the counters that triggers keep with what they count."""
         for name, actual, label in (
-            ('count', self._sum('COUNT(key)'), 'COUNT(Cache.key)'),
-            ('size', self._sum('COALESCE(SUM(size), 0)'), 'SUM(Cache.size)'),
+            ('count', self._number(sql.COUNT_KEYS), 'COUNT(Cache.key)'),
+            ('size', self._number(sql.SUM_SIZES), 'SUM(Cache.size)'),
         ):
             try:
                 kept = self._cache.reset(name)
@@ -328,14 +302,14 @@ class Check:
             if kept != actual:
                 self._report(f'Settings.{name} != {label}; {kept} != {actual}')
                 if self._fix:
-                    self._sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', (name, actual))
+                    self._sql(sql.REPLACE_SETTING, (name, actual))
 
-    def _sum(self, formula: str) -> Any:
+    def _number(self, select: str) -> Any:
         try:
-            ((actual,),) = self._sql(f'SELECT {formula} FROM Cache').fetchall()
+            ((number,),) = self._sql(select).fetchall()
         except sqlite3.OperationalError:  # more than 64 bits
-            ((actual,),) = self._sql('SELECT TOTAL(size) FROM Cache').fetchall()
-        return actual
+            ((number,),) = self._sql(sql.TOTAL_SIZES).fetchall()
+        return number
 
 
 def _whose_value(rowid: int, key: bytes, kind: str) -> str:
@@ -343,11 +317,6 @@ def _whose_value(rowid: int, key: bytes, kind: str) -> str:
     shown = key[:_SHOWN_BYTES]
     text = repr(shown) if kind == 'blob' else repr(shown.decode(errors='replace'))
     return f'the value of key {text if kind != "integer" else text[1:-1]} (row {rowid})'
-
-
-def _no_pickle(column: str) -> str:
-    """Return a condition: that a column cannot be a pickle."""
-    return f"(typeof({column}) <> 'blob' OR substr({column}, -1) <> x'{_PICKLE_END.hex()}')"
 
 
 def _file_size(path: str) -> int | None:
@@ -372,7 +341,7 @@ def _ends_as_pickle(path: str) -> bool:
     with open(path, 'rb', buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 1, 0))
-        return file.read(1) == _PICKLE_END
+        return file.read(1) == pickle.STOP  # zeros are what a loss of power leaves
 
 
 def _has_only(dirpath: str, directories: set[str]) -> bool:

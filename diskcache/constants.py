@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ._core import DATABASE_NAME as DBNAME
+from ._core import MODE_BINARY, MODE_NONE, MODE_PICKLE, MODE_RAW, MODE_TEXT
+
+__all__ = [
+    'DBNAME',
+    'ENOVAL',
+    'MODE_BINARY',
+    'MODE_NONE',
+    'MODE_PICKLE',
+    'MODE_RAW',
+    'MODE_TEXT',
+    'UNKNOWN',
+    'Constant',
+]
+
 
 class Constant(tuple[str]):
     """A named constant, of which there is one in a process, also after copying and pickling.
@@ -32,18 +47,6 @@ class Constant(tuple[str]):
         return str(self[0])
 
 
-ENOVAL = Constant('ENOVAL')
+ENOVAL: Constant = Constant('ENOVAL')
 
-UNKNOWN = Constant('UNKNOWN')
-
-DBNAME = 'cache.db'
-
-MODE_NONE = 0
-
-MODE_RAW = 1
-
-MODE_BINARY = 2
-
-MODE_TEXT = 3
-
-MODE_PICKLE = 4
+UNKNOWN: Constant = Constant('UNKNOWN')

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
+from . import sql
+from ._core import QUEUE_ORIGIN
 from .cache import Cache
 from .cautions import warn
 from .constants import ENOVAL
@@ -25,20 +27,6 @@ from .on_cache import OnCache
 
 R = TypeVar('R')
 D = TypeVar('D', bound='Deque')
-
-
-#: The keys that push() makes without a prefix: integers of 15 digits, from the middle of them.
-_INTEGER = "raw = 1 AND typeof(key) = 'integer'"
-
-_QUEUE = f'{_INTEGER} AND key BETWEEN 100000000000000 AND 999999999999999'
-
-_QUEUE_MIDDLE = 500_000_000_000_000
-
-#: The lowest and the highest of them, by two steps in the index.
-_QUEUE_ENDS = (
-    f'SELECT (SELECT key FROM Cache WHERE {_QUEUE} ORDER BY key LIMIT 1),'
-    f' (SELECT key FROM Cache WHERE {_QUEUE} ORDER BY key DESC LIMIT 1)'
-)
 
 
 def _whole(number: Any) -> int:
@@ -199,13 +187,9 @@ class Deque(OnCache, Sequence[Any]):
         :raises IndexError: if there is no such item
         """
         index = _whole(index)
-        order, before = ('ASC', index) if index >= 0 else ('DESC', ~index)
-        select = (
-            'SELECT key, raw FROM Cache WHERE key IS NOT NULL'
-            f' ORDER BY key {order}, raw {order} LIMIT 1 OFFSET ?'
-        )
-        with self._cache._transact(retry=True) as (sql, _):
-            rows = sql(select, (before,)).fetchall() if before < 2**63 else ()
+        nth, before = (sql.NTH, index) if index >= 0 else (sql.NTH_LAST, ~index)
+        with self._cache._transact(retry=True) as (execute, _):
+            rows = execute(nth, (before,)).fetchall() if before < 2**63 else ()
             if not rows:
                 raise IndexError('deque index out of range')
             return func(StoredKey(rows[0]))
@@ -489,14 +473,14 @@ class Deque(OnCache, Sequence[Any]):
 
     def reverse(self) -> None:
         """Reverse the order of the items. Only keys are renumbered."""
-        with self._cache._transact(retry=True) as (sql, _):
-            ((lowest, highest),) = sql(_QUEUE_ENDS)
+        with self._cache._transact(retry=True) as (execute, _):
+            ((lowest, highest),) = execute(sql.QUEUE_ENDS)
             if lowest is None:
                 return
             # To the free side nearer to the middle, so that the numbers do not wander off. They are
             # others than those in use, so no two rows have the same one at any moment.
-            mirror = 2 * lowest - 1 if lowest + highest > 2 * _QUEUE_MIDDLE else 2 * highest + 1
-            sql(f'UPDATE Cache SET key = ? - key WHERE {_QUEUE}', (mirror,))
+            mirror = 2 * lowest - 1 if lowest + highest > 2 * QUEUE_ORIGIN else 2 * highest + 1
+            execute(sql.QUEUE_MIRROR, (mirror,))
 
     def rotate(self, steps: int = 1) -> None:
         """Turn the deque: move items from the back to the front. Only keys are renumbered.
@@ -508,23 +492,21 @@ class Deque(OnCache, Sequence[Any]):
             steps = operator.index(steps)
         except TypeError:
             raise TypeError(f'steps must be an int, not {type(steps).__name__!r}') from None
-        with self._cache._transact(retry=True) as (sql, _):
+        with self._cache._transact(retry=True) as (execute, _):
             count = len(self._cache)
             moved = steps % count if count else 0
-            ((lowest, highest),) = sql(_QUEUE_ENDS)
+            ((lowest, highest),) = execute(sql.QUEUE_ENDS)
             if not moved or lowest is None:
                 return
             # The shorter part moves past the other one, by the width of the whole.
             from_back = moved <= count - moved
-            order, number = ('DESC', moved) if from_back else ('ASC', count - moved)
-            nth = f'SELECT key FROM Cache WHERE {_QUEUE} ORDER BY key {order} LIMIT 1 OFFSET ?'
-            for (key,) in sql(nth, (number - 1,)).fetchall():
+            nth, number = (
+                (sql.QUEUE_NTH_LAST, moved) if from_back else (sql.QUEUE_NTH, count - moved)
+            )
+            for (key,) in execute(nth, (number - 1,)).fetchall():
                 width = highest - lowest + 1
                 change = (-width, key, highest) if from_back else (width, lowest, key)
-                sql(
-                    f'UPDATE Cache SET key = key + ? WHERE {_INTEGER} AND key BETWEEN ? AND ?',
-                    change,
-                )
+                execute(sql.QUEUE_SHIFT, change)
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     __hash__ = None

@@ -17,13 +17,6 @@ from . import _core
 from .constants import MODE_BINARY, MODE_TEXT, UNKNOWN
 from .pickling import reduce
 
-#: How often a file is tried to be made where others remove the directories that become empty; see
-#: valuefile.c, which was seen to need 500 attempts against two processes that do nothing else.
-_CREATE_ATTEMPTS = 1000
-
-#: Bytes that are read from a file-like object at a time.
-_READ_BLOCK = 2**22
-
 
 class StoredKey(tuple[Any, bool]):
     """A key as it stands in the database: (database key, raw).
@@ -87,7 +80,7 @@ class Disk(_core.Disk):
             return super().store(value, read)
         if read and type(value) not in (str, bytes, int, float):
             filename, full_path = self._new_file(key, value)
-            blocks = iter(ft.partial(value.read, _READ_BLOCK), b'')
+            blocks = iter(ft.partial(value.read, _core.READ_BLOCK), b'')
             return self._write(full_path, blocks, 'xb'), MODE_BINARY, filename, None
         mode, content, in_file = self._encode(value)
         if not in_file:
@@ -136,7 +129,7 @@ class Disk(_core.Disk):
         :raises OSError: if the file cannot be written
         """
         newline = None if 'b' in mode else ''
-        for left in reversed(range(_CREATE_ATTEMPTS)):
+        for left in reversed(range(_core.CREATE_ATTEMPTS)):
             try:
                 os.makedirs(op.dirname(full_path), exist_ok=True)
             except (FileNotFoundError, FileExistsError):  # pruned while it was made

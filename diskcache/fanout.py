@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from . import mismatch
 from . import settings as rules
-from ._core import Timeout
+from ._core import MEMORY_LIMIT, Timeout
 from .batches import batches, checked_pairs, hashable_keys, iter_of, size_of_pair
 from .cache import Cache
 from .cautions import hint_at_expire
@@ -46,9 +46,6 @@ _PAUSE = 0.001
 
 #: What of a shard is also an attribute of the FanoutCache, beside the settings.
 _SHARD_ATTRIBUTES = frozenset({'disk', 'timeout'})
-
-#: Bytes that all shards together may keep in memory, unless they are told otherwise.
-_MEMORY_LIMIT = 2**23
 
 
 class _Shard(Cache):
@@ -149,7 +146,7 @@ class FanoutCache(DictMethods):
             raise TypeError(f'shards must be an int, not {kind!r}') from None
         if count < 1:
             raise ValueError(f'shards must be at least 1, not {count}')
-        memory_limit = settings.pop('memory_limit', _MEMORY_LIMIT)
+        memory_limit = settings.pop('memory_limit', MEMORY_LIMIT)  # of all shards together
         rules.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:

@@ -12,6 +12,7 @@ from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
+from . import sql
 from .cache import Cache
 from .constants import ENOVAL
 from .mismatch import check_eviction
@@ -196,23 +197,22 @@ class Index(OnCache, MutableMapping[Any, Any]):
         :raises KeyError: if the key is missing
         """
         database_key, raw = self._cache.disk.put(key)
-        with self._cache._transact(retry=True) as (sql, _):
-            select = 'SELECT rowid FROM Cache WHERE key = ? AND raw = ?'
-            rows = sql(select, (database_key, raw)).fetchall()
+        with self._cache._transact(retry=True) as (execute, _):
+            rows = execute(sql.ROWID, (database_key, raw)).fetchall()
             if not rows or key not in self._cache:
                 raise KeyError(key)
             ((rowid,),) = rows
-            ((lowest, highest, count),) = sql('SELECT MIN(rowid), MAX(rowid), COUNT(*) FROM Cache')
+            ((lowest, highest, count),) = execute(sql.ROWID_RANGE)
             if rowid == (highest if last else lowest):
                 return
             if not last and lowest <= 1:
                 # Iteration begins at rowid 1. By way of the negative numbers, so that no two rows
                 # have the same one at any moment; with room for as many more.
-                sql('UPDATE Cache SET rowid = -rowid')
-                sql('UPDATE Cache SET rowid = ? - rowid', (count,))
+                execute(sql.ROWID_NEGATE)
+                execute(sql.ROWID_MIRROR, (count,))
                 rowid, lowest = rowid + count, lowest + count
             target = highest + 1 if last else lowest - 1
-            sql('UPDATE Cache SET rowid = ? WHERE rowid = ?', (target, rowid))
+            execute(sql.ROWID_CHANGE, (target, rowid))
 
     def push(self, value: Any, prefix: str | None = None, side: str = 'back') -> Any:
         """Add a value to a queue, under a key that is made for it; see :meth:`Cache.push`.

@@ -24,18 +24,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._core import Timeout
+from . import sql
+from ._core import QUEUE_DIGITS, Timeout
 from .cautions import warn_once
 from .constants import DBNAME
 from .disk import Disk, JSONDisk
 
 if TYPE_CHECKING:
     from .opening import Opening as Cache
-
-_VIEW = 'Cache_origin'
-_RECORD = re.compile(
-    rf"CREATE VIEW {_VIEW} AS SELECT '((?:[^']|'')*)' AS disk, (NULL|[1-9][0-9]{{0,8}}) AS shards"
-)
 
 #: How many items are looked at to learn what wrote them.
 _SAMPLE = 10
@@ -49,7 +45,7 @@ _OWN_CLASSES = 'diskcache.core.'
 #: What a Disk can override without changing what can be read by others.
 _FORMLESS = frozenset({'filename', 'remove', '_write'})
 
-_QUEUE_KEY = re.compile(r'(?:.*-)?[0-9]{15}', re.DOTALL)
+_QUEUE_KEY = re.compile(rf'(?:.*-)?[0-9]{{{QUEUE_DIGITS}}}', re.DOTALL)
 
 
 class Origin(NamedTuple):
@@ -63,7 +59,7 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, schema: Mapping[Any, Any]) -> Origin | None:
         """Return what the schema of a database records, if it does."""
-        found = _RECORD.fullmatch(schema.get(_VIEW) or '')
+        found = sql.ORIGIN_CREATED.fullmatch(schema.get(sql.ORIGIN) or '')
         if found is None:
             return None
         disk, shards = found.groups()
@@ -71,15 +67,13 @@ class Origin(NamedTuple):
 
     def statement(self) -> str:
         """Return the SQL that records it in a new database."""
-        disk = self.disk.replace("'", "''")
-        shards = 'NULL' if self.shards is None else self.shards
-        return f"CREATE VIEW IF NOT EXISTS {_VIEW} AS SELECT '{disk}' AS disk, {shards} AS shards"
+        return sql.create_origin(self.disk, self.shards)
 
     def record(self, caches: Iterable[Cache]) -> None:
         """Record it in caches without items; another time, where that is not possible now."""
         for cache in caches:
             with cl.suppress(Timeout, sqlite3.Error):
-                cache._apply([f'DROP VIEW IF EXISTS {_VIEW}', self.statement()], {}, {})
+                cache._apply([sql.DROP_ORIGIN, self.statement()], {}, {})
 
 
 def disk_name(disk: type[Disk]) -> str:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import _core
-
-
-def _policy(column: str | None, get: str | None = None) -> dict[str, str | None]:
-    if column is None:
-        return {'init': None, 'get': None, 'cull': None}
-    return {
-        'init': f'CREATE INDEX IF NOT EXISTS Cache_{column} ON Cache ({column})',
-        'get': get,
-        'cull': f'SELECT {{fields}} FROM Cache ORDER BY {column} LIMIT ?',
-    }
-
+from . import _core, sql
 
 #: What each policy means, in SQL: `init` is executed when a directory gets the policy, `get` is
 #: what a lookup sets in the row that it finds, `cull` selects the rows that go first. Programs may
 #: add policies of their own before they open a cache: ``{fields}`` stands for columns, ``{now}``
 #: for the time. For those that are here, the native core has its own prepared statements.
 EVICTION_POLICY: dict[str, dict[str, str | None]] = {
-    'none': _policy(None),
-    'least-recently-stored': _policy('store_time'),
-    'least-recently-used': _policy('access_time', 'access_time = {now}'),
-    'least-frequently-used': _policy('access_count', 'access_count = access_count + 1'),
+    name: {'init': create_index, 'get': change, 'cull': column and sql.cull_by(column)}
+    for name, (_, create_index, column, change) in _core.POLICIES.items()
 }
 
 _NATIVE_POLICIES = {name: dict(policy) for name, policy in EVICTION_POLICY.items()}
@@ -40,17 +26,23 @@ def find_policy(name: str) -> dict[str, str | None] | None:
     return None if policy is None or policy == _NATIVE_POLICIES.get(name) else policy
 
 
-#: The name of an index, in the `init` of a policy.
-_CREATE_INDEX = re.compile(r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+IF\s+NOT\s+EXISTS\s+(\w+)', re.I)
-
-
 def policy_index(name: str) -> tuple[str | None, str | None]:
     """Return the name of the index that a policy needs, if it is known, and how it is made."""
     policy = find_policy(name)
     if policy is None:
-        return _core.POLICY_INDEXES[name]
-    found = _CREATE_INDEX.match(policy['init'] or '')
+        return _core.POLICIES[name][:2]
+    found = sql.CREATE_INDEX.match(policy['init'] or '')
     return found and found[1], policy['init']
+
+
+def change_by_lookup(policy: Mapping[str, str | None], now: float) -> str | None:
+    """Return the statement by which a lookup changes its row (?), if the policy has one."""
+    return policy['get'] and sql.change_row(policy['get'].format(now=now))
+
+
+def victims(policy: Mapping[str, str | None], now: float) -> str | None:
+    """Return the query for the rows that go first, so many (?); None if none is to go."""
+    return policy['cull'] and policy['cull'].format(fields=sql.VICTIM, now=now)
 
 
 #: How many rows a transaction of cull() removes by a policy of the user's own.
@@ -58,14 +50,14 @@ CULL_PORTION = 10
 
 
 def delete_rows(
-    sql: Callable[..., sqlite3.Cursor],
+    execute: Callable[..., sqlite3.Cursor],
     cleanup: Callable[[str | None], object],
     rows: Iterable[tuple[Any, ...]],
 ) -> int:
     """Delete rows (rowid, ..., filename); return how many are gone, which a trigger may prevent."""
     count = 0
     for rowid, *_, filename in rows:
-        if sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
+        if execute(sql.DELETE_ROW, (rowid,)).rowcount > 0:
             cleanup(filename)
             count += 1
     return count

@@ -7,7 +7,8 @@ and of those below it. A header and the .c file of its name are one component, a
 no circle, in a folder either. The layers without Python do not include Python.h. In `diskcache/`
 modules import each other without a circle; an import inside a function counts, one under
 `if TYPE_CHECKING` does not: it is for annotations and is never run. Nothing but the package itself
-imports a facade: a name comes from the module that defines it.
+imports a facade: a name comes from the module that defines it. The text of a SQL statement stands
+in `diskcache/sql.py`, or below `src/`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ WITHOUT_PYTHON = ('base', 'sqlite', 'engine')
 
 #: Modules that only gather names, under which programs import them.
 FACADES = ('core', 'persistent')
+
+#: How the text of a statement begins.
+SQL = re.compile(r'\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|PRAGMA)\s')
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
 
@@ -97,6 +101,17 @@ def imported(node: ast.AST, package: str) -> Iterator[str]:
         yield from imported(child, package)
 
 
+def check_sql(package: Path) -> list[str]:
+    """Where a module of the package has the text of a SQL statement that belongs into sql.py."""
+    return [
+        f'{file}:{node.lineno}: a SQL statement, which belongs into sql.py'
+        for file in sorted(package.glob('*.py'))
+        if file.name != 'sql.py'
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
+    ]
+
+
 def circles(graph: Graph) -> list[str]:
     try:
         TopologicalSorter({name: others - {name} for name, others in graph.items()}).prepare()
@@ -106,7 +121,8 @@ def circles(graph: Graph) -> list[str]:
 
 
 def main(root: Path) -> int:
-    faults = check_includes(root / 'src') + check_imports(root / 'diskcache')
+    package = root / 'diskcache'
+    faults = check_includes(root / 'src') + check_imports(package) + check_sql(package)
     for fault in faults:
         print(fault, file=sys.stderr)
     return bool(faults)
