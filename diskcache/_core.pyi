@@ -6,18 +6,39 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
-from .core import Disk as _PublicDisk
-from .core import StoredKey as _StoredKey
+from .disk import Disk as _PublicDisk
+from .disk import StoredKey as _StoredKey
 
 _C = TypeVar('_C', bound=Cache)
 _Items = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 SCHEMA: tuple[tuple[str, str], ...]
-POLICY_INDEXES: dict[str, tuple[str | None, str | None]]
+#: By policy: its index, what makes that, the column that orders victims, the change by a lookup.
+POLICIES: dict[str, tuple[str | None, str | None, str | None, str | None]]
 TAG_INDEX_NAME: str
 TAG_INDEX_CREATE: str
 TAG_INDEX_DROP: str
 sqlite_version: str
+
+# What is said in C (src/base/format.h, limits.h, record.h).
+MODE_NONE: int
+MODE_RAW: int
+MODE_BINARY: int
+MODE_TEXT: int
+MODE_PICKLE: int
+DATABASE_NAME: str
+VALUE_FILE_DIGITS: int
+VALUE_FILE_SUFFIX: str
+TEMPORARY_FILE_SUFFIX: str
+QUEUE_LOWEST: int
+QUEUE_HIGHEST: int
+QUEUE_ORIGIN: int
+QUEUE_DIGITS: int
+MEMORY_LIMIT: int
+BATCH_ITEMS: int
+BATCH_BYTES: int
+CREATE_ATTEMPTS: int
+READ_BLOCK: int
 
 class Timeout(Exception):
     message: str

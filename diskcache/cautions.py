@@ -11,10 +11,23 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec('P')
 R = TypeVar('R')
+E = TypeVar('E', bound=Exception)
 
 
 class CacheWarning(UserWarning):
     """Something that is taken as it is, and is probably not what was meant."""
+
+
+class UnknownFileWarning(UserWarning):
+    """Reported by :meth:`Cache.check` for a file that no item refers to."""
+
+
+class EmptyDirWarning(UserWarning):
+    """Reported by :meth:`Cache.check` for a directory with nothing in it."""
+
+
+class UnloadableWarning(UserWarning):
+    """Pickles need a class or a module that this program has not got."""
 
 
 #: What has been warned of once: subjects and kinds.
@@ -47,6 +60,15 @@ def warn_once(subject: str, kind: str, text: str) -> None:
     except BaseException:  # an error, by the user's filter: the next attempt is one too
         _warned.discard((subject, kind))
         raise
+
+
+def hinted(error: E, hint: str) -> E:
+    """Return an error whose message is the original's, with what can be done about it beside.
+
+    As its cause and not as a note, which doctest takes for a part of the message.
+    """
+    error.__cause__ = type(error)(hint)
+    return error
 
 
 def hint_at_expire(function: Callable[P, R]) -> Callable[P, R]:

@@ -5,7 +5,7 @@ power, by a disk, by somebody's SQL. Whatever of it cannot be looked up or canno
 is found here, and with `fix` it goes, as a row whose file is missing always has: a cache is to hold
 what can be had, and everything else would be met again and again by those who iterate or pull.
 
-Pickles are followed as far as that runs nobody's code: see :class:`_Walker`. What is found in them
+Pickles are followed as far as that runs nobody's code: see pickle_walker.py. What is found in them
 is told and nothing else, also with `fix`: a class that is not there for this program may be for
 another that shares the directory, and what this Python cannot read a newer one may.
 
@@ -14,13 +14,8 @@ What a Disk of the user's own stores and fetches in its own way is not judged.
 
 from __future__ import annotations
 
-import _compat_pickle
 import contextlib as cl
 import errno
-import functools as ft
-import importlib.machinery
-import importlib.util
-import inspect
 import io
 import os
 import os.path as op
@@ -28,44 +23,35 @@ import pickle
 import re
 import sqlite3
 import stat
-import sys
 import time
-import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .core import (
-    DBNAME,
-    DEFAULT_SETTINGS,
-    Cache,
-    Disk,
-    EmptyDirWarning,
-    JSONDisk,
-    UnknownFileWarning,
-    _Settings,
-)
+from . import settings as rules
+from . import sql
+from ._core import TEMPORARY_FILE_SUFFIX, VALUE_FILE_DIGITS, VALUE_FILE_SUFFIX
+from .cautions import EmptyDirWarning, UnknownFileWarning, UnloadableWarning
+from .constants import DBNAME, MODE_PICKLE
+from .disk import Disk, JSONDisk
+from .pickle_walker import Walker
+from .settings import DEFAULT_SETTINGS
+
+if TYPE_CHECKING:
+    from .cache import Cache
 
 #: Seconds for which a value file is left alone that no row names: a set may be under way.
 _ORPHAN_GRACE = 600.0
 
-_VALUE_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val')
-_TEMPORARY_NAME = re.compile(r'[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.cache\.db-tmp')
+#: The names of value files, by their suffix, when they are complete and while they are written.
+_STEM = f'[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{{VALUE_FILE_DIGITS - 4}}}'
+_VALUE_NAME = re.compile(_STEM + re.escape(VALUE_FILE_SUFFIX))
+_TEMPORARY_NAME = re.compile(_STEM + re.escape(TEMPORARY_FILE_SUFFIX))
 
 #: What the full names of this package's Disks begin with; the original's are the same.
 _OWN_CLASSES = 'diskcache.core.'
 
 #: How much is shown of what cannot be read.
 _SHOWN_BYTES = 60
-
-#: The last byte of each pickle; zeros are what a loss of power leaves of one.
-_PICKLE_END = b'.'
-
-#: How many bytes of a pickle are followed; of a longer one the beginning, where its classes are.
-_WALKED_BYTES = 2**20
-
-
-class UnloadableWarning(UserWarning):
-    """Pickles need a class or a module that this program has not got."""
 
 
 class Check:
@@ -74,19 +60,19 @@ class Check:
     def __init__(
         self,
         cache: Cache,
-        sql: Callable[..., sqlite3.Cursor],
+        execute: Callable[..., sqlite3.Cursor],
         cleanup: Callable[[str | None], None],
         fix: bool,
     ) -> None:
         """Prepare the check.
 
         :param cache: the cache
-        :param sql: executes SQL in the transaction
+        :param execute: executes SQL in the transaction
         :param cleanup: removes a value file once the transaction is committed
         :param fix: whether to mend what is found
         """
         self._cache = cache
-        self._sql = sql
+        self._sql = execute
         self._cleanup = cleanup
         self._fix = fix
         self._referred: set[str] = set()
@@ -130,20 +116,18 @@ class Check:
     def _delete(self, rowid: int, filename: str | None = None) -> None:
         if filename is not None:
             self._refer(filename)
-        if self._fix and self._sql('DELETE FROM Cache WHERE rowid = ?', (rowid,)).rowcount > 0:
+        if self._fix and self._sql(sql.DELETE_ROW, (rowid,)).rowcount > 0:
             self._cleanup(filename)
 
     def _delete_with_file(self, rowid: int) -> None:
-        for _, filename in self._rows(f'rowid = {rowid}'):
+        for _, filename in self._rows(sql.FILENAME, rowid):
             self._delete(rowid, filename)
 
     # --- rows ---
 
-    def _rows(self, condition: str) -> Iterator[tuple[int, str | None]]:
+    def _rows(self, select: str, *arguments: Any) -> Iterator[tuple[int, str | None]]:
         """Yield the numbers of rows and the names of their files."""
-        columns = 'rowid, typeof(filename), CAST(filename AS BLOB)'
-        select = f'SELECT {columns} FROM Cache WHERE {condition}'
-        for rowid, kind, name in self._sql(select).fetchall():
+        for rowid, kind, name in self._sql(select, arguments).fetchall():
             yield rowid, self._filename(kind, name)
 
     @staticmethod
@@ -159,10 +143,8 @@ class Check:
 
     def _check_keys(self) -> None:
         """Find rows that no key can be the key of: they cannot be looked up."""
-        condition = 'key IS NULL OR raw IS NULL OR raw NOT IN (0, 1)'
-        if self._is_usual('put', 'get'):
-            condition += f' OR (raw = 0 AND {_no_pickle("key")})'
-        for rowid, filename in self._rows(condition):
+        usual = self._is_usual('put', 'get')
+        for rowid, filename in self._rows(sql.WITHOUT_KEY_OR_PICKLE if usual else sql.WITHOUT_KEY):
             self._report(f'no key: row {rowid}')
             self._delete(rowid, filename)
 
@@ -170,22 +152,17 @@ class Check:
         """Find texts that are not UTF-8: Python cannot read them."""
         for name in ('key', 'value', 'tag'):
             for rowid in self._cache._damaged_texts(name):
-                select = f'SELECT CAST({name} AS BLOB) FROM Cache WHERE rowid = ?'
-                ((text,),) = self._sql(select, (rowid,)).fetchall()
+                ((text,),) = self._sql(sql.text_of(name), (rowid,)).fetchall()
                 self._report(f'{name} not UTF-8: row {rowid}, {text[:_SHOWN_BYTES]!r}')
                 if name != 'tag':
                     self._delete_with_file(rowid)
                 elif self._fix:
-                    self._sql('UPDATE Cache SET tag = NULL WHERE rowid = ?', (rowid,))
+                    self._sql(sql.DROP_TAG, (rowid,))
 
     def _check_named_files(self) -> None:
         """Compare rows with their files."""
-        select = (
-            'SELECT rowid, mode, size, typeof(filename), CAST(filename AS BLOB) FROM Cache'
-            ' WHERE filename IS NOT NULL'
-        )
         has_pickles = self._is_usual('store', 'fetch', '_write')
-        for rowid, mode, size, kind, name in self._sql(select).fetchall():
+        for rowid, mode, size, kind, name in self._sql(sql.WITH_FILE).fetchall():
             filename = self._filename(kind, name)
             if filename is None:
                 self._report(f'no name of a file: row {rowid}, {name[:_SHOWN_BYTES]!r}')
@@ -194,7 +171,7 @@ class Check:
             full_path = self._refer(filename)
             try:
                 real_size = _file_size(full_path)
-                is_pickle = mode == 4 and has_pickles and real_size == size
+                is_pickle = mode == MODE_PICKLE and has_pickles and real_size == size
                 whole = not is_pickle or _ends_as_pickle(full_path)
             except OSError as error:  # No reason to delete anything.
                 self._report(f'file cannot be looked at: {full_path}, {error.strerror}')
@@ -205,7 +182,7 @@ class Check:
             elif size != real_size:
                 self._report(f'wrong file size: {full_path}, {real_size} != {size}')
                 if self._fix:
-                    self._sql('UPDATE Cache SET size = ? WHERE rowid = ?', (real_size, rowid))
+                    self._sql(sql.SET_SIZE, (real_size, rowid))
             elif not whole:
                 self._report(f'no pickle: {full_path}')
                 self._delete(rowid, filename)
@@ -214,13 +191,7 @@ class Check:
         """Find rows without a value, with one that is no pickle, or with the size of no file."""
         if not self._is_usual('store', 'fetch', '_write'):
             return
-        nowhere = 'filename IS NULL AND (mode IN (2, 3) OR (mode = 4 AND value IS NULL))'
-        broken = f'mode = 4 AND value IS NOT NULL AND {_no_pickle("value")}'
-        select = (
-            f'SELECT rowid, {nowhere}, {broken} FROM Cache'
-            f' WHERE ({nowhere}) OR ({broken}) OR (filename IS NULL AND size IS NOT 0)'
-        )
-        for rowid, is_nowhere, is_broken in self._sql(select).fetchall():
+        for rowid, is_nowhere, is_broken in self._sql(sql.WRONG_VALUES).fetchall():
             if is_nowhere:
                 self._report(f'no value: row {rowid}')
                 self._delete(rowid)
@@ -230,30 +201,20 @@ class Check:
             else:
                 self._report(f'wrong size without a file: row {rowid}')
                 if self._fix:
-                    self._sql('UPDATE Cache SET size = 0 WHERE rowid = ?', (rowid,))
+                    self._sql(sql.SET_SIZE, (0, rowid))
 
     # --- pickles ---
 
     def _check_pickles(self) -> None:
         """Find keys and values that cannot be unpickled here."""
         if self._is_usual('put', 'get'):
-            select = f'SELECT rowid, key FROM Cache WHERE raw = 0 AND NOT {_no_pickle("key")}'
-            for rowid, key in self._sql(select):
+            for rowid, key in self._sql(sql.PICKLED_KEYS):
                 self._check_pickle(io.BytesIO(key), len(key), f'the key of row {rowid}')
         if not self._is_usual('store', 'fetch', '_write'):
             return
-        select = (
-            'SELECT rowid, CAST(key AS BLOB), typeof(key), value FROM Cache'
-            f' WHERE mode = 4 AND value IS NOT NULL AND NOT {_no_pickle("value")}'
-        )
-        for rowid, key, kind, value in self._sql(select):
+        for rowid, key, kind, value in self._sql(sql.PICKLED_VALUES):
             self._check_pickle(io.BytesIO(value), len(value), _whose_value(rowid, key, kind))
-        select = (
-            'SELECT rowid, CAST(key AS BLOB), typeof(key), typeof(filename),'
-            ' CAST(filename AS BLOB) FROM Cache'
-            ' WHERE mode = 4 AND value IS NULL AND filename IS NOT NULL'
-        )
-        for rowid, key, kind, kind_of_name, name in self._sql(select):
+        for rowid, key, kind, kind_of_name, name in self._sql(sql.PICKLED_FILES):
             filename = self._filename(kind_of_name, name)
             if filename is not None:
                 self._check_pickled_file(filename, _whose_value(rowid, key, kind))
@@ -273,7 +234,7 @@ class Check:
 
     def _check_pickle(self, file: Any, size: int, whose: str) -> None:
         gone: set[str] = set()
-        problem = _Walker(file, size, gone).walk()
+        problem = Walker(file, size, gone).walk()
         if problem is not None:
             self._report(f'damaged pickle: {whose} cannot be loaded: {problem}')
         for name in gone:
@@ -320,22 +281,19 @@ class Check:
     def _check_settings(self) -> None:
         """Find stored settings that nobody can have set; opening a cache ignores them."""
         stored, _, _ = self._cache._inspect()
-        for name in _Settings.damaged(stored):
+        for name in rules.damaged(stored):
             self._report(f'Settings.{name} is damaged: {stored[name]!r:.{_SHOWN_BYTES}}')
             if self._fix:
-                select = 'DELETE FROM Settings WHERE CAST(key AS BLOB) = CAST(? AS BLOB)'
-                self._sql(select, (name,))
+                self._sql(sql.DELETE_SETTING, (name,))
                 if name in DEFAULT_SETTINGS:
-                    self._sql(
-                        'INSERT INTO Settings VALUES (?, ?)',
-                        (name, getattr(self._cache, name, DEFAULT_SETTINGS[name])),
-                    )
+                    value = getattr(self._cache, name, DEFAULT_SETTINGS[name])
+                    self._sql(sql.REPLACE_SETTING, (name, value))
 
     def _check_totals(self) -> None:
         """Compare the counters that triggers keep with what they count."""
         for name, actual, label in (
-            ('count', self._sum('COUNT(key)'), 'COUNT(Cache.key)'),
-            ('size', self._sum('COALESCE(SUM(size), 0)'), 'SUM(Cache.size)'),
+            ('count', self._number(sql.COUNT_KEYS), 'COUNT(Cache.key)'),
+            ('size', self._number(sql.SUM_SIZES), 'SUM(Cache.size)'),
         ):
             try:
                 kept = self._cache.reset(name)
@@ -344,142 +302,14 @@ class Check:
             if kept != actual:
                 self._report(f'Settings.{name} != {label}; {kept} != {actual}')
                 if self._fix:
-                    self._sql('INSERT OR REPLACE INTO Settings VALUES (?, ?)', (name, actual))
+                    self._sql(sql.REPLACE_SETTING, (name, actual))
 
-    def _sum(self, formula: str) -> Any:
+    def _number(self, select: str) -> Any:
         try:
-            ((actual,),) = self._sql(f'SELECT {formula} FROM Cache').fetchall()
+            ((number,),) = self._sql(select).fetchall()
         except sqlite3.OperationalError:  # more than 64 bits
-            ((actual,),) = self._sql('SELECT TOTAL(size) FROM Cache').fetchall()
-        return actual
-
-
-class _Everything(type):
-    """What takes every place that an object of a class has in a pickle.
-
-    It is a class, because some opcodes want one; it is the same whatever is made of it, called with
-    it, or put into it.
-    """
-
-    def __setitem__(cls, key: object, value: object) -> None:
-        """Forget an item."""
-
-
-class _Anything(metaclass=_Everything):
-    """The only one of these."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> Any:
-        """Make nothing of the arguments."""
-        return cls
-
-    @staticmethod
-    def _ignore(*args: object) -> None:
-        """Take what is put into an object."""
-
-    append = extend = add = __setstate__ = _ignore
-
-
-class _Prefix:
-    """The beginning of a file, for an unpickler."""
-
-    def __init__(self, file: Any, size: int) -> None:
-        self._file = file
-        self._left = size
-
-    def read(self, size: int = -1) -> bytes:
-        """Read no further than the end of the beginning."""
-        data: bytes = self._file.read(min(size, self._left) if size >= 0 else self._left)
-        self._left -= len(data)
-        return data
-
-    def readline(self) -> bytes:
-        """Read a line as far as it is there."""
-        data: bytes = self._file.readline(self._left)
-        self._left -= len(data)
-        return data
-
-
-class _Walker(pickle.Unpickler):
-    """Follows a pickle without loading it.
-
-    To load one is to call what it names, whatever that is, and a check is for directories that one
-    does not trust. So a stand-in takes the place of everything that is named. Of the name it is
-    seen whether it is there, without importing anything: in a module that has not been imported yet
-    any name may be.
-
-    It costs what unpickling costs, up to a limit for large ones.
-    """
-
-    def __init__(self, file: Any, size: int, gone: set[str]) -> None:
-        self._whole = size <= _WALKED_BYTES
-        super().__init__(file if self._whole else _Prefix(file, _WALKED_BYTES))
-        self._names_gone = gone
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in."""
-        missing = _missing(module, name)
-        if missing is not None:
-            self._names_gone.add(missing)
-        return _Anything
-
-    def walk(self) -> str | None:
-        """Return what is wrong with the pickle, if that is certain."""
-        try:
-            self.load()
-        except TypeError:  # of the stand-in perhaps
-            return None
-        except Exception as error:  # an unpickler meets all kinds in what is damaged
-            return f'{type(error).__name__}: {error}' if self._whole else None
-        return None
-
-
-@ft.lru_cache(maxsize=2**10)
-def _old_name(module: str, name: str) -> tuple[str, str]:
-    """Return what a name of Python 2 is now, as old protocols have it."""
-    found: tuple[str, str] = _compat_pickle.NAME_MAPPING.get(
-        (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
-    )
-    return found
-
-
-def _missing(module: str, name: str) -> str | None:
-    """Return the full name of what a pickle names if it is not there, nor what Python 2 meant."""
-    if _is_there(module, name) or _is_there(*_old_name(module, name)):
-        return None
-    return f'{module}.{name}'
-
-
-def _is_there(module: str, name: str) -> bool:
-    """Tell whether a module has, or may have, an attribute."""
-    found: Any = sys.modules.get(module)
-    if found is None:
-        return _has_module(module)
-    for part in name.split('.'):
-        try:
-            found = inspect.getattr_static(found, part)
-        except AttributeError:
-            return isinstance(found, types.ModuleType) and _has_own_lookup(found)
-    return True
-
-
-def _has_own_lookup(module: types.ModuleType) -> bool:
-    """Tell whether a module makes attributes when they are asked for."""
-    return type(module) is not types.ModuleType or '__getattr__' in vars(module)
-
-
-def _has_module(name: str) -> bool:
-    """Tell whether a module can be found; nothing is imported for that."""
-    top, *parts = name.split('.')
-    try:
-        spec = importlib.util.find_spec(top)
-        for part in parts:
-            if spec is None or spec.submodule_search_locations is None:
-                return False
-            top = f'{top}.{part}'
-            spec = importlib.machinery.PathFinder.find_spec(top, spec.submodule_search_locations)
-    except (ImportError, ValueError, AttributeError):
-        return False
-    return spec is not None
+            ((number,),) = self._sql(sql.TOTAL_SIZES).fetchall()
+        return number
 
 
 def _whose_value(rowid: int, key: bytes, kind: str) -> str:
@@ -487,11 +317,6 @@ def _whose_value(rowid: int, key: bytes, kind: str) -> str:
     shown = key[:_SHOWN_BYTES]
     text = repr(shown) if kind == 'blob' else repr(shown.decode(errors='replace'))
     return f'the value of key {text if kind != "integer" else text[1:-1]} (row {rowid})'
-
-
-def _no_pickle(column: str) -> str:
-    """Return a condition: that a column cannot be a pickle."""
-    return f"(typeof({column}) <> 'blob' OR substr({column}, -1) <> x'{_PICKLE_END.hex()}')"
 
 
 def _file_size(path: str) -> int | None:
@@ -516,7 +341,7 @@ def _ends_as_pickle(path: str) -> bool:
     with open(path, 'rb', buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 1, 0))
-        return file.read(1) == _PICKLE_END
+        return file.read(1) == pickle.STOP  # zeros are what a loss of power leaves
 
 
 def _has_only(dirpath: str, directories: set[str]) -> bool:

@@ -25,8 +25,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
-from diskcache.check import UnloadableWarning
-from diskcache.core import Cache, CacheWarning, Timeout
+from ._core import Timeout
+from .cache import Cache
+from .cautions import CacheWarning, UnloadableWarning
+from .constants import DBNAME
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
 
@@ -81,8 +83,8 @@ def _open_existing(directory: str) -> Cache:
     if not op.isdir(path):
         raise CommandError(f'no such directory: {path}')
 
-    if not op.isfile(op.join(path, 'cache.db')):
-        raise CommandError(f'not a cache (it has no cache.db): {path}')
+    if not op.isfile(op.join(path, DBNAME)):
+        raise CommandError(f'not a cache (it has no {DBNAME}): {path}')
 
     with warnings.catch_warnings():
         # What is done here is the same for every Disk.

@@ -48,20 +48,17 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from . import removal
+from ._core import Timeout
+from .cache import Cache
 from .cautions import warn_once
-from .core import (
-    DBNAME,
-    DEFAULT_SETTINGS,
-    ENOVAL,
-    Cache,
-    Disk,
-    StoredKey,
-    Timeout,
-    _memoizer,
-    path_of,
-)
+from .constants import DBNAME, ENOVAL
+from .deque import Deque
+from .directory import path_of
+from .disk import Disk, StoredKey
 from .fanout import FanoutCache
-from .persistent import Deque, Index
+from .index import Index
+from .memoize import memoizer
+from .settings import DEFAULT_SETTINGS
 
 __all__ = ['DjangoCache']
 
@@ -713,7 +710,7 @@ class DjangoCache(BaseCache):
             if expire is None or expire > 0:
                 self.set(key, result, timeout, version, tag=tag, retry=True)
 
-        return _memoizer(
+        return memoizer(
             find_disk, name, typed, ignore, signature, cache_if, lookup, store, cache_key
         )
 

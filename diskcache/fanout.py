@@ -16,26 +16,24 @@ import operator
 import os
 import os.path as op
 import sqlite3
-import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from . import mismatch
+from . import settings as rules
+from ._core import MEMORY_LIMIT, Timeout
+from .batches import batches, checked_pairs, hashable_keys, iter_of, size_of_pair
+from .cache import Cache
 from .cautions import hint_at_expire
-from .core import (
-    DEFAULT_SETTINGS,
-    ENOVAL,
-    Cache,
-    Disk,
-    Timeout,
-    _log_failure,
-    _Settings,
-    _temporary_unless_given,
-    path_of,
-)
-from .persistent import Deque, Index, _checked_maxlen
+from .constants import ENOVAL
+from .deque import Deque, checked_maxlen
+from .directory import path_of, temporary_unless_given
+from .disk import Disk
+from .index import Index
+from .log import log_failure
+from .settings import DEFAULT_SETTINGS
 from .views import DictMethods, Rows, has_all_of
 
 __all__ = ['FanoutCache']
@@ -48,13 +46,6 @@ _PAUSE = 0.001
 
 #: What of a shard is also an attribute of the FanoutCache, beside the settings.
 _SHARD_ATTRIBUTES = frozenset({'disk', 'timeout'})
-
-#: Bytes that all shards together may keep in memory, unless they are told otherwise.
-_MEMORY_LIMIT = 2**23
-
-#: What is taken at a time of many items or keys: so many, or values of so many bytes.
-_BATCH_ITEMS = 2**10
-_BATCH_BYTES = 2**22
 
 
 class _Shard(Cache):
@@ -113,65 +104,6 @@ def _patient_keys(
             time.sleep(_PAUSE)
 
 
-def _iter(argument: Any, name: str, kind: str) -> Iterator[Any]:
-    """Return an iterator over an argument; TypeError naming it if it is not of that kind."""
-    try:
-        if not isinstance(argument, str | bytes):
-            return iter(argument)
-    except TypeError:
-        pass
-    raise TypeError(f'{name} must be {kind}, not {type(argument).__name__!r}')
-
-
-def _checked_pairs(items: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the pairs of a mapping, or of an iterable of pairs; the errors are the core's own."""
-    pairs = items.items() if hasattr(items, 'keys') and hasattr(items, 'items') else items
-    for position, pair in enumerate(_iter(pairs, 'items', 'a mapping or an iterable of pairs')):
-        whose = f'items[{position}] must be a pair (key, value)'
-        try:
-            both = tuple(pair)
-        except TypeError:
-            raise TypeError(f'{whose}, not {type(pair).__name__!r}') from None
-        if len(both) != 2:
-            raise ValueError(f'{whose}: its length is {len(both)}')
-        yield both
-
-
-def _hashable_keys(keys: Any) -> Iterator[Any]:
-    """Yield keys for a dict; the errors are the core's own."""
-    for position, key in enumerate(_iter(keys, 'keys', 'an iterable of keys')):
-        try:
-            hash(key)
-        except TypeError:
-            raise TypeError(
-                f'keys[{position}], of type {type(key).__name__!r}, cannot be hashed, which a key'
-                ' of the returned dict must be'
-            ) from None
-        yield key
-
-
-def _batches(elements: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield lists of some of the elements at a time.
-
-    :param elements: the elements
-    :param size: how many bytes one takes, to its own knowledge
-    """
-    batch: list[T] = []
-    total = 0
-    for element in elements:
-        batch.append(element)
-        total += size(element)
-        if len(batch) == _BATCH_ITEMS or total >= _BATCH_BYTES:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch
-
-
-def _size_of_pair(pair: tuple[Any, Any]) -> int:
-    return sys.getsizeof(pair[1])
-
-
 class FanoutCache(DictMethods):
     """Disk-backed cache in shards: a :class:`Cache` for many writers.
 
@@ -214,8 +146,8 @@ class FanoutCache(DictMethods):
             raise TypeError(f'shards must be an int, not {kind!r}') from None
         if count < 1:
             raise ValueError(f'shards must be at least 1, not {count}')
-        memory_limit = settings.pop('memory_limit', _MEMORY_LIMIT)
-        _Settings.check(Cache, settings)
+        memory_limit = settings.pop('memory_limit', MEMORY_LIMIT)  # of all shards together
+        rules.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:
             if not isinstance(size_limit, int | float):
@@ -223,7 +155,7 @@ class FanoutCache(DictMethods):
                 raise TypeError(f'size_limit must be a number of bytes, not {kind!r}')
             settings['size_limit'] = size_limit / count
         self._count = count
-        with _temporary_unless_given(directory) as given:
+        with temporary_unless_given(directory) as given:
             path = path_of(given)
             mismatch.check_for_cache(path)
             found = mismatch.count_shards(path)
@@ -430,7 +362,7 @@ class FanoutCache(DictMethods):
         try:
             return shard.get(key, default, read, expire_time, tag, retry)
         except (Timeout, sqlite3.OperationalError) as error:
-            _log_failure(self._directory, error)
+            log_failure(self._directory, error)
             return _absent(default, expire_time, tag)
 
     def __getitem__(self, key: Any) -> Any:
@@ -514,7 +446,7 @@ class FanoutCache(DictMethods):
         """
         if type(self).set is not FanoutCache.set:
             set_one = ft.partial(self.set, expire=expire, tag=tag, retry=retry)
-            return sum(bool(set_one(key, value)) for key, value in _checked_pairs(items))
+            return sum(bool(set_one(key, value)) for key, value in checked_pairs(items))
         return self._store_all(items, expire, tag, retry, add=False)
 
     @hint_at_expire
@@ -534,13 +466,13 @@ class FanoutCache(DictMethods):
         """
         if type(self).add is not FanoutCache.add:
             add_one = ft.partial(self.add, expire=expire, tag=tag, retry=retry)
-            return sum(bool(add_one(key, value)) for key, value in _checked_pairs(items))
+            return sum(bool(add_one(key, value)) for key, value in checked_pairs(items))
         return self._store_all(items, expire, tag, retry, add=True)
 
     def _store_all(self, items: Any, expire: float | None, tag: Any, retry: bool, add: bool) -> int:
         """Do the work of set_many and add_many, in batches."""
         stored = 0
-        for batch in _batches(_checked_pairs(items), _size_of_pair):
+        for batch in batches(checked_pairs(items), size_of_pair):
             stored += len(batch) - len(self._store_many(batch, expire, tag, retry, add))
         return stored
 
@@ -576,7 +508,7 @@ class FanoutCache(DictMethods):
         """
         overridden = type(self).get is not FanoutCache.get
         found: dict[Any, Any] = {}
-        for batch in _batches(_hashable_keys(keys), lambda key: 0):
+        for batch in batches(hashable_keys(keys), lambda key: 0):
             if overridden:
                 values = [self.get(key, default=ENOVAL, retry=retry) for key in batch]
             else:
@@ -593,11 +525,11 @@ class FanoutCache(DictMethods):
         :return: number of items removed; those of a shard whose lock is not to be had in time stay
         :raises TypeError: if `keys` is not iterable
         """
-        iterator = _iter(keys, 'keys', 'an iterable of keys')
+        iterator = iter_of(keys, 'keys', 'an iterable of keys')
         if type(self).delete is not FanoutCache.delete:
             return sum(bool(self.delete(key, retry=retry)) for key in iterator)
         removed = 0
-        for batch in _batches(iterator, lambda key: 0):
+        for batch in batches(iterator, lambda key: 0):
             for shard, positions in self._by_shard(batch).items():
                 try:
                     removed += shard.delete_many([batch[i] for i in positions], retry=retry)
@@ -770,7 +702,7 @@ class FanoutCache(DictMethods):
             try:
                 found = shard._get_values([keys[position] for position in positions], retry)
             except (Timeout, sqlite3.OperationalError) as error:
-                _log_failure(self._directory, error)
+                log_failure(self._directory, error)
                 continue
             for position, value in zip(positions, found, strict=True):
                 values[position] = value
@@ -822,7 +754,7 @@ class FanoutCache(DictMethods):
         :return: the Deque
         :raises ValueError: if the name leads out of the directory, or `maxlen` is negative
         """
-        _checked_maxlen(maxlen)
+        checked_maxlen(maxlen)
         if name in self._deques:
             return self._deques[name]
         cache = self._part('deque', name, 60, self._disk, {'eviction_policy': 'none'})

@@ -21,21 +21,17 @@ import itertools as it
 import os.path as op
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._core import Timeout
+from . import sql
+from ._core import QUEUE_DIGITS, Timeout
 from .cautions import warn_once
+from .constants import DBNAME
+from .disk import Disk, JSONDisk
 
 if TYPE_CHECKING:
-    from .core import Cache, Disk
-
-_VIEW = 'Cache_origin'
-_RECORD = re.compile(
-    rf"CREATE VIEW {_VIEW} AS SELECT '((?:[^']|'')*)' AS disk, (NULL|[1-9][0-9]{{0,8}}) AS shards"
-)
-
-_DATABASE = 'cache.db'
+    from .opening import Opening as Cache
 
 #: How many items are looked at to learn what wrote them.
 _SAMPLE = 10
@@ -49,7 +45,7 @@ _OWN_CLASSES = 'diskcache.core.'
 #: What a Disk can override without changing what can be read by others.
 _FORMLESS = frozenset({'filename', 'remove', '_write'})
 
-_QUEUE_KEY = re.compile(r'(?:.*-)?[0-9]{15}', re.DOTALL)
+_QUEUE_KEY = re.compile(rf'(?:.*-)?[0-9]{{{QUEUE_DIGITS}}}', re.DOTALL)
 
 
 class Origin(NamedTuple):
@@ -63,7 +59,7 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, schema: Mapping[Any, Any]) -> Origin | None:
         """Return what the schema of a database records, if it does."""
-        found = _RECORD.fullmatch(schema.get(_VIEW) or '')
+        found = sql.ORIGIN_CREATED.fullmatch(schema.get(sql.ORIGIN) or '')
         if found is None:
             return None
         disk, shards = found.groups()
@@ -71,15 +67,13 @@ class Origin(NamedTuple):
 
     def statement(self) -> str:
         """Return the SQL that records it in a new database."""
-        disk = self.disk.replace("'", "''")
-        shards = 'NULL' if self.shards is None else self.shards
-        return f"CREATE VIEW IF NOT EXISTS {_VIEW} AS SELECT '{disk}' AS disk, {shards} AS shards"
+        return sql.create_origin(self.disk, self.shards)
 
     def record(self, caches: Iterable[Cache]) -> None:
         """Record it in caches without items; another time, where that is not possible now."""
         for cache in caches:
             with cl.suppress(Timeout, sqlite3.Error):
-                cache._apply([f'DROP VIEW IF EXISTS {_VIEW}', self.statement()], {}, {})
+                cache._apply([sql.DROP_ORIGIN, self.statement()], {}, {})
 
 
 def disk_name(disk: type[Disk]) -> str:
@@ -104,15 +98,19 @@ def _is_same_class(one: str, other: str) -> bool:
 def count_shards(directory: str) -> int:
     """Return how many shards there are in a directory."""
     numbers = it.count()
-    return next(n for n in numbers if not op.exists(op.join(directory, f'{n:03d}', _DATABASE)))
+    return next(n for n in numbers if not op.exists(op.join(directory, f'{n:03d}', DBNAME)))
 
 
-def check_for_shards(directory: str) -> None:
-    """Warn if a directory that is about to be opened as a Cache has a FanoutCache in it."""
-    if not op.exists(op.join(directory, '000', _DATABASE)):
+def check_for_shards(directory: str, read_schema: Callable[[str], Mapping[Any, Any]]) -> None:
+    """Warn if a directory that is about to be opened as a Cache has a FanoutCache in it.
+
+    :param directory: the directory
+    :param read_schema: returns the schema of the cache in a directory; empty if it cannot be read
+    """
+    if not op.exists(op.join(directory, '000', DBNAME)):
         return
-    origin, known = _read_origin(op.join(directory, '000'))
-    if known and origin is not None and origin.shards is None:
+    origin = Origin.of(read_schema(op.join(directory, '000')))
+    if origin is not None and origin.shards is None:
         return  # a Cache of that name
     count = count_shards(directory)
     warn_once(
@@ -126,32 +124,15 @@ def check_for_shards(directory: str) -> None:
 
 def check_for_cache(directory: str) -> None:
     """Warn if a directory that is about to be opened as a FanoutCache has a Cache in it."""
-    if not op.exists(op.join(directory, _DATABASE)):
+    if not op.exists(op.join(directory, DBNAME)):
         return
     warn_once(
         op.abspath(directory),
         'cache',
         f'{directory} holds a Cache and is opened as a FanoutCache, which does not see its items:'
         f' open it as Cache({directory!r}), or give the FanoutCache a directory of its own; if the'
-        f' Cache is not wanted any more, remove its {_DATABASE}*',
+        f' Cache is not wanted any more, remove its {DBNAME}*',
     )
-
-
-def _read_origin(directory: str) -> tuple[Origin | None, bool]:
-    """Read what is recorded of a cache that is not to be opened here, and whether that is known."""
-    from .core import Cache
-
-    # In a session: closing any other connection can take locks from threads (session.c).
-    reader = Cache.__new__(Cache)
-    reader._directory = directory
-    reader._timeout = 0
-    try:
-        _, schema, _ = reader._inspect()
-    except (Timeout, sqlite3.Error):
-        return None, False
-    finally:
-        reader.close()
-    return Origin.of(schema), True
 
 
 def check_shards(directory: str, found: int, shards: Sequence[Cache]) -> None:
@@ -253,8 +234,6 @@ def _warn_of_disk(cache: Cache, made: str, disk: type[Disk]) -> None:
 
 def _infer_disk(cache: Cache) -> type[Disk] | None:
     """Return the Disk that seems to have written the items, None if it may be that of the cache."""
-    from .core import Disk, JSONDisk
-
     keys = _sample(cache)
     if not keys:
         return None
@@ -272,8 +251,6 @@ def _infer_disk(cache: Cache) -> type[Disk] | None:
 
 def _is_json(database_key: Any, raw: bool) -> bool:
     """Tell whether a key is what JSONDisk makes of one."""
-    from .core import JSONDisk
-
     if not raw or not isinstance(database_key, bytes):
         return False
     try:

@@ -41,9 +41,12 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
+from .cache import Cache
 from .cautions import hint_at_expire
-from .core import ENOVAL, Cache, Disk, _memoizer, _name_of
+from .constants import ENOVAL
+from .disk import Disk
 from .fanout import FanoutCache
+from .memoize import memoizer, name_of
 from .mismatch import check_eviction
 from .wrappers import guarded, throttled
 
@@ -577,7 +580,7 @@ def throttle(
     capacity = max(count, 1)  # or a rate such as half a call a second would let nobody through
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
-        key = _name_of(func) if name is None else name
+        key = name_of(func) if name is None else name
         home = _home(cache, key)
         save = ft.partial(home.set, key, expire=expire, tag=tag, retry=True)
 
@@ -629,7 +632,7 @@ def barrier(
     """
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
-        key = _name_of(func) if name is None else name
+        key = name_of(func) if name is None else name
         try:
             lock = lock_factory(cache, key, expire=expire, tag=tag)
         except TypeError as error:
@@ -755,4 +758,4 @@ def memoize_stampede(
     def find_disk() -> Disk:
         return cache.disk
 
-    return _memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)
+    return memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)

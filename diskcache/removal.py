@@ -73,3 +73,15 @@ def remove_remains(database: str) -> None:
                 if not op.exists(database):
                     with cl.suppress(FileNotFoundError):
                         os.remove(path)
+
+
+def is_truncated(database: str) -> bool:
+    """Tell whether the database is empty and there is a log of it, as SQLite never leaves them.
+
+    If nobody has it open SQLite begins anew. But whoever has keeps its lock until it is closed.
+    """
+    has_log = op.exists(database + '-wal') or op.exists(database + '-shm')
+    try:
+        return has_log and op.getsize(database) == 0  # in this order: another may be making both
+    except OSError:
+        return False

@@ -16,6 +16,7 @@
 #include "python/call_key.h"
 #include "python/connection.h"
 #include "python/disk_type.h"
+#include "python/exports.h"
 #include "python/fork_gate.h"
 #include "python/key_pickle.h"
 #include "python/session.h"
@@ -197,51 +198,12 @@ static int add_types(PyObject *module, module_state *state)
     return state->Timeout == NULL ? -1 : PyModule_AddObjectRef(module, "Timeout", state->Timeout);
 }
 
-/* The statements that make a directory, for core.py: (name, statement) in order, and by policy. */
-static int add_schema(PyObject *module)
-{
-    PyObject *schema = PyTuple_New(DC_SCHEMA_COUNT);
-    PyObject *policies = PyDict_New();
-    int result = -1;
-
-    for (int i = 0; i < DC_SCHEMA_COUNT && schema != NULL; i++) {
-        PyObject *object = Py_BuildValue("ss", dc_schema[i].name, dc_schema[i].create);
-
-        if (object == NULL) {
-            goto done;
-        }
-        PyTuple_SET_ITEM(schema, i, object);
-    }
-    for (int i = 0; i < DC_POLICY_COUNT && policies != NULL; i++) {
-        PyObject *index = Py_BuildValue("zz", dc_policies[i].index, dc_policies[i].create_index);
-        int failed = index == NULL ||
-                     PyDict_SetItemString(policies, dc_policies[i].name, index) < 0;
-
-        Py_XDECREF(index);
-        if (failed) {
-            goto done;
-        }
-    }
-    if (schema != NULL && policies != NULL &&
-        PyModule_AddObjectRef(module, "SCHEMA", schema) == 0 &&
-        PyModule_AddObjectRef(module, "POLICY_INDEXES", policies) == 0 &&
-        PyModule_AddStringConstant(module, "TAG_INDEX_NAME", DC_TAG_INDEX_NAME) == 0 &&
-        PyModule_AddStringConstant(module, "TAG_INDEX_CREATE", DC_TAG_INDEX_CREATE) == 0 &&
-        PyModule_AddStringConstant(module, "TAG_INDEX_DROP", DC_TAG_INDEX_DROP) == 0) {
-        result = 0;
-    }
-done:
-    Py_XDECREF(policies);
-    Py_XDECREF(schema);
-    return result;
-}
-
 static int core_exec(PyObject *module)
 {
     module_state *state = state_of(module);
 
     if (state_fill(state) < 0 || connection_bind(state, module) < 0 || session_init() < 0 ||
-        add_types(module, state) < 0 || add_schema(module) < 0) {
+        add_types(module, state) < 0 || exports_add(module) < 0) {
         return -1;
     }
     state->transaction_class = (PyTypeObject *)Py_NewRef(state->transaction_type);

@@ -5,8 +5,10 @@
 In `src/` a folder is a layer, in the order of `LAYERS`; a file includes headers of its own folder
 and of those below it. A header and the .c file of its name are one component, and components are
 no circle, in a folder either. The layers without Python do not include Python.h. The map in
-`src/README.rst` names each component. In `diskcache/`
-modules import each other without a circle; an import inside a function counts.
+`src/README.rst` names each component. In `diskcache/` modules import each other without a circle;
+an import inside a function counts, one under `if TYPE_CHECKING` does not: it is for annotations and
+is never run. Nothing but the package itself imports a facade: a name comes from the module that
+defines it. The text of a SQL statement stands in `diskcache/sql.py`, or below `src/`.
 """
 
 from __future__ import annotations
@@ -14,12 +16,19 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 #: From the bottom to the top; '' is src/ itself.
 LAYERS = ('base', 'sqlite', 'engine', 'python', 'cache', '')
 WITHOUT_PYTHON = ('base', 'sqlite', 'engine')
+
+#: Modules that only gather names, under which programs import them.
+FACADES = ('core', 'persistent')
+
+#: How the text of a statement begins.
+SQL = re.compile(r'\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|PRAGMA)\s')
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
 
@@ -60,7 +69,7 @@ def check_includes(sources: Path) -> list[str]:
 def check_map(sources: Path, components: Graph) -> list[str]:
     """What the map does not name, or names although it is not there."""
     text = (sources / 'README.rst').read_text()
-    named = set()
+    named: set[str] = set()
     for folder, rooms in re.findall(
         r'^``(\w+)/``.*?\n(.*?)(?=^``|\Z)', text, re.DOTALL | re.MULTILINE
     ):
@@ -80,14 +89,44 @@ def check_imports(package: Path) -> list[str]:
     for file in sorted(package.glob('*.py')):
         if file.stem in ('__init__', '__main__'):
             continue
-        imports = graph.setdefault(file.stem, set())
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                names = [node.module] if node.module else [name.name for name in node.names]
-                imports.update(name.partition('.')[0] for name in names)
+        graph[file.stem] = set(imported(ast.parse(file.read_text()), package.name))
     for imports in graph.values():
         imports.intersection_update(graph)  # `from . import __version__` is about the package
-    return circles(graph)
+    faults = [
+        f'{package / name}.py: imports {facade}, which only gathers names'
+        for name, imports in graph.items()
+        for facade in FACADES
+        if facade in imports
+    ]
+    return faults + circles(graph)
+
+
+def imported(node: ast.AST, package: str) -> Iterator[str]:
+    """The modules of the package that some code imports when it is run."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING':
+        for statement in node.orelse:
+            yield from imported(statement, package)
+        return
+    names: list[str] = []
+    if isinstance(node, ast.ImportFrom):
+        module = ('.' * node.level if node.level != 1 else package + '.') + (node.module or '')
+        names = [f'{module.rstrip(".")}.{name.name}' for name in node.names]
+    elif isinstance(node, ast.Import):
+        names = [name.name for name in node.names]
+    yield from (name.split('.')[1] for name in names if name.startswith(f'{package}.'))
+    for child in ast.iter_child_nodes(node):
+        yield from imported(child, package)
+
+
+def check_sql(package: Path) -> list[str]:
+    """Where a module of the package has the text of a SQL statement that belongs into sql.py."""
+    return [
+        f'{file}:{node.lineno}: a SQL statement, which belongs into sql.py'
+        for file in sorted(package.glob('*.py'))
+        if file.name != 'sql.py'
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
+    ]
 
 
 def circles(graph: Graph) -> list[str]:
@@ -99,7 +138,8 @@ def circles(graph: Graph) -> list[str]:
 
 
 def main(root: Path) -> int:
-    faults = check_includes(root / 'src') + check_imports(root / 'diskcache')
+    package = root / 'diskcache'
+    faults = check_includes(root / 'src') + check_imports(package) + check_sql(package)
     for fault in faults:
         print(fault, file=sys.stderr)
     return bool(faults)

@@ -220,7 +220,7 @@ static PyObject *describe_database(void *subject, const void *is_readonly)
     return self->path == NULL
                ? NULL
                : PyUnicode_FromFormat(
-                     "diskcache: the database is %S/" DATABASE_NAME "%s", self->path,
+                     "diskcache: the database is %S/" DC_DATABASE_NAME "%s", self->path,
                      *(const int *)is_readonly ? ", which this process may not write" : "");
 }
 

@@ -40,9 +40,6 @@
 #include "python/disk_value.h"
 #include "sqlite/wal_header.h"
 
-/* Bytes that a tier may take unless it is told otherwise. */
-#define HOT_DEFAULT_LIMIT (8 * 1024 * 1024)
-
 /* What is known of a row. */
 enum {
     HOT_ABSENT = 1,   /* there is none */

@@ -22,6 +22,7 @@
 
 #include <string.h>
 
+#include "base/limits.h"
 #include "cache/errors.h"
 #include "cache/methods.h"
 #include "cache/operation.h"
@@ -32,12 +33,10 @@
 #include "python/convert.h"
 #include "python/fork_generation.h"
 
-/* The limits of a batch. 1,000 rows of 100 bytes are some 3 ms under the lock. */
-#define BLOCK_ITEMS        64
-#define BLOCKS             16
-#define BATCH_ITEMS        (BLOCKS * BLOCK_ITEMS)
-#define BATCH_INLINE_BYTES (4 * 1024 * 1024)  /* of keys and values in the database */
-#define BATCH_FILE_BYTES   (64 * 1024 * 1024) /* of values in files */
+/* The limits of a batch, beside those of limits.h. */
+#define BLOCK_ITEMS      64
+#define BLOCKS           (DC_BATCH_ITEMS / BLOCK_ITEMS)
+#define BATCH_FILE_BYTES (64 * 1024 * 1024) /* of values in files */
 
 /* The same where a method is called for each item: what it makes of the values is not known. */
 #define BATCH_CALLS 100
@@ -103,7 +102,7 @@ static entry *next_entry(many *many)
 
 static int batch_is_full(const many *many)
 {
-    return many->count == BATCH_ITEMS || many->inline_bytes >= BATCH_INLINE_BYTES ||
+    return many->count == DC_BATCH_ITEMS || many->inline_bytes >= DC_BATCH_BYTES ||
            many->file_bytes >= BATCH_FILE_BYTES;
 }
 
@@ -670,7 +669,7 @@ static PyObject *take_keys(PyObject *iterator, Py_ssize_t position)
     PyObject *tuple = NULL;
     PyObject *key;
 
-    while (keys != NULL && PyList_GET_SIZE(keys) < BATCH_ITEMS &&
+    while (keys != NULL && PyList_GET_SIZE(keys) < DC_BATCH_ITEMS &&
            (key = PyIter_Next(iterator)) != NULL) {
         if (PyObject_Hash(key) == -1) {
             if (PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -773,7 +772,7 @@ PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     }
     while (more > 0) {
         keys = take_keys(iterator, taken);
-        more = keys != NULL ? PyTuple_GET_SIZE(keys) == BATCH_ITEMS : -1;
+        more = keys != NULL ? PyTuple_GET_SIZE(keys) == DC_BATCH_ITEMS : -1;
         if (keys != NULL) {
             taken += PyTuple_GET_SIZE(keys);
             if ((PyTuple_GET_SIZE(keys) > 0 && get_batch(self, keys, retry, result) < 0) ||

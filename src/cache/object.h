@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 
+#include "base/format.h"
 #include "cache/memory.h"
 #include "engine/access_log.h"
 #include "engine/checkpoint.h"
@@ -20,9 +21,6 @@
 #include "python/disk_key.h"
 #include "python/disk_value.h"
 #include "python/pool.h"
-
-/* The file in the directory. */
-#define DATABASE_NAME "cache.db"
 
 typedef struct WriteTransaction {
     int depth;   /* of nested use: blocks of transact() and operations; 0: none is open */

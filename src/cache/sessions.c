@@ -21,7 +21,7 @@ static Session *open_session(Cache *self)
     if (timeout >= 0.0 && cache_require(self->path, "_directory") == 0) {
         directory = Py_NewRef(self->path); /* another thread may assign or delete it */
         epoch = self->pool.epoch;
-        path = PyObject_CallFunction(self->state->join, "Os", directory, DATABASE_NAME);
+        path = PyObject_CallFunction(self->state->join, "Os", directory, DC_DATABASE_NAME);
     }
     while (path != NULL && session == NULL && attempts-- > 0) {
         session = pool_open(self->state, &self->pool, path, timeout, epoch);

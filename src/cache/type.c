@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "cache/access.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
@@ -338,7 +339,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
         self->checkpointer.copy_at = DC_CHECKPOINT_BYTES;
-        self->hot.limit = HOT_DEFAULT_LIMIT;
+        self->hot.limit = DC_MEMORY_LIMIT;
     }
     return (PyObject *)self;
 }

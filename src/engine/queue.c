@@ -5,15 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "engine/rows.h"
 #include "engine/write.h"
-
-/* docs/format.rst, "Queues". The integer range begins at 10^14, so that a user's own small integer keys are
- * no part of the queue. */
-#define QUEUE_LOWEST  INT64_C(99999999999999)
-#define QUEUE_HIGHEST INT64_C(999999999999999)
-#define QUEUE_ORIGIN  INT64_C(500000000000000)
-#define QUEUE_DIGITS  15
 
 /* Write prefix + '-' + `number` with 15 digits into memory of prefix_size + 32 bytes. */
 static size_t format_queue_key(char *text, const dc_queue *queue, int64_t number)
@@ -43,8 +37,8 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
 
     if (queue->prefix == NULL) {
         dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_INTEGERS_FRONT : DC_SQL_INTEGERS_BACK);
-        dc_query_bind_integer(&query, QUEUE_LOWEST);
-        dc_query_bind_integer(&query, QUEUE_HIGHEST);
+        dc_query_bind_integer(&query, DC_QUEUE_LOWEST);
+        dc_query_bind_integer(&query, DC_QUEUE_HIGHEST);
         return dc_row_read_one(&query, DC_DETAIL_ALL, 1, row);
     }
     low = malloc(2 * (queue->prefix_size + 32));
@@ -53,11 +47,11 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
     }
     high = low + queue->prefix_size + 32;
     low_text = text_datum(low, format_queue_key(low, queue, 0));
-    high_text = text_datum(high, format_queue_key(high, queue, QUEUE_HIGHEST));
+    high_text = text_datum(high, format_queue_key(high, queue, DC_QUEUE_HIGHEST));
     dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_TEXT_FRONT : DC_SQL_TEXT_BACK);
     dc_query_bind(&query, &low_text);
     dc_query_bind(&query, &high_text);
-    dc_query_bind_integer(&query, (int64_t)queue->prefix_size + 1 + QUEUE_DIGITS);
+    dc_query_bind_integer(&query, (int64_t)queue->prefix_size + 1 + DC_QUEUE_DIGITS);
     status = dc_row_read_one(&query, DC_DETAIL_ALL, 1, row);
     free(low);
     return status;
@@ -67,15 +61,16 @@ dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_r
                             dc_error *error)
 {
     const dc_datum *last = &row->key.datum;
-    int64_t number = QUEUE_ORIGIN;
+    int64_t number = DC_QUEUE_ORIGIN;
 
     if (!empty) {
-        number = last->type == DC_INTEGER
-                     ? last->as.integer
-                     : strtoll(last->as.bytes.data + last->as.bytes.size - QUEUE_DIGITS, NULL, 10);
+        number =
+            last->type == DC_INTEGER
+                ? last->as.integer
+                : strtoll(last->as.bytes.data + last->as.bytes.size - DC_QUEUE_DIGITS, NULL, 10);
         number += side == DC_BACK ? 1 : -1;
     }
-    if (number >= QUEUE_HIGHEST || number <= (queue->prefix == NULL ? QUEUE_LOWEST : 0)) {
+    if (number >= DC_QUEUE_HIGHEST || number <= (queue->prefix == NULL ? DC_QUEUE_LOWEST : 0)) {
         return dc_error_set(error, DC_OVERFLOW, "no key is left at this side of the queue");
     }
     row->key.raw = 1;

@@ -10,20 +10,20 @@ const char *const dc_sql_text[DC_SQL_COUNT] = {
 #undef DC_SQL_TEXT
 };
 
+/* Name and statement of the index that a policy needs, and the column of both. */
+#define DC_ORDERED_BY(column)                                                                      \
+    "Cache_" column, "CREATE INDEX IF NOT EXISTS Cache_" column " ON Cache (" column ")", column
+
 const dc_policy_sql dc_policies[DC_POLICY_COUNT] = {
-    [DC_POLICY_NONE] = {"none", NULL, NULL, DC_NO_SQL, DC_ACCESS_NONE, DC_NO_SQL},
-    [DC_POLICY_LEAST_RECENTLY_STORED] =
-        {"least-recently-stored", "Cache_store_time",
-         "CREATE INDEX IF NOT EXISTS Cache_store_time ON Cache (store_time)", DC_SQL_VICTIM_STORED,
-         DC_ACCESS_NONE, DC_NO_SQL},
-    [DC_POLICY_LEAST_RECENTLY_USED] =
-        {"least-recently-used", "Cache_access_time",
-         "CREATE INDEX IF NOT EXISTS Cache_access_time ON Cache (access_time)", DC_SQL_VICTIM_USED,
-         DC_ACCESS_TIME, DC_SQL_UPDATE_ACCESS_TIME},
-    [DC_POLICY_LEAST_FREQUENTLY_USED] =
-        {"least-frequently-used", "Cache_access_count",
-         "CREATE INDEX IF NOT EXISTS Cache_access_count ON Cache (access_count)",
-         DC_SQL_VICTIM_COUNTED, DC_ACCESS_COUNT, DC_SQL_UPDATE_ACCESS_COUNT},
+    [DC_POLICY_NONE] = {"none", NULL, NULL, NULL, NULL, DC_NO_SQL, DC_ACCESS_NONE, DC_NO_SQL},
+    [DC_POLICY_LEAST_RECENTLY_STORED] = {"least-recently-stored", DC_ORDERED_BY("store_time"), NULL,
+                                         DC_SQL_VICTIM_STORED, DC_ACCESS_NONE, DC_NO_SQL},
+    [DC_POLICY_LEAST_RECENTLY_USED] = {"least-recently-used", DC_ORDERED_BY("access_time"),
+                                       "access_time = {now}", DC_SQL_VICTIM_USED, DC_ACCESS_TIME,
+                                       DC_SQL_UPDATE_ACCESS_TIME},
+    [DC_POLICY_LEAST_FREQUENTLY_USED] = {"least-frequently-used", DC_ORDERED_BY("access_count"),
+                                         "access_count = access_count + 1", DC_SQL_VICTIM_COUNTED,
+                                         DC_ACCESS_COUNT, DC_SQL_UPDATE_ACCESS_COUNT},
 };
 
 int dc_policy_find(const char *name)

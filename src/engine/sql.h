@@ -38,6 +38,10 @@
     " AND length(CAST(key AS BLOB)) = ?3"                                                          \
     " AND CAST(substr(CAST(key AS BLOB), -15) AS TEXT) NOT GLOB '*[^0-9]*' "
 
+/* The row that goes next by a policy: ?3 of them are passed over, and never row ?1. */
+#define DC_VICTIM_BY(column)                                                                       \
+    "SELECT rowid, filename FROM Cache WHERE rowid <> ?1 ORDER BY " column " LIMIT 1 OFFSET ?3"
+
 /* clang-format off */
 #define DC_SQL_STATEMENTS(X)                                                                       \
     /* transactions */                                                                             \
@@ -110,12 +114,9 @@
     X(EARLIEST_EXPIRY, "SELECT MIN(expire_time) FROM Cache WHERE expire_time IS NOT NULL")         \
     X(VICTIM_EXPIRED, "SELECT rowid, filename FROM Cache WHERE expire_time < ?2 AND rowid <> ?1"   \
         " ORDER BY expire_time LIMIT 1 OFFSET ?3")                                                 \
-    X(VICTIM_STORED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                         \
-        " ORDER BY store_time LIMIT 1 OFFSET ?3")                                                  \
-    X(VICTIM_USED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                           \
-        " ORDER BY access_time LIMIT 1 OFFSET ?3")                                                 \
-    X(VICTIM_COUNTED, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                        \
-        " ORDER BY access_count LIMIT 1 OFFSET ?3")                                                \
+    X(VICTIM_STORED, DC_VICTIM_BY("store_time"))                                                   \
+    X(VICTIM_USED, DC_VICTIM_BY("access_time"))                                                    \
+    X(VICTIM_COUNTED, DC_VICTIM_BY("access_count"))                                                \
     X(VALUE_BYTES, "SELECT CASE WHEN size > 0 THEN size"                                           \
         " WHEN typeof(value) IN ('text', 'blob') THEN length(CAST(value AS BLOB)) ELSE 0 END"      \
         " FROM Cache WHERE rowid = ?1")                                                            \
@@ -182,6 +183,8 @@ typedef struct dc_policy_sql {
     const char *name;         /* the setting's value */
     const char *index;        /* name of the index it needs, or NULL */
     const char *create_index; /* statement that makes it, or NULL */
+    const char *column;       /* what orders the victims, or NULL */
+    const char *change;       /* by a lookup, in the form of Python's EVICTION_POLICY, or NULL */
     dc_sql victim;            /* next row to cull, or DC_NO_SQL */
     dc_access access;         /* how it counts one */
     dc_sql count_access;      /* statement that does, or DC_NO_SQL */

@@ -69,20 +69,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/limits.h"
+
 /* Names a process draws in one directory before it goes to the next. */
 #ifndef FILES_PER_DIRECTORY
 #define FILES_PER_DIRECTORY 64
 #endif
-/* Each failed attempt means that somebody removed a directory between its mkdir and the open in it.
- * That is rare but for processes that do nothing else. Against two of them in a tight loop up to
- * 500 attempts in a row failed in 320,000 files: a waiting rmdir gets the lock that mkdir
- * releases. */
-#define CREATE_ATTEMPTS 1000
 /* Bytes given to one read or write: macOS and Windows refuse more than INT_MAX. */
 #define CHUNK_SIZE ((size_t)1 << 30)
-
-#define FINAL_SUFFIX     ".val"
-#define TEMPORARY_SUFFIX ".cache.db-tmp"
 
 /* ---- The platform ------------------------------------------------------------------------------
  *
@@ -437,7 +431,7 @@ static unsigned next_directory(unsigned drawn)
 dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error)
 {
     static const char digits[] = "0123456789abcdef";
-    unsigned char bytes[16];
+    unsigned char bytes[DC_VALUEFILE_DIGITS / 2];
     unsigned directory;
     char *end = name;
 
@@ -453,7 +447,7 @@ dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error)
         if (i < 2)
             *end++ = SYS_SEPARATOR;
     }
-    memcpy(end, FINAL_SUFFIX, sizeof FINAL_SUFFIX);
+    memcpy(end, DC_VALUEFILE_SUFFIX, sizeof DC_VALUEFILE_SUFFIX);
     return DC_OK;
 }
 
@@ -529,16 +523,18 @@ char *dc_valuefile_local_name(const char *directory, const char *name)
 
 static char *temporary_path(const char *path)
 {
-    const size_t suffix_size = sizeof FINAL_SUFFIX - 1;
+    const size_t suffix_size = sizeof DC_VALUEFILE_SUFFIX - 1;
     size_t stem_size = strlen(path);
     char *temporary;
 
-    if (stem_size >= suffix_size && strcmp(path + stem_size - suffix_size, FINAL_SUFFIX) == 0)
+    if (stem_size >= suffix_size &&
+        strcmp(path + stem_size - suffix_size, DC_VALUEFILE_SUFFIX) == 0)
         stem_size -= suffix_size;
-    temporary = malloc(stem_size + sizeof TEMPORARY_SUFFIX);
+    temporary = malloc(stem_size + sizeof DC_VALUEFILE_TEMPORARY_SUFFIX);
     if (temporary != NULL) {
         memcpy(temporary, path, stem_size);
-        memcpy(temporary + stem_size, TEMPORARY_SUFFIX, sizeof TEMPORARY_SUFFIX);
+        memcpy(temporary + stem_size, DC_VALUEFILE_TEMPORARY_SUFFIX,
+               sizeof DC_VALUEFILE_TEMPORARY_SUFFIX);
     }
     return temporary;
 }
@@ -618,7 +614,7 @@ static dc_status create_temporary(dc_valuewriter *writer, dc_error *error)
         writer->descriptor = sys_create(writer->temporary);
         if (writer->descriptor != -1)
             return DC_OK;
-        if (errno != ENOENT || attempt == CREATE_ATTEMPTS)
+        if (errno != ENOENT || attempt == DC_CREATE_ATTEMPTS)
             break;
         if (make_directories(writer->temporary, writer->root_size) != 0)
             break;

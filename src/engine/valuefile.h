@@ -16,9 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/format.h"
 #include "base/status.h"
 
-#define DC_VALUEFILE_NAME_SIZE 39 /* "ab/cd/" + 28 digits + ".val" + NUL */
+/* "ab/cd/", the other digits, the suffix and NUL */
+#define DC_VALUEFILE_NAME_SIZE (DC_VALUEFILE_DIGITS + 2 + sizeof DC_VALUEFILE_SUFFIX)
 
 /* Write a fresh random relative name, its components separated as the platform does. Fails with DC_SYSTEM if the system has no randomness. */
 dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "python/convert.h"
 #include "python/slow_mean.h"
 
@@ -22,9 +23,6 @@
 
 /* Files from which removing them releases the GIL. */
 #define MANY_FILES 4
-
-/* How much of a file-like object is read at a time. */
-#define READ_BLOCK (4 * 1024 * 1024)
 
 /* --- releasing the GIL ------------------------------------------------------------------------ */
 
@@ -126,7 +124,7 @@ done:
 int disk_file_copy(Disk *self, PyObject *reader, char name[DC_VALUEFILE_NAME_SIZE], int64_t *size)
 {
     PyObject *directory = disk_directory(self);
-    PyObject *block_size = PyLong_FromLong(READ_BLOCK);
+    PyObject *block_size = PyLong_FromLong(DC_READ_BLOCK);
     dc_valuewriter writer = {.descriptor = -1};
     dc_error error;
     dc_status status = DC_CALLBACK; /* with an exception */

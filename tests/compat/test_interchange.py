@@ -687,7 +687,74 @@ def test_a_result_memoized_by_one_is_found_by_the_other(
     assert second.run(f'{owner}\n{MEMOIZED}', directory=directory) == (0, results)
 
 
+#: Classes that programs may pickle, by the modules that the original has them in.
+CLASSES = {
+    'core': [
+        'Cache',
+        'Constant',
+        'Disk',
+        'EmptyDirWarning',
+        'JSONDisk',
+        'Timeout',
+        'UnknownFileWarning',
+    ],
+    'fanout': ['FanoutCache'],
+    'persistent': ['Deque', 'Index'],
+    'recipes': ['Averager', 'BoundedSemaphore', 'Lock', 'RLock'],
+}
+
 PICKLED: dict[str, tuple[str, str, object]] = {
+    'classes and functions': (
+        f'classes = {CLASSES}\n'
+        'it = [getattr(getattr(diskcache, module), name)'
+        ' for module in classes for name in classes[module]]\n'
+        'it += [diskcache.core.full_name, diskcache.barrier, diskcache.throttle]\n'
+        'it += [diskcache.memoize_stampede]',
+        "[f'{each.__module__}.{each.__qualname__}' for each in it]",
+        [f'diskcache.{module}.{name}' for module in CLASSES for name in CLASSES[module]]
+        + ['diskcache.core.full_name']
+        + [f'diskcache.recipes.{name}' for name in ('barrier', 'throttle', 'memoize_stampede')],
+    ),
+    'constants': (
+        'it = diskcache.ENOVAL, diskcache.UNKNOWN',
+        'repr(it), type(it[0]).__module__',  # in the original it is another object then
+        ('(ENOVAL, UNKNOWN)', 'diskcache.core'),
+    ),
+    'Timeout': (
+        'it = diskcache.Timeout(5)',
+        'type(it) is diskcache.Timeout, it.args',
+        (True, (5,)),
+    ),
+    'Disk': (
+        'it = Disk(directory, 5, 3)',
+        'type(it) is Disk, it._directory == directory, it.min_file_size, it.pickle_protocol',
+        (True, True, 5, 3),
+    ),
+    'JSONDisk': (
+        'it = JSONDisk(directory, 7, min_file_size=5)',
+        'type(it) is JSONDisk, it.compress_level, it.min_file_size, it.put([1])[1]',
+        (True, 7, 5, True),
+    ),
+    'Averager': (
+        "it = diskcache.Averager(Cache(directory), 'key')\nit.add(1)\nit.add(2)",
+        'it.get(), it.add(3), it.get()',
+        (1.5, None, 2.0),
+    ),
+    'BoundedSemaphore': (
+        "it = diskcache.BoundedSemaphore(Cache(directory), 'key', 2)\nit.acquire()",
+        'it.release(), it._cache.get("key"), it._value',
+        (None, 2, 2),
+    ),
+    'Lock': (
+        "it = diskcache.Lock(Cache(directory), 'key')\nit.acquire()",
+        'it.locked(), it.release() and None, it.locked()',
+        (True, None, False),
+    ),
+    'RLock': (
+        "it = diskcache.RLock(Cache(directory), 'key')",
+        'it.acquire() and None, it.acquire() and None, it._cache.get("key")[1]',
+        (None, None, 2),
+    ),
     'FanoutCache': (
         "it = diskcache.FanoutCache(directory, 3, 0.5, JSONDisk)\nit['key'] = ['value']",
         "it['key'], it.timeout, type(it.disk).__name__, len(os.listdir(directory))",

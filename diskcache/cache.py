@@ -1,0 +1,439 @@
+"""Cache: a persistent mapping, with a native core.
+
+The work of every operation is done in :mod:`diskcache._core`, in C. The class here derives from the
+native one and adds what is seldom called.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib as cl
+import os
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, ParamSpec, SupportsFloat, SupportsIndex, TypeVar
+
+from . import _core
+from . import settings as rules
+from ._core import Timeout
+from .cautions import hint_at_expire, hinted
+from .constants import ENOVAL, UNKNOWN
+from .directory import path_of, temporary_unless_given
+from .disk import Disk, StoredKey
+from .memoize import Store, checked_expire, memoizer
+from .opening import Opening
+from .pickling import reduce
+from .policies import (
+    CULL_PORTION,
+    change_by_lookup,
+    delete_rows,
+    find_policy,
+    policy_index,
+    victims,
+)
+from .sql import EXPIRED, INTEGRITY_CHECK, VACUUM
+from .views import LOOKUPS, DictMethods, Rows, has_all_of
+
+P = ParamSpec('P')
+R = TypeVar('R')
+
+
+def _describe_timeout(self: Timeout) -> str:
+    """Return what is known of a Timeout; its arguments are the original's, and do not say it."""
+    message: str | None = getattr(self, 'message', None)
+    if message is None:
+        return Exception.__str__(self)
+    return f'{message} (until then: {self.args[0]} items)' if self.args else message
+
+
+Timeout.__str__ = _describe_timeout  # type: ignore[assignment,method-assign]
+
+
+class Transaction(cl.ContextDecorator, _core.Transaction):
+    """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
+
+
+class Cache(DictMethods, Opening):
+    """Disk-backed cache: a persistent mapping shared by threads and processes.
+
+    >>> cache = Cache()
+    >>> cache['key'] = 'value'
+    >>> cache['key']
+    'value'
+    >>> cache.close()
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        timeout: float = 60,
+        disk: type[Disk] = Disk,
+        **settings: Any,
+    ) -> None:
+        """Open a cache, making its directory if there is none.
+
+        :param directory: path; ``~`` and environment variables are expanded; a relative one is that
+            of the current directory now, wherever the process goes. None: a new temporary directory
+        :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
+        :param disk: subclass of :class:`Disk`
+        :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
+            for everyone who opens it. And `memory_limit`, which is not stored: bytes that this
+            object may keep in memory of what it has read (8 MiB; 0: nothing)
+        :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
+        :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
+        :raises OSError: if the directory cannot be made
+        :raises Timeout: if another process keeps the database locked for a minute
+        :raises sqlite3.Error: if the database cannot be opened
+        """
+        if isinstance(disk, Disk):
+            raise hinted(
+                ValueError('disk must subclass diskcache.Disk'), 'pass the class, not an object'
+            )
+        if not (isinstance(disk, type) and issubclass(disk, Disk)):
+            raise ValueError('disk must subclass diskcache.Disk')
+        if not isinstance(timeout, SupportsFloat | SupportsIndex):
+            raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
+        if getattr(self, '_txn_id', None) is not None:
+            raise RuntimeError('a cache with an open transaction cannot be initialized again')
+        memory_limit = settings.pop('memory_limit', None)
+        self._check_settings(settings)
+        if memory_limit is not None:
+            self.memory_limit = memory_limit
+        with temporary_unless_given(directory) as given:
+            self._open(path_of(given), timeout, disk, settings)
+
+    def _call_each(
+        self, name: str, calls: list[tuple[Any, ...]], keywords: dict[str, Any], retry: bool
+    ) -> list[bool]:
+        """Call a method for each of many items, in one transaction.
+
+        `set_many` and its like do it where a subclass overrides the method for a single item.
+
+        :param name: set, add or delete
+        :param calls: what each call is given
+        :param keywords: what all calls are given, besides `retry`
+        :param retry: wait for the lock as long as it takes
+        :return: whether each call returned something true
+        :raises Timeout: if the lock cannot be had within the timeout and `retry` is false
+        """
+        method = getattr(self, name)
+        with self.transact(retry=retry):
+            return [bool(method(*call, **keywords, retry=retry)) for call in calls]
+
+    @hint_at_expire
+    def memoize(
+        self: Store,
+        name: str | None = None,
+        typed: bool = False,
+        expire: float | None = None,
+        tag: Any = None,
+        ignore: Iterable[int | str] = (),
+        *,
+        signature: bool = False,
+        cache_if: Callable[[Any], object] | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function so that its results are kept in the cache.
+
+        Of a coroutine function, what it returns when awaited is kept; the wrapper is one too. The
+        cache itself is asked without awaiting: that takes microseconds at most.
+
+        The wrapper has an attribute ``__cache_key__``: a function that returns the key for given
+        arguments.
+
+        :param name: what keys begin with (None: the function's full name)
+        :param typed: whether arguments of different types are different
+        :param expire: seconds until a result expires (None: never; 0 or less: nothing is stored)
+        :param tag: for the stored results
+        :param ignore: positions and names of arguments that do not count; a str is one name
+        :param signature: make keys from the function's signature: calls that mean the same, by
+            position, by keyword or by a default, then share a result, and others never do. Without
+            it keys are the original's, for which ``f(1)`` and ``f(x=1)`` differ, and
+            ``f(1, x=None)`` and ``f(1, None, 'x')`` do not. Then it does not matter either which
+            of equal arguments are the same object.
+        :param cache_if: called with each new result; it is stored only if this returns something
+            true (None: always)
+        :return: decorator
+        :raises TypeError: if the decorator is used without parentheses
+        """
+
+        checked_expire(expire)
+
+        def lookup(key: Any, func: Any, args: Any, kwargs: Any) -> Any:
+            return self.get(key, default=ENOVAL, retry=True)
+
+        def store(key: Any, result: Any, seconds: float) -> None:
+            if expire is None or expire > 0:
+                self.set(key, result, expire, tag=tag, retry=True)
+
+        def find_disk() -> Disk:
+            return self.disk
+
+        return memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)
+
+    def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
+        """Check the database and the value files against each other.
+
+        With `fix`, what nobody could look up or read goes: rows without their file, rows of which
+        key or value is no pickle and should be one; see :mod:`diskcache.check`. Sizes and counts
+        are corrected, and of the files that no row names those go that this package made and left,
+        if they are not new: a set by another process may be under way. Users' own files and caches
+        in sub-directories are left alone.
+
+        Pickles of keys and values are followed, the first MiB of each, but not loaded, because
+        that runs code: nothing is imported or called. One that is damaged, or needs a class or
+        module that is not there, is reported, and stays, also with `fix`: another program, or
+        another Python, that shares the directory may be able to read it.
+
+        While the files are looked at nobody else can write.
+
+        :param fix: whether to mend what is found
+        :param retry: wait for the lock as long as it takes
+        :return: the problems found, as recorded warnings
+        :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
+        """
+        from .check import Check  # it is about what is defined here
+
+        messages = [row[0] for row in self._run_alone(INTEGRITY_CHECK, retry)]
+        if fix:
+            self._run_alone(VACUUM, retry)
+        with self._transact(retry) as (execute, cleanup):
+            check = Check(self, execute, cleanup, fix)
+            check.run()
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter('always')
+            for message in messages:
+                if message != 'ok':
+                    warnings.warn(message, stacklevel=2)
+            for category, text in check.found:
+                warnings.warn(text, category, stacklevel=2)
+        return found
+
+    def _run_alone(self, statement: str, retry: bool) -> list[Any]:
+        """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
+        while True:
+            try:
+                return self._sql(statement).fetchall()  # SQLite waits for as long as the timeout.
+            except sqlite3.OperationalError as error:
+                if str(error) != 'database is locked':
+                    raise
+            if not retry:
+                self._raise_timeout()
+            time.sleep(0.001)
+
+    def create_tag_index(self) -> None:
+        """Create an index on tags, which makes :meth:`evict` fast; it stays until dropped."""
+        self._apply([_core.TAG_INDEX_CREATE], {}, {})
+        self.reset('tag_index', 1)
+
+    def drop_tag_index(self) -> None:
+        """Drop the index on tags."""
+        self._apply([_core.TAG_INDEX_DROP], {}, {})
+        self.reset('tag_index', 0)
+
+    def _select_delete(
+        self,
+        select: str,
+        args: list[Any],
+        row_index: int = 0,
+        arg_index: int = 0,
+        retry: bool = False,
+    ) -> int:
+        """Delete what a query selects, a transaction for each of its portions.
+
+        :param select: query for rowid, ..., filename with a LIMIT
+        :param args: its parameters; changed here
+        :param row_index: column of the last row that
+        :param arg_index: becomes this parameter of the next portion's query
+        :param retry: wait for the lock as long as it takes
+        :return: number of rows deleted
+        :raises Timeout: with the number of rows deleted until then
+        """
+        count = 0
+        while True:
+            try:
+                with self._transact(retry) as (execute, cleanup):
+                    rows = execute(select, args).fetchall()
+                    deleted = delete_rows(execute, cleanup, rows)
+            except Timeout as timeout:
+                timeout.args = (count,)
+                raise
+            if not deleted:  # a trigger may keep the rows, which would be selected for ever
+                return count
+            count += deleted
+            args[arg_index] = rows[-1][row_index]
+
+    def _note_access(self, rowid: int) -> None:
+        """Write what an eviction policy of the user's own wants of a row that has been found."""
+        change = self._own_policy and change_by_lookup(self._own_policy, time.time())
+        if change:
+            # The value has been found, and is not withheld because somebody else is writing.
+            with cl.suppress(Timeout), self._transact() as (execute, _):
+                execute(change, (rowid,))
+
+    def _cull(
+        self,
+        now: float,
+        sql: Callable[..., sqlite3.Cursor],
+        cleanup: Callable[[str | None], object],
+        limit: int | None = None,
+    ) -> None:
+        """Remove expired items and, above size_limit, others, as every write does at its end.
+
+        :param now: seconds since the epoch
+        :param sql: executes SQL in the thread's open transaction
+        :param cleanup: called with the name of each file that is then to be removed
+        :param limit: number of items to remove at most (None: cull_limit)
+        """
+        if self._own_policy is None:
+            super()._cull(now, sql, cleanup, limit)
+            return
+        left = self.cull_limit if limit is None else limit
+        if left > 0:
+            left -= delete_rows(sql, cleanup, sql(EXPIRED, (now, left)).fetchall())
+        select = victims(self._own_policy, now)
+        if left > 0 and select is not None and self.volume() >= self.size_limit:
+            delete_rows(sql, cleanup, sql(select, (left,)).fetchall())
+
+    def cull(self, retry: bool = False) -> int:
+        """Remove the items that have expired, then others, in the order of the eviction policy.
+
+        :param retry: wait for the lock as long as it takes
+        :return: number of items removed; the volume is within size_limit then, if the policy lets
+            it be
+        :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false,
+            with the number of items removed until then
+        """
+        if self._own_policy is None:
+            return super().cull(retry)
+        now = time.time()
+        count = self.expire(now, retry)
+        select = victims(self._own_policy, now)
+        try:
+            while select is not None and self.volume() > self.size_limit:
+                with self._transact(retry) as (execute, cleanup):
+                    rows = execute(select, (CULL_PORTION,)).fetchall()
+                    deleted = delete_rows(execute, cleanup, rows)
+                if not deleted:
+                    break
+                count += deleted
+        except Timeout as timeout:
+            timeout.args = (count,)
+            raise
+        return count
+
+    def _iter(self, ascending: bool = True) -> Generator[Any, None, None]:
+        """Yield None, then the keys in the order of their insertion, or backwards.
+
+        The end is fixed with the first value yielded.
+        """
+        keys: Iterator[Any] = (
+            _core.Cache.__iter__(self) if ascending else _core.Cache.__reversed__(self)
+        )
+        yield
+        yield from keys
+
+    def _stored_rows(self, reverse: bool) -> Rows | None:
+        """Return what views go by, in the order of insertion; None if a subclass decides that."""
+        if not has_all_of(type(self), Cache, (*LOOKUPS, 'get')):
+            return None
+        return ((self, key) for key in self._stored_keys(reverse, inserted=True))
+
+    def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
+        """Return how often lookups found their key, and how often not.
+
+        To call this to look turns counting on, in the directory and for everyone, as the original
+        does: pass ``enable=cache.statistics`` to leave it as it is, or call `memory_stats`.
+
+        :param enable: whether to count from now on
+        :param reset: whether to set the counts to zero
+        :return: (hits, misses)
+        """
+        result = self.reset('hits'), self.reset('misses')
+        if reset:
+            self.reset('hits', 0)
+            self.reset('misses', 0)
+        self.reset('statistics', enable)
+        return result
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({getattr(self, "_directory", None)!r})'
+
+    def __getstate__(self) -> tuple[str, float, type[Disk]]:
+        return self._path, self.timeout, type(self.disk)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    __reduce__ = reduce
+
+    def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
+        """Load a setting again, or change it.
+
+        A setting is an attribute of the cache, and stored in the directory; changing the attribute
+        alone holds for this object only. `count`, `size`, `hits` and `misses` are attributes too:
+        as they were when the cache was opened or when they were last read, by this method,
+        ``len(cache)``, :meth:`volume` or :meth:`stats`; `size` also by every write that may evict.
+
+        :param key: name of the setting
+        :param value: new value; without it the stored one is loaded
+        :param update: whether to store the new value too
+        :return: the value
+        :raises ValueError: if there is no such setting, or the value is impossible
+        :raises TypeError: if the key is the name of a method, or the value of the wrong type
+        :raises Timeout: if a new value cannot be stored within a minute, for a lock
+        """
+        if value is ENOVAL:
+            try:
+                value = self._setting(key)
+            except KeyError:
+                raise ValueError(f'no setting {key!r} is stored') from None
+            if not rules.is_usable(key, value):
+                raise sqlite3.DatabaseError(f'the stored setting {key!r} is damaged: {value!r}')
+            setattr(self, key, value)
+            return value
+        if rules.is_taken(type(self), key):
+            raise TypeError(f'{key!r} is the name of a method, it cannot be a setting')
+        if key.startswith('sqlite_'):
+            self._set_pragma(key[7:], value)
+        elif key.startswith('disk_'):
+            setattr(self._disk, key[5:], value)
+        setattr(self, key, value)
+        if update:
+            self._store_setting(key, value)
+        return value
+
+    def _store_setting(self, key: str, value: Any) -> None:
+        """Change a stored setting, as far as there are tables: a subclass may be making them."""
+        try:
+            self._update_setting(key, value)
+        except sqlite3.OperationalError:
+            if 'Settings' in self._inspect()[1]:
+                raise
+        if key == 'eviction_policy':
+            index, create_index = policy_index(value)
+            _, schema, _ = self._inspect()
+            if create_index is not None and 'Cache' in schema and index not in schema:
+                self._apply([create_index], {}, {})
+
+
+atexit.register(_core._flush_notes)
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(
+        before=_core._before_fork,
+        after_in_parent=_core._after_fork,
+        after_in_child=_core._after_fork,
+    )
+_core._register(
+    disk=Disk,
+    cache=Cache,
+    transaction=Transaction,
+    stored_key=StoredKey,
+    enoval=ENOVAL,
+    unknown=UNKNOWN,
+    find_policy=find_policy,
+)

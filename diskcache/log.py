@@ -1,0 +1,35 @@
+"""What is logged, by the logger ``diskcache``."""
+
+from __future__ import annotations
+
+import contextlib as cl
+import math
+import time
+
+#: How often, in seconds, a kind of failure is logged.
+_LOG_INTERVAL = 60.0
+
+#: When which kind of failure was logged last: a time on the monotonic clock by directory and kind.
+_logged: dict[tuple[str, str], float] = {}
+
+
+def log(directory: str, text: str, *args: object) -> None:
+    """Log a warning about a directory.
+
+    :param text: in the form of logging
+    """
+    import logging  # which takes longer to import than this package
+
+    logging.getLogger('diskcache').warning('%s: ' + text, directory, *args)
+
+
+def log_failure(directory: str, error: Exception) -> None:
+    """Log an error that is answered with a default, once per directory, kind and minute."""
+    code = getattr(error, 'sqlite_errorname', None) or str(error)  # the former from Python 3.11 on
+    kind = f'{type(error).__name__} {code}'
+    now = time.monotonic()
+    if now - _logged.get((directory, kind), -math.inf) >= _LOG_INTERVAL:
+        text = 'a lookup failed, and is answered as if the key were missing: %r'
+        with cl.suppress(ImportError, OSError):  # there may be no file descriptor left
+            log(directory, text, error)
+            _logged[directory, kind] = now

@@ -1,0 +1,274 @@
+"""Opening a cache: its directory, its database and its settings are made, or completed.
+
+:class:`Cache` derives from the class here. What is missing in a directory is made; nothing is
+written if nothing is missing. If somebody removes the files while they are open, the native core
+calls `_mend`, and they are made anew.
+"""
+
+from __future__ import annotations
+
+import os.path as op
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from . import _core, mismatch, removal
+from . import settings as rules
+from ._core import Timeout
+from .cautions import warn_once
+from .constants import DBNAME
+from .directory import make_directory
+from .disk import Disk
+from .log import log
+from .policies import policy_index
+from .settings import DEFAULT_SETTINGS, METADATA
+
+#: Seconds for which opening a cache waits for a lock, whatever its timeout.
+_OPEN_TIMEOUT = 60.0
+#: The same where the database has been truncated: only others that begin anew are waited for.
+_TRUNCATED_TIMEOUT = 2.0
+
+#: Seconds after which a database that was made anew is looked at again: whoever removes the files
+#: may have removed some of it, too.
+_MENDED_SECONDS = 0.005
+
+#: What SQLite says of tables that have the names of a cache's, and other columns.
+_FOREIGN_TABLES = ('no such column', 'has no column', 'datatype mismatch')
+
+
+class Opening(_core.Cache):
+    """A Cache as far as opening it goes."""
+
+    eviction_policy: str
+    size_limit: int
+    cull_limit: int
+    statistics: int
+    tag_index: int
+
+    #: Settings that are neither given nor stored.
+    _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS
+    #: Of the FanoutCache that this is a shard of.
+    _shard_count: int | None = None
+    #: What is recorded of the directory.
+    _origin: mismatch.Origin | None = None
+    #: The settings that are attributes; these at least, if a subclass opens the directory itself.
+    _setting_names: Iterable[str] = tuple(DEFAULT_SETTINGS)
+
+    @property
+    def directory(self) -> str:
+        """Directory of the cache."""
+        return self._directory
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for a lock."""
+        return self._timeout
+
+    @property
+    def disk(self) -> Disk:
+        """The :class:`Disk` that converts keys and values."""
+        return self._disk
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        """Look at keyword arguments; errors as those of __init__."""
+        rules.check(type(self), settings)
+
+    def _open(self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]) -> None:
+        self._opening = True
+        try:
+            self._open_directory(path, timeout, disk, settings)
+        finally:
+            self._opening = False
+
+    def _open_directory(
+        self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
+    ) -> None:
+        mismatch.check_for_shards(path, _read_schema)
+        make_directory(path)
+        self._directory = path
+        truncated = removal.is_truncated(op.join(path, DBNAME))
+        self._timeout = _TRUNCATED_TIMEOUT if truncated else _OPEN_TIMEOUT
+        self._local = threading.local()
+        self._txn_id = None
+        _core.Cache.close(self)  # if __init__ is run again
+        try:
+            self._open_files(disk, settings)
+        except Timeout:
+            if not truncated:
+                raise
+            raise sqlite3.DatabaseError(
+                f'{op.join(path, DBNAME)} has been truncated to nothing while another process has'
+                ' it open, which must close it first'
+            ) from None
+        self._timeout = timeout
+
+    def _open_files(self, disk: type[Disk], settings: dict[str, Any]) -> None:
+        """Open the database, again if it has been removed meanwhile."""
+        database = op.join(self._path, DBNAME)
+        for more in removal.attempts():
+            before = removal.identity(database)
+            try:
+                removal.remove_remains(database)
+                self._open_database(disk, settings)
+                return
+            except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+                if any(text in str(error) for text in _FOREIGN_TABLES):
+                    text = f'{database} is not a diskcache database'
+                    raise sqlite3.DatabaseError(text) from error
+                same = removal.identity(database) == before and op.exists(database + '-shm')
+                if same or not more:
+                    raise
+            _core.Cache.close(self)
+            make_directory(self._path)
+
+    def _open_database(self, disk: type[Disk], settings: dict[str, Any]) -> None:
+        stored, schema, self._page_size = self._inspect()
+        damaged = rules.damaged(stored)
+        usable = {name: value for name, value in stored.items() if name not in damaged}
+        current = {**self._default_settings, **usable, **settings}
+        for name in METADATA:
+            current.pop(name, None)
+        for name in damaged - settings.keys():  # the default holds, but is not stored over it
+            text = 'the stored setting %s is damaged, and ignored: %r'
+            log(self._directory, text, name, stored.pop(name))
+            stored[name] = current.get(name)
+        is_empty = stored.get('count') == 0
+        self._origin = mismatch.Origin.of(schema)
+        mismatch.check_recorded_disk(self, disk, is_empty)
+        self._disk = disk(
+            self._path,
+            **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'},
+        )
+        ignored = [name for name in rules.ignored(type(self), current) if name not in METADATA]
+        self._setting_names = [name for name in current if name not in ignored]
+        for name in self._setting_names:
+            setattr(self, name, current[name])
+        if ignored:
+            names = ', '.join(ignored)
+            place = self._place()
+            warn_once(
+                place,
+                f'ignored {names}',
+                f'{place}: stored settings are ignored, as methods or parameters: {names}',
+            )
+        for name in METADATA:
+            if not rules.is_taken(type(self), name):
+                setattr(self, name, stored.get(name, 0))
+        if 'Cache' in schema and not is_empty:
+            mismatch.check_stored_keys(self)
+        self._complete_directory(current, stored, schema)
+
+    def _mend(self, unopened: bool) -> bool:
+        """Make what has been removed beneath the cache anew: directory, database, settings.
+
+        :param unopened: the database could not be opened, perhaps for another reason
+        :return: whether that was not for another reason
+        """
+        database = op.join(self._path, DBNAME)
+        removed = not op.exists(database)
+        if unopened and not removed:
+            return False
+        own = {name: getattr(self, name) for name in self._setting_names}
+        for more in removal.attempts():
+            try:
+                make_directory(self._path)
+                removal.remove_remains(database)
+                stored, schema, self._page_size = self._inspect()
+                kept = {name: value for name, value in stored.items() if name in own}
+                self._complete_directory({**own, **kept}, stored, schema)
+            except (FileNotFoundError, sqlite3.OperationalError):
+                if not more:
+                    raise
+            else:
+                time.sleep(_MENDED_SECONDS)
+                if self._has_all_files():
+                    break
+            _core.Cache.close(self)
+        if removed:
+            log(self._path, 'the database has been removed, and is made anew')
+        return True
+
+    def _has_all_files(self) -> bool:
+        """Tell whether the files of a database that is open are there."""
+        database = op.join(self._path, DBNAME)
+        wal = getattr(self, 'sqlite_journal_mode', None) == 'wal'
+        return op.exists(database) and (not wal or op.exists(database + '-shm'))
+
+    def _place(self) -> str:
+        """Return the directory that warnings name."""
+        return self._path
+
+    def _complete_directory(
+        self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
+    ) -> None:
+        """Make what is missing in the directory; nothing is written if nothing is."""
+        if not schema and 'sqlite_page_size' in current:
+            # First of all: the file is made by the first pragma that is stored in it.
+            self._set_pragma('page_size', current['sqlite_page_size'])
+        for name in sorted(current):
+            if name.startswith('sqlite_') and (name not in stored or stored[name] != current[name]):
+                self._set_pragma(name[7:], current[name])
+        changed = {
+            name: value
+            for name, value in current.items()
+            if name not in stored or stored[name] != value
+        }
+        missing = [create for name, create in _core.SCHEMA if name not in schema]
+        index, create_index = policy_index(self.eviction_policy)
+        if create_index is not None and index not in schema:
+            missing.append(create_index)
+        if bool(self.tag_index) != (_core.TAG_INDEX_NAME in schema):
+            missing.append(_core.TAG_INDEX_CREATE if self.tag_index else _core.TAG_INDEX_DROP)
+        if not schema:
+            origin = mismatch.Origin(mismatch.disk_name(type(self._disk)), self._shard_count)
+            missing.append(origin.statement())
+        defaults = {name: value for name, value in METADATA.items() if name not in stored}
+        if changed or missing or defaults:
+            self._apply(missing, changed, defaults)
+        if not schema:
+            self._page_size = self._inspect()[2]
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        """Connection of this thread; inside a transaction the one that it runs on."""
+        return self._connection()
+
+    @property
+    def _sql(self) -> Callable[..., sqlite3.Cursor]:
+        """The `execute` method of `_con`."""
+        return self._con.execute
+
+    @property
+    def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:
+        """Like `_sql`, waiting for a locked database for up to a minute."""
+        sql = self._sql
+
+        def execute(statement: str, *args: Any, **kwargs: Any) -> sqlite3.Cursor:
+            deadline = time.monotonic() + _OPEN_TIMEOUT
+            delay = 0.0001
+            while True:
+                try:
+                    return sql(statement, *args, **kwargs)
+                except sqlite3.OperationalError as error:
+                    if str(error) != 'database is locked' or time.monotonic() > deadline:
+                        raise
+                time.sleep(delay)
+                delay = min(2 * delay, 0.01)
+
+        return execute
+
+
+def _read_schema(directory: str) -> Mapping[Any, Any]:
+    """Return the schema of a cache that is not to be opened; empty if it cannot be read now."""
+    # In a session: closing any other connection can take locks from threads (session.c).
+    reader = Opening.__new__(Opening)
+    reader._directory = directory
+    reader._timeout = 0
+    try:
+        return reader._inspect()[1]
+    except (Timeout, sqlite3.Error):
+        return {}
+    finally:
+        reader.close()
