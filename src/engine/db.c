@@ -149,7 +149,7 @@ void dc_db_detach(dc_db *db)
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite.finalize(db->statements[sql]);
     }
-    dc_walframes_clear(&db->frames);
+    dc_wal_append_clear(&db->frames);
     memset(db, 0, sizeof *db);
 }
 
@@ -225,11 +225,11 @@ dc_status dc_db_begin(dc_db *db)
     if (!db->has_known_log) {
         return run(db, DC_SQL_BEGIN);
     }
-    dc_readmark_keep(&db->mark, db->file);
+    dc_read_mark_keep(&db->mark, db->file);
     status = run(db, DC_SQL_BEGIN);
-    dc_readmark_release(&db->mark);
+    dc_read_mark_release(&db->mark);
     if (status == DC_BUSY) {
-        dc_readmark_raise(&db->mark); /* who has the lock may be copying the log */
+        dc_read_mark_raise(&db->mark); /* who has the lock may be copying the log */
     } else if (status != DC_OK && db->mark.refused > 0) {
         status = run(db, DC_SQL_BEGIN);
         if (status == DC_OK) {
@@ -267,15 +267,15 @@ static dc_status commit_watched(dc_db *db)
 
     db->hooked_pages = -1;
     db->committing = 1;
-    dc_commitstamp_begin(&db->commit, db->file, &db->frames);
+    dc_commit_stamp_begin(&db->commit, db->file, &db->frames);
     /* Through an exposed Connection a user may have changed the journal. */
     if (db->has_known_log && !db->budget.exposed) {
-        dc_walframes_begin(&db->frames, db->handle);
+        dc_wal_append_begin(&db->frames, db->handle);
     }
     status = run(db, DC_SQL_COMMIT);
     db->committing = 0;
-    dc_commitstamp_end(&db->commit, status == DC_OK, db->hooked_pages);
-    result = dc_walframes_end(&db->frames, status == DC_OK);
+    dc_commit_stamp_end(&db->commit, status == DC_OK, db->hooked_pages);
+    result = dc_wal_append_end(&db->frames, status == DC_OK);
     if (result != DC_SQLITE_OK) {
         status = fail(db, result);
     }

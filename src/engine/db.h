@@ -52,9 +52,9 @@ typedef struct dc_db {
     unsigned long victims; /* rows deleted by culls and batch deletes so far */
     int has_known_log;     /* the journal is a log, and the VFS SQLite's own */
     int notes_sums;        /* the function that DC_SQL_INCREMENT calls is defined */
-    dc_readmark mark;
-    dc_walframes frames;
-    dc_commitstamp commit;
+    dc_read_mark mark;
+    dc_wal_append frames;
+    dc_commit_stamp commit;
     dc_row_changes changes;
     dc_budget budget;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */

@@ -9,19 +9,19 @@ enum { WRITE_LOCK = 0 };
 
 static int look_before_unlock(sqlite3_file *file, int first, int count, int flags)
 {
-    dc_commitstamp *commit = (dc_commitstamp *)dc_io_override_of(file);
+    dc_commit_stamp *commit = (dc_commit_stamp *)dc_io_override_of(file);
 
     if (first == WRITE_LOCK && flags == (DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_EXCLUSIVE)) {
         commit->unlocks++;
         commit->valid = dc_stamp_read(commit->header, &commit->stamp);
         if (commit->valid) {
-            dc_walframes_check(commit->frames, &commit->stamp);
+            dc_wal_append_check(commit->frames, &commit->stamp);
         }
     }
     return commit->io.original->shm_lock(file, first, count, flags);
 }
 
-void dc_commitstamp_begin(dc_commitstamp *commit, sqlite3_file *file, dc_walframes *frames)
+void dc_commit_stamp_begin(dc_commit_stamp *commit, sqlite3_file *file, dc_wal_append *frames)
 {
     dc_io_methods *methods = NULL;
 
@@ -36,7 +36,7 @@ void dc_commitstamp_begin(dc_commitstamp *commit, sqlite3_file *file, dc_walfram
     }
 }
 
-void dc_commitstamp_end(dc_commitstamp *commit, int committed, int frames)
+void dc_commit_stamp_end(dc_commit_stamp *commit, int committed, int frames)
 {
     int watched = commit->io.file != NULL;
 

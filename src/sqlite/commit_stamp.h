@@ -22,18 +22,18 @@
 #include "sqlite/wal_append.h"
 #include "sqlite/wal_header.h"
 
-typedef struct dc_commitstamp {
-    dc_io_override io;    /* first: of the database's file */
-    dc_wal_header header; /* of the handle; NULL: nothing is looked at */
-    dc_walframes *frames; /* borrowed: of the same commit */
-    int unlocks;          /* of the write lock, in the COMMIT at hand */
-    int valid;            /* `stamp` is what the last COMMIT has left */
+typedef struct dc_commit_stamp {
+    dc_io_override io;     /* first: of the database's file */
+    dc_wal_header header;  /* of the handle; NULL: nothing is looked at */
+    dc_wal_append *frames; /* borrowed: of the same commit */
+    int unlocks;           /* of the write lock, in the COMMIT at hand */
+    int valid;             /* `stamp` is what the last COMMIT has left */
     dc_stamp stamp;
-} dc_commitstamp;
+} dc_commit_stamp;
 
 /* Around COMMIT. `frames` is checked when the lock is given back. */
-void dc_commitstamp_begin(dc_commitstamp *commit, sqlite3_file *file, dc_walframes *frames);
+void dc_commit_stamp_begin(dc_commit_stamp *commit, sqlite3_file *file, dc_wal_append *frames);
 /* `frames`: in the log, as wal_hook has it; -1 if it was not called, because nothing was written. */
-void dc_commitstamp_end(dc_commitstamp *commit, int committed, int frames);
+void dc_commit_stamp_end(dc_commit_stamp *commit, int committed, int frames);
 
 #endif

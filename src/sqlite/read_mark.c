@@ -11,7 +11,7 @@ enum { FIRST_MARK_LOCK = 4, MARKS = 4 };
 
 static int lock_without_raising(sqlite3_file *file, int first, int count, int flags)
 {
-    dc_readmark *mark = (dc_readmark *)dc_io_override_of(file);
+    dc_read_mark *mark = (dc_read_mark *)dc_io_override_of(file);
 
     /* When all four have been refused and SQLite tries again, no mark can be used as it stands. */
     if (first >= FIRST_MARK_LOCK && flags == (DC_SQLITE_SHM_LOCK | DC_SQLITE_SHM_EXCLUSIVE) &&
@@ -22,7 +22,7 @@ static int lock_without_raising(sqlite3_file *file, int first, int count, int fl
     return mark->io.original->shm_lock(file, first, count, flags);
 }
 
-void dc_readmark_keep(dc_readmark *mark, sqlite3_file *file)
+void dc_read_mark_keep(dc_read_mark *mark, sqlite3_file *file)
 {
     dc_io_methods *methods = NULL;
 
@@ -35,12 +35,12 @@ void dc_readmark_keep(dc_readmark *mark, sqlite3_file *file)
     }
 }
 
-void dc_readmark_release(dc_readmark *mark)
+void dc_read_mark_release(dc_read_mark *mark)
 {
     dc_io_override_end(&mark->io);
 }
 
-void dc_readmark_raise(dc_readmark *mark)
+void dc_read_mark_raise(dc_read_mark *mark)
 {
     mark->begins = 0;
 }

@@ -11,23 +11,23 @@
  * Refusing a lock is what another process does all the time, so nothing but time can be lost by it. If a
  * BEGIN should fail all the same that goes without it, this is turned off (selfcheck.h).
  *
- * A dc_readmark belongs to one handle and is used by the thread that begins with it.
+ * A dc_read_mark belongs to one handle and is used by the thread that begins with it.
  */
 #ifndef DC_SQLITE_READ_MARK_H
 #define DC_SQLITE_READ_MARK_H
 
 #include "sqlite/io_override.h"
 
-typedef struct dc_readmark {
+typedef struct dc_read_mark {
     dc_io_override io;   /* first: of the database's file */
     int refused;         /* marks that this BEGIN was not allowed to raise */
     unsigned int begins; /* so far */
-} dc_readmark;
+} dc_read_mark;
 
 /* Let what begins now use a mark as it stands, if it is the turn for that. */
-void dc_readmark_keep(dc_readmark *mark, sqlite3_file *file);
-void dc_readmark_release(dc_readmark *mark);
+void dc_read_mark_keep(dc_read_mark *mark, sqlite3_file *file);
+void dc_read_mark_release(dc_read_mark *mark);
 /* Let the next BEGIN raise a mark. */
-void dc_readmark_raise(dc_readmark *mark);
+void dc_read_mark_raise(dc_read_mark *mark);
 
 #endif

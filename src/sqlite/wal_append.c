@@ -11,12 +11,12 @@
 /* Most commits are of one to eight frames; a larger one takes several writes. */
 #define BUFFER_SIZE ((size_t)16 * (FRAME_HEADER_SIZE + 4096))
 
-static dc_walframes *frames_of(sqlite3_file *file)
+static dc_wal_append *frames_of(sqlite3_file *file)
 {
-    return (dc_walframes *)dc_io_override_of(file);
+    return (dc_wal_append *)dc_io_override_of(file);
 }
 
-static int flush(dc_walframes *frames)
+static int flush(dc_wal_append *frames)
 {
     size_t size = frames->size;
 
@@ -35,7 +35,7 @@ static int is_last_of_commit(const char *header)
 
 static int write_gathering(sqlite3_file *file, const void *data, int amount, dc_int64 offset)
 {
-    dc_walframes *frames = frames_of(file);
+    dc_wal_append *frames = frames_of(file);
     int is_header = amount == FRAME_HEADER_SIZE && !frames->header_pending;
     int appends = frames->size == 0 || offset == frames->offset + (dc_int64)frames->size;
     int result = DC_SQLITE_OK;
@@ -68,7 +68,7 @@ static int write_gathering(sqlite3_file *file, const void *data, int amount, dc_
 
 static int read_after_flush(sqlite3_file *file, void *data, int amount, dc_int64 offset)
 {
-    dc_walframes *frames = frames_of(file);
+    dc_wal_append *frames = frames_of(file);
     int result = flush(frames);
 
     frames->passing = 1;
@@ -84,7 +84,7 @@ static int truncate_after_flush(sqlite3_file *file, dc_int64 size)
 
 static int sync_after_flush(sqlite3_file *file, int flags)
 {
-    dc_walframes *frames = frames_of(file);
+    dc_wal_append *frames = frames_of(file);
     int result = flush(frames);
 
     /* What follows may be the rest of a frame that SQLite has cut in two at the end of a sector. */
@@ -99,7 +99,7 @@ static int file_size_after_flush(sqlite3_file *file, dc_int64 *size)
     return result == DC_SQLITE_OK ? frames_of(file)->io.original->file_size(file, size) : result;
 }
 
-void dc_walframes_begin(dc_walframes *frames, sqlite3 *handle)
+void dc_wal_append_begin(dc_wal_append *frames, sqlite3 *handle)
 {
     sqlite3_file *file = NULL;
     dc_io_methods *methods = NULL;
@@ -124,7 +124,7 @@ void dc_walframes_begin(dc_walframes *frames, sqlite3 *handle)
 }
 
 /* Whether the file is as long as the frames are that the header counts. */
-static int is_long_enough(const dc_walframes *frames, const dc_stamp *stamp)
+static int is_long_enough(const dc_wal_append *frames, const dc_stamp *stamp)
 {
     dc_int64 size = 0;
     dc_int64 frame = FRAME_HEADER_SIZE + (dc_int64)dc_stamp_page_size(stamp);
@@ -134,7 +134,7 @@ static int is_long_enough(const dc_walframes *frames, const dc_stamp *stamp)
             size >= LOG_HEADER_SIZE + frame * dc_stamp_frames(stamp));
 }
 
-static void flush_left(dc_walframes *frames)
+static void flush_left(dc_wal_append *frames)
 {
     if (frames->size > 0) {
         dc_selfcheck_fail(DC_WAL_APPEND, "COMMIT went on after a frame that was not its last");
@@ -142,7 +142,7 @@ static void flush_left(dc_walframes *frames)
     }
 }
 
-void dc_walframes_check(dc_walframes *frames, const dc_stamp *stamp)
+void dc_wal_append_check(dc_wal_append *frames, const dc_stamp *stamp)
 {
     if (frames->io.file != NULL) {
         flush_left(frames);
@@ -153,7 +153,7 @@ void dc_walframes_check(dc_walframes *frames, const dc_stamp *stamp)
     }
 }
 
-int dc_walframes_end(dc_walframes *frames, int committed)
+int dc_wal_append_end(dc_wal_append *frames, int committed)
 {
     int failure;
 
@@ -168,7 +168,7 @@ int dc_walframes_end(dc_walframes *frames, int committed)
     return failure;
 }
 
-void dc_walframes_clear(dc_walframes *frames)
+void dc_wal_append_clear(dc_wal_append *frames)
 {
     free(frames->buffer);
     memset(frames, 0, sizeof *frames);

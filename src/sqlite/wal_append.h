@@ -14,7 +14,7 @@
  * (selfcheck.h): nothing may be left in the buffer when COMMIT gives the write lock back, and in the first
  * commit of a handle the file must be as long then as the wal-index says.
  *
- * A dc_walframes belongs to one handle and is used by the thread that commits with it.
+ * A dc_wal_append belongs to one handle and is used by the thread that commits with it.
  */
 #ifndef DC_SQLITE_WAL_APPEND_H
 #define DC_SQLITE_WAL_APPEND_H
@@ -24,7 +24,7 @@
 #include "sqlite/io_override.h"
 #include "sqlite/wal_header.h"
 
-typedef struct dc_walframes {
+typedef struct dc_wal_append {
     dc_io_override io;  /* first: of the log's file */
     char *buffer;       /* owned; NULL until it is needed */
     size_t size;        /* bytes in the buffer */
@@ -34,15 +34,15 @@ typedef struct dc_walframes {
     int passing;        /* SQLite has read: it is not appending now */
     int checked;        /* the file's length, in a commit */
     int failure;        /* what writing frames that were left behind has come to */
-} dc_walframes;
+} dc_wal_append;
 
 /* Gather what is appended to the log of `handle`. Where that cannot be, nothing happens. */
-void dc_walframes_begin(dc_walframes *frames, sqlite3 *handle);
+void dc_wal_append_begin(dc_wal_append *frames, sqlite3 *handle);
 /* To be called with the write lock, when the commit is in the wal-index: check that it is in the log. */
-void dc_walframes_check(dc_walframes *frames, const dc_stamp *stamp);
+void dc_wal_append_check(dc_wal_append *frames, const dc_stamp *stamp);
 /* After COMMIT. Returns an error if frames of a commit that has succeeded could not be written. */
-int dc_walframes_end(dc_walframes *frames, int committed);
+int dc_wal_append_end(dc_wal_append *frames, int committed);
 /* Give the memory back. */
-void dc_walframes_clear(dc_walframes *frames);
+void dc_wal_append_clear(dc_wal_append *frames);
 
 #endif

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import model_hottier
+import model_memory
 import pytest
 import steps
 
@@ -63,14 +63,14 @@ def test_no_read_is_stale_whatever_another_process_does_between_two_steps(
     assert visits > 500  # Or the other process was always kept out.
 
 
-@pytest.mark.parametrize('rule', model_hottier.HOLDS)
+@pytest.mark.parametrize('rule', model_memory.HOLDS)
 def test_the_model_of_the_hot_tier_holds(rule: str) -> None:
-    states, wrong = model_hottier.check(model_hottier.HOLDS[rule])
+    states, wrong = model_memory.check(model_memory.HOLDS[rule])
     assert wrong is None
     assert states > 20_000
 
 
-@pytest.mark.parametrize('mutant', model_hottier.MUTANTS)
+@pytest.mark.parametrize('mutant', model_memory.MUTANTS)
 def test_the_model_finds_each_broken_rule(mutant: str) -> None:
-    _, wrong = model_hottier.check(model_hottier.MUTANTS[mutant])
+    _, wrong = model_memory.check(model_memory.MUTANTS[mutant])
     assert wrong is not None

@@ -1,4 +1,4 @@
-/* test_commitstamp.c: the header that a commit has left is known, or said not to be; and what leans on
+/* test_commit_stamp.c: the header that a commit has left is known, or said not to be; and what leans on
  * SQLite's order of things turns itself off where the order is another. */
 #include "sqlite/commit_stamp.h"
 
@@ -312,9 +312,9 @@ static void frames_left_behind_by_a_commit_are_written_and_turn_gathering_off(vo
     commit_row(&db);
     log = log_of(&db);
     CHECK_INT(DC_SQLITE_OK, log->methods->file_size(log, &end));
-    dc_walframes_begin(&db.frames, db.handle);
+    dc_wal_append_begin(&db.frames, db.handle);
     CHECK_INT(DC_SQLITE_OK, log->methods->write(log, frame, sizeof frame, end));
-    CHECK_INT(DC_SQLITE_OK, dc_walframes_end(&db.frames, 1));
+    CHECK_INT(DC_SQLITE_OK, dc_wal_append_end(&db.frames, 1));
     CHECK_INT(DC_SQLITE_OK, log->methods->read(log, seen, sizeof seen, end));
     CHECK(memcmp(frame, seen, sizeof frame) == 0);
     CHECK(!dc_selfcheck_holds(DC_WAL_APPEND));
@@ -335,9 +335,9 @@ static void a_log_that_is_too_short_turns_gathering_off(void)
     stamp = *dc_db_commit_stamp(&db);
     memcpy((char *)stamp.words + 16, &frames, sizeof frames);
     db.frames.checked = 0;
-    dc_walframes_begin(&db.frames, db.handle);
-    dc_walframes_check(&db.frames, &stamp);
-    CHECK_INT(DC_SQLITE_OK, dc_walframes_end(&db.frames, 1));
+    dc_wal_append_begin(&db.frames, db.handle);
+    dc_wal_append_check(&db.frames, &stamp);
+    CHECK_INT(DC_SQLITE_OK, dc_wal_append_end(&db.frames, 1));
     CHECK(!dc_selfcheck_holds(DC_WAL_APPEND));
     database_close(&db);
     forget_failures();

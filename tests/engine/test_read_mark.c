@@ -1,4 +1,4 @@
-/* test_readmark.c: a transaction begins on a read mark as it stands, and nobody notices. */
+/* test_read_mark.c: a transaction begins on a read mark as it stands, and nobody notices. */
 #include "sqlite/read_mark.h"
 
 #include "database.h"
@@ -239,14 +239,14 @@ static void a_file_without_shared_memory_is_left_alone(void)
 {
     dc_io_methods old = {.version = 1};
     struct sqlite3_file file = {.methods = &old};
-    dc_readmark mark = {.begins = 1};
+    dc_read_mark mark = {.begins = 1};
 
-    dc_readmark_keep(&mark, &file);
+    dc_read_mark_keep(&mark, &file);
     CHECK(file.methods == &old);
-    dc_readmark_release(&mark);
+    dc_read_mark_release(&mark);
     CHECK(file.methods == &old);
-    dc_readmark_keep(&mark, NULL);
-    dc_readmark_release(&mark);
+    dc_read_mark_keep(&mark, NULL);
+    dc_read_mark_release(&mark);
 }
 
 int main(int argc, char **argv)

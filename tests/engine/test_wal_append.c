@@ -1,4 +1,4 @@
-/* test_walframes.c: what a commit appends to the log is written at once, and is what SQLite wrote. */
+/* test_wal_append.c: what a commit appends to the log is written at once, and is what SQLite wrote. */
 #include "sqlite/wal_append.h"
 
 #include "database.h"
