@@ -14,7 +14,7 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from . import sql
 from ._core import QUEUE_ORIGIN
@@ -508,5 +508,4 @@ class Deque(OnCache, Sequence[Any]):
                 change = (-width, key, highest) if from_back else (width, lowest, key)
                 execute(sql.QUEUE_SHIFT, change)
 
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]

@@ -10,7 +10,7 @@ import collections
 import os
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from . import sql
 from .cache import Cache
@@ -298,8 +298,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         """Return a view of the items. Iterating, it leaves out what is removed meanwhile."""
         return ItemsView(self)
 
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> str:
         return self._cache._path

@@ -41,11 +41,13 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
+from ._core import args_to_key as args_to_key  # as in the original, from which some import it
 from .cache import Cache
 from .cautions import hint_at_expire
 from .constants import ENOVAL
 from .disk import Disk
 from .fanout import FanoutCache
+from .memoize import full_name as full_name
 from .memoize import memoizer, name_of
 from .mismatch import check_eviction
 from .wrappers import guarded, throttled
