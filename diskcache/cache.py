@@ -259,7 +259,7 @@ class Cache(DictMethods, Opening):
             except Timeout as timeout:
                 timeout.args = (count,)
                 raise
-            if not deleted:  # a trigger may keep the rows, which would be selected for ever
+            if not deleted:  # a trigger may keep the rows, which would be selected again
                 return count
             count += deleted
             args[arg_index] = rows[-1][row_index]

@@ -1,14 +1,14 @@
 """The command line: look after a cache directory without writing a program.
 
 =============================  ================================================================
-``check DIRECTORY [--fix]``    compare the database with the value files, report what is amiss
+``check DIRECTORY [--fix]``    compare the database with the value files, report problems
 ``stats DIRECTORY``            items, volume, hits and misses, and the settings that shape them
 ``clear DIRECTORY``            remove every item; settings and statistics stay
 =============================  ================================================================
 
 Exit status: 0 if all is well, 1 if ``check`` found something (mended or not), 2 if the command
-could not be carried out. That classes of the program that uses the cache are not there for this
-command is shown, and nothing that is amiss. A directory is never created: opening a mistyped path
+could not be carried out. That classes of the program that uses the cache are missing here is
+shown, but it is no problem. A directory is never created: opening a mistyped path
 as a cache would make an empty one there and then find nothing wrong with it.
 
 On a terminal, output is laid out by ``rich`` if the extra ``diskcache[cli]`` is installed.

@@ -14,7 +14,7 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from . import sql
 from ._core import QUEUE_ORIGIN
@@ -455,7 +455,7 @@ class Deque(OnCache, Sequence[Any]):
         """
         if self._remove(value):
             return
-        with self._cache.transact(retry=True):  # somebody may have turned the deque meanwhile
+        with self._cache.transact(retry=True):  # another may have rotated the deque meanwhile
             if not self._remove(value):
                 raise ValueError('deque.remove(value): value not in deque')
 
@@ -483,7 +483,7 @@ class Deque(OnCache, Sequence[Any]):
             execute(sql.QUEUE_MIRROR, (mirror,))
 
     def rotate(self, steps: int = 1) -> None:
-        """Turn the deque: move items from the back to the front. Only keys are renumbered.
+        """Rotate the deque: move items from the back to the front. Only keys are renumbered.
 
         :param steps: how many; negative: from the front to the back
         :raises TypeError: if `steps` is no int
@@ -508,5 +508,4 @@ class Deque(OnCache, Sequence[Any]):
                 change = (-width, key, highest) if from_back else (width, lowest, key)
                 execute(sql.QUEUE_SHIFT, change)
 
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]

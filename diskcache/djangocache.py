@@ -4,7 +4,7 @@
         'default': {
             'BACKEND': 'diskcache.DjangoCache',
             'LOCATION': '/var/cache/site',
-            'TIMEOUT': 300,             # seconds, None: for ever
+            'TIMEOUT': 300,             # seconds, None: no expiry
             'SHARDS': 8,                # as many as writers at a time, see FanoutCache
             'DATABASE_TIMEOUT': 0.010,  # seconds to wait for a shard's lock
             'OPTIONS': {'size_limit': 2**30},
@@ -100,7 +100,7 @@ _opened: dict[tuple[Any, ...], _Opened] = {}
 def _share(directory: Any, shards: int, timeout: float, options: dict[str, Any]) -> FanoutCache:
     """Return the FanoutCache that is opened like this, opening it if it is not.
 
-    Where it cannot be opened anew that is for the operations to say: for a lookup it is a miss.
+    If it cannot be opened again, the operations report it: for a lookup it is a miss.
     """
     # Not the options themselves, which need not be hashable for FanoutCache to refuse them.
     key = (directory, shards, timeout, options.get('disk'), repr(sorted(options.items())))
@@ -637,7 +637,7 @@ class DjangoCache(BaseCache):
         Django calls this after each request, without arguments, as a program would. To close the
         connections then would cost the next request more than all that it asks of the cache: the
         last one to close a database also writes back its log. So it only makes sure that a
-        directory that was replaced since is opened anew. Connections are few, are not inherited by
+        directory that was replaced since is opened again. Connections are few, are not inherited by
         a fork, and are closed when the process ends.
 
         :param kwargs: ``connections=True`` does close them, for all threads: those in use when they

@@ -82,6 +82,14 @@ def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
     return (default, *nothing) if nothing else default
 
 
+def _in_time(otherwise: T, operation: Callable[..., T], *args: Any) -> T:
+    """Return what an operation does; something else if it cannot get its lock in time."""
+    try:
+        return operation(*args)
+    except Timeout:
+        return otherwise
+
+
 def _patiently(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call an operation that cannot be told to retry until it has got its lock."""
     while True:
@@ -262,10 +270,7 @@ class FanoutCache(DictMethods):
             it is larger than a shard may be
         :raises TypeError: and whatever else pickling, or a wrong argument, raises
         """
-        try:
-            return self._shard(key).set(key, value, expire, read, tag, retry)
-        except Timeout:
-            return False
+        return _in_time(False, self._shard(key).set, key, value, expire, read, tag, retry)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Store a value, waiting for the lock as long as it takes."""
@@ -280,10 +285,7 @@ class FanoutCache(DictMethods):
         :param retry: wait for the lock as long as it takes
         :return: whether the key was found, and the lock had within the timeout
         """
-        try:
-            return self._shard(key).touch(key, expire, retry)
-        except Timeout:
-            return False
+        return _in_time(False, self._shard(key).touch, key, expire, retry)
 
     @hint_at_expire
     def add(
@@ -302,10 +304,7 @@ class FanoutCache(DictMethods):
         :return: whether it was stored
         :raises TypeError: and whatever else pickling, or a wrong argument, raises
         """
-        try:
-            return self._shard(key).add(key, value, expire, read, tag, retry)
-        except Timeout:
-            return False
+        return _in_time(False, self._shard(key).add, key, value, expire, read, tag, retry)
 
     def incr(
         self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
@@ -321,10 +320,7 @@ class FanoutCache(DictMethods):
         :raises TypeError: if the value is no number
         :raises OverflowError: if the result does not fit 64 bits
         """
-        try:
-            return self._shard(key).incr(key, delta, default, retry)
-        except Timeout:
-            return None
+        return _in_time(None, self._shard(key).incr, key, delta, default, retry)
 
     def decr(
         self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
@@ -333,10 +329,7 @@ class FanoutCache(DictMethods):
 
         Parameters, result and errors are those of :meth:`incr`.
         """
-        try:
-            return self._shard(key).decr(key, delta, default, retry)
-        except Timeout:
-            return None
+        return _in_time(None, self._shard(key).decr, key, delta, default, retry)
 
     def get(
         self,
@@ -400,10 +393,8 @@ class FanoutCache(DictMethods):
 
         The parameters and the result are those of :meth:`get`.
         """
-        try:
-            return self._shard(key).pop(key, default, expire_time, tag, retry)
-        except Timeout:
-            return _absent(default, expire_time, tag)
+        absent = _absent(default, expire_time, tag)
+        return _in_time(absent, self._shard(key).pop, key, default, expire_time, tag, retry)
 
     def delete(self, key: Any, retry: bool = False) -> bool:
         """Remove an item.
@@ -412,10 +403,7 @@ class FanoutCache(DictMethods):
         :param retry: wait for the lock as long as it takes
         :return: whether it was there and is removed: not if the lock could not be had in time
         """
-        try:
-            return self._shard(key).delete(key, retry)
-        except Timeout:
-            return False
+        return _in_time(False, self._shard(key).delete, key, retry)
 
     def __delitem__(self, key: Any) -> None:
         """Remove an item, waiting for the lock as long as it takes; KeyError if it is missing."""

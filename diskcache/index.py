@@ -10,14 +10,14 @@ import collections
 import os
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from . import sql
 from .cache import Cache
 from .constants import ENOVAL
 from .mismatch import check_eviction
 from .on_cache import OnCache
-from .views import DictMethods, ItemsView, Rows, ValuesView, has_all_of
+from .views import DictMethods, ItemsView, Rows, ValuesView, has_all_of, store_items
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -76,12 +76,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         if not self._sets_by_cache():
             super().update(other, **kwds)
             return
-        if hasattr(other, 'keys') and not hasattr(other, 'items'):
-            pairs: Any = ((key, other[key]) for key in other.keys())  # noqa: SIM118
-        else:
-            pairs = other
-        self._cache.set_many(pairs, retry=True)
-        self._cache.set_many(kwds, retry=True)
+        store_items(self._cache, other, kwds)
 
     def _sets_by_cache(self) -> bool:
         """Tell whether setting an item is no more than setting it in the cache."""
@@ -303,8 +298,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         """Return a view of the items. Iterating, it leaves out what is removed meanwhile."""
         return ItemsView(self)
 
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> str:
         return self._cache._path

@@ -49,7 +49,7 @@ class OnCache:
         return f' of {count} item' if count == 1 else f' of {count} items'
 
     def _has_plain_cache(self) -> bool:
-        """Tell whether opening the directory anew would give a cache of the same kind."""
+        """Tell whether opening the directory again would give a cache of the same kind."""
         return (
             type(self._cache) is Cache
             and type(self._cache.disk) is Disk

@@ -2,7 +2,7 @@
 
 :class:`Cache` derives from the class here. What is missing in a directory is made; nothing is
 written if nothing is missing. If somebody removes the files while they are open, the native core
-calls `_mend`, and they are made anew.
+calls `_mend`, and they are made again.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from .settings import DEFAULT_SETTINGS, METADATA
 
 #: Seconds for which opening a cache waits for a lock, whatever its timeout.
 _OPEN_TIMEOUT = 60.0
-#: The same where the database has been truncated: only others that begin anew are waited for.
+#: The same where the database has been truncated: it waits only for others that create it again.
 _TRUNCATED_TIMEOUT = 2.0
 
-#: Seconds after which a database that was made anew is looked at again: whoever removes the files
-#: may have removed some of it, too.
+#: Seconds after which a database that was created again is checked: whoever removes the files may
+#: have removed some of the new ones too.
 _MENDED_SECONDS = 0.005
 
 #: What SQLite says of tables that have the names of a cache's, and other columns.
-_FOREIGN_TABLES = ('no such column', 'has no column', 'datatype mismatch')
+_OTHER_TABLES = ('no such column', 'has no column', 'datatype mismatch')
 
 
 class Opening(_core.Cache):
@@ -114,7 +114,7 @@ class Opening(_core.Cache):
                 self._open_database(disk, settings)
                 return
             except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
-                if any(text in str(error) for text in _FOREIGN_TABLES):
+                if any(text in str(error) for text in _OTHER_TABLES):
                     text = f'{database} is not a diskcache database'
                     raise sqlite3.DatabaseError(text) from error
                 same = removal.identity(database) == before and op.exists(database + '-shm')
@@ -161,7 +161,7 @@ class Opening(_core.Cache):
         self._complete_directory(current, stored, schema)
 
     def _mend(self, unopened: bool) -> bool:
-        """Make what has been removed beneath the cache anew: directory, database, settings.
+        """Create again what was removed under an open cache: directory, database, settings.
 
         :param unopened: the database could not be opened, perhaps for another reason
         :return: whether that was not for another reason

@@ -1,5 +1,12 @@
 """Facade: the names of the original's module of this name, wherever they are defined here."""
 
+# ruff: noqa: F401
+import operator as op
+from collections import OrderedDict
+from collections.abc import MutableMapping, Sequence
+from contextlib import contextmanager
+from shutil import rmtree
+
 from .cache import Cache
 from .constants import ENOVAL
 from .deque import Deque, _make_compare

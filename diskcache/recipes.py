@@ -17,12 +17,12 @@ memoize_stampede      (result, seconds that the call took)
 FanoutCache has its transaction on its own shard: one on the FanoutCache would lock all shards.
 
 **Waiting.** A cache cannot wake anybody up, so who waits must look again and again. It looks by
-reading, which hinders no one, and begins a transaction only when the state read lets it hope. The
+reading, which blocks no one, and begins a transaction only when the state read is promising. The
 pauses in between grow with the time waited so far (see `_pauses`).
 
-**Eviction.** A lock that the cache evicts is a free lock, an evicted average begins anew. Where
-that matters, set the eviction policy 'none', and keep recipes in a cache that nobody clears. For a
-small cache that evicts there is a warning. What is memoized may be evicted.
+**Eviction.** A lock that the cache evicts is a free lock, an evicted average is reset. Where that
+matters, set the eviction policy 'none', and keep recipes in a cache that nobody clears. For a small
+cache that evicts there is a warning. What is memoized may be evicted.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
+from ._core import args_to_key as args_to_key  # as in the original, from which some import it
 from .cache import Cache
 from .cautions import hint_at_expire
 from .constants import ENOVAL
 from .disk import Disk
 from .fanout import FanoutCache
+from .memoize import full_name as full_name
 from .memoize import memoizer, name_of
 from .mismatch import check_eviction
 from .wrappers import guarded, throttled
@@ -251,7 +253,7 @@ class Averager:
         return self._mean(self._cache.get(self._key, default=(0.0, 0), retry=True))
 
     def pop(self) -> float | None:
-        """Return the average, or None if nothing has been added, and begin anew."""
+        """Return the average, or None if nothing has been added, and reset it."""
         return self._mean(self._cache.pop(self._key, default=(0.0, 0), retry=True))
 
     @staticmethod

@@ -78,7 +78,7 @@ def remove_remains(database: str) -> None:
 def is_truncated(database: str) -> bool:
     """Tell whether the database is empty and there is a log of it, as SQLite never leaves them.
 
-    If nobody has it open SQLite begins anew. But whoever has keeps its lock until it is closed.
+    If nobody has it open SQLite creates it again. A process that has it open keeps its lock.
     """
     has_log = op.exists(database + '-wal') or op.exists(database + '-shm')
     try:

@@ -8,10 +8,8 @@ be looked up: a frozenset of str is pickled to other bytes by a process with oth
 from __future__ import annotations
 
 from collections import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
-
-__all__ = ['LOOKUPS', 'DictMethods', 'ItemsView', 'KeysView', 'Rows', 'ValuesView', 'has_all_of']
 
 S = TypeVar('S', bound='DictMethods')
 
@@ -27,6 +25,21 @@ _MISSING = object()
 def has_all_of(cls: type, base: type, names: Iterable[str] = LOOKUPS) -> bool:
     """Tell whether a class overrides none of these methods of a base."""
     return all(getattr(cls, name) is getattr(base, name) for name in names)
+
+
+def store_items(cache: Any, other: Any, more: Mapping[str, Any]) -> None:
+    """Store what dict.update takes, waiting for the lock as long as it takes.
+
+    :param cache: Cache or FanoutCache
+    :param other: mapping, or iterable of pairs
+    :param more: further items
+    """
+    if hasattr(other, 'keys') and not hasattr(other, 'items'):
+        pairs: Any = ((key, other[key]) for key in other.keys())  # noqa: SIM118
+    else:
+        pairs = other
+    cache.set_many(pairs, retry=True)
+    cache.set_many(more, retry=True)
 
 
 def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
@@ -123,13 +136,7 @@ class DictMethods:
         :raises TypeError: if `other` is neither, or an item is no pair
         :raises ValueError: if an item is not of length two
         """
-        this: Any = self
-        if hasattr(other, 'keys') and not hasattr(other, 'items'):
-            pairs: Any = ((key, other[key]) for key in other.keys())  # noqa: SIM118
-        else:
-            pairs = other
-        this.set_many(pairs, retry=True)
-        this.set_many(kwds, retry=True)
+        store_items(self, other, kwds)
 
     def __ior__(self: S, other: Any) -> S:
         """Store the items of a mapping, or of an iterable of pairs; see :meth:`update`."""

@@ -56,7 +56,7 @@ module_state *state_of_type(PyTypeObject *type)
 PyDoc_STRVAR(core_register_doc,
 "_register($module, /, disk, cache, transaction, stored_key, enoval, unknown, "
 "find_policy)\n--\n\n"
-"Tell the module the public classes and constants, which core.py defines.\n"
+"Tell the module the public classes and constants, which Python defines.\n"
 "\n"
 "Methods of `disk` and `cache` as they are now count as their own: replaced ones are called.\n");
 

@@ -2,7 +2,7 @@
  *
  * An administrator or a deployment empties the directory. SQLite goes on with a file that has no name any more,
  * which others do not see. So whoever takes a session looks whether the path still leads to the file, and has
- * `_mend` of core.py make anew what has been removed.
+ * `_mend` of opening.py make anew what has been removed.
  */
 #ifndef DC_CACHE_MENDING_H
 #define DC_CACHE_MENDING_H

@@ -366,7 +366,7 @@ static PyObject *call_keywords(const many *many)
     return keywords;
 }
 
-/* Let core.py's Cache call the method for each, in a transaction. */
+/* Let cache.py's Cache call the method for each, in a transaction. */
 static int call_each(many *many, PyObject *calls)
 {
     PyObject *keywords = call_keywords(many);

@@ -1,5 +1,5 @@
 /* methods_settings.c: reading and changing the stored settings and counters, and what __init__ and check()
- * need to know of a directory. Thin: the rules for settings are in core.py, what is amiss says check.py.
+ * need to know of a directory. Thin: the rules for settings are in settings.py, what is wrong says check.py.
  */
 #include "cache/methods.h"
 

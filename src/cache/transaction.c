@@ -2,7 +2,7 @@
  *
  * It holds no state of the transaction: that stands in the Cache (object.h), because transactions nest
  * and the operations inside must find it. So one manager can be entered again and again, also inside
- * itself, and works as a decorator (core.py adds ContextDecorator).
+ * itself, and works as a decorator (cache.py adds ContextDecorator).
  *
  * A fork inside the block copies the manager into the child, whose copy of the transaction is void:
  * leaving the block there without an exception would pretend that it has been committed, and is a

@@ -119,7 +119,7 @@ static const char *const setting_names[SETTING_COUNT] = {
     [SETTING_STATISTICS] = "statistics",
 };
 
-/* Take a native policy, or one of the user's, whose steps Python does: core.py says which it is. */
+/* Take a native policy, or one of the user's, whose steps Python does: policies.py says which it is. */
 static int set_policy(Cache *self, PyObject *value)
 {
     const char *name = PyUnicode_Check(value) ? PyUnicode_AsUTF8(value) : "";

@@ -539,7 +539,7 @@ static char *temporary_path(const char *path)
     return temporary;
 }
 
-/* The modes of the cache directory, as opening a cache makes it (core.py), and of all others. */
+/* The modes of the cache directory, as opening a cache makes it (directory.py), and of all others. */
 #define ROOT_MODE      0700
 #define DIRECTORY_MODE 0777
 

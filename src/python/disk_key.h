@@ -12,7 +12,7 @@ typedef struct disk_key {
 
 void disk_key_clear(disk_key *key);
 
-/* A stored key (core.py's StoredKey) is a database key already, and taken as it is. */
+/* A stored key (disk.py's StoredKey) is a database key already, and taken as it is. */
 int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out);
 /* The same for its hash: an exception does not name the directory, which would be that of a shard that is perhaps not
  * the key's. */

@@ -52,9 +52,9 @@ typedef struct module_state {
     PyObject *open;             /* of io */
     PyObject *join;             /* of os.path */
     PyObject *getpid, *getcwd;  /* of os */
-    PyObject *unknown, *enoval; /* the constants of core.py, registered by it */
-    PyObject *find_policy;      /* of core.py: the eviction policy of a user's own, or None */
-    PyTypeObject *transaction_class; /* what transact() makes: core.py's subclass */
+    PyObject *unknown, *enoval; /* of constants.py, registered by cache.py */
+    PyObject *find_policy;      /* of policies.py: the eviction policy of a user's own, or None */
+    PyTypeObject *transaction_class; /* what transact() makes: cache.py's subclass */
     PyTypeObject *stored_key_type;   /* of tuples that disk_put takes as (database key, raw) */
 
     hook_base disk_hooks;

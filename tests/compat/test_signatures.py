@@ -16,10 +16,12 @@ import re
 import subprocess
 import sys
 import time
+import typing
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+from interpreter import Interpreter
 from places import PACKAGE, SUPPORT
 
 import diskcache
@@ -263,6 +265,24 @@ def test_every_module_is_an_attribute_of_the_package() -> None:
     script = f'import diskcache; print(*(getattr(diskcache, m).__name__ for m in {modules}))'
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert done.stdout.split() == [f'diskcache.{module}' for module in modules], done.stderr
+
+
+@pytest.mark.parametrize('module', ['core', 'fanout', 'persistent', 'recipes'])
+def test_what_could_be_imported_from_a_module_still_can(original: Interpreter, module: str) -> None:
+    """Programs import and patch what stands in a module, whichever it is defined in here."""
+    names = original.run(f"""
+    import types, diskcache.{module} as module
+    [name for name, value in vars(module).items()
+        if not (name.startswith('__') or isinstance(value, types.ModuleType))]
+    """)
+    found = importlib.import_module(f'diskcache.{module}')
+    assert [name for name in names if not hasattr(found, name)] == []
+
+
+def test_types_of_attributes_can_be_asked_for() -> None:
+    """Their names are looked up in the module that a class says it is from."""
+    for name in ('Cache', 'Deque', 'Disk', 'FanoutCache', 'Index', 'JSONDisk', 'Lock'):
+        typing.get_type_hints(getattr(diskcache, name))
 
 
 def test_parameters_are_accepted_by_name(directory: str) -> None:
