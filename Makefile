@@ -47,7 +47,7 @@ ORIGINAL_STAMP := $(ORIGINAL)/diskcache-$(ORIGINAL_VERSION).dist-info/METADATA
 PYSQLITE3_VERSION := 0.5.4.post2
 
 C_SOURCES := $(wildcard src/*.c src/*/*.c)
-C_HEADERS := $(wildcard src/*/*.h)
+C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
