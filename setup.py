@@ -47,7 +47,9 @@ setup(
         Extension(
             'diskcache._core',
             sources=sorted(glob('src/**/*.c', recursive=True)),
-            depends=sorted(glob('src/**/*.h', recursive=True)),
+            depends=sorted(
+                glob('src/**/*.h', recursive=True) + glob('src/**/*.def', recursive=True)
+            ),
             include_dirs=['src'],
             libraries=libraries,
             extra_compile_args=compile_args,

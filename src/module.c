@@ -12,7 +12,6 @@
 #include "cache/pin.h"
 #include "cache/transaction.h"
 #include "cache/type.h"
-#include "python/args.h"
 #include "python/call_key.h"
 #include "python/connection.h"
 #include "python/disk_type.h"
@@ -53,123 +52,86 @@ module_state *state_of_type(PyTypeObject *type)
 
 /* --- functions -------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(core_register_doc,
-"_register($module, /, disk, cache, transaction, stored_key, enoval, unknown, "
-"find_policy)\n--\n\n"
-"Tell the module the public classes and constants, which Python defines.\n"
-"\n"
-"Methods of `disk` and `cache` as they are now count as their own: replaced ones are called.\n");
+#define METHODS         "module.def"
+#define METHOD_OF(name) core_##name
+#define METHOD_SELF     PyObject
+#define METHOD_RECEIVER "$module"
+#include "python/methods_declare.h"
 
-static PyObject *core_register(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *kwnames)
+PyObject *core__register(PyObject *module, const core__register_args *args)
 {
-    static const args_table table = {
-        "_register",
-        7,
-        7,
-        {"disk", "cache", "transaction", "stored_key", "enoval", "unknown", "find_policy"}};
     module_state *state = state_of(module);
-    PyObject *values[7];
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    if (!PyType_Check(values[3]) || !PyType_IsSubtype((PyTypeObject *)values[3], &PyTuple_Type)) {
+    if (!PyType_Check(args->stored_key) ||
+        !PyType_IsSubtype((PyTypeObject *)args->stored_key, &PyTuple_Type)) {
         PyErr_SetString(PyExc_TypeError, "stored_key must be a subclass of tuple");
         return NULL;
     }
-    if (!PyType_Check(values[2]) ||
-        !PyType_IsSubtype((PyTypeObject *)values[2], state->transaction_type)) {
+    if (!PyType_Check(args->transaction) ||
+        !PyType_IsSubtype((PyTypeObject *)args->transaction, state->transaction_type)) {
         PyErr_SetString(PyExc_TypeError, "transaction must be a subclass of _core.Transaction");
         return NULL;
     }
-    if (hooks_set_disk_base(&state->disk_hooks, values[0]) < 0 ||
-        hooks_set_cache_base(&state->cache_hooks, values[1]) < 0) {
+    if (hooks_set_disk_base(&state->disk_hooks, args->disk) < 0 ||
+        hooks_set_cache_base(&state->cache_hooks, args->cache) < 0) {
         return NULL;
     }
-    Py_XSETREF(state->transaction_class, (PyTypeObject *)Py_NewRef(values[2]));
-    Py_XSETREF(state->stored_key_type, (PyTypeObject *)Py_NewRef(values[3]));
-    Py_XSETREF(state->enoval, Py_NewRef(values[4]));
-    Py_XSETREF(state->unknown, Py_NewRef(values[5]));
-    Py_XSETREF(state->find_policy, Py_NewRef(values[6]));
+    Py_XSETREF(state->transaction_class, (PyTypeObject *)Py_NewRef(args->transaction));
+    Py_XSETREF(state->stored_key_type, (PyTypeObject *)Py_NewRef(args->stored_key));
+    Py_XSETREF(state->enoval, Py_NewRef(args->enoval));
+    Py_XSETREF(state->unknown, Py_NewRef(args->unknown));
+    Py_XSETREF(state->find_policy, Py_NewRef(args->find_policy));
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(core_optimize_doc,
-"_optimize_pickle($module, pickled, /)\n--\n\n"
-"Return what pickletools.optimize(pickled) returns.\n"
-"\n"
-":param bytes pickled: a pickle\n"
-":raises ValueError: and what else pickletools raises for what is no pickle\n");
-
-static PyObject *core_optimize(PyObject *module, PyObject *pickled)
+PyObject *core_args_to_key(PyObject *Py_UNUSED(module), const core_args_to_key_args *args)
 {
-    if (!PyBytes_Check(pickled)) {
-        PyErr_Format(PyExc_TypeError, "pickled must be bytes, not '%.200s'",
-                     Py_TYPE(pickled)->tp_name);
-        return NULL;
-    }
-    return key_pickle_optimize(pickled, state_of(module)->optimize);
+    return call_key_of_arguments(args->base, args->args, args->kwargs, args->typed, args->ignore);
 }
 
-PyDoc_STRVAR(core_pickle_key_doc,
-"_pickle_key($module, /, object, protocol)\n--\n\n"
-"Return the optimized pickle of a simple key, or None if only the pickler can make it.\n");
-
-static PyObject *core_pickle_key(PyObject *Py_UNUSED(module), PyObject *const *args,
-                                 Py_ssize_t nargs, PyObject *kwnames)
+PyObject *core__optimize_pickle(PyObject *module, const core__optimize_pickle_args *args)
 {
-    static const args_table table = {"_pickle_key", 2, 2, {"object", "protocol"}};
-    PyObject *values[2];
-    PyObject *pickled;
-    int overflow;
-    long protocol;
-
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
+    if (!PyBytes_Check(args->pickled)) {
+        PyErr_Format(PyExc_TypeError, "pickled must be bytes, not '%.200s'",
+                     Py_TYPE(args->pickled)->tp_name);
         return NULL;
     }
-    protocol = PyLong_AsLongAndOverflow(values[1], &overflow);
+    return key_pickle_optimize(args->pickled, state_of(module)->optimize);
+}
+
+PyObject *core__pickle_key(PyObject *Py_UNUSED(module), const core__pickle_key_args *args)
+{
+    PyObject *pickled;
+    int overflow;
+    long protocol = PyLong_AsLongAndOverflow(args->protocol, &overflow);
+
     if (protocol == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    pickled = key_pickle_dumps(values[0], protocol == (int)protocol ? (int)protocol : -1);
+    pickled = key_pickle_dumps(args->object, protocol == (int)protocol ? (int)protocol : -1);
     return pickled != NULL ? pickled : Py_NewRef(Py_None);
 }
 
-static PyObject *core_before_fork(PyObject *module, PyObject *Py_UNUSED(unused))
+PyObject *core__flush_notes(PyObject *module)
+{
+    cache_flush_all_access_logs(state_of(module));
+    Py_RETURN_NONE;
+}
+
+PyObject *core__before_fork(PyObject *module)
 {
     cache_flush_all_access_logs(state_of(module));
     fork_gate_before_fork();
     Py_RETURN_NONE;
 }
 
-static PyObject *core_flush_notes(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    cache_flush_all_access_logs(state_of(module));
-    Py_RETURN_NONE;
-}
-
-static PyObject *core_after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+PyObject *core__after_fork(PyObject *Py_UNUSED(module))
 {
     fork_gate_after_fork();
     Py_RETURN_NONE;
 }
 
-static PyMethodDef core_methods[] = {
-    {"_register", ARGS_METHOD(core_register), core_register_doc},
-    {"_optimize_pickle", core_optimize, METH_O, core_optimize_doc},
-    {"args_to_key", ARGS_METHOD(call_key_of_arguments), call_key_of_arguments_doc},
-    {"_pickle_key", ARGS_METHOD(core_pickle_key), core_pickle_key_doc},
-    {"_flush_notes", core_flush_notes, METH_NOARGS,
-     PyDoc_STR("_flush_notes($module, /)\n--\n\nWrite what lookups have noted in all caches.\n")},
-    {"_before_fork", core_before_fork, METH_NOARGS,
-     PyDoc_STR(
-         "_before_fork($module, /)\n--\n\nWait until no connection is being opened or closed.\n")},
-    {"_after_fork", core_after_fork, METH_NOARGS,
-     PyDoc_STR(
-         "_after_fork($module, /)\n--\n\nThe fork is over, in the parent and in the child.\n")},
-    {NULL, NULL, 0, NULL},
-};
+#include "python/methods_define.h"
 
 /* --- initialization --------------------------------------------------------------------------- */
 

@@ -11,7 +11,6 @@
 #include "cache/operation.h"
 #include "engine/batch_delete.h"
 #include "engine/evict.h"
-#include "python/args.h"
 #include "python/convert.h"
 
 /* Seconds that one transaction of a bulk removal may take. */
@@ -69,56 +68,31 @@ static int remove_rows(Cache *self, removal *removal, int retry)
 /* One removal as a method's result. */
 static PyObject *removal_method(Cache *self, removal *removal, int retry)
 {
-    if (retry < 0 || cache_ready(self) < 0 || remove_rows(self, removal, retry) < 0) {
+    if (cache_ready(self) < 0 || remove_rows(self, removal, retry) < 0) {
         return NULL;
     }
     return PyLong_FromLongLong(removal->count);
 }
 
-#define REMOVAL_DOC                                                                                \
-    ":param bool retry: wait for the lock as long as it takes\n"                                   \
-    ":return: number of items removed\n"                                                           \
-    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False;\n"  \
-    "    its argument is the number of items removed until then\n"
-
-METHOD_DOC(clear,
-"clear($self, /, retry=False)\n--\n\n"
-"Remove all items.\n"
-"\n" REMOVAL_DOC);
-
-PyObject *Cache_clear(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_clear(Cache *self, const Cache_clear_args *args)
 {
-    static const args_table table = {"clear", 0, 1, {"retry"}};
     removal removal = {.batch = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0}};
-    PyObject *retry;
 
-    return args_parse(&table, args, nargs, kwnames, &retry) < 0
-               ? NULL
-               : removal_method(self, &removal, args_flag(retry, 0));
+    return removal_method(self, &removal, args->retry);
 }
 
-METHOD_DOC(evict,
-"evict($self, /, tag, retry=False)\n--\n\n"
-"Remove the items with a tag.\n"
-"\n"
-":param tag: int, float, str or bytes, as given to set()\n" REMOVAL_DOC
-":raises TypeError: if the tag is of the wrong type\n");
-
-PyObject *Cache_evict(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_evict(Cache *self, const Cache_evict_args *args)
 {
-    static const args_table table = {"evict", 1, 2, {"tag", "retry"}};
     removal removal = {.batch = {DC_SQL_BATCH_TAGGED, INT64_MIN, {.type = DC_NULL}, 0}};
-    PyObject *values[2];
     PyObject *owner = NULL;
     PyObject *result = NULL;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        convert_to_datum(values[0], "tag", &removal.batch.parameter, &owner) < 0) {
+    if (convert_to_datum(args->tag, "tag", &removal.batch.parameter, &owner) < 0) {
         Py_XDECREF(owner);
         return NULL;
     }
-    removal.done = values[0] == Py_None; /* NULL equals nothing */
-    result = removal_method(self, &removal, args_flag(values[1], 0));
+    removal.done = args->tag == Py_None; /* NULL equals nothing */
+    result = removal_method(self, &removal, args->retry);
     Py_XDECREF(owner);
     return result;
 }
@@ -132,7 +106,7 @@ static int prepare_expiry(Cache *self, PyObject *now, removal *removal)
     removal->batch.sql = DC_SQL_BATCH_EXPIRED;
     removal->batch.after = INT64_MIN;
     time->type = DC_REAL;
-    if (now != NULL && now != Py_None) {
+    if (now != Py_None) {
         if (convert_seconds(now, "now", &time->as.real) < 0) {
             return -1;
         }
@@ -143,46 +117,23 @@ static int prepare_expiry(Cache *self, PyObject *now, removal *removal)
     return convert_now(self->state, &time->as.real);
 }
 
-METHOD_DOC(expire,
-"expire($self, /, now=None, retry=False)\n--\n\n"
-"Remove the items that have expired.\n"
-"\n"
-":param float now: the time to go by, in seconds since the epoch (None: the present)\n" REMOVAL_DOC
-":raises TypeError: if now is not a number\n");
-
-PyObject *Cache_expire(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_expire(Cache *self, const Cache_expire_args *args)
 {
-    static const args_table table = {"expire", 0, 2, {"now", "retry"}};
     removal removal;
-    PyObject *values[2];
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        prepare_expiry(self, values[0], &removal) < 0) {
+    if (prepare_expiry(self, args->now, &removal) < 0) {
         return NULL;
     }
-    return removal_method(self, &removal, args_flag(values[1], 0));
+    return removal_method(self, &removal, args->retry);
 }
 
-METHOD_DOC(cull,
-"cull($self, /, retry=False)\n--\n\n"
-"Remove the items that have expired, then others, in the order of the eviction policy, until the\n"
-"volume is within size_limit.\n"
-"\n" REMOVAL_DOC);
-
-PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_cull(Cache *self, const Cache_cull_args *args)
 {
-    static const args_table table = {"cull", 0, 1, {"retry"}};
     dc_sql victim = dc_policies[self->rules.policy].victim;
     removal removal;
-    PyObject *value;
-    int retry;
 
-    if (args_parse(&table, args, nargs, kwnames, &value) < 0 || cache_ready(self) < 0) {
-        return NULL;
-    }
-    retry = args_flag(value, 0);
-    if (retry < 0 || prepare_expiry(self, NULL, &removal) < 0 ||
-        remove_rows(self, &removal, retry) < 0) {
+    if (cache_ready(self) < 0 || prepare_expiry(self, Py_None, &removal) < 0 ||
+        remove_rows(self, &removal, args->retry) < 0) {
         return NULL;
     }
     if (victim != DC_NO_SQL) {
@@ -190,28 +141,15 @@ PyObject *Cache_cull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
         removal.victim = victim;
         removal.volume = self->rules.size_limit > 0 ? self->rules.size_limit : 0;
         removal.done = 0;
-        if (remove_rows(self, &removal, retry) < 0) {
+        if (remove_rows(self, &removal, args->retry) < 0) {
             return NULL;
         }
     }
     return PyLong_FromLongLong(removal.count);
 }
 
-METHOD_DOC(cull_step,
-"_cull($self, /, now, sql, cleanup, limit=None)\n--\n\n"
-"Remove expired items and, above size_limit, others, as every write does at its end.\n"
-"\n"
-"The row written last in this transaction stays.\n"
-"\n"
-":param float now: seconds since the epoch\n"
-":param sql: not used; the thread's open transaction is\n"
-":param cleanup: not used\n"
-":param int limit: number of items to remove at most (None: cull_limit)\n");
-
-PyObject *Cache_cull_step(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__cull(Cache *self, const Cache__cull_args *args)
 {
-    static const args_table table = {"_cull", 3, 4, {"now", "sql", "cleanup", "limit"}};
-    PyObject *values[4];
     Operation operation = {.cache = NULL};
     int64_t limit = self->rules.cull_limit;
     int64_t count = 0;
@@ -219,12 +157,11 @@ PyObject *Cache_cull_step(Cache *self, PyObject *const *args, Py_ssize_t nargs, 
     dc_db *db;
     dc_status status;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 || cache_ready(self) < 0 ||
-        convert_seconds(values[0], "now", &now) < 0) {
+    if (cache_ready(self) < 0 || convert_seconds(args->now, "now", &now) < 0) {
         return NULL;
     }
-    if (values[3] != NULL && values[3] != Py_None) {
-        limit = PyLong_AsLongLong(values[3]);
+    if (args->limit != Py_None) {
+        limit = PyLong_AsLongLong(args->limit);
         if (limit == -1 && PyErr_Occurred()) {
             return NULL;
         }

@@ -11,7 +11,6 @@
 #include "cache/methods.h"
 #include "cache/row.h"
 #include "engine/rows.h"
-#include "python/args.h"
 
 static int counts_access(const Cache *self)
 {
@@ -74,37 +73,12 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
     return result;
 }
 
-METHOD_DOC(get,
-"get($self, /, key, default=None, read=False, expire_time=False, tag=False, retry=False)\n--\n\n"
-"Look a key up.\n"
-"\n"
-":param key: any picklable object\n"
-":param default: what to return if the key is absent or has expired\n"
-":param bool read: return an open file, in binary mode, for bytes that are kept in one: what set() got\n"
-"    with read=True, and bytes of at least disk_min_file_size. Any other value is returned itself\n"
-":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"
-":param bool tag: return the tag too\n"
-":param bool retry: wait for a lock as long as it takes\n"
-":return: the value, or the default; a tuple with expire time and tag, in this order, if asked for\n"
-":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n"
-":raises ValueError: if the key is NaN\n"
-":raises sqlite3.Error: if the database fails\n");
-
-PyObject *Cache_get(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_get(Cache *self, const Cache_get_args *args)
 {
-    static const args_table table = {
-        "get", 1, 6, {"key", "default", "read", "expire_time", "tag", "retry"}};
-    static const int defaults[4] = {0, 0, 0, 0};
-    PyObject *values[6];
-    get_options options;
-    int flags[4];
+    const get_options options = {args->read, args->expire_time, args->tag, args->retry};
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        read_flags(values + 2, 4, defaults, flags) < 0) {
-        return NULL;
-    }
-    options = (get_options){flags[0], flags[1], flags[2], flags[3]};
-    return get_value(self, values[0], values[1] != NULL ? values[1] : Py_None, &options);
+    return get_value(self, args->key, args->otherwise != NULL ? args->otherwise : Py_None,
+                     &options);
 }
 
 /* Call an overridden get(key, default=ENOVAL, [read=True,] retry=retry); KeyError for ENOVAL. */
@@ -144,33 +118,12 @@ PyObject *cache_subscript(Cache *self, PyObject *key)
                                               : get_value(self, key, NULL, &options);
 }
 
-METHOD_DOC(read,
-"read($self, /, key, retry=False)\n--\n\n"
-"Open the value of a key as a file.\n"
-"\n"
-":param key: any picklable object\n"
-":param bool retry: wait for a lock as long as it takes\n"
-":return: a file opened for reading in binary mode, to be closed by the caller. The value itself, bytes\n"
-"    for instance, if it is kept in the database, as one below disk_min_file_size is that set() did not\n"
-"    get with read=True, or is not bytes\n"
-":raises KeyError: if the key is absent or has expired\n"
-":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n");
-
-PyObject *Cache_read(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_read(Cache *self, const Cache_read_args *args)
 {
-    static const args_table table = {"read", 1, 2, {"key", "retry"}};
-    PyObject *values[2];
-    get_options options = {.read = 1};
+    const get_options options = {.read = 1, .retry = args->retry};
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    options.retry = args_flag(values[1], 0);
-    if (options.retry < 0) {
-        return NULL;
-    }
-    return cache_hooks(self) & CACHE_HOOK_get ? get_by_hook(self, values[0], 1, options.retry)
-                                              : get_value(self, values[0], NULL, &options);
+    return cache_hooks(self) & CACHE_HOOK_get ? get_by_hook(self, args->key, 1, args->retry)
+                                              : get_value(self, args->key, NULL, &options);
 }
 
 int cache_contains(Cache *self, PyObject *key)
@@ -284,30 +237,13 @@ done:
     return result;
 }
 
-METHOD_DOC(get_values,
-"_get_values($self, /, keys, retry=False)\n--\n\n"
-"Look keys up, all in one read transaction: the values are of one moment, and one lock is taken.\n"
-"\n"
-":param keys: iterable of keys\n"
-":param bool retry: wait for a lock as long as it takes\n"
-":return: list of the values in the order of the keys, with ENOVAL for what is absent or has expired\n"
-":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n");
-
-PyObject *Cache_get_values(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__get_values(Cache *self, const Cache__get_values_args *args)
 {
-    static const args_table table = {"_get_values", 1, 2, {"keys", "retry"}};
-    PyObject *values[2];
-    PyObject *keys = NULL;
+    PyObject *keys = PySequence_Tuple(args->keys);
     PyObject *result = NULL;
-    int retry;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    retry = args_flag(values[1], 0);
-    keys = retry >= 0 ? PySequence_Tuple(values[0]) : NULL;
     if (keys != NULL && cache_ready(self) == 0) {
-        result = cache_get_values(self, keys, retry);
+        result = cache_get_values(self, keys, args->retry);
     }
     Py_XDECREF(keys);
     return result;

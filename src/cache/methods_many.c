@@ -29,7 +29,6 @@
 #include "cache/row.h"
 #include "engine/rows.h"
 #include "engine/write.h"
-#include "python/args.h"
 #include "python/convert.h"
 #include "python/fork_generation.h"
 
@@ -489,73 +488,25 @@ static int store_many(many *many, PyObject *items)
     return do_all(many, items, "items");
 }
 
-static PyObject *store_method(Cache *self, const args_table *table, int only_if_absent,
-                              PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *store_method(Cache *self, const Cache_set_many_args *args, int only_if_absent)
 {
-    many many = {.cache = self, .only_if_absent = only_if_absent};
-    PyObject *values[4];
+    many many = {.cache = self,
+                 .only_if_absent = only_if_absent,
+                 .expire = args->expire,
+                 .tag = args->tag,
+                 .retry = args->retry};
 
-    if (args_parse(table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    many.expire = values[1];
-    many.tag = values[2];
-    many.retry = args_flag(values[3], 0);
-    return many.retry < 0 || store_many(&many, values[0]) < 0 ? NULL
-                                                              : PyLong_FromLongLong(many.done);
+    return store_many(&many, args->items) < 0 ? NULL : PyLong_FromLongLong(many.done);
 }
 
-#define STORE_MANY_DOC                                                                             \
-    ":param items: mapping, or iterable of pairs (key, value), such as a generator. It is read\n"  \
-    "    while no lock is held and may use the cache\n"                                            \
-    ":param float expire: seconds until each item expires, from when it was taken (None: never)\n" \
-    ":param tag: int, float, str or bytes to evict() them by, or None\n"                           \
-    ":param bool retry: wait for the lock as long as it takes\n"
-
-#define MANY_ERRORS_DOC                                                                            \
-    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False;\n"  \
-    "    its argument is the number that the batches before have come to\n"                        \
-    ":raises ValueError: if a key is NaN\n"                                                        \
-    ":raises sqlite3.Error: if the database fails\n"
-
-#define STORE_MANY_ERRORS_DOC                                                                      \
-    MANY_ERRORS_DOC                                                                                \
-    ":raises TypeError: if an argument, or an item, is of the wrong type\n"                        \
-    ":raises ValueError: if an item is not of length two\n"                                        \
-    ":raises OSError: if a value file cannot be written; and whatever reading `items` or\n"        \
-    "    pickling a value raises\n"
-
-METHOD_DOC(set_many,
-"set_many($self, /, items, expire=None, tag=None, retry=False)\n--\n\n"
-"Store values under keys, many in one transaction.\n"
-"\n"
-"Items are taken in batches of 1,024, or 4 MiB of them in the database, or 64 MiB in files. A\n"
-"batch is one transaction: it is stored as a whole or, if anything fails, not at all. Batches\n"
-"before it stay. Inside a transaction of the caller's all belong to that one.\n"
-"\n" STORE_MANY_DOC
-":return: number of items stored, a key that came twice being two; those larger than size_limit\n"
-"    are not kept\n" STORE_MANY_ERRORS_DOC);
-
-PyObject *Cache_set_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_set_many(Cache *self, const Cache_set_many_args *args)
 {
-    static const args_table table = {"set_many", 1, 4, {"items", "expire", "tag", "retry"}};
-
-    return store_method(self, &table, 0, args, nargs, kwnames);
+    return store_method(self, args, 0);
 }
 
-METHOD_DOC(add_many,
-"add_many($self, /, items, expire=None, tag=None, retry=False)\n--\n\n"
-"Store values under those of the keys that are absent or have expired, many in one transaction.\n"
-"\n"
-"Of a key that comes twice the first value is stored. Batches are those of set_many().\n"
-"\n" STORE_MANY_DOC
-":return: number of items stored\n" STORE_MANY_ERRORS_DOC);
-
-PyObject *Cache_add_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_add_many(Cache *self, const Cache_add_many_args *args)
 {
-    static const args_table table = {"add_many", 1, 4, {"items", "expire", "tag", "retry"}};
-
-    return store_method(self, &table, 1, args, nargs, kwnames);
+    return store_method(self, args, 1);
 }
 
 /* The positions from `first` on, up to the `end`. */
@@ -573,40 +524,21 @@ static int refuse_rest(PyObject *refused, Py_ssize_t first, Py_ssize_t end)
     return 0;
 }
 
-METHOD_DOC(store_many,
-"_store_many($self, /, pairs, expire=None, tag=None, retry=False, add=False)\n--\n\n"
-"Do what set_many does, or add_many, and tell what was not stored.\n"
-"\n"
-":param list pairs: (key, value)\n"
-":param bool add: store only what is absent\n"
-":return: list of the positions of those not stored; for a lock that was not to be had also, for\n"
-"    which no Timeout is raised\n");
-
-PyObject *Cache_store_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__store_many(Cache *self, const Cache__store_many_args *args)
 {
-    static const args_table table = {
-        "_store_many", 1, 5, {"pairs", "expire", "tag", "retry", "add"}};
-    static const int defaults[2] = {0, 0};
-    many many = {.cache = self};
-    PyObject *values[5];
-    PyObject *pairs;
-    int flags[2]; /* retry, add */
+    many many = {.cache = self,
+                 .expire = args->expire,
+                 .tag = args->tag,
+                 .retry = args->retry,
+                 .only_if_absent = args->add};
+    PyObject *pairs = PySequence_List(args->pairs);
     int result;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        read_flags(values + 3, 2, defaults, flags) < 0) {
-        return NULL;
-    }
-    pairs = PySequence_List(values[0]);
     many.refused = pairs != NULL ? PyList_New(0) : NULL;
     if (many.refused == NULL) {
         Py_XDECREF(pairs);
         return NULL;
     }
-    many.expire = values[1];
-    many.tag = values[2];
-    many.retry = flags[0];
-    many.only_if_absent = flags[1];
     result = store_many(&many, pairs);
     if (result < 0 && many.timed_out) {
         PyErr_Clear();
@@ -619,45 +551,15 @@ PyObject *Cache_store_many(Cache *self, PyObject *const *args, Py_ssize_t nargs,
     return many.refused;
 }
 
-/* Keys are easily taken for several arguments, of which the second would be `retry`. */
-static int check_one_positional(const args_table *table, Py_ssize_t nargs)
+PyObject *Cache_delete_many(Cache *self, const Cache_delete_many_args *args)
 {
-    if (nargs <= 1) {
-        return 0;
-    }
-    PyErr_Format(PyExc_TypeError,
-                 "%s() takes 1 positional argument, an iterable of keys, but %zd were given",
-                 table->function, nargs);
-    return -1;
-}
+    many many = {.cache = self, .method = "delete", .retry = args->retry};
 
-METHOD_DOC(delete_many,
-"delete_many($self, /, keys, *, retry=False)\n--\n\n"
-"Delete those of the keys that are there, many in one transaction.\n"
-"\n"
-"Batches are those of set_many().\n"
-"\n"
-":param keys: iterable of keys, such as a generator. It is read while no lock is held\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: number of keys that were there and had not expired\n"
-":raises TypeError: if keys is not iterable\n" MANY_ERRORS_DOC);
-
-PyObject *Cache_delete_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const args_table table = {"delete_many", 1, 2, {"keys", "retry"}};
-    many many = {.cache = self, .method = "delete"};
-    PyObject *values[2];
-
-    if (check_one_positional(&table, nargs) < 0 ||
-        args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    many.retry = args_flag(values[1], 0);
-    if (many.retry < 0 || cache_ready(self) < 0) {
+    if (cache_ready(self) < 0) {
         return NULL;
     }
     many.by_method = (cache_hooks(self) & (CACHE_HOOK_delete | CACHE_HOOK___delitem__)) != 0;
-    return do_all(&many, values[0], "keys") < 0 ? NULL : PyLong_FromLongLong(many.done);
+    return do_all(&many, args->keys, "keys") < 0 ? NULL : PyLong_FromLongLong(many.done);
 }
 
 /* --- get_many --------------------------------------------------------------------------------- */
@@ -731,41 +633,18 @@ static int get_batch(Cache *self, PyObject *keys, int retry, PyObject *result)
     return status;
 }
 
-METHOD_DOC(get_many,
-"get_many($self, /, keys, *, retry=False)\n--\n\n"
-"Look keys up, many in one read transaction.\n"
-"\n"
-"The values of each 1,024 keys are of one moment.\n"
-"\n"
-":param keys: iterable of keys, such as a generator, which must be hashable. Those that are equal\n"
-"    to Python, such as 1 and True, are one key of the result, with the value of the last\n"
-":param bool retry: wait for a lock as long as it takes\n"
-":return: dict of the values by their keys, without what is absent or has expired\n"
-":raises Timeout: if a lock cannot be had within the cache's timeout and retry is False\n"
-":raises TypeError: if keys is not iterable, or one cannot be hashed\n"
-":raises ValueError: if a key is NaN\n"
-":raises sqlite3.Error: if the database fails\n");
-
-PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_get_many(Cache *self, const Cache_get_many_args *args)
 {
-    static const args_table table = {"get_many", 1, 2, {"keys", "retry"}};
-    PyObject *values[2];
     PyObject *iterator;
     PyObject *result = NULL;
     PyObject *keys;
     Py_ssize_t taken = 0;
     int more = -1;
-    int retry;
 
-    if (check_one_positional(&table, nargs) < 0 ||
-        args_parse(&table, args, nargs, kwnames, values) < 0) {
+    if (cache_ready(self) < 0) {
         return NULL;
     }
-    retry = args_flag(values[1], 0);
-    if (retry < 0 || cache_ready(self) < 0) {
-        return NULL;
-    }
-    iterator = iterate(self->state, values[0], "keys", 0);
+    iterator = iterate(self->state, args->keys, "keys", 0);
     if (iterator != NULL) {
         result = PyDict_New();
         more = result != NULL ? 1 : -1;
@@ -775,7 +654,7 @@ PyObject *Cache_get_many(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
         more = keys != NULL ? PyTuple_GET_SIZE(keys) == DC_BATCH_ITEMS : -1;
         if (keys != NULL) {
             taken += PyTuple_GET_SIZE(keys);
-            if ((PyTuple_GET_SIZE(keys) > 0 && get_batch(self, keys, retry, result) < 0) ||
+            if ((PyTuple_GET_SIZE(keys) > 0 && get_batch(self, keys, args->retry, result) < 0) ||
                 PyErr_CheckSignals() < 0) {
                 more = -1;
             }

@@ -96,11 +96,14 @@ done:
     return result;
 }
 
-static int warn_of_tag(PyObject *read)
+/* The flag `read`, or -1 with an exception. */
+static int parse_read(PyObject *read)
 {
-    return read != NULL && PyUnicode_Check(read)
-               ? log_caution("read is a text: is it meant to be the tag?")
-               : 0;
+    if (read != NULL && PyUnicode_Check(read) &&
+        log_caution("read is a text: is it meant to be the tag?") < 0) {
+        return -1;
+    }
+    return args_flag(read, 0);
 }
 
 /* A value that is not kept is no error; but who does not look at what set() returns wonders. */
@@ -115,26 +118,21 @@ static void tell_of_size(Cache *self, const writing *writing, PyObject *key)
 }
 
 /* set() and add(). */
-static PyObject *store_value(Cache *self, PyObject *const *values, int only_if_absent)
+static PyObject *store_value(Cache *self, const Cache_set_args *args, int only_if_absent)
 {
-    static const int defaults[1] = {0};
     disk_key encoded = {.owner = NULL};
     item item;
-    writing writing;
+    writing writing = {.key = &encoded, .item = &item, .only_if_absent = only_if_absent};
     PyObject *result = NULL;
-    int read, retry;
+    int read = parse_read(args->read);
 
-    if (warn_of_tag(values[3]) < 0 || read_flags(values + 3, 1, defaults, &read) < 0 ||
-        read_flags(values + 5, 1, defaults, &retry) < 0 || cache_ready(self) < 0 ||
-        disk_put(self->state, self->disk, values[0], &encoded) < 0) {
+    if (read < 0 || cache_ready(self) < 0 ||
+        disk_put(self->state, self->disk, args->key, &encoded) < 0) {
         return NULL;
     }
-    writing.key = &encoded;
-    writing.item = &item;
-    writing.only_if_absent = only_if_absent;
-    if (item_prepare(self, &item, values[1], values[0], values[2], read, values[4]) == 0) {
-        if (write_and_commit(self, &writing, retry) == 0) {
-            tell_of_size(self, &writing, values[0]);
+    if (item_prepare(self, &item, args->value, args->key, args->expire, read, args->tag) == 0) {
+        if (write_and_commit(self, &writing, args->retry) == 0) {
+            tell_of_size(self, &writing, args->key);
             result = PyBool_FromLong(writing.written);
         }
         item_clear(&item);
@@ -143,51 +141,14 @@ static PyObject *store_value(Cache *self, PyObject *const *values, int only_if_a
     return result;
 }
 
-METHOD_DOC(set,
-"set($self, /, key, value, expire=None, read=False, tag=None, retry=False)\n--\n\n"
-"Store a value under a key.\n"
-"\n"
-":param key: any picklable object\n"
-":param value: any picklable object, or a file if read is true\n"
-":param float expire: seconds until the item expires (None: never)\n"
-":param bool read: value is a file opened for reading in binary mode; its bytes are stored\n"
-":param tag: int, float, str or bytes to evict() by, or None\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: True; False if the item is larger than size_limit and so is not kept, or a trigger of a\n"
-"    user's on the table keeps it from being stored\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n"
-":raises TypeError: if expire or tag is of the wrong type\n"
-":raises ValueError: if the key is NaN\n"
-":raises sqlite3.Error: if the database fails\n"
-":raises OSError: if the value file cannot be written\n");
-
-PyObject *Cache_set(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_set(Cache *self, const Cache_set_args *args)
 {
-    static const args_table table = {
-        "set", 2, 6, {"key", "value", "expire", "read", "tag", "retry"}};
-    PyObject *values[6];
-
-    return args_parse(&table, args, nargs, kwnames, values) < 0 ? NULL
-                                                                : store_value(self, values, 0);
+    return store_value(self, args, 0);
 }
 
-METHOD_DOC(add,
-"add($self, /, key, value, expire=None, read=False, tag=None, retry=False)\n--\n\n"
-"Store a value under a key that is absent or has expired.\n"
-"\n"
-"Of several threads and processes that add one key at the same time exactly one succeeds.\n"
-"Parameters and errors are those of set().\n"
-"\n"
-":return: True if the value was stored\n");
-
-PyObject *Cache_add(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_add(Cache *self, const Cache_add_args *args)
 {
-    static const args_table table = {
-        "add", 2, 6, {"key", "value", "expire", "read", "tag", "retry"}};
-    PyObject *values[6];
-
-    return args_parse(&table, args, nargs, kwnames, values) < 0 ? NULL
-                                                                : store_value(self, values, 1);
+    return store_value(self, args, 1);
 }
 
 int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value)
@@ -205,57 +166,31 @@ int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value)
                      : NULL;
         Py_XDECREF(names);
     } else {
-        PyObject *values[6] = {key, value, NULL, NULL, NULL, Py_True};
+        const Cache_set_args args = {
+            .key = key, .value = value, .expire = Py_None, .tag = Py_None, .retry = 1};
 
-        result = store_value(self, values, 0);
+        result = store_value(self, &args, 0);
     }
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
 }
 
-METHOD_DOC(push,
-"push($self, /, value, prefix=None, side='back', expire=None, read=False, tag=None, retry=False)\n"
-"--\n\n"
-"Append a value to a queue, under a key made for it.\n"
-"\n"
-":param value: any picklable object, or a file if read is true\n"
-":param str prefix: names the queue; its keys are 'prefix-' and 15 digits. None: its keys are ints\n"
-"    around 500000000000000\n"
-":param str side: 'back' or 'front' of the queue\n"
-":param float expire: seconds until the item expires (None: never)\n"
-":param bool read: value is a file opened for reading in binary mode; its bytes are stored\n"
-":param tag: int, float, str or bytes to evict() by, or None\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: the key; None if the item is larger than size_limit and so is not kept\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n"
-":raises TypeError: if prefix, expire or tag is of the wrong type\n"
-":raises ValueError: if side is none of the two\n");
-
-PyObject *Cache_push(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_push(Cache *self, const Cache_push_args *args)
 {
-    static const args_table table = {
-        "push", 1, 7, {"value", "prefix", "side", "expire", "read", "tag", "retry"}};
-    static const int defaults[1] = {0};
-    PyObject *values[7];
     dc_queue queue;
     item item;
-    writing writing;
+    writing writing = {.queue = &queue, .item = &item};
     PyObject *result = NULL;
-    int read, retry;
+    int read;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        parse_queue(values[1], &queue) < 0 || parse_side(values[2], DC_BACK, &writing.side) < 0 ||
-        read_flags(values + 4, 1, defaults, &read) < 0 || warn_of_tag(values[4]) < 0 ||
-        read_flags(values + 6, 1, defaults, &retry) < 0 || cache_ready(self) < 0 ||
-        item_prepare(self, &item, values[0], NULL, values[3], read, values[5]) < 0) {
+    if (parse_queue(args->prefix, &queue) < 0 ||
+        parse_side(args->side, DC_BACK, &writing.side) < 0 || (read = parse_read(args->read)) < 0 ||
+        cache_ready(self) < 0 ||
+        item_prepare(self, &item, args->value, NULL, args->expire, read, args->tag) < 0) {
         return NULL;
     }
-    writing.key = NULL;
-    writing.queue = &queue;
-    writing.item = &item;
-    writing.only_if_absent = 0;
     dc_row_init(&writing.row);
-    if (write_and_commit(self, &writing, retry) == 0) {
+    if (write_and_commit(self, &writing, args->retry) == 0) {
         result = writing.written ? convert_from_datum(&writing.row.key.datum) : Py_NewRef(Py_None);
     }
     dc_row_clear(&writing.row);
@@ -265,40 +200,22 @@ PyObject *Cache_push(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 
 /* --- touch, incr, decr -------------------------------------------------------------------------- */
 
-METHOD_DOC(touch,
-"touch($self, /, key, expire=None, retry=False)\n--\n\n"
-"Give an item another expiry.\n"
-"\n"
-":param key: any picklable object\n"
-":param float expire: seconds from now until the item expires (None: never)\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: True if the key was there and had not expired\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n"
-":raises TypeError: if expire is not a number\n");
-
-PyObject *Cache_touch(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_touch(Cache *self, const Cache_touch_args *args)
 {
-    static const args_table table = {"touch", 1, 3, {"key", "expire", "retry"}};
-    PyObject *values[3];
     Operation operation = {.cache = NULL};
     disk_key encoded = {.owner = NULL};
     dc_columns expire;
     double now;
     PyObject *result = NULL;
     dc_status status;
-    int retry;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
     memset(&expire, 0, sizeof expire);
-    retry = args_flag(values[2], 0);
-    if (retry < 0 || cache_ready(self) < 0 || convert_now(self->state, &now) < 0 ||
-        convert_expire(values[1], now, &expire) < 0 ||
-        disk_put(self->state, self->disk, values[0], &encoded) < 0) {
+    if (cache_ready(self) < 0 || convert_now(self->state, &now) < 0 ||
+        convert_expire(args->expire, now, &expire) < 0 ||
+        disk_put(self->state, self->disk, args->key, &encoded) < 0) {
         return NULL;
     }
-    if (operation_begin_write(&operation, self, retry) == 0) {
+    if (operation_begin_write(&operation, self, args->retry) == 0) {
         status = dc_row_touch(operation_enter(&operation), &encoded.key, &expire, now);
         operation_leave_write(&operation, (Written){.kind = WRITTEN_KEY, .key = &encoded});
         if (status != DC_OK && status != DC_NOT_FOUND) {
@@ -424,44 +341,15 @@ done:
     return result;
 }
 
-METHOD_DOC(incr,
-"incr($self, /, key, delta=1, default=0, retry=False)\n--\n\n"
-"Add to a number, atomically.\n"
-"\n"
-":param key: any picklable object\n"
-":param delta: int or float to add\n"
-":param default: number to begin with if the key is absent or has expired; None: KeyError\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: the new value\n"
-":raises KeyError: if the key is absent and default is None\n"
-":raises TypeError: if delta, default or the stored value is not a number\n"
-":raises OverflowError: if the sum leaves the signed 64-bit range; the value stays as it was\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
-
-METHOD_DOC(decr,
-"decr($self, /, key, delta=1, default=0, retry=False)\n--\n\n"
-"Subtract from a number, atomically.\n"
-"\n"
-"Parameters, result and errors are those of incr(), with the opposite sign of delta.\n");
-
 /* incr(), and decr() as incr() of the opposite. */
-static PyObject *increment_method(Cache *self, const args_table *table, int negate,
-                                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *increment_method(Cache *self, const Cache_incr_args *args, int negate)
 {
-    PyObject *values[4];
-    PyObject *otherwise = NULL;
-    PyObject *delta_object = NULL;
+    PyObject *otherwise = args->otherwise != NULL ? Py_NewRef(args->otherwise) : PyLong_FromLong(0);
+    PyObject *delta_object = args->delta != NULL ? Py_NewRef(args->delta) : PyLong_FromLong(1);
     PyObject *result = NULL;
     dc_datum delta;
-    int retry;
 
-    if (args_parse(table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    retry = args_flag(values[3], 0);
-    otherwise = values[2] != NULL ? Py_NewRef(values[2]) : PyLong_FromLong(0);
-    delta_object = values[1] != NULL ? Py_NewRef(values[1]) : PyLong_FromLong(1);
-    if (retry < 0 || otherwise == NULL || delta_object == NULL) {
+    if (otherwise == NULL || delta_object == NULL) {
         goto done;
     }
     if (negate && (PyFloat_Check(delta_object) || PyIndex_Check(delta_object))) {
@@ -471,11 +359,11 @@ static PyObject *increment_method(Cache *self, const args_table *table, int nega
         goto done;
     }
     if (negate && (cache_hooks(self) & CACHE_HOOK_incr)) {
-        result = PyObject_CallMethodObjArgs((PyObject *)self, self->state->name.incr, values[0],
-                                            delta_object, otherwise, retry ? Py_True : Py_False,
-                                            NULL);
+        result = PyObject_CallMethodObjArgs((PyObject *)self, self->state->name.incr, args->key,
+                                            delta_object, otherwise,
+                                            args->retry ? Py_True : Py_False, NULL);
     } else {
-        result = increment(self, values[0], &delta, otherwise, retry);
+        result = increment(self, args->key, &delta, otherwise, args->retry);
     }
 done:
     Py_XDECREF(delta_object);
@@ -483,18 +371,14 @@ done:
     return result;
 }
 
-PyObject *Cache_incr(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_incr(Cache *self, const Cache_incr_args *args)
 {
-    static const args_table table = {"incr", 1, 4, {"key", "delta", "default", "retry"}};
-
-    return increment_method(self, &table, 0, args, nargs, kwnames);
+    return increment_method(self, args, 0);
 }
 
-PyObject *Cache_decr(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_decr(Cache *self, const Cache_decr_args *args)
 {
-    static const args_table table = {"decr", 1, 4, {"key", "delta", "default", "retry"}};
-
-    return increment_method(self, &table, 1, args, nargs, kwnames);
+    return increment_method(self, args, 1);
 }
 
 /* --- private steps that programs call or override ----------------------------------------------- */
@@ -562,48 +446,30 @@ static PyObject *row_method(Cache *self, row_writing *writing, PyObject *tuple)
     return result;
 }
 
-METHOD_DOC(row_insert,
-"_row_insert($self, /, key, raw, now, columns)\n--\n\n"
-"Insert a row, in the thread's open transaction.\n");
-
-PyObject *Cache_row_insert(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__row_insert(Cache *self, const Cache__row_insert_args *args)
 {
-    static const args_table table = {"_row_insert", 4, 4, {"key", "raw", "now", "columns"}};
-    PyObject *values[4];
     PyObject *owner = NULL;
     PyObject *result = NULL;
     dc_key key;
     row_writing writing = {.key = &key};
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    key.raw = PyObject_IsTrue(values[1]);
-    if (key.raw >= 0 && convert_to_datum(values[0], "key", &key.datum, &owner) == 0 &&
-        convert_seconds(values[2], "now", &writing.now) == 0) {
-        result = row_method(self, &writing, values[3]);
+    key.raw = args->raw;
+    if (convert_to_datum(args->key, "key", &key.datum, &owner) == 0 &&
+        convert_seconds(args->now, "now", &writing.now) == 0) {
+        result = row_method(self, &writing, args->columns);
     }
     Py_XDECREF(owner);
     return result;
 }
 
-METHOD_DOC(row_update,
-"_row_update($self, /, rowid, now, columns)\n--\n\n"
-"Update a row, in the thread's open transaction.\n");
-
-PyObject *Cache_row_update(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__row_update(Cache *self, const Cache__row_update_args *args)
 {
-    static const args_table table = {"_row_update", 3, 3, {"rowid", "now", "columns"}};
-    PyObject *values[3];
     row_writing writing = {.key = NULL};
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    writing.rowid = PyLong_AsLongLong(values[0]);
+    writing.rowid = PyLong_AsLongLong(args->rowid);
     if ((writing.rowid == -1 && PyErr_Occurred()) ||
-        convert_seconds(values[1], "now", &writing.now) < 0) {
+        convert_seconds(args->now, "now", &writing.now) < 0) {
         return NULL;
     }
-    return row_method(self, &writing, values[2]);
+    return row_method(self, &writing, args->columns);
 }

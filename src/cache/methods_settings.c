@@ -63,13 +63,7 @@ Py_ssize_t cache_length(Cache *self)
                : (Py_ssize_t)(count > 0 ? count : 0);
 }
 
-METHOD_DOC(volume,
-"volume($self, /)\n--\n\n"
-"Return the size of the cache on disk: the database's pages and the value files.\n"
-"\n"
-":return: bytes\n");
-
-PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
+PyObject *Cache_volume(Cache *self)
 {
     int64_t size = 0;
     int64_t volume = 0;
@@ -78,16 +72,10 @@ PyObject *Cache_volume(Cache *self, PyObject *Py_UNUSED(unused))
                                                                  : PyLong_FromLongLong(volume);
 }
 
-METHOD_DOC(setting,
-"_setting($self, name, /)\n--\n\n"
-"Return a stored setting.\n"
-"\n"
-":raises KeyError: if there is none of this name\n");
-
-PyObject *Cache_setting(Cache *self, PyObject *name)
+PyObject *Cache__setting(Cache *self, const Cache__setting_args *args)
 {
     Operation operation = {.cache = NULL};
-    const char *text = PyUnicode_AsUTF8(name);
+    const char *text = PyUnicode_AsUTF8(args->name);
     dc_row row;
     PyObject *value = NULL;
     dc_status status;
@@ -107,7 +95,7 @@ PyObject *Cache_setting(Cache *self, PyObject *name)
     if (status == DC_OK) {
         value = convert_from_column(self->state, &row.columns.value, "setting");
     } else if (status == DC_NOT_FOUND) {
-        raise_key_error(name);
+        raise_key_error(args->name);
     }
     dc_row_clear(&row);
     return value;
@@ -156,29 +144,20 @@ static dc_status apply(dc_db *db, const applying *applying)
                            : status;
 }
 
-METHOD_DOC(apply,
-"_apply($self, statements, settings, defaults, /)\n--\n\n"
-"Change the schema and store settings, in one transaction.\n"
-"\n"
-":param statements: SQL to be executed\n"
-":param dict settings: to be stored\n"
-":param dict defaults: to be stored unless there is a value already\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout\n");
-
-PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+PyObject *Cache__apply(Cache *self, const Cache__apply_args *args)
 {
     Operation operation = {.cache = NULL};
     applying applying = {.statements = NULL};
     PyObject *result = NULL;
     dc_status status;
 
-    if (nargs != 3 || !PyDict_CheckExact(args[1]) || !PyDict_CheckExact(args[2])) {
+    if (!PyDict_CheckExact(args->settings) || !PyDict_CheckExact(args->defaults)) {
         PyErr_SetString(PyExc_TypeError, "_apply() takes statements and two dicts");
         return NULL;
     }
-    applying.statements = PySequence_Tuple(args[0]);
-    applying.settings = args[1];
-    applying.defaults = args[2];
+    applying.statements = PySequence_Tuple(args->statements);
+    applying.settings = args->settings;
+    applying.defaults = args->defaults;
     if (applying.statements != NULL && cache_ready_to_open(self) == 0 &&
         operation_begin_write(&operation, self, 0) == 0) {
         /* With the GIL, since it reads Python objects. */
@@ -196,28 +175,17 @@ PyObject *Cache_apply(Cache *self, PyObject *const *args, Py_ssize_t nargs)
 /* How long a change of a setting waits for the lock, whatever the timeout: as long as the original's. */
 #define SETTING_SECONDS 60.0
 
-METHOD_DOC(update_setting,
-"_update_setting($self, name, value, /)\n--\n\n"
-"Change a stored setting; one that is not stored stays so.\n"
-"\n"
-":raises Timeout: if the lock cannot be had within a minute\n");
-
-PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+PyObject *Cache__update_setting(Cache *self, const Cache__update_setting_args *args)
 {
     Operation operation = {.cache = NULL};
-    const char *name;
+    const char *name = PyUnicode_AsUTF8(args->name);
     dc_datum value;
     PyObject *owner = NULL;
     PyObject *result = NULL;
     dc_status status;
 
-    if (nargs != 2) {
-        PyErr_SetString(PyExc_TypeError, "_update_setting() takes a name and a value");
-        return NULL;
-    }
-    name = PyUnicode_AsUTF8(args[0]);
     if (name != NULL && cache_ready_to_open(self) == 0 &&
-        convert_to_datum(args[1], name, &value, &owner) == 0 &&
+        convert_to_datum(args->value, name, &value, &owner) == 0 &&
         operation_begin_write_within(&operation, self, SETTING_SECONDS, 0) == 0) {
         status = dc_setting_set(operation_enter(&operation), DC_SQL_SETTING_UPDATE, name, &value);
         operation_leave_write(&operation, (Written){.kind = WRITTEN_NOTHING});
@@ -231,30 +199,17 @@ PyObject *Cache_update_setting(Cache *self, PyObject *const *args, Py_ssize_t na
     return result;
 }
 
-METHOD_DOC(set_pragma,
-"_set_pragma($self, name, value, /)\n--\n\n"
-"Set a pragma of SQLite: on one session now, on the others when they are opened again.\n"
-"\n"
-":param str name: of the pragma, letters and underscores\n"
-":param value: int, float or one word\n"
-":raises ValueError: if name or value could not be part of a PRAGMA statement\n");
-
-PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+PyObject *Cache__set_pragma(Cache *self, const Cache__set_pragma_args *args)
 {
     Operation operation = {.cache = NULL};
-    const char *name;
+    const char *name = PyUnicode_AsUTF8(args->name);
     dc_datum value;
     PyObject *owner = NULL;
     PyObject *result = NULL;
     dc_status status = DC_CALLBACK;
 
-    if (nargs != 2) {
-        PyErr_SetString(PyExc_TypeError, "_set_pragma() takes a name and a value");
-        return NULL;
-    }
-    name = PyUnicode_AsUTF8(args[0]);
     if (name == NULL || cache_ready_to_open(self) < 0 ||
-        convert_to_datum(args[1], name, &value, &owner) < 0) {
+        convert_to_datum(args->value, name, &value, &owner) < 0) {
         goto done;
     }
     checkpoint_finish(self);
@@ -273,7 +228,8 @@ PyObject *Cache_set_pragma(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     if (status == DC_OK) {
         result = Py_NewRef(Py_None);
     } else if (PyErr_ExceptionMatches(PyExc_TypeError)) {
-        PyErr_Format(PyExc_ValueError, "sqlite_%U: %R cannot be set as a pragma", args[0], args[1]);
+        PyErr_Format(PyExc_ValueError, "sqlite_%U: %R cannot be set as a pragma", args->name,
+                     args->value);
     }
 done:
     Py_XDECREF(owner);
@@ -340,13 +296,7 @@ static PyObject *collect_rows(Cache *self, Operation *operation, const char *sql
     return rows;
 }
 
-METHOD_DOC(inspect,
-"_inspect($self, /)\n--\n\n"
-"Read what a directory holds, without changing it.\n"
-"\n"
-":return: (stored settings by name, SQL of the tables, indexes, triggers and views by name, page size)\n");
-
-PyObject *Cache_inspect(Cache *self, PyObject *Py_UNUSED(unused))
+PyObject *Cache__inspect(Cache *self)
 {
     Operation operation = {.cache = NULL};
     PyObject *settings = NULL;
@@ -409,14 +359,7 @@ static dc_status note_damaged(void *context, const dc_datum *rowid, const dc_dat
     return DC_OK;
 }
 
-METHOD_DOC(damaged_texts,
-"_damaged_texts($self, column, /)\n--\n\n"
-"Find the rows in which a column has a text that is not UTF-8, inside the thread's transaction.\n"
-"\n"
-":param str column: key, value or tag\n"
-":return: list of the numbers of the rows\n");
-
-PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
+PyObject *Cache__damaged_texts(Cache *self, const Cache__damaged_texts_args *args)
 {
     static const struct {
         const char *name;
@@ -429,13 +372,13 @@ PyObject *Cache_damaged_texts(Cache *self, PyObject *column)
     PyObject *rowids = NULL;
     dc_status status;
 
-    for (size_t i = 0; PyUnicode_Check(column) && i < sizeof columns / sizeof *columns; i++) {
-        if (PyUnicode_CompareWithASCIIString(column, columns[i].name) == 0) {
+    for (size_t i = 0; PyUnicode_Check(args->column) && i < sizeof columns / sizeof *columns; i++) {
+        if (PyUnicode_CompareWithASCIIString(args->column, columns[i].name) == 0) {
             damaged.sql = columns[i].sql;
         }
     }
     if (damaged.sql == NULL) {
-        PyErr_Format(PyExc_ValueError, "column must be key, value or tag, not %R", column);
+        PyErr_Format(PyExc_ValueError, "column must be key, value or tag, not %R", args->column);
         return NULL;
     }
     if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {

@@ -17,7 +17,6 @@
 #include "cache/operation.h"
 #include "cache/row.h"
 #include "engine/rows.h"
-#include "python/args.h"
 #include "python/convert.h"
 
 /* --- delete ------------------------------------------------------------------------------------- */
@@ -68,57 +67,23 @@ static PyObject *delete_by_hook(Cache *self, PyObject *key, int retry)
     return result;
 }
 
-METHOD_DOC(delete,
-"delete($self, /, key, retry=False)\n--\n\n"
-"Delete a key, if it is there.\n"
-"\n"
-":param key: any picklable object\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: True if the key was there and had not expired\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
-
-PyObject *Cache_delete(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_delete(Cache *self, const Cache_delete_args *args)
 {
-    static const args_table table = {"delete", 1, 2, {"key", "retry"}};
-    PyObject *values[2];
-    int retry;
     int deleted;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
+    if (cache_hooks(self) & CACHE_HOOK___delitem__) {
+        return delete_by_hook(self, args->key, args->retry);
     }
-    retry = args_flag(values[1], 0);
-    if (retry >= 0 && (cache_hooks(self) & CACHE_HOOK___delitem__)) {
-        return delete_by_hook(self, values[0], retry);
-    }
-    deleted = retry < 0 ? -1 : delete_key(self, values[0], retry);
+    deleted = delete_key(self, args->key, args->retry);
     return deleted < 0 ? NULL : PyBool_FromLong(deleted);
 }
 
-METHOD_DOC(delitem,
-"__delitem__($self, /, key, retry=True)\n--\n\n"
-"Delete a key.\n"
-"\n"
-":param key: any picklable object\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: True\n"
-":raises KeyError: if the key is absent or has expired\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
-
-PyObject *Cache_delitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache___delitem__(Cache *self, const Cache___delitem___args *args)
 {
-    static const args_table table = {"__delitem__", 1, 2, {"key", "retry"}};
-    PyObject *values[2];
-    int retry;
-    int deleted;
+    int deleted = delete_key(self, args->key, args->retry);
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    retry = args_flag(values[1], 1);
-    deleted = retry < 0 ? -1 : delete_key(self, values[0], retry);
     if (deleted == 0) {
-        raise_key_error(values[0]);
+        raise_key_error(args->key);
     }
     return deleted > 0 ? Py_NewRef(Py_True) : NULL;
 }
@@ -254,47 +219,27 @@ static lookup_outcome take_value(Cache *self, found *found, int retry, PyObject 
     return outcome;
 }
 
-METHOD_DOC(pop,
-"pop($self, /, key, default=None, expire_time=False, tag=False, retry=False)\n--\n\n"
-"Delete a key and return its value, atomically.\n"
-"\n"
-"If the value cannot be unpickled the error is raised and the item stays.\n"
-"\n"
-":param key: any picklable object\n"
-":param default: what to return if the key is absent or has expired\n"
-":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"
-":param bool tag: return the tag too\n"
-":param bool retry: wait for the lock as long as it takes\n"
-":return: the value, or the default; a tuple with expire time and tag, in this order, if asked for\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
-
-PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_pop(Cache *self, const Cache_pop_args *args)
 {
-    static const args_table table = {
-        "pop", 1, 5, {"key", "default", "expire_time", "tag", "retry"}};
-    static const int defaults[3] = {0, 0, 0};
-    PyObject *values[5];
-    int flags[3]; /* expire_time, tag, retry */
     disk_key encoded = {.owner = NULL};
-    selection selection = {.kind = SELECT_KEY, .key = &encoded.key, .details = DC_DETAIL_ALL};
+    selection selection = {
+        .kind = SELECT_KEY, .key = &encoded.key, .details = DC_DETAIL_ALL, .with_tag = args->tag};
     found found;
     PyObject *value = NULL;
     PyObject *result = NULL;
     lookup_outcome outcome;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        read_flags(values + 2, 3, defaults, flags) < 0 || cache_ready(self) < 0 ||
-        disk_put(self->state, self->disk, values[0], &encoded) < 0) {
+    if (cache_ready(self) < 0 || disk_put(self->state, self->disk, args->key, &encoded) < 0) {
         return NULL;
     }
-    selection.with_tag = flags[1];
     found.selection = &selection;
     dc_row_init(&found.row);
-    outcome = take_value(self, &found, flags[2], &value);
+    outcome = take_value(self, &found, args->retry, &value);
     if (outcome == LOOKUP_FOUND) {
-        result = with_details(self->state, value, &found.row.columns, flags[0], flags[1]);
+        result = with_details(self->state, value, &found.row.columns, args->expire_time, args->tag);
     } else if (outcome == LOOKUP_ABSENT) {
-        result = with_details(self->state, or_none(values[1]), NULL, flags[0], flags[1]);
+        result =
+            with_details(self->state, or_none(args->otherwise), NULL, args->expire_time, args->tag);
     }
     dc_row_clear(&found.row);
     disk_key_clear(&encoded);
@@ -303,13 +248,13 @@ PyObject *Cache_pop(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObje
 
 /* ((key, value), ...) from a row with its key; `value` is stolen. */
 static PyObject *pair_with_details(module_state *state, PyObject *key, PyObject *value,
-                                   const dc_columns *columns, const int *flags)
+                                   const dc_columns *columns, int expire_time, int tag)
 {
     PyObject *pair = key != NULL && value != NULL ? PyTuple_Pack(2, key, value) : NULL;
 
     Py_XDECREF(key);
     Py_XDECREF(value);
-    return with_details(state, pair, columns, flags[0], flags[1]);
+    return with_details(state, pair, columns, expire_time, tag);
 }
 
 /* Look at the row at an end, and take it out where `takes` says so. */
@@ -327,128 +272,68 @@ static lookup_outcome obtain_end(Lookup *lookup, hot_kind kind, PyObject *prefix
 }
 
 /* pull() and peek(). */
-static PyObject *queue_method(Cache *self, const args_table *table, int takes,
-                              PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *queue_method(Cache *self, const Cache_pull_args *args, int takes)
 {
-    static const int defaults[3] = {0, 0, 0};
-    PyObject *values[6];
-    int flags[3]; /* expire_time, tag, retry */
     Lookup lookup;
     hot_kind kind;
-    PyObject *prefix;
+    PyObject *prefix = args->prefix == Py_None ? NULL : args->prefix;
     PyObject *otherwise;
     PyObject *result = NULL;
     lookup_outcome outcome;
 
-    if (args_parse(table, args, nargs, kwnames, values) < 0 ||
-        read_flags(values + 3, 3, defaults, flags) < 0 || cache_ready(self) < 0) {
+    if (cache_ready(self) < 0) {
         return NULL;
     }
-    lookup_init_end(&lookup, self, SELECT_QUEUE, flags[2]);
-    lookup.selection.with_tag = flags[1];
-    if (parse_queue(values[0], &lookup.selection.queue) < 0 ||
-        parse_side(values[2], DC_FRONT, &lookup.selection.side) < 0) {
+    lookup_init_end(&lookup, self, SELECT_QUEUE, args->retry);
+    lookup.selection.with_tag = args->tag;
+    if (parse_queue(args->prefix, &lookup.selection.queue) < 0 ||
+        parse_side(args->side, DC_FRONT, &lookup.selection.side) < 0) {
         goto done;
     }
-    prefix = values[0] == Py_None ? NULL : values[0];
     kind = prefix != NULL && !PyUnicode_CheckExact(prefix) ? HOT_NO_END
            : lookup.selection.side == DC_FRONT             ? HOT_QUEUE_FRONT
                                                            : HOT_QUEUE_BACK;
     outcome = obtain_end(&lookup, kind, prefix, takes);
     if (outcome == LOOKUP_FOUND) {
-        result = pair_with_details(self->state,
-                                   convert_from_column(self->state, &lookup.row_key->datum, "key"),
-                                   Py_NewRef(lookup.value), lookup.columns, flags);
+        result = pair_with_details(
+            self->state, convert_from_column(self->state, &lookup.row_key->datum, "key"),
+            Py_NewRef(lookup.value), lookup.columns, args->expire_time, args->tag);
     } else if (outcome == LOOKUP_ABSENT) {
-        otherwise = values[1] != NULL ? Py_NewRef(values[1]) : PyTuple_Pack(2, Py_None, Py_None);
-        result = with_details(self->state, otherwise, NULL, flags[0], flags[1]);
+        otherwise = args->otherwise != NULL ? Py_NewRef(args->otherwise)
+                                            : PyTuple_Pack(2, Py_None, Py_None);
+        result = with_details(self->state, otherwise, NULL, args->expire_time, args->tag);
     }
 done:
     lookup_clear(&lookup);
     return result;
 }
 
-/* clang-format off */
-#define QUEUE_PARAMETERS {"prefix", "default", "side", "expire_time", "tag", "retry"}
-/* clang-format on */
-#define QUEUE_DOC                                                                                  \
-    ":param str prefix: names the queue, as for push()\n"                                          \
-    ":param default: what to return if the queue is empty\n"                                       \
-    ":param str side: 'front' or 'back' of the queue\n"                                            \
-    ":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"     \
-    ":param bool tag: return the tag too\n"                                                        \
-    ":param bool retry: wait for a lock as long as it takes\n"                                     \
-    ":return: (key, value), or the default; a tuple of it with expire time and tag, in this\n"     \
-    "    order, if asked for\n"                                                                    \
-    ":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n"   \
-    ":raises TypeError: if prefix is of the wrong type\n"                                          \
-    ":raises ValueError: if side is none of the two\n"
-
-METHOD_DOC(pull,
-"pull($self, /, prefix=None, default=(None, None), side='front', expire_time=False, tag=False, "
-"retry=False)\n--\n\n"
-"Take the next item out of a queue, atomically.\n"
-"\n"
-"Items that have expired are dropped on the way. If the value cannot be unpickled the error is raised\n"
-"and the item stays.\n"
-"\n" QUEUE_DOC);
-
-PyObject *Cache_pull(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_pull(Cache *self, const Cache_pull_args *args)
 {
-    static const args_table table = {"pull", 0, 6, QUEUE_PARAMETERS};
-
-    return queue_method(self, &table, 1, args, nargs, kwnames);
+    return queue_method(self, args, 1);
 }
 
-METHOD_DOC(peek,
-"peek($self, /, prefix=None, default=(None, None), side='front', expire_time=False, tag=False, "
-"retry=False)\n--\n\n"
-"Look at the next item of a queue.\n"
-"\n"
-"Items that have expired are dropped on the way.\n"
-"\n" QUEUE_DOC);
-
-PyObject *Cache_peek(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_peek(Cache *self, const Cache_peek_args *args)
 {
-    static const args_table table = {"peek", 0, 6, QUEUE_PARAMETERS};
-
-    return queue_method(self, &table, 0, args, nargs, kwnames);
+    return queue_method(self, args, 0);
 }
 
-METHOD_DOC(peekitem,
-"peekitem($self, /, last=True, expire_time=False, tag=False, retry=False)\n--\n\n"
-"Look at the item inserted last, or first.\n"
-"\n"
-"Items that have expired are dropped on the way.\n"
-"\n"
-":param bool last: the last one, or the first\n"
-":param bool expire_time: return the expire time too (seconds since the epoch, or None)\n"
-":param bool tag: return the tag too\n"
-":param bool retry: wait for a lock as long as it takes\n"
-":return: (key, value); a tuple of it with expire time and tag, in this order, if asked for\n"
-":raises KeyError: if the cache is empty\n"
-":raises Timeout: if the lock cannot be had within the cache's timeout and retry is False\n");
-
-PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache_peekitem(Cache *self, const Cache_peekitem_args *args)
 {
-    static const args_table table = {"peekitem", 0, 4, {"last", "expire_time", "tag", "retry"}};
-    static const int defaults[4] = {1, 0, 0, 0};
-    PyObject *values[4];
-    int flags[4]; /* last, expire_time, tag, retry */
     Lookup lookup;
     PyObject *result = NULL;
     lookup_outcome outcome;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        read_flags(values, 4, defaults, flags) < 0 || cache_ready(self) < 0) {
+    if (cache_ready(self) < 0) {
         return NULL;
     }
-    lookup_init_end(&lookup, self, SELECT_END, flags[3]);
-    lookup.selection.last = flags[0];
-    outcome = lookup_of_end(&lookup, flags[0] ? HOT_LAST : HOT_FIRST, NULL);
+    lookup_init_end(&lookup, self, SELECT_END, args->retry);
+    lookup.selection.last = args->last;
+    outcome = lookup_of_end(&lookup, args->last ? HOT_LAST : HOT_FIRST, NULL);
     if (outcome == LOOKUP_FOUND) {
         result = pair_with_details(self->state, disk_get(self->state, self->disk, lookup.row_key),
-                                   Py_NewRef(lookup.value), lookup.columns, flags + 1);
+                                   Py_NewRef(lookup.value), lookup.columns, args->expire_time,
+                                   args->tag);
     } else if (outcome == LOOKUP_ABSENT) {
         PyErr_SetString(PyExc_KeyError, "dictionary is empty");
     }
@@ -456,30 +341,18 @@ PyObject *Cache_peekitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     return result;
 }
 
-METHOD_DOC(peek_nth,
-"_peek_nth($self, /, index)\n--\n\n"
-"Look at one item by its place in the order of the keys.\n"
-"\n"
-"Items on that place that have expired are dropped.\n"
-"\n"
-":param int index: 0 is the first, -1 the last\n"
-":return: the value, or ENOVAL if there is no such place\n"
-":raises Timeout: if a lock cannot be had within the cache's timeout\n");
-
-PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__peek_nth(Cache *self, const Cache__peek_nth_args *args)
 {
-    static const args_table table = {"_peek_nth", 1, 1, {"index"}};
-    PyObject *index;
     int64_t before;
     int overflow = 0;
     Lookup lookup;
     lookup_outcome outcome;
     PyObject *value = NULL;
 
-    if (args_parse(&table, args, nargs, kwnames, &index) < 0 || cache_ready(self) < 0) {
+    if (cache_ready(self) < 0) {
         return NULL;
     }
-    before = PyLong_AsLongLongAndOverflow(index, &overflow);
+    before = PyLong_AsLongLongAndOverflow(args->index, &overflow);
     if (overflow) {
         return Py_NewRef(self->state->enoval);
     }
@@ -501,26 +374,15 @@ PyObject *Cache_peek_nth(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     return value;
 }
 
-METHOD_DOC(drop_end,
-"_drop_end($self, /, side)\n--\n\n"
-"Delete the item at one end of the queue without a prefix, unread.\n"
-"\n"
-":param str side: 'front' or 'back' of the queue\n"
-":return: True; False if the queue is empty, or a trigger keeps the item\n"
-":raises ValueError: if side is none of the two\n");
-
-PyObject *Cache_drop_end(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__drop_end(Cache *self, const Cache__drop_end_args *args)
 {
-    static const args_table table = {"_drop_end", 1, 1, {"side"}};
     Operation operation = {.cache = NULL};
     selection selection = {.kind = SELECT_QUEUE};
     found found = {.selection = &selection};
-    PyObject *side;
     PyObject *result = NULL;
     dc_status status;
 
-    if (args_parse(&table, args, nargs, kwnames, &side) < 0 ||
-        parse_side(side, DC_FRONT, &selection.side) < 0 || cache_ready(self) < 0 ||
+    if (parse_side(args->side, DC_FRONT, &selection.side) < 0 || cache_ready(self) < 0 ||
         operation_begin_write(&operation, self, 1) < 0) {
         return NULL;
     }
@@ -539,29 +401,15 @@ PyObject *Cache_drop_end(Cache *self, PyObject *const *args, Py_ssize_t nargs, P
     return result;
 }
 
-METHOD_DOC(popitem,
-"_popitem($self, /, last=True)\n--\n\n"
-"Take the item out that was inserted last, or first, waiting for the lock as long as it takes.\n"
-"\n"
-":param bool last: the last one, or the first\n"
-":return: (key, value)\n"
-":raises KeyError: if the cache is empty\n");
-
-PyObject *Cache_popitem(Cache *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Cache__popitem(Cache *self, const Cache__popitem_args *args)
 {
-    static const args_table table = {"_popitem", 0, 1, {"last"}};
-    selection selection = {.kind = SELECT_END};
+    selection selection = {.kind = SELECT_END, .last = args->last};
     found found = {.selection = &selection};
-    PyObject *last;
     PyObject *result = NULL;
     taken taken;
     lookup_outcome outcome;
 
-    if (args_parse(&table, args, nargs, kwnames, &last) < 0 || cache_ready(self) < 0) {
-        return NULL;
-    }
-    selection.last = args_flag(last, 1);
-    if (selection.last < 0) {
+    if (cache_ready(self) < 0) {
         return NULL;
     }
     dc_row_init(&found.row);

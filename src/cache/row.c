@@ -7,19 +7,7 @@
 #include "engine/queue.h"
 #include "engine/rows.h"
 #include "engine/scan.h"
-#include "python/args.h"
 #include "python/convert.h"
-
-int read_flags(PyObject *const *values, int count, const int *defaults, int *flags)
-{
-    for (int i = 0; i < count; i++) {
-        flags[i] = args_flag(values[i], defaults[i]);
-        if (flags[i] < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
 
 PyObject *with_details(module_state *state, PyObject *value, const dc_columns *columns,
                        int expire_time, int tag)

@@ -7,10 +7,7 @@
 #include "cache/operation.h"
 #include "engine/queue.h"
 
-/* --- arguments and results --- */
-
-/* Optional flags, `values` NULL where not given. -1 with an exception. */
-int read_flags(PyObject *const *values, int count, const int *defaults, int *flags);
+/* --- results --- */
 
 /* (value, expire_time, tag) with the parts asked for; `value` is stolen, `columns` NULL for a default,
  * whose parts are None. NULL for a NULL value. */

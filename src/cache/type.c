@@ -478,7 +478,7 @@ static PyType_Slot Cache_slots[] = {
     {Py_tp_clear, Cache_clear_references},
     {Py_tp_getset, Cache_getset},
     {Py_tp_members, Cache_members},
-    {Py_tp_methods, cache_methods},
+    {Py_tp_methods, Cache_methods},
     {Py_tp_iter, cache_iterate},
     {Py_mp_subscript, cache_subscript},
     {Py_mp_ass_subscript, cache_assign_subscript},

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "python/args.h"
-
 /* Up to so many keyword arguments, and arguments in all, fit on the stack. */
 #define FEW_KEYWORDS  16
 #define FEW_ARGUMENTS 64
@@ -164,21 +162,6 @@ static int take_ignore(PyObject *iterable, PyObject **ignore)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-const char call_key_of_arguments_doc[] = PyDoc_STR(
-    "args_to_key($module, /, base, args, kwargs, typed, ignore)\n--\n\n"
-    "Make the cache key of a function call.\n"
-    "\n"
-    "The same as the original's for the same call, so that stored results are found again.\n"
-    "\n"
-    ":param tuple base: what the key begins with\n"
-    ":param args: iterable of the positional arguments\n"
-    ":param kwargs: mapping of the keyword arguments, or None\n"
-    ":param bool typed: whether arguments of different types are different\n"
-    ":param ignore: iterable of positions and names of arguments that do not count\n"
-    ":return: tuple: base, the positional arguments, None, the keyword arguments in the\n"
-    "    order of their names, and then, if typed, the types of both\n"
-    ":raises TypeError: if an argument is of the wrong type\n");
-
 /* A dict with what is in a mapping, or in None. New reference. */
 static PyObject *take_keywords(PyObject *mapping)
 {
@@ -197,12 +180,9 @@ static PyObject *take_keywords(PyObject *mapping)
     return keywords;
 }
 
-PyObject *call_key_of_arguments(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames)
+PyObject *call_key_of_arguments(PyObject *base, PyObject *args, PyObject *kwargs, int typed,
+                                PyObject *ignored)
 {
-    static const args_table table = {
-        "args_to_key", 5, 5, {"base", "args", "kwargs", "typed", "ignore"}};
-    PyObject *values[5];
     PyObject *positional = NULL;
     PyObject *keywords = NULL;
     PyObject *ignore = NULL;
@@ -210,20 +190,13 @@ PyObject *call_key_of_arguments(PyObject *module, PyObject *const *args, Py_ssiz
     PyObject *name, *value;
     Py_ssize_t position = 0;
     call call = {.keyword_count = 0};
-    int typed;
 
-    (void)module;
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    if (!PyTuple_Check(values[0])) {
+    if (!PyTuple_Check(base)) {
         PyErr_SetString(PyExc_TypeError, "base must be a tuple");
         return NULL;
     }
-    typed = args_flag(values[3], 0);
-    if (typed < 0 || take_ignore(values[4], &ignore) < 0 ||
-        (positional = PySequence_Tuple(values[1])) == NULL ||
-        (keywords = take_keywords(values[2])) == NULL) {
+    if (take_ignore(ignored, &ignore) < 0 || (positional = PySequence_Tuple(args)) == NULL ||
+        (keywords = take_keywords(kwargs)) == NULL) {
         goto done;
     }
     call.positional = &PyTuple_GET_ITEM(positional, 0);
@@ -239,7 +212,7 @@ PyObject *call_key_of_arguments(PyObject *module, PyObject *const *args, Py_ssiz
         call.values[call.keyword_count++] = Py_NewRef(value);
     }
     if (sort_keywords(&call) == 0) {
-        key = make_key(values[0], &call, typed, ignore);
+        key = make_key(base, &call, typed, ignore);
     }
     for (Py_ssize_t i = 0; i < call.keyword_count; i++) {
         Py_DECREF(call.names[i]);

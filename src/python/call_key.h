@@ -16,9 +16,8 @@
  * the key of its arguments. */
 extern PyType_Spec call_key_type_spec;
 
-/* args_to_key(base, args, kwargs, typed, ignore) */
-PyObject *call_key_of_arguments(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames);
-extern const char call_key_of_arguments_doc[];
+/* The key of one call: what args_to_key() returns. `kwargs` is a mapping or None. */
+PyObject *call_key_of_arguments(PyObject *base, PyObject *args, PyObject *kwargs, int typed,
+                                PyObject *ignored);
 
 #endif

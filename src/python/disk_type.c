@@ -10,11 +10,15 @@
 #include <string.h>
 
 #include "engine/valuefile.h"
-#include "python/args.h"
 #include "python/convert.h"
 #include "python/disk.h"
 #include "python/disk_key.h"
 #include "python/disk_value.h"
+
+#define METHODS         "python/disk_methods.def"
+#define METHOD_OF(name) Disk_##name
+#define METHOD_SELF     Disk
+#include "python/methods_declare.h"
 
 static PyObject *Disk_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
                           PyObject *Py_UNUSED(kwargs))
@@ -59,12 +63,12 @@ static void Disk_dealloc(Disk *self)
     Py_DECREF(type);
 }
 
-static PyObject *Disk_setattr(Disk *self, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *Disk___setattr__(Disk *self, PyObject *const *args, Py_ssize_t nargs)
 {
     return hooks_setattr(&self->state->disk_hooks, &self->hooks, (PyObject *)self, args, nargs);
 }
 
-static PyObject *Disk_delattr(Disk *self, PyObject *name)
+static PyObject *Disk___delattr__(Disk *self, PyObject *name)
 {
     return hooks_delattr(&self->state->disk_hooks, &self->hooks, (PyObject *)self, name);
 }
@@ -164,28 +168,16 @@ static PyObject *binary(PyObject *bytes)
     return PyMemoryView_FromObject(bytes);
 }
 
-PyDoc_STRVAR(Disk_put_doc,
-"put($self, /, key)\n--\n\n"
-"Convert a key to the form it has in the database.\n"
-"\n"
-":param key: any picklable object; str, bytes, float and int of 64 bits are kept as they are\n"
-":return: (database key, raw): raw is False if the key was pickled\n"
-":raises ValueError: for NaN, and a str that UTF-8 cannot encode\n"
-":raises pickle.PicklingError: and whatever else pickling the key raises\n");
-
-static PyObject *Disk_put(Disk *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Disk_put(Disk *self, const Disk_put_args *args)
 {
-    static const args_table table = {"put", 1, 1, {"key"}};
-    PyObject *key;
     disk_key encoded = {.owner = NULL};
     PyObject *database_key;
     PyObject *result = NULL;
 
-    if (args_parse(&table, args, nargs, kwnames, &key) < 0 ||
-        disk_put_native(self, key, &encoded) < 0) {
+    if (disk_put_native(self, args->key, &encoded) < 0) {
         return NULL;
     }
-    database_key = encoded.key.datum.type == DC_BLOB ? binary(encoded.owner) : Py_NewRef(key);
+    database_key = encoded.key.datum.type == DC_BLOB ? binary(encoded.owner) : Py_NewRef(args->key);
     if (database_key != NULL) {
         result = PyTuple_Pack(2, database_key, encoded.key.raw ? Py_True : Py_False);
         Py_DECREF(database_key);
@@ -194,53 +186,22 @@ static PyObject *Disk_put(Disk *self, PyObject *const *args, Py_ssize_t nargs, P
     return result;
 }
 
-PyDoc_STRVAR(Disk_get_doc,
-"get($self, /, key, raw)\n--\n\n"
-"Convert a database key back.\n"
-"\n"
-":param key: as put() returned it, or as the database did\n"
-":param bool raw: False if the key is a pickle\n"
-":return: the key\n"
-":raises pickle.UnpicklingError: and whatever else unpickling raises\n");
-
-static PyObject *Disk_get(Disk *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Disk_get(Disk *self, const Disk_get_args *args)
 {
-    static const args_table table = {"get", 2, 2, {"key", "raw"}};
-    PyObject *values[2];
-    int raw;
-
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
+    if (!args->raw) {
+        return PyObject_CallOneArg(self->state->loads, args->key);
     }
-    raw = PyObject_IsTrue(values[1]);
-    if (raw < 0) {
-        return NULL;
-    }
-    if (!raw) {
-        return PyObject_CallOneArg(self->state->loads, values[0]);
-    }
-    return PyMemoryView_Check(values[0]) ? PyBytes_FromObject(values[0]) : Py_NewRef(values[0]);
+    return PyMemoryView_Check(args->key) ? PyBytes_FromObject(args->key) : Py_NewRef(args->key);
 }
 
-PyDoc_STRVAR(Disk_store_doc,
-"store($self, /, value, read, key=None)\n--\n\n"
-"Convert a value to the columns that keep it, writing its file if it is large.\n");
-
-static PyObject *Disk_store(Disk *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Disk_store(Disk *self, const Disk_store_args *args)
 {
-    static const args_table table = {"store", 2, 3, {"value", "read", "key"}};
-    PyObject *values[3];
     disk_value stored;
     PyObject *inline_value = NULL;
     PyObject *result = NULL;
-    int read;
 
     memset(&stored, 0, sizeof stored);
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    read = PyObject_IsTrue(values[1]);
-    if (read < 0 || disk_store_native(self, values[0], read, &stored) < 0) {
+    if (disk_store_native(self, args->value, args->read, &stored) < 0) {
         goto done;
     }
     inline_value = stored.columns.value.type == DC_BLOB ? binary(stored.owner)
@@ -256,11 +217,7 @@ done:
     return result;
 }
 
-PyDoc_STRVAR(Disk_encode_doc,
-"_encode($self, value, /)\n--\n\n"
-"Convert a value to (mode, content, in_file) without writing anything.\n");
-
-static PyObject *Disk_encode(Disk *self, PyObject *value)
+PyObject *Disk__encode(Disk *self, const Disk__encode_args *args)
 {
     disk_value stored;
     PyObject *content;
@@ -271,7 +228,7 @@ static PyObject *Disk_encode(Disk *self, PyObject *value)
     if (disk_require(self->min_file_size, "min_file_size") < 0) {
         return NULL;
     }
-    in_file = disk_encode(self, value, &stored);
+    in_file = disk_encode(self, args->value, &stored);
     content = in_file >= 0 ? convert_from_datum(&stored.columns.value) : NULL;
     if (content != NULL) {
         result =
@@ -281,59 +238,33 @@ static PyObject *Disk_encode(Disk *self, PyObject *value)
     return result;
 }
 
-PyDoc_STRVAR(Disk_fetch_doc,
-"fetch($self, /, mode, filename, value, read)\n--\n\n"
-"Convert the columns of a row back to the value.\n"
-"\n"
-":param int mode: how the value is stored (the MODE_* constants)\n"
-":param str filename: of the value file, relative to the directory, or None\n"
-":param value: inline value, or None\n"
-":param bool read: return an open file, in binary mode, for a value kept in a binary file\n"
-":return: the value\n"
-":raises OSError: if the file cannot be read\n"
-":raises pickle.UnpicklingError: and whatever else unpickling raises\n");
-
-static PyObject *Disk_fetch(Disk *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Disk_fetch(Disk *self, const Disk_fetch_args *args)
 {
-    static const args_table table = {"fetch", 4, 4, {"mode", "filename", "value", "read"}};
-    PyObject *values[4];
     dc_columns columns;
     PyObject *owner = NULL;
     PyObject *result = NULL;
-    int read;
 
     memset(&columns, 0, sizeof columns);
-    if (args_parse(&table, args, nargs, kwnames, values) < 0) {
-        return NULL;
-    }
-    columns.mode = PyLong_AsLongLong(values[0]);
+    columns.mode = PyLong_AsLongLong(args->mode);
     if (columns.mode == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    if (values[1] != Py_None) {
-        columns.filename = convert_filename(values[1], "filename");
+    if (args->filename != Py_None) {
+        columns.filename = convert_filename(args->filename, "filename");
         if (columns.filename == NULL) {
             return NULL;
         }
     }
-    read = PyObject_IsTrue(values[3]);
-    if (read < 0 || convert_to_datum(values[2], "value", &columns.value, &owner) < 0) {
+    if (convert_to_datum(args->value, "value", &columns.value, &owner) < 0) {
         return NULL;
     }
-    result = disk_fetch_native(self, &columns, read, -1, NULL);
+    result = disk_fetch_native(self, &columns, args->read, -1, NULL);
     Py_XDECREF(owner);
     return result;
 }
 
-PyDoc_STRVAR(Disk_filename_doc,
-"filename($self, /, key=None, value=None)\n--\n\n"
-"Return a new random name for a value file.\n");
-
-static PyObject *Disk_filename(Disk *self, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *kwnames)
+PyObject *Disk_filename(Disk *self, const Disk_filename_args *Py_UNUSED(args))
 {
-    static const args_table table = {"filename", 0, 2, {"key", "value"}};
-    PyObject *values[2];
     char name[DC_VALUEFILE_NAME_SIZE];
     PyObject *relative;
     PyObject *path;
@@ -341,8 +272,7 @@ static PyObject *Disk_filename(Disk *self, PyObject *const *args, Py_ssize_t nar
     dc_error error;
     dc_status status;
 
-    if (args_parse(&table, args, nargs, kwnames, values) < 0 ||
-        disk_require(self->directory, "_directory") < 0) {
+    if (disk_require(self->directory, "_directory") < 0) {
         return NULL;
     }
     status = dc_valuefile_name(name, &error);
@@ -363,26 +293,11 @@ static PyObject *Disk_filename(Disk *self, PyObject *const *args, Py_ssize_t nar
     return result;
 }
 
-PyDoc_STRVAR(Disk_remove_doc,
-"remove($self, /, file_path)\n--\n\n"
-"Remove a value file, and the directories that are empty without it.\n"
-"\n"
-"A file that cannot be removed is left to check(); no error is raised.\n"
-"\n"
-":param str file_path: relative to the directory\n");
-
-static PyObject *Disk_remove(Disk *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Disk_remove(Disk *self, const Disk_remove_args *args)
 {
-    static const args_table table = {"remove", 1, 1, {"file_path"}};
-    PyObject *file_path;
-    PyObject *directory;
-    const char *name;
+    PyObject *directory = disk_directory(self);
+    const char *name = convert_filename(args->file_path, "file_path");
 
-    if (args_parse(&table, args, nargs, kwnames, &file_path) < 0) {
-        return NULL;
-    }
-    directory = disk_directory(self);
-    name = convert_filename(file_path, "file_path");
     if (directory == NULL || name == NULL) {
         Py_XDECREF(directory);
         return NULL;
@@ -391,14 +306,6 @@ static PyObject *Disk_remove(Disk *self, PyObject *const *args, Py_ssize_t nargs
     Py_DECREF(directory);
     Py_RETURN_NONE;
 }
-
-PyDoc_STRVAR(Disk_hash_doc,
-"hash($self, /, key)\n--\n\n"
-"Compute a hash of a key that is the same in every process.\n"
-"\n"
-":param key: any key\n"
-":return: int below 2**32: Adler-32 of the database key, or an int modulo 2**32 - 1\n"
-":raises ValueError: and what else put() raises\n");
 
 /* The checksum of RFC 1950, as zlib.adler32 computes it. */
 static uint32_t adler32(const unsigned char *data, size_t size)
@@ -442,15 +349,12 @@ static uint32_t hash_datum(const dc_datum *datum)
     return adler32((const unsigned char *)datum->as.bytes.data, datum->as.bytes.size);
 }
 
-static PyObject *Disk_hash(Disk *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *Disk_hash(Disk *self, const Disk_hash_args *args)
 {
-    static const args_table table = {"hash", 1, 1, {"key"}};
-    PyObject *key;
     disk_key encoded = {.owner = NULL};
     PyObject *result;
 
-    if (args_parse(&table, args, nargs, kwnames, &key) < 0 ||
-        disk_put_for_hash(self->state, (PyObject *)self, key, &encoded) < 0) {
+    if (disk_put_for_hash(self->state, (PyObject *)self, args->key, &encoded) < 0) {
         return NULL;
     }
     result = PyLong_FromUnsignedLong(hash_datum(&encoded.key.datum));
@@ -458,20 +362,12 @@ static PyObject *Disk_hash(Disk *self, PyObject *const *args, Py_ssize_t nargs, 
     return result;
 }
 
-PyDoc_STRVAR(Disk_hooked_doc,
-"_hooked($self, /)\n--\n\n"
-"Whether `filename` or `_write` is not this class's own.\n");
-
-static PyObject *Disk_hooked(Disk *self, PyObject *Py_UNUSED(unused))
+PyObject *Disk__hooked(Disk *self)
 {
     return PyBool_FromLong((disk_hooks(self->state, (PyObject *)self) & DISK_HOOK_FILES) != 0);
 }
 
-PyDoc_STRVAR(Disk_is_inside_doc,
-"_is_inside(filename, /)\n--\n\n"
-"Whether a name is that of a file inside of the directory.\n");
-
-static PyObject *Disk_is_inside(PyObject *Py_UNUSED(unused), PyObject *filename)
+static PyObject *Disk__is_inside(PyObject *Py_UNUSED(unused), PyObject *filename)
 {
     Py_ssize_t size;
     const char *name;
@@ -485,35 +381,14 @@ static PyObject *Disk_is_inside(PyObject *Py_UNUSED(unused), PyObject *filename)
     return name != NULL ? PyBool_FromLong(dc_valuefile_is_inside(name, (size_t)size)) : NULL;
 }
 
-PyDoc_STRVAR(Disk_local_name_doc,
-"_local_name($self, filename, /)\n--\n\n"
-"The name that the file of a row has here: a row that was written on Windows has backslashes.\n");
-
-static PyObject *Disk_local_name(Disk *self, PyObject *filename)
+PyObject *Disk__local_name(Disk *self, const Disk__local_name_args *args)
 {
-    const char *name = convert_filename(filename, "filename");
+    const char *name = convert_filename(args->filename, "filename");
 
     return name != NULL ? disk_local_name(self->state, (PyObject *)self, name) : NULL;
 }
 
-static PyMethodDef Disk_methods[] = {
-    {"put", ARGS_METHOD(Disk_put), Disk_put_doc},
-    {"get", ARGS_METHOD(Disk_get), Disk_get_doc},
-    {"store", ARGS_METHOD(Disk_store), Disk_store_doc},
-    {"fetch", ARGS_METHOD(Disk_fetch), Disk_fetch_doc},
-    {"filename", ARGS_METHOD(Disk_filename), Disk_filename_doc},
-    {"remove", ARGS_METHOD(Disk_remove), Disk_remove_doc},
-    {"hash", ARGS_METHOD(Disk_hash), Disk_hash_doc},
-    {"__setattr__", (PyCFunction)(void (*)(void))Disk_setattr, METH_FASTCALL,
-     PyDoc_STR("__setattr__($self, name, value, /)\n--\n\nSet an attribute.\n")},
-    {"__delattr__", (PyCFunction)Disk_delattr, METH_O,
-     PyDoc_STR("__delattr__($self, name, /)\n--\n\nDelete an attribute.\n")},
-    {"_encode", (PyCFunction)Disk_encode, METH_O, Disk_encode_doc},
-    {"_is_inside", Disk_is_inside, METH_O | METH_STATIC, Disk_is_inside_doc},
-    {"_local_name", (PyCFunction)Disk_local_name, METH_O, Disk_local_name_doc},
-    {"_hooked", (PyCFunction)Disk_hooked, METH_NOARGS, Disk_hooked_doc},
-    {NULL, NULL, 0, NULL},
-};
+#include "python/methods_define.h"
 
 static PyType_Slot Disk_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Disk.")},
