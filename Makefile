@@ -54,27 +54,9 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static test-debug \
     stress steps soak lint bench count coverage clients dist clean distclean
 
-help:
-	@echo 'make demo         parse the standard library through the cache, cold, warm, four processes'
-	@echo 'make django-demo  a Django site in four processes, on port 8000 (PORT=, CACHE_DIR=)'
-	@echo 'make test         build, then run all tests, those of the C engine included'
-	@echo 'make build        only build and install into $(VENV) (editable)'
-	@echo 'make django-source  only fetch the tests of Django that make test runs'
-	@echo 'make original-suite  only fetch the tests of the original that make test runs'
-	@echo 'make test-sqlite  the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)'
-	@echo 'make test-static  the tests on Pythons that carry SQLite inside (STATIC=with or without)'
-	@echo 'make test-debug   the tests on a build that checks its invariants at each operation'
-	@echo 'make engine-test  only the tests of the C engine, under sanitizers; needs no Python'
-	@echo 'make stress       many processes at once, looking for a stale read, for SECONDS=60 in all'
-	@echo 'make steps        another process between any two steps of each operation; some minutes'
-	@echo 'make soak         everything at once in 8 processes, losing nothing, for SECONDS=60'
-	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
-	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
-	@echo 'make count        count the instructions of the hot paths, compare with what is recorded (RECORD=)'
-	@echo 'make coverage     which lines of C and Python the tests run'
-	@echo 'make clients      packages that are built on diskcache, with our wheel (WHEEL=)'
-	@echo 'make dist         the source distribution and a wheel, in dist/'
-	@echo 'make clean        remove what was built; make distclean: the environment too'
+# What stands behind ## at a target below.
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- the environment ---------------------------------------------------------------------------
 
@@ -136,11 +118,11 @@ $(PYSQLITE3)/.tried: | $(VENV)/.ready
 	    echo 'make: no pysqlite3-binary for this Python; the tests that need it are skipped' >&2
 	@mkdir -p $(PYSQLITE3) && touch $@
 
-pysqlite3: $(PYSQLITE3)/.tried
+pysqlite3: $(PYSQLITE3)/.tried ## only fetch a second SQLite for the tests
 
 # The tests of the Django that is installed, which are in its source distribution only; nothing is
 # built of it. The directory gets its final name when it is complete.
-django-source: $(VENV)/.built
+django-source: $(VENV)/.built ## only fetch the tests of Django that make test runs
 	@set -e; \
 	version=$$($(VENV_PYTHON) -c 'import django; print(django.__version__)'); \
 	target=$(DJANGO_SOURCE)/$$version; \
@@ -169,22 +151,22 @@ $(ORIGINAL_SUITE_STAMP): | $(VENV)/.ready
 	@rm $(ORIGINAL_SUITE)/*.tar.gz
 	@touch $@
 
-original-suite: $(ORIGINAL_SUITE_STAMP)
+original-suite: $(ORIGINAL_SUITE_STAMP) ## only fetch the tests of the original that make test runs
 
 venv: $(VENV)/.ready
-build: $(VENV)/.built
+build: $(VENV)/.built ## only build and install into .venv (editable)
 
 # --- what one comes for ------------------------------------------------------------------------
 
-demo: $(VENV)/.built
+demo: $(VENV)/.built ## parse the standard library through the cache, cold, warm, four processes
 	@$(VENV_PYTHON) examples/stdlib_ast.py $(DEMO_ARGS)
 
 # exec, so that a signal to make reaches gunicorn, which ends its workers and removes the caches.
-django-demo: $(VENV)/.built
+django-demo: $(VENV)/.built ## a Django site in four processes, on port 8000 (PORT=, CACHE_DIR=)
 	@PORT='$(PORT)' CACHE_DIR='$(CACHE_DIR)' exec $(VENV_PYTHON) -m gunicorn \
 	    --config examples/django_site/server.py
 
-test: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3 engine-test
+test: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3 engine-test ## build, then run all tests, those of the C engine included
 	@echo '== the Python tests'
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
@@ -193,46 +175,46 @@ TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
     DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE))
 
 # Long: the whole suite each time, unless SHORT=1. What is fetched and built stays in build/sqlite.
-test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3
+test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3 ## the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/sqlite_matrix.py sqlite $(SQLITE) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
 # A build that checks its invariants at each operation (src/base/debug.h), in a directory of its own.
-test-debug: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3
+test-debug: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3 ## the tests on a build that checks its invariants at each operation
 	@DISKCACHE_DEBUG=1 $(VENV_PYTHON) setup.py --quiet build --force \
 	    --build-lib build/debug/lib --build-temp build/debug/temp
 	@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/debug/lib) $(VENV)/bin/pytest $(PYTEST_ARGS)
 
-test-static: $(ORIGINAL_STAMP) django-source original-suite
+test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pythons that carry SQLite inside (STATIC=with or without)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) \
 	    DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE)) \
 	    $(VENV_PYTHON) tests/support/sqlite_matrix.py static $(STATIC) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
-engine-test:
+engine-test: ## only the tests of the C engine, under sanitizers; needs no Python
 	@echo '== the tests of the C engine'
 	@$(MAKE) --no-print-directory -C tests/engine run
 
-stress: $(VENV)/.built $(ORIGINAL_STAMP)
+stress: $(VENV)/.built $(ORIGINAL_STAMP) ## many processes at once, looking for a stale read, for SECONDS=60 in all
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 	    $(VENV_PYTHON) tests/support/coherence.py --seconds $(SECONDS) $(SITUATIONS)
 
-steps: $(VENV)/.built $(ORIGINAL_STAMP)
+steps: $(VENV)/.built $(ORIGINAL_STAMP) ## another process between any two steps of each operation; some minutes
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest -m stress \
 	    tests/concurrency/test_steps.py
 
-soak: $(VENV)/.built $(ORIGINAL_STAMP)
+soak: $(VENV)/.built $(ORIGINAL_STAMP) ## everything at once in 8 processes, losing nothing, for SECONDS=60
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/support/soak.py --seconds $(SECONDS)
 
-bench: $(VENV)/.bench $(ORIGINAL_STAMP)
+bench: $(VENV)/.bench $(ORIGINAL_STAMP) ## measure against the original and others, write docs/benchmarks.rst (BENCH_ARGS=, QUICK=1)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) benchmarks/run.py $(BENCH_ARGS)
 
 # Packages that are built on diskcache, in their latest versions, each with our wheel in an environment
 # of its own, in which pip must leave it alone. WHEEL= takes one that is there.
 CLIENTS := diskcache-fernet py-key-value-aio[disk] cashews[diskcache]
 
-clients: $(VENV)/.built $(if $(WHEEL),,dist)
+clients: $(VENV)/.built $(if $(WHEEL),,dist) ## packages that are built on diskcache, with our wheel (WHEEL=)
 	@set -e; \
 	wheel=$$(ls $(or $(WHEEL),dist/*.whl)); \
 	version=$$(basename "$$wheel" | cut -d- -f2); \
@@ -247,19 +229,19 @@ clients: $(VENV)/.built $(if $(WHEEL),,dist)
 	        "tests/support/clients/use_$$(echo "$$name" | tr - _).py"; \
 	done
 
-dist: $(VENV)/.dev
+dist: $(VENV)/.dev ## the source distribution and a wheel, in dist/
 	@rm -rf dist
 	@$(VENV_PYTHON) -m build .
 
 # Too many instructions on a hot path fail. RECORD='the reason' takes what is counted for the future.
-count: $(VENV)/.built
+count: $(VENV)/.built ## count the instructions of the hot paths, compare with what is recorded (RECORD=)
 	@command -v valgrind >/dev/null || { \
 	    echo 'make: valgrind not found; on Debian and Ubuntu: apt-get install valgrind' >&2; exit 1; }
 	@$(VENV_PYTHON) benchmarks/instructions.py $(if $(RECORD),--record '$(RECORD)')
 
 # Of C and of Python, with a list of the lines that no test runs: build/coverage/. Long: the whole suite, unless
 # PYTEST_ARGS says otherwise. Processes that are killed, as many are here, tell nothing.
-coverage: $(VENV)/.dev $(ORIGINAL_STAMP) django-source original-suite pysqlite3
+coverage: $(VENV)/.dev $(ORIGINAL_STAMP) django-source original-suite pysqlite3 ## which lines of C and Python the tests run
 	@rm -rf build/coverage
 	@echo '== the tests of the engine'
 	@$(MAKE) --no-print-directory -C tests/engine run SANITIZE='--coverage -O0 -Wno-error' \
@@ -281,7 +263,7 @@ coverage: $(VENV)/.dev $(ORIGINAL_STAMP) django-source original-suite pysqlite3
 # Disjoint bases (PEP 800) are left out: the type checkers of most users do not know the decorator yet.
 STUBTEST_ARGS := --concise --ignore-disjoint-bases
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, clang-tidy, cppcheck
 	@for tool in clang-tidy cppcheck; do command -v $$tool >/dev/null || { \
 	    echo "make: $$tool not found; on Debian and Ubuntu: apt-get install $$tool" >&2; \
 	    exit 1; }; done
@@ -294,6 +276,10 @@ lint: $(VENV)/.dev
 	@$(VENV)/bin/stubtest diskcache._core --mypy-config-file tools/stubtest.ini $(STUBTEST_ARGS)
 	@echo '== layers'
 	@$(VENV_PYTHON) tools/check_layers.py
+	@echo '== documents'
+	@$(VENV_PYTHON) docs/check.py
+	@echo '== clang-format'
+	@$(VENV)/bin/clang-format --dry-run --Werror $(C_SOURCES) $(wildcard src/*/*.h tests/engine/*.[ch])
 	@echo '== clang-tidy'
 	@include=$$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
 	    printf '%s\n' $(C_SOURCES) | xargs -P 2 -I FILE \
@@ -305,9 +291,9 @@ lint: $(VENV)/.dev
 
 # --- and away ----------------------------------------------------------------------------------
 
-clean:
+clean: ## remove what was built
 	@$(MAKE) --no-print-directory -C tests/engine clean
 	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev
 
-distclean: clean
+distclean: clean ## remove what was built, and the environment
 	rm -rf .venv .original .original-suite .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache
