@@ -3,6 +3,7 @@
 #
 #   make test PYTHON=python3.12 VENV=build/venv-3.12    another interpreter, beside the first
 #   make test PYTEST_ARGS='-k transact -x'              some of the tests
+#   make test PYTEST_ARGS=tests/layers JOBS=0           one room, in one process, where a debugger works
 #   make demo DEMO_ARGS='--limit 200'                   a shorter demo
 #   make stress SECONDS=600 SITUATIONS='kills forks'    some of the situations, for ten minutes
 #   make soak SECONDS=600                               everything at once, for ten minutes
@@ -19,6 +20,7 @@ DJANGO_SOURCE ?= .django-source
 ORIGINAL_SUITE ?= .original-suite
 
 PYTEST_ARGS ?=
+JOBS        ?= auto
 DEMO_ARGS   ?=
 BENCH_ARGS  ?=
 SECONDS     ?= 60
@@ -51,7 +53,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test engine-test test-sqlite test-static test-debug \
+.PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test test-all engine-test test-sqlite test-static test-debug \
     stress steps soak lint bench count coverage clients dist clean distclean
 
 # What stands behind ## at a target below.
@@ -166,24 +168,34 @@ django-demo: $(VENV)/.built ## a Django site in four processes, on port 8000 (PO
 	@PORT='$(PORT)' CACHE_DIR='$(CACHE_DIR)' exec $(VENV_PYTHON) -m gunicorn \
 	    --config examples/django_site/server.py
 
-test: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3 engine-test ## build, then run all tests, those of the C engine included
+NEEDED_BY_TESTS = $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3
+
+test: $(NEEDED_BY_TESTS) engine-test ## build, then run the tests, those of the C engine included, but for the slow ones
+	@echo '== the Python tests, but for the slow ones (make test-all)'
+	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest -m 'not slow and not stress' $(PARALLEL) $(PYTEST_ARGS)
+
+test-all: $(NEEDED_BY_TESTS) engine-test ## the slow tests too (not make stress, steps, soak)
 	@echo '== the Python tests'
-	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest -m 'not stress' $(PARALLEL) $(PYTEST_ARGS)
+
+# Tests of one xdist_group stay together, in one process.
+PARALLEL = -n $(JOBS) --dist loadgroup
 
 TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
     DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) DISKCACHE_PYSQLITE3=$(abspath $(PYSQLITE3)) \
     DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE))
 
 # Long: the whole suite each time, unless SHORT=1. What is fetched and built stays in build/sqlite.
-test-sqlite: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3 ## the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)
+test-sqlite: $(NEEDED_BY_TESTS) ## the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/sqlite_matrix.py sqlite $(SQLITE) \
 	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
 
 # A build that checks its invariants at each operation (src/base/debug.h), in a directory of its own.
-test-debug: $(VENV)/.built $(ORIGINAL_STAMP) django-source pysqlite3 ## the tests on a build that checks its invariants at each operation
+test-debug: $(NEEDED_BY_TESTS) ## the tests on a build that checks its invariants at each operation
 	@DISKCACHE_DEBUG=1 $(VENV_PYTHON) setup.py --quiet build --force \
 	    --build-lib build/debug/lib --build-temp build/debug/temp
-	@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/debug/lib) $(VENV)/bin/pytest $(PYTEST_ARGS)
+	@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/debug/lib) $(VENV)/bin/pytest \
+	    $(PARALLEL) $(PYTEST_ARGS)
 
 test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pythons that carry SQLite inside (STATIC=with or without)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sqlite3
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no test of this suite take longer than LONGEST_TEST (pytest-timeout ends it)."""
     for item in items:
         item.add_marker(pytest.mark.timeout(LONGEST_TEST))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what the thousands of tests are made of."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -243,6 +243,7 @@ def test_any_object(value: object) -> None:
     check_object(value)
 
 
+@pytest.mark.slow
 @generous
 @given(shared_objects)
 def test_objects_with_shared_references(value: object) -> None:
@@ -328,6 +329,7 @@ def test_an_optimized_key_still_loads() -> None:
         assert pickle.loads(_core._optimize_pickle(pickle.dumps(key, protocol))) == key
 
 
+@pytest.mark.slow
 @generous
 @given(objects)
 def test_optimizing_twice_changes_nothing(value: object) -> None:
@@ -371,6 +373,7 @@ def binbytes(size: int) -> bytes:
 NEAR_TARGET = range(FRAME_SIZE_TARGET - 3, FRAME_SIZE_TARGET + 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', NEAR_TARGET)
 def test_a_frame_near_its_target_size(size: int) -> None:
     head = b'\x80\x04'
@@ -637,6 +640,7 @@ def test_garbage(data: bytes) -> None:
     check_same(data + b'.')
 
 
+@pytest.mark.slow
 @generous
 @given(shared_objects, st.sampled_from(PROTOCOLS), st.data())
 def test_a_damaged_pickle(value: object, protocol: int, choice: st.DataObject) -> None:
@@ -771,6 +775,7 @@ def test_any_simple_key(key: object) -> None:
     check_key(key)
 
 
+@pytest.mark.slow
 @generous
 @given(keys_with_repetitions)
 def test_a_key_with_repetitions(key: object) -> None:
@@ -823,6 +828,7 @@ def test_a_tuple_of_each_size(size: int) -> None:
     check_simple((None, tuple(range(size)), True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', range(FRAME_SIZE_TARGET - 12, FRAME_SIZE_TARGET + 4))
 def test_a_key_near_the_size_of_a_frame(size: int) -> None:
     payload = bytes(size - 20)

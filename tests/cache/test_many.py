@@ -257,6 +257,7 @@ def test_a_batch_is_limited_by_its_bytes(
     assert commits(statements) == 2
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(either: Cache) -> None:
     def items() -> Iterator[tuple[int, bytes]]:
         for number in range(100_000):

@@ -264,6 +264,7 @@ def test_a_write_that_is_rolled_back_leaves_the_limit_as_it_was(directory: str) 
 # --- large values in the place of small ones -----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('where', WHERE)
 @pytest.mark.parametrize('cull_limit', [1, 10])
 @pytest.mark.parametrize('policy', POLICIES)

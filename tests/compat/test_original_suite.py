@@ -167,6 +167,7 @@ def test_the_suite_is_there() -> None:
     assert SUITE.is_dir(), f'{SUITE} is not there: run `make original-suite`, which fetches it'
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SUITE.is_dir(), reason="the original's tests are not there")
 @pytest.mark.parametrize('name', COUNTS)
 def test_all_pass_but_those_left_out(run: Callable[..., dict[str, str]], name: str) -> None:

@@ -647,6 +647,7 @@ def change_the_schema(path: str) -> None:
     con.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('busy', [keep_for_itself, change_the_schema])
 def test_sessions_are_opened_while_the_database_is_busy(
     directory: str, other: Interpreter, busy: Callable[[str], None]
@@ -676,6 +677,7 @@ def make_cache(directory: str) -> tuple[Cache, Callable[[], Any]]:
     return cache, cache.check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('make', [make_deque, make_index, make_cache])
 def test_operations_with_sql_of_their_own_open_sessions_meanwhile(
     directory: str, other: Interpreter, make: Callable[[str], tuple[Cache, Callable[[], Any]]]

@@ -172,6 +172,10 @@ if sys.version_info >= (3, 11):
     LEFT_OUT['TestSubclass.test_copy_pickle'] = 'attributes of the object are not in its pickle'
 
 
+# A hundred collections of all garbage, a thousand deques of hundreds of items.
+SLOW = {'TestBasic.test_gc_doesnt_blowup', 'TestBasic.test_reverse'}
+
+
 def every_test(suite: str) -> list[Any]:
     """Return the tests of a suite as pytest's parameters, and those inherited twice once."""
     seen = set()
@@ -185,6 +189,7 @@ def every_test(suite: str) -> list[Any]:
             title = f'{case.__name__}.{name}'
             reason = LEFT_OUT.get(title)
             marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+            marks += [pytest.mark.slow] if title in SLOW else []
             parameters.append(pytest.param(case(name), id=title, marks=marks))
     return parameters
 

@@ -31,6 +31,7 @@ def interpreters(original_package: Path) -> Iterator[coherence.Interpreters]:
     interpreters.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('situation', sorted(coherence.SITUATIONS))
 def test_no_read_is_older_than_the_last_commit(
     interpreters: coherence.Interpreters, situation: str

@@ -251,6 +251,7 @@ SQL_OF_ANOTHER_THREAD = {
 }
 
 
+@pytest.mark.slow
 @without_assertions
 @pytest.mark.parametrize('sql', SQL_OF_ANOTHER_THREAD.values(), ids=SQL_OF_ANOTHER_THREAD.keys())
 def test_a_child_goes_on_whatever_sql_another_thread_was_running(forking: object, sql: str) -> None:

@@ -19,7 +19,10 @@ from pathlib import Path
 import pytest
 from places import PACKAGE
 
-pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='syncs are slowed by a shim')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != 'linux', reason='syncs are slowed by a shim'),
+]
 
 SECONDS = 1.5
 

@@ -14,6 +14,9 @@ import pytest
 import soak
 from coherence import Interpreters
 
+# One run for all, in one process.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('soak')]
+
 SECONDS = 3
 LOG_LIMIT = 2**26  # Bytes; the log is some 4 MiB, or 32 where syncs are slow, and a transaction.
 

@@ -29,6 +29,7 @@ CHOSEN = [
 ALL = itertools.product(steps.SETTINGS, steps.ACTIONS, ('ours', 'original'))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='the steps are found by a preloaded library')
 @pytest.mark.parametrize(
     ('settings', 'action', 'package'),
@@ -63,6 +64,7 @@ def test_no_read_is_stale_whatever_another_process_does_between_two_steps(
     assert visits > 500  # Or the other process was always kept out.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rule', model_memory.HOLDS)
 def test_the_model_of_the_hot_tier_holds(rule: str) -> None:
     states, wrong = model_memory.check(model_memory.HOLDS[rule])
@@ -70,6 +72,7 @@ def test_the_model_of_the_hot_tier_holds(rule: str) -> None:
     assert states > 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mutant', model_memory.MUTANTS)
 def test_the_model_finds_each_broken_rule(mutant: str) -> None:
     _, wrong = model_memory.check(model_memory.MUTANTS[mutant])

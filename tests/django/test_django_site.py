@@ -24,6 +24,9 @@ from places import PACKAGE, ROOT
 
 import diskcache
 
+# The tests share one server, in one process.
+pytestmark = pytest.mark.xdist_group('site')
+
 WORKERS = 4
 PATIENCE = 20  # Seconds after which an answer is held to be never coming.
 

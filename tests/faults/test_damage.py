@@ -714,6 +714,7 @@ def test_value_files_are_written_to_a_directory_that_somebody_has_removed(
         shutil.rmtree(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('killed', [False, True])
 def test_a_database_truncated_to_nothing_is_begun_anew_or_an_error_at_once(
     directory: str, alone: Interpreter, killed: bool

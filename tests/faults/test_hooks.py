@@ -102,7 +102,7 @@ END_TRANSACTION = {
 
 @pytest.mark.parametrize('end', END_TRANSACTION.values(), ids=END_TRANSACTION.keys())
 @pytest.mark.parametrize('hook', ['_row_insert', '_row_update', '_cull'])
-@pytest.mark.parametrize('size', [10, 100_000])
+@pytest.mark.parametrize('size', [10, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_a_hook_that_ends_the_transaction_of_its_operation_is_an_error(
     alone: Interpreter, directory: str, hook: str, end: str, size: int
 ) -> None:

@@ -62,6 +62,7 @@ OPEN: dict[str, tuple[Callable[[str], Any], Callable[[Any], None]]] = {
 }
 
 
+@pytest.mark.slow
 @needs_timer
 @pytest.mark.parametrize(('make', 'use'), OPEN.values(), ids=OPEN.keys())
 def test_no_lock_is_left_behind(
