@@ -33,6 +33,7 @@ from ._core import TEMPORARY_FILE_SUFFIX, VALUE_FILE_DIGITS, VALUE_FILE_SUFFIX
 from .cautions import EmptyDirWarning, UnknownFileWarning, UnloadableWarning
 from .constants import DBNAME, MODE_PICKLE
 from .disk import Disk, JSONDisk
+from .mismatch import OWN_CLASSES
 from .pickle_walker import Walker
 from .settings import DEFAULT_SETTINGS
 
@@ -46,9 +47,6 @@ _ORPHAN_GRACE = 600.0
 _STEM = f'[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{{VALUE_FILE_DIGITS - 4}}}'
 _VALUE_NAME = re.compile(_STEM + re.escape(VALUE_FILE_SUFFIX))
 _TEMPORARY_NAME = re.compile(_STEM + re.escape(TEMPORARY_FILE_SUFFIX))
-
-#: What the full names of this package's Disks begin with; the original's are the same.
-_OWN_CLASSES = 'diskcache.core.'
 
 #: How much is shown of what cannot be read.
 _SHOWN_BYTES = 60
@@ -99,7 +97,7 @@ class Check:
         """Tell whether these methods of the Disk are those that this package brings."""
         disk = self._cache.disk
         origin = self._cache._origin
-        if origin is not None and not origin.disk.startswith(_OWN_CLASSES):
+        if origin is not None and not origin.disk.startswith(OWN_CLASSES):
             return False  # it is opened with another Disk than it was written with
         return not any(
             name in getattr(disk, '__dict__', ())

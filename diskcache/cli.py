@@ -29,6 +29,7 @@ from ._core import Timeout
 from .cache import Cache
 from .cautions import CacheWarning, UnloadableWarning
 from .constants import DBNAME
+from .directory import path_of
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
 
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _open_existing(directory: str) -> Cache:
     """Open a cache that is there already; `Cache` itself would create one."""
-    path = op.expandvars(op.expanduser(directory))
+    path = path_of(directory)
 
     if not op.isdir(path):
         raise CommandError(f'no such directory: {path}')

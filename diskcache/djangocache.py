@@ -154,7 +154,7 @@ def _check(location: Any, params: Mapping[str, Any]) -> None:
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
     """Keep nothing open for caches that a test had configured."""
-    if setting == 'CACHES':
+    if setting == _SETTINGS:
         _opened.clear()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import numbers
 import pickle
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core
 from ._core import args_to_key
@@ -16,6 +15,9 @@ from .cautions import hinted, warn, warn_once
 from .constants import ENOVAL
 from .disk import Disk, StoredKey
 from .wrappers import memoized
+
+if TYPE_CHECKING:
+    import inspect
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -75,7 +77,7 @@ def _bound_arguments(
         if index in ignore or name in ignore:
             continue
         value = bound.arguments[name]
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        if parameter.kind is parameter.VAR_KEYWORD:
             value = tuple(sorted(item for item in value.items() if item[0] not in ignore))
         named[name] = value
     return named
@@ -123,6 +125,12 @@ def _by_value(disk: Disk, key: tuple[Any, ...]) -> tuple[Any, ...]:
     return key if stored == pickled else StoredKey((pickled, False))
 
 
+def _signature(func: Callable[..., Any]) -> inspect.Signature:
+    import inspect  # which takes as long to import as all the rest
+
+    return inspect.signature(func)
+
+
 def _ignored(ignore: int | str | Iterable[int | str]) -> frozenset[Any]:
     """Return a set of the positions and names given; a str is one name, and not its letters."""
     return frozenset((ignore,) if isinstance(ignore, int | str) else ignore)
@@ -131,7 +139,7 @@ def _ignored(ignore: int | str | Iterable[int | str]) -> frozenset[Any]:
 def _check_ignored(func: Callable[..., Any], ignored: frozenset[Any]) -> None:
     """Warn of names that no argument of the function can have."""
     try:
-        parameters = inspect.signature(func).parameters.values()
+        parameters = _signature(func).parameters.values()
     except (TypeError, ValueError):  # a builtin's may not be known
         return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -220,7 +228,7 @@ def _key_maker(
     from_call = _core.CacheKey(base, typed, ignore)
     if find_disk is None and cache_key is None:
         return from_call
-    parameters = inspect.signature(func) if find_disk is not None else None
+    parameters = _signature(func) if find_disk is not None else None
 
     def __cache_key__(*args: Any, **kwargs: Any) -> Any:
         """Return the cache key for these arguments."""

@@ -40,7 +40,7 @@ _SAMPLE = 10
 _SMALL_LIMIT = 2**28
 
 #: What the names of this package's classes begin with; the original's are the same.
-_OWN_CLASSES = 'diskcache.core.'
+OWN_CLASSES = 'diskcache.core.'
 
 #: What a Disk can override without changing what can be read by others.
 _FORMLESS = frozenset({'filename', 'remove', '_write'})
@@ -87,7 +87,7 @@ def disk_name(disk: type[Disk]) -> str:
 
 def _is_same_class(one: str, other: str) -> bool:
     """Tell whether two full names can be those of one class: its module may have another name."""
-    if one.startswith(_OWN_CLASSES) or other.startswith(_OWN_CLASSES):
+    if one.startswith(OWN_CLASSES) or other.startswith(OWN_CLASSES):
         return one == other
     return one.rpartition('.')[2] == other.rpartition('.')[2]
 

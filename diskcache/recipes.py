@@ -28,13 +28,11 @@ cache that evicts there is a warning. What is memoized may be evicted.
 from __future__ import annotations
 
 import functools as ft
-import inspect
 import math
 import numbers
 import operator
 import os
 import random
-import secrets
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -50,7 +48,7 @@ from .fanout import FanoutCache
 from .memoize import full_name as full_name
 from .memoize import memoizer, name_of
 from .mismatch import check_eviction
-from .wrappers import guarded, throttled
+from .wrappers import guarded, is_coroutine_function, throttled
 
 __all__ = [
     'Averager',
@@ -142,7 +140,7 @@ def _unique_name() -> str:
     Ids do not do: those of processes and threads are used again, and containers that share a
     directory may have the same. They are in the name for people who look into the cache.
     """
-    return f'{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(8)}'
+    return f'{os.getpid()}-{threading.get_ident()}-{os.urandom(8).hex()}'
 
 
 # Where this module is pickled by value, as dill does if it is not installed, these two are pickled
@@ -393,7 +391,7 @@ class Lock(_Acquirable):
         self._lost = state.get('_lost', False)
 
     def _claim(self, state: Any) -> str | None:
-        return f'{_thread.name}-{secrets.token_hex(4)}' if state is ENOVAL else None
+        return f'{_thread.name}-{os.urandom(4).hex()}' if state is ENOVAL else None
 
     def _save(self, cache: Cache, state: Any) -> bool:
         kept = super()._save(cache, state)
@@ -718,7 +716,7 @@ def memoize_stampede(
         """Compute again in the background, unless somebody is at it."""
         marker = (*key, ENOVAL)
         home = _home(cache, marker)
-        token = secrets.token_hex(8)
+        token = os.urandom(8).hex()
         mine = ft.partial(operator.eq, token)
         # The marker of a killed process does not stay much longer than the computation would take.
         if not home.add(marker, token, expire=2 * taken + 1, retry=True):
@@ -739,7 +737,7 @@ def memoize_stampede(
                 _delete_if(home, marker, mine)
 
         try:
-            if inspect.iscoroutinefunction(func):
+            if is_coroutine_function(func):
                 _start_task(run_coroutine())
             else:
                 threading.Thread(target=run, name=f'renew {key[0]}', daemon=True).start()

@@ -9,13 +9,19 @@ nothing here that cannot be pickled.
 from __future__ import annotations
 
 import functools as ft
-import inspect
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ['guarded', 'memoized', 'throttled']
+__all__ = ['guarded', 'is_coroutine_function', 'memoized', 'throttled']
+
+
+def is_coroutine_function(func: Callable[..., Any]) -> bool:
+    """Tell whether calling a function gives a coroutine."""
+    import inspect  # which takes as long to import as all the rest
+
+    return inspect.iscoroutinefunction(func)
 
 
 def memoized(
@@ -52,8 +58,8 @@ def memoized(
             keep(key, result, start)
         return result
 
-    is_coroutine = inspect.iscoroutinefunction(func)
-    itself: Any = ft.wraps(func)(coroutine_wrapper if is_coroutine else wrapper)
+    chosen = coroutine_wrapper if is_coroutine_function(func) else wrapper
+    itself: Any = ft.wraps(func)(chosen)
     itself.__cache_key__ = cache_key
     return itself  # type: ignore[no-any-return]
 
