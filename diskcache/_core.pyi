@@ -13,7 +13,7 @@ _C = TypeVar('_C', bound=Cache)
 _Items = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 SCHEMA: tuple[tuple[str, str], ...]
-POLICY_INDEXES: dict[str, tuple[str | None, str | None]]
+POLICIES: dict[str, tuple[str | None, str | None, str | None, str | None]]
 TAG_INDEX_NAME: str
 TAG_INDEX_CREATE: str
 TAG_INDEX_DROP: str

@@ -156,25 +156,13 @@ DEFAULT_SETTINGS: dict[str, Any] = {
 METADATA = {'count': 0, 'size': 0, 'hits': 0, 'misses': 0}
 
 
-def _policy(column: str | None, get: str | None = None) -> dict[str, str | None]:
-    if column is None:
-        return {'init': None, 'get': None, 'cull': None}
-    return {
-        'init': f'CREATE INDEX IF NOT EXISTS Cache_{column} ON Cache ({column})',
-        'get': get,
-        'cull': f'SELECT {{fields}} FROM Cache ORDER BY {column} LIMIT ?',
-    }
-
-
 #: What each policy means, in SQL: `init` is executed when a directory gets the policy, `get` is
 #: what a lookup sets in the row that it finds, `cull` selects the rows that go first. Programs may
 #: add policies of their own before they open a cache: ``{fields}`` stands for columns, ``{now}``
 #: for the time. For those that are here, the native core has its own prepared statements.
 EVICTION_POLICY: dict[str, dict[str, str | None]] = {
-    'none': _policy(None),
-    'least-recently-stored': _policy('store_time'),
-    'least-recently-used': _policy('access_time', 'access_time = {now}'),
-    'least-frequently-used': _policy('access_count', 'access_count = access_count + 1'),
+    name: {'init': create_index, 'get': get, 'cull': cull}
+    for name, (_, create_index, get, cull) in _core.POLICIES.items()
 }
 
 _NATIVE_POLICIES = {name: dict(policy) for name, policy in EVICTION_POLICY.items()}
@@ -194,7 +182,7 @@ def _policy_index(name: str) -> tuple[str | None, str | None]:
     """Return the name of the index that a policy needs, if it is known, and how it is made."""
     policy = _find_policy(name)
     if policy is None:
-        return _core.POLICY_INDEXES[name]
+        return _core.POLICIES[name][:2]
     found = _CREATE_INDEX.match(policy['init'] or '')
     return found and found[1], policy['init']
 

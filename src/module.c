@@ -159,7 +159,8 @@ static int add_types(PyObject *module, module_state *state)
     return state->Timeout == NULL ? -1 : PyModule_AddObjectRef(module, "Timeout", state->Timeout);
 }
 
-/* The statements that make a directory, for core.py: (name, statement) in order, and by policy. */
+/* For core.py: the statements that make a directory, (name, statement) in order, and of each policy (name of its
+ * index, statement that makes it, `get`, `cull`). */
 static int add_schema(PyObject *module)
 {
     PyObject *schema = PyTuple_New(DC_SCHEMA_COUNT);
@@ -175,18 +176,19 @@ static int add_schema(PyObject *module)
         PyTuple_SET_ITEM(schema, i, object);
     }
     for (int i = 0; i < DC_POLICY_COUNT && policies != NULL; i++) {
-        PyObject *index = Py_BuildValue("zz", dc_policies[i].index, dc_policies[i].create_index);
-        int failed = index == NULL ||
-                     PyDict_SetItemString(policies, dc_policies[i].name, index) < 0;
+        const dc_policy_sql *policy = &dc_policies[i];
+        PyObject *object =
+            Py_BuildValue("zzzz", policy->index, policy->create_index, policy->get, policy->cull);
+        int failed = object == NULL || PyDict_SetItemString(policies, policy->name, object) < 0;
 
-        Py_XDECREF(index);
+        Py_XDECREF(object);
         if (failed) {
             goto done;
         }
     }
     if (schema != NULL && policies != NULL &&
         PyModule_AddObjectRef(module, "SCHEMA", schema) == 0 &&
-        PyModule_AddObjectRef(module, "POLICY_INDEXES", policies) == 0 &&
+        PyModule_AddObjectRef(module, "POLICIES", policies) == 0 &&
         PyModule_AddStringConstant(module, "TAG_INDEX_NAME", DC_TAG_INDEX_NAME) == 0 &&
         PyModule_AddStringConstant(module, "TAG_INDEX_CREATE", DC_TAG_INDEX_CREATE) == 0 &&
         PyModule_AddStringConstant(module, "TAG_INDEX_DROP", DC_TAG_INDEX_DROP) == 0) {

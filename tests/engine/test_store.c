@@ -1909,7 +1909,7 @@ static int shrink_in_portions(int64_t volume, int64_t *count)
         int64_t before = *count;
 
         portions++;
-        if (!CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, volume, 0.0, &removed,
+        if (!CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_LEAST_RECENTLY_STORED, volume, 0.0, &removed,
                                                  &kept, count, &done)) ||
             !CHECK(done || *count > before)) {
             break;
@@ -2591,7 +2591,7 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
 
                 count = 0;
                 for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
-                    CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, 0, 0.0, &removed,
+                    CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_LEAST_RECENTLY_STORED, 0, 0.0, &removed,
                                                         &passed, &count, &done));
                 }
             }
