@@ -689,7 +689,7 @@ class _Settings:
     #: What only here is the name of a method, or is or shall be that of a parameter: with the
     #: original programs may have stored settings of these names.
     added = (
-        frozenset({'add_many', 'delete_many', 'get_many', 'set_many', 'memory_stats'})
+        frozenset({'add_many', 'delete_many', 'get_many', 'set_many', 'touch_many', 'memory_stats'})
         | frozenset({'items', 'keys', 'setdefault', 'update', 'values'})
         | frozenset({'mode', 'on_error'})
     )
@@ -1083,7 +1083,7 @@ class Cache(DictMethods, _core.Cache):
 
         `set_many` and its like do it where a subclass overrides the method for a single item.
 
-        :param name: set, add or delete
+        :param name: set, add, touch or delete
         :param calls: what each call is given
         :param keywords: what all calls are given, besides `retry`
         :param retry: wait for the lock as long as it takes
