@@ -13,7 +13,7 @@ _C = TypeVar('_C', bound=Cache)
 _Items = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 SCHEMA: tuple[tuple[str, str], ...]
-#: By policy: its index, what makes that, the column that orders victims, the change by a lookup.
+#: By policy: its index, the statement that makes it, `get` and `cull` of EVICTION_POLICY.
 POLICIES: dict[str, tuple[str | None, str | None, str | None, str | None]]
 TAG_INDEX_NAME: str
 TAG_INDEX_CREATE: str
@@ -217,6 +217,12 @@ class Cache:
         tag: Any = None,
         retry: bool = False,
         add: bool = False,
+    ) -> list[int]: ...
+    def touch_many(
+        self, keys: Iterable[Any], expire: float | None = None, retry: bool = False
+    ) -> int: ...
+    def _touch_many(
+        self, keys: Iterable[Any], expire: float | None = None, retry: bool = False
     ) -> list[int]: ...
     def delete_many(self, keys: Iterable[Any], *, retry: bool = False) -> int: ...
     def get_many(self, keys: Iterable[Any], *, retry: bool = False) -> dict[Any, Any]: ...

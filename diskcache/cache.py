@@ -111,7 +111,7 @@ class Cache(DictMethods, Opening):
 
         `set_many` and its like do it where a subclass overrides the method for a single item.
 
-        :param name: set, add or delete
+        :param name: set, add, touch or delete
         :param calls: what each call is given
         :param keywords: what all calls are given, besides `retry`
         :param retry: wait for the lock as long as it takes

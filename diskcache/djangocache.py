@@ -526,6 +526,30 @@ class DjangoCache(BaseCache):
         refused = self._cache._store_many(pairs, expire, tag, retry, add)
         return [keys[position] for position in refused]
 
+    def touch_many(
+        self,
+        keys: Iterable[str],
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        retry: bool = True,
+    ) -> list[str]:
+        """Set when items expire, those of a shard in one transaction.
+
+        Django has no such method. As of `set_many`, the keys are returned for which the method for
+        a single one returns false.
+
+        :param keys: keys of the items
+        :param timeout: seconds from now (not given: TIMEOUT, None: never, 0 or less: at once)
+        :param version: their version (None: VERSION)
+        :param retry: wait for the locks as long as it takes
+        :return: the keys that were not found, or of which the lock was not to be had within
+            DATABASE_TIMEOUT
+        """
+        asked = list(keys)
+        names = [self.make_and_validate_key(key, version) for key in asked]
+        missing = self._cache._touch_many(names, self.get_backend_timeout(timeout), retry)
+        return [asked[position] for position in sorted(missing)]
+
     def delete_many(
         self, keys: Iterable[str], version: int | None = None, retry: bool = True
     ) -> None:
@@ -729,6 +753,7 @@ class DjangoCache(BaseCache):
     aget_many = _async(get_many)
     aset_many = _async(set_many)
     aadd_many = _async(add_many)
+    atouch_many = _async(touch_many)
     adelete_many = _async(delete_many)
     aincr_version = _async(incr_version)
     adecr_version = _async(decr_version)

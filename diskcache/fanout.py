@@ -505,6 +505,37 @@ class FanoutCache(DictMethods):
             found.update((key, value) for key, value in pairs if value is not ENOVAL)
         return found
 
+    @hint_at_expire
+    def touch_many(
+        self, keys: Iterable[Any], expire: float | None = None, retry: bool = False
+    ) -> int:
+        """Set when items expire, those of a shard in one transaction.
+
+        :param keys: keys of the items, taken 1,024 at a time; missing ones are ignored
+        :param expire: seconds from now (None: never)
+        :param retry: wait for the locks as long as it takes
+        :return: number of keys found; those of a shard whose lock is not to be had in time are not
+        :raises TypeError: if `keys` is not iterable, or `expire` not a number
+        """
+        iterator = iter_of(keys, 'keys', 'an iterable of keys')
+        if type(self).touch is not FanoutCache.touch:
+            return sum(bool(self.touch(key, expire=expire, retry=retry)) for key in iterator)
+        found = 0
+        for batch in batches(iterator, lambda key: 0):
+            found += len(batch) - len(self._touch_many(batch, expire, retry))
+        return found
+
+    def _touch_many(self, keys: Sequence[Any], expire: float | None, retry: bool) -> list[int]:
+        """Touch items, those of a shard in one transaction if it is no more than a batch.
+
+        :return: the positions of the keys that were not found
+        """
+        missing: list[int] = []
+        for shard, positions in self._by_shard(keys).items():
+            missed = shard._touch_many([keys[position] for position in positions], expire, retry)
+            missing += (positions[position] for position in missed)
+        return missing
+
     def delete_many(self, keys: Iterable[Any], *, retry: bool = False) -> int:
         """Remove items, those of a shard in one transaction.
 

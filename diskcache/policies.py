@@ -13,8 +13,8 @@ from . import _core, sql
 #: add policies of their own before they open a cache: ``{fields}`` stands for columns, ``{now}``
 #: for the time. For those that are here, the native core has its own prepared statements.
 EVICTION_POLICY: dict[str, dict[str, str | None]] = {
-    name: {'init': create_index, 'get': change, 'cull': column and sql.cull_by(column)}
-    for name, (_, create_index, column, change) in _core.POLICIES.items()
+    name: {'init': create_index, 'get': get, 'cull': cull}
+    for name, (_, create_index, get, cull) in _core.POLICIES.items()
 }
 
 _NATIVE_POLICIES = {name: dict(policy) for name, policy in EVICTION_POLICY.items()}

@@ -47,11 +47,6 @@ VICTIM = 'rowid, filename'
 CREATE_INDEX = re.compile(r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+IF\s+NOT\s+EXISTS\s+(\w+)', re.I)
 
 
-def cull_by(column: str) -> str:
-    """Return the `cull` of a policy: the rows that are the lowest in a column go first."""
-    return f'SELECT {{fields}} FROM Cache ORDER BY {column} LIMIT ?'
-
-
 def change_row(columns: str) -> str:
     """Return the statement that makes the change of a policy's `get` to a row."""
     return f'UPDATE Cache SET {columns} WHERE rowid = ?'

@@ -4,7 +4,7 @@
  *     methods_set.c        set, add, push, touch, incr, decr, []=, and the private steps
  *     methods_take.c       delete, pop, pull, popitem, peek, peekitem
  *     methods_bulk.c       clear, evict, expire, cull
- *     methods_many.c       set_many, add_many, delete_many, get_many
+ *     methods_many.c       set_many, add_many, touch_many, delete_many, get_many
  *     methods_settings.c   volume, len, settings, a look at all texts
  *     methods.c            transactions, iteration, and the rest
  *

@@ -1,4 +1,4 @@
-/* methods_many.c: many items at once: set_many, add_many, delete_many, get_many.
+/* methods_many.c: many items at once: set_many, add_many, touch_many, delete_many, get_many.
  *
  * What makes a single write expensive is its transaction. So items are taken in batches, and each
  * batch is one transaction:
@@ -47,7 +47,7 @@
 typedef struct entry {
     disk_key key;
     item item;
-    int done; /* written, or deleted */
+    int done; /* written, touched or deleted */
 } entry;
 
 /* One call of one of the methods. */
@@ -56,14 +56,15 @@ typedef struct many {
     const char *method;     /* for a single item */
     int by_method;          /* it is overridden */
     int pairs;              /* items, else keys */
+    int touches;            /* of keys: else they are deleted */
     PyObject *expire, *tag; /* borrowed, or NULL */
     int only_if_absent;
     int retry;
     PyObject *iterator; /* strong */
     Py_ssize_t taken;   /* items, from the iterator */
-    int64_t done;       /* items written, or deleted, in transactions that have been committed */
-    int timed_out;      /* the lock was not to be had: that is the exception which is set */
-    PyObject *refused;  /* list of the positions of all others, strong; or NULL */
+    int64_t done;  /* items written, touched or deleted, in transactions that have been committed */
+    int timed_out; /* the lock was not to be had: that is the exception which is set */
+    PyObject *refused; /* list of the positions of all others, strong; or NULL */
 
     /* The batch. */
     entry *blocks[BLOCKS];    /* owned; NULL until needed */
@@ -243,15 +244,17 @@ static dc_status set_entries(dc_db *db, many *many)
     return status;
 }
 
-/* What has expired at `now` counts as absent. */
-static dc_status delete_entries(dc_db *db, many *many, double now)
+/* Delete, or touch. What has expired at `now` counts as absent. */
+static dc_status change_entries(dc_db *db, many *many, const dc_columns *expire, double now)
 {
     dc_status status = DC_OK;
 
     for (int i = 0; i < many->count && (status == DC_OK || status == DC_NOT_FOUND); i++) {
         entry *entry = entry_at(many, i);
 
-        status = dc_row_remove(db, &entry->key.key, now, &many->cache->transaction.removed);
+        status = many->touches
+                     ? dc_row_touch(db, &entry->key.key, expire, now)
+                     : dc_row_remove(db, &entry->key.key, now, &many->cache->transaction.removed);
         entry->done = status == DC_OK;
     }
     return status == DC_NOT_FOUND ? DC_OK : status;
@@ -289,6 +292,7 @@ static int write_batch(many *many)
 {
     Cache *self = many->cache;
     Operation operation = {.cache = self};
+    dc_columns expire = {.has_expire_time = 0};
     double now;
     dc_db *db;
     dc_status status;
@@ -299,6 +303,7 @@ static int write_batch(many *many)
         return -1;
     }
     if (convert_now(self->state, &now) < 0 ||
+        (many->touches && convert_expire(many->expire, now, &expire) < 0) ||
         operation_begin_write(&operation, self, many->retry) < 0) {
         return -1;
     }
@@ -312,7 +317,7 @@ static int write_batch(many *many)
         }
     }
     db = operation_enter(&operation);
-    status = many->pairs ? set_entries(db, many) : delete_entries(db, many, now);
+    status = many->pairs ? set_entries(db, many) : change_entries(db, many, &expire, now);
     operation_leave_write(
         &operation,
         (Written){.kind = WRITTEN_EACH, .count = many->count, .at = written_at, .context = many});
@@ -524,6 +529,31 @@ static int refuse_rest(PyObject *refused, Py_ssize_t first, Py_ssize_t end)
     return 0;
 }
 
+/* Do all of what is given, and return the positions of what was not done; for a lock that was not to be had also, for
+ * which no Timeout is raised. */
+static PyObject *report_refused(many *many, PyObject *given,
+                                int (*do_many)(struct many *, PyObject *))
+{
+    PyObject *list = PySequence_List(given);
+    int result;
+
+    many->refused = list != NULL ? PyList_New(0) : NULL;
+    if (many->refused == NULL) {
+        Py_XDECREF(list);
+        return NULL;
+    }
+    result = do_many(many, list);
+    if (result < 0 && many->timed_out) {
+        PyErr_Clear();
+        result = refuse_rest(many->refused, many->first, PyList_GET_SIZE(list));
+    }
+    Py_DECREF(list);
+    if (result < 0) {
+        Py_CLEAR(many->refused);
+    }
+    return many->refused;
+}
+
 PyObject *Cache__store_many(Cache *self, const Cache__store_many_args *args)
 {
     many many = {.cache = self,
@@ -531,24 +561,35 @@ PyObject *Cache__store_many(Cache *self, const Cache__store_many_args *args)
                  .tag = args->tag,
                  .retry = args->retry,
                  .only_if_absent = args->add};
-    PyObject *pairs = PySequence_List(args->pairs);
-    int result;
 
-    many.refused = pairs != NULL ? PyList_New(0) : NULL;
-    if (many.refused == NULL) {
-        Py_XDECREF(pairs);
-        return NULL;
+    return report_refused(&many, args->pairs, store_many);
+}
+
+static int touch_many(many *many, PyObject *keys)
+{
+    Cache *self = many->cache;
+
+    if (cache_ready(self) < 0 || check_details(many->expire, NULL) < 0) {
+        return -1;
     }
-    result = store_many(&many, pairs);
-    if (result < 0 && many.timed_out) {
-        PyErr_Clear();
-        result = refuse_rest(many.refused, many.first, PyList_GET_SIZE(pairs));
-    }
-    Py_DECREF(pairs);
-    if (result < 0) {
-        Py_CLEAR(many.refused);
-    }
-    return many.refused;
+    many->method = "touch";
+    many->by_method = (cache_hooks(self) & CACHE_HOOK_touch) != 0;
+    many->touches = 1;
+    return do_all(many, keys, "keys");
+}
+
+PyObject *Cache_touch_many(Cache *self, const Cache_touch_many_args *args)
+{
+    many many = {.cache = self, .expire = args->expire, .retry = args->retry};
+
+    return touch_many(&many, args->keys) < 0 ? NULL : PyLong_FromLongLong(many.done);
+}
+
+PyObject *Cache__touch_many(Cache *self, const Cache__touch_many_args *args)
+{
+    many many = {.cache = self, .expire = args->expire, .retry = args->retry};
+
+    return report_refused(&many, args->keys, touch_many);
 }
 
 PyObject *Cache_delete_many(Cache *self, const Cache_delete_many_args *args)

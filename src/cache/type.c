@@ -119,6 +119,21 @@ static const char *const setting_names[SETTING_COUNT] = {
     [SETTING_STATISTICS] = "statistics",
 };
 
+static void raise_policy(PyObject *value)
+{
+    PyObject *names = PyUnicode_FromString("");
+
+    for (int i = 0; i < DC_POLICY_COUNT && names != NULL; i++) {
+        const char *before = i == 0 ? "" : i < DC_POLICY_COUNT - 1 ? ", " : " or ";
+
+        Py_SETREF(names, PyUnicode_FromFormat("%U%s'%s'", names, before, dc_policies[i].name));
+    }
+    if (names != NULL) {
+        PyErr_Format(PyExc_ValueError, "eviction_policy must be %U, not %R", names, value);
+        Py_DECREF(names);
+    }
+}
+
 /* Take a native policy, or one of the user's, whose steps Python does: policies.py says which it is. */
 static int set_policy(Cache *self, PyObject *value)
 {
@@ -137,10 +152,7 @@ static int set_policy(Cache *self, PyObject *value)
         }
     }
     if (policy < 0 && get == NULL) {
-        PyErr_Format(PyExc_ValueError,
-                     "eviction_policy must be 'none', 'least-recently-stored', "
-                     "'least-recently-used' or 'least-frequently-used', not %R",
-                     value);
+        raise_policy(value);
         Py_XDECREF(own);
         return -1;
     }

@@ -10,21 +10,26 @@ const char *const dc_sql_text[DC_SQL_COUNT] = {
 #undef DC_SQL_TEXT
 };
 
-/* Name and statement of the index that a policy needs, and the column of both. */
-#define DC_ORDERED_BY(column)                                                                      \
-    "Cache_" column, "CREATE INDEX IF NOT EXISTS Cache_" column " ON Cache (" column ")", column
+/* The statement by which an access is counted, and what it sets as a program's own policy would say it. */
+#define COUNT_ACCESS_NONE  DC_NO_SQL
+#define COUNT_ACCESS_TIME  DC_SQL_UPDATE_ACCESS_TIME
+#define COUNT_ACCESS_COUNT DC_SQL_UPDATE_ACCESS_COUNT
+#define SETS_NONE          NULL
+#define SETS_TIME          "access_time = {now}"
+#define SETS_COUNT         "access_count = access_count + 1"
+
+/* clang-format off */
+#define POLICY(id, name, column, access, ...)                                                      \
+    [DC_POLICY_##id] = {                                                                           \
+        name, "Cache_" #column,                                                                    \
+        "CREATE INDEX IF NOT EXISTS Cache_" #column " ON Cache (" #column ")", DC_SQL_VICTIM_##id, \
+        DC_ACCESS_##access, COUNT_ACCESS_##access, SETS_##access,                                  \
+        "SELECT {fields} FROM Cache ORDER BY " #column " LIMIT ?"},
+/* clang-format on */
 
 const dc_policy_sql dc_policies[DC_POLICY_COUNT] = {
-    [DC_POLICY_NONE] = {"none", NULL, NULL, NULL, NULL, DC_NO_SQL, DC_ACCESS_NONE, DC_NO_SQL},
-    [DC_POLICY_LEAST_RECENTLY_STORED] = {"least-recently-stored", DC_ORDERED_BY("store_time"), NULL,
-                                         DC_SQL_VICTIM_STORED, DC_ACCESS_NONE, DC_NO_SQL},
-    [DC_POLICY_LEAST_RECENTLY_USED] = {"least-recently-used", DC_ORDERED_BY("access_time"),
-                                       "access_time = {now}", DC_SQL_VICTIM_USED, DC_ACCESS_TIME,
-                                       DC_SQL_UPDATE_ACCESS_TIME},
-    [DC_POLICY_LEAST_FREQUENTLY_USED] = {"least-frequently-used", DC_ORDERED_BY("access_count"),
-                                         "access_count = access_count + 1", DC_SQL_VICTIM_COUNTED,
-                                         DC_ACCESS_COUNT, DC_SQL_UPDATE_ACCESS_COUNT},
-};
+    [DC_POLICY_NONE] = {"none", NULL, NULL, DC_NO_SQL, DC_ACCESS_NONE, DC_NO_SQL, NULL, NULL},
+    DC_POLICIES(POLICY, )};
 
 int dc_policy_find(const char *name)
 {

@@ -38,11 +38,19 @@
     " AND length(CAST(key AS BLOB)) = ?3"                                                          \
     " AND CAST(substr(CAST(key AS BLOB), -15) AS TEXT) NOT GLOB '*[^0-9]*' "
 
-/* The row that goes next by a policy: ?3 of them are passed over, and never row ?1. */
-#define DC_VICTIM_BY(column)                                                                       \
-    "SELECT rowid, filename FROM Cache WHERE rowid <> ?1 ORDER BY " column " LIMIT 1 OFFSET ?3"
-
+/* The eviction policies besides 'none': the name of each, the column in whose order rows go, and what a lookup
+ * changes of its row (enum dc_access). A policy stands nowhere else: its index, its statements, the message that
+ * lists all, and EVICTION_POLICY in Python are made from this. */
 /* clang-format off */
+#define DC_POLICIES(X, ...)                                                                        \
+    X(LEAST_RECENTLY_STORED, "least-recently-stored", store_time, NONE, __VA_ARGS__)               \
+    X(LEAST_RECENTLY_USED, "least-recently-used", access_time, TIME, __VA_ARGS__)                  \
+    X(LEAST_FREQUENTLY_USED, "least-frequently-used", access_count, COUNT, __VA_ARGS__)
+
+#define DC_POLICY_VICTIM(id, name, column, access, X)                                              \
+    X(VICTIM_##id, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                           \
+        " ORDER BY " #column " LIMIT 1 OFFSET ?3")
+
 #define DC_SQL_STATEMENTS(X)                                                                       \
     /* transactions */                                                                             \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
@@ -114,9 +122,7 @@
     X(EARLIEST_EXPIRY, "SELECT MIN(expire_time) FROM Cache WHERE expire_time IS NOT NULL")         \
     X(VICTIM_EXPIRED, "SELECT rowid, filename FROM Cache WHERE expire_time < ?2 AND rowid <> ?1"   \
         " ORDER BY expire_time LIMIT 1 OFFSET ?3")                                                 \
-    X(VICTIM_STORED, DC_VICTIM_BY("store_time"))                                                   \
-    X(VICTIM_USED, DC_VICTIM_BY("access_time"))                                                    \
-    X(VICTIM_COUNTED, DC_VICTIM_BY("access_count"))                                                \
+    DC_POLICIES(DC_POLICY_VICTIM, X)                                                               \
     X(VALUE_BYTES, "SELECT CASE WHEN size > 0 THEN size"                                           \
         " WHEN typeof(value) IN ('text', 'blob') THEN length(CAST(value AS BLOB)) ELSE 0 END"      \
         " FROM Cache WHERE rowid = ?1")                                                            \
@@ -165,13 +171,12 @@ typedef enum dc_sql {
 
 extern const char *const dc_sql_text[DC_SQL_COUNT];
 
-/* The eviction policies: what orders the victims of a cull, and what a read changes. */
 typedef enum dc_policy {
     DC_POLICY_NONE = 0,
-    DC_POLICY_LEAST_RECENTLY_STORED,
-    DC_POLICY_LEAST_RECENTLY_USED,
-    DC_POLICY_LEAST_FREQUENTLY_USED,
-    DC_POLICY_COUNT
+#define DC_POLICY_ID(id, name, column, access, ...) DC_POLICY_##id,
+    DC_POLICIES(DC_POLICY_ID, )
+#undef DC_POLICY_ID
+        DC_POLICY_COUNT
 } dc_policy;
 
 #define DC_NO_SQL DC_SQL_COUNT
@@ -183,11 +188,10 @@ typedef struct dc_policy_sql {
     const char *name;         /* the setting's value */
     const char *index;        /* name of the index it needs, or NULL */
     const char *create_index; /* statement that makes it, or NULL */
-    const char *column;       /* what orders the victims, or NULL */
-    const char *change;       /* by a lookup, in the form of Python's EVICTION_POLICY, or NULL */
     dc_sql victim;            /* next row to cull, or DC_NO_SQL */
     dc_access access;         /* how it counts one */
     dc_sql count_access;      /* statement that does, or DC_NO_SQL */
+    const char *get, *cull;   /* what Python's EVICTION_POLICY says under these names, or NULL */
 } dc_policy_sql;
 
 extern const dc_policy_sql dc_policies[DC_POLICY_COUNT];

@@ -58,15 +58,15 @@ static PyObject *make_schema(void)
     return schema;
 }
 
-/* (index, statement that makes it, column that orders victims, change by a lookup) by policy. */
+/* (index, statement that makes it, `get`, `cull`) by policy. */
 static PyObject *make_policies(void)
 {
     PyObject *policies = PyDict_New();
 
     for (int i = 0; i < DC_POLICY_COUNT && policies != NULL; i++) {
         const dc_policy_sql *policy = &dc_policies[i];
-        PyObject *object = Py_BuildValue("zzzz", policy->index, policy->create_index,
-                                         policy->column, policy->change);
+        PyObject *object =
+            Py_BuildValue("zzzz", policy->index, policy->create_index, policy->get, policy->cull);
 
         if (object == NULL || PyDict_SetItemString(policies, policy->name, object) < 0) {
             Py_CLEAR(policies);

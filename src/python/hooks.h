@@ -19,7 +19,7 @@
 #define CACHE_HOOKS(X)                                                                             \
     X(CACHE, get) X(CACHE, set) X(CACHE, incr) X(CACHE, _con) X(CACHE, _row_insert)                \
     X(CACHE, _row_update) X(CACHE, _cull) X(CACHE, __delitem__) X(CACHE, _transact) X(CACHE, add)  \
-    X(CACHE, delete)
+    X(CACHE, touch) X(CACHE, delete)
 
 #define HOOK_INDEX(type, name) type##_HOOK_INDEX_##name,
 enum disk_hook_index { DISK_HOOKS(HOOK_INDEX) DISK_HOOK_COUNT };

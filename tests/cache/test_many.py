@@ -1,4 +1,4 @@
-"""set_many, add_many, get_many and delete_many: many items in few transactions."""
+"""set_many, add_many, get_many, touch_many and delete_many: many items in few transactions."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ def test_an_index_is_a_mapping(cache: Cache) -> None:
 
 def test_nothing_is_stored_of_nothing(either: Cache) -> None:
     assert either.set_many({}) == either.add_many([]) == either.delete_many(iter(())) == 0
+    assert either.touch_many([], 5) == 0
     assert either.get_many([]) == {}
 
 
@@ -133,6 +134,34 @@ def test_delete_many_counts_what_was_there(
     assert cache.get_many(['a', 'b', ('c', 1), 'd']) == {'d': 3}
     assert list(cache) == ['expired', 'd']
     assert_intact(cache)
+
+
+def test_touch_many_sets_when_items_expire_and_counts_them(
+    either: Cache, clock: Clock, assert_intact: Callable
+) -> None:
+    """A key that comes twice is two, as in touch() twice; what has expired is not there."""
+    either.set_many({'a': LARGE, ('b', 1): 2}, expire=10, tag='tag')
+    either.set_many({'c': 3, 'expired': 4}, expire=1)
+    either.touch_many(['c'], expire=None)
+    clock.tick(5)
+    keys = ['a', 'missing', ('b', 1), 'expired', 'a']
+    assert either.touch_many((key for key in keys), 20) == 3
+    assert either.get('a', expire_time=True, tag=True) == (LARGE, clock.now + 20, 'tag')
+    assert either.get(('b', 1), expire_time=True) == (2, clock.now + 20)
+    assert either.get('c', expire_time=True) == (3, None)
+    assert 'expired' not in either
+    assert 'missing' not in either
+    assert either.touch_many(['a', 'c']) == 2
+    clock.tick(50)
+    assert either.get_many(['a', ('b', 1), 'c']) == {'a': LARGE, 'c': 3}
+
+
+def test_touch_many_can_let_items_expire_at_once(either: Cache) -> None:
+    either.set_many({'a': 1, 'b': 2})
+    assert either.get_many(list('ab')) == {'a': 1, 'b': 2}
+    assert either.touch_many(list('a'), expire=-1) == 1
+    assert either.get_many(list('ab')) == {'b': 2}
+    assert either.touch_many(list('ab'), 5) == 1
 
 
 def test_a_fanout_cache_deletes_in_every_shard(directory: str) -> None:
@@ -237,13 +266,15 @@ def test_what_is_not_more_than_a_batch_is_one_transaction(
     cache: Cache, statements: list[str]
 ) -> None:
     items = dict.fromkeys(range(BATCH), 1)
-    for write in (cache.set_many, cache.add_many, cache.delete_many):
+    for write in (cache.set_many, cache.add_many, cache.touch_many, cache.delete_many):
         assert write(items) in (BATCH, 0)
         assert commits(statements) == 1
 
 
 def test_more_than_a_batch_is_several_transactions(cache: Cache, statements: list[str]) -> None:
     assert cache.set_many((number, 1) for number in range(2 * BATCH + 1)) == 2 * BATCH + 1
+    assert commits(statements) == 3
+    assert cache.touch_many(range(2 * BATCH + 1), 5) == 2 * BATCH + 1
     assert commits(statements) == 3
     assert cache.delete_many(range(2 * BATCH + 1)) == 2 * BATCH + 1
     assert commits(statements) == 3
@@ -280,8 +311,10 @@ def test_inside_a_transaction_all_is_rolled_back(cache: Cache, assert_intact: Ca
         assert cache.set_many((number, LARGE) for number in range(20)) == 20
         assert cache.set_many((number, number) for number in range(BATCH + 1))
         assert cache.delete_many([1]) == 1
+        assert cache.touch_many([0, 1, 2], 5) == 2
         assert cache.get_many([0, 1, 2]) == {0: 0, 2: 2}
         raise Error
+    assert cache.get(2, expire_time=True) == ('old', None)
     assert cache.get_many(range(100)) == {0: LARGE, 1: 'old', 2: 'old'}
     assert_intact(cache)
 
@@ -461,8 +494,22 @@ def test_bad_details_are_errors_even_without_items(
     assert len(cache) == 0
 
 
+def test_a_bad_expiry_touches_nothing(either: Cache) -> None:
+    either['a'] = 1
+    with pytest.raises(TypeError, match='expire must be'):
+        either.touch_many(['a'], 'soon')
+    with pytest.raises(TypeError, match="'ttl': is 'expire' meant"):
+        either.touch_many(['a'], ttl=5)
+    assert either.get('a', expire_time=True) == (1, None)
+
+
+def test_a_bad_expiry_is_an_error_even_without_keys(cache: Cache) -> None:
+    with pytest.raises(TypeError, match='expire must be'):
+        cache.touch_many([], 'soon')
+
+
 def test_keys_that_are_no_iterable_are_an_error(either: Cache) -> None:
-    for method in (either.get_many, either.delete_many):
+    for method in (either.get_many, either.delete_many, either.touch_many):
         with pytest.raises(TypeError, match='keys must be an iterable of keys'):
             method(5)
 
@@ -485,6 +532,9 @@ def test_a_locked_database_is_a_timeout_with_the_number_done(
                 assert caught.value.args == (0,)
             with pytest.raises(Timeout) as caught:
                 cache.delete_many(['a'])
+            assert caught.value.args == (0,)
+            with pytest.raises(Timeout) as caught:
+                cache.touch_many(['a'])
             assert caught.value.args == (0,)
             assert cache.get_many(['a']) == {}
         assert_intact(cache)
@@ -537,6 +587,7 @@ def test_a_shard_that_is_locked_is_left_out(directory: str) -> None:
             assert cache.set_many(dict.fromkeys(keys, LARGE)) == len(of_second)
             assert sorted(cache.get_many(keys)) == of_second
             assert cache.add_many(dict.fromkeys(keys, LARGE)) == 0
+            assert cache.touch_many(keys, 5) == len(of_second)
             assert cache.delete_many(keys) == len(of_second)
         assert value_files(first.directory) == value_files(second.directory) == set()
         assert cache.set_many(dict.fromkeys(keys, 1), retry=True) == 100
@@ -621,6 +672,11 @@ class Recording(Cache):
         self.calls.append(('get', key, default, kwargs))
         return 'found' if key == 'special' else super().get(key, default, **kwargs)
 
+    def touch(self, key: object, *args: object, **kwargs: object) -> bool:
+        """Note the call."""
+        self.calls.append(('touch', key, args, kwargs))
+        return super().touch(key, *args, **kwargs)
+
     def delete(self, key: object, **kwargs: object) -> bool:
         """Note the call."""
         self.calls.append(('delete', key, kwargs))
@@ -636,6 +692,7 @@ def test_overridden_methods_are_called_for_each_item(directory: str) -> None:
             'b': 'added 2',
             'special': 'found',
         }
+        assert cache.touch_many(['b', 'c'], 9) == cache.touch_many(['b'], retry=True) == 1
         assert cache.delete_many(['a', 'c']) == 1
         gets = [('get', key, ENOVAL, {'retry': False}) for key in ('a', 'b', 'c', 'special')]
         assert cache.calls == [
@@ -643,6 +700,9 @@ def test_overridden_methods_are_called_for_each_item(directory: str) -> None:
             ('add', 'a', (), {'retry': True}),
             ('add', 'b', (), {'retry': True}),
             *gets,
+            ('touch', 'b', (), {'expire': 9, 'retry': False}),
+            ('touch', 'c', (), {'expire': 9, 'retry': False}),
+            ('touch', 'b', (), {'retry': True}),
             ('delete', 'a', {'retry': False}),
             ('delete', 'c', {'retry': False}),
         ]
@@ -697,6 +757,9 @@ def test_a_fanout_cache_calls_its_overridden_methods(directory: str) -> None:
 
         add = set
 
+        def touch(self, key: object, *args: object, **kwargs: object) -> bool:
+            return key == 'special' or super().touch(key, *args, **kwargs)
+
         def delete(self, key: object, *args: object, **kwargs: object) -> bool:
             return key == 'special' or super().delete(key, *args, **kwargs)
 
@@ -704,6 +767,7 @@ def test_a_fanout_cache_calls_its_overridden_methods(directory: str) -> None:
         assert cache.set_many({'a': 1}, tag='tag') == 1
         assert cache.add_many({'b': 2}) == 1
         assert cache.get_many(['a', 'b', 'c', 'special']) == {'a': 2, 'b': 4, 'special': 'found'}
+        assert cache.touch_many(['a', 'c', 'special'], 5) == 2
         assert cache.delete_many(['a', 'c', 'special']) == 2
 
 
@@ -780,6 +844,7 @@ def test_keys_that_are_not_written_stay_in_memory(cache: Cache) -> None:
     cache.get_many(list('ab'))
     cache.set_many({'b': 3, 'c': 4})
     cache.delete_many(['d'])
+    cache.touch_many(['b', 'd'], 5)
     before = cache.memory_stats()
     assert cache['a'] == 1
     assert cache.memory_stats()['hits'] == before['hits'] + 1
@@ -791,6 +856,8 @@ def test_what_is_rolled_back_is_not_in_memory(cache: Cache) -> None:
     cache.set_many({'a': 1})
     assert cache.get_many(list('ab')) == {'a': 1}
     with pytest.raises(Error), cache.transact():
+        cache.touch_many(list('a'), -1)
+        assert cache.get_many(list('ab')) == {}
         cache.set_many({'a': 2, 'b': 2})
         assert cache.get_many(list('ab')) == {'a': 2, 'b': 2}
         raise Error
@@ -805,3 +872,7 @@ def test_another_process_sees_what_was_written(cache: Cache, other: Interpreter)
         assert found == {'a': step, 'b': LARGE}
         other.run("Cache(directory).set_many({'a': number})", number=step + 10, **names)
         assert cache.get_many(list('a')) == {'a': step + 10}
+    cache.touch_many(['a'], -1)
+    assert other.run("Cache(directory).get_many(['a'])", **names) == {}
+    assert other.run("Cache(directory).touch_many(['a', 'b'], -1)", **names) == 1
+    assert cache.get_many(['a', 'b']) == {}

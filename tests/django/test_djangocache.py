@@ -276,7 +276,7 @@ def test_a_key_that_memcached_refuses_is_warned_of_and_taken(
         getattr(cache, method)('with spaces', *arguments)
 
 
-@pytest.mark.parametrize('method', ['get_many', 'set_many', 'delete_many'])
+@pytest.mark.parametrize('method', ['get_many', 'set_many', 'touch_many', 'delete_many'])
 def test_so_it_is_among_many_keys(cache: DjangoCache, method: str) -> None:
     with pytest.warns(CacheKeyWarning):
         getattr(cache, method)({'good': 1, 'x' * 251: 2})
@@ -300,6 +300,10 @@ STORE: dict[str, Callable[..., Any]] = {
     'set_many': lambda cache, **kwargs: cache.set_many({'key': 1}, **kwargs),
     'get_or_set': lambda cache, **kwargs: cache.get_or_set('key', 1, **kwargs),
     'touch': lambda cache, **kwargs: (cache.set('key', 1, 5), cache.touch('key', **kwargs)),
+    'touch_many': lambda cache, **kwargs: (
+        cache.set('key', 1, 5),
+        cache.touch_many(['key'], **kwargs),
+    ),
 }
 store = pytest.mark.parametrize('store', STORE.values(), ids=STORE)
 
@@ -483,6 +487,19 @@ def test_only_those_that_are_missing_are_added(cache: DjangoCache, clock: Clock)
     assert cache.get('other', expire_time=True) == (1, clock.now + cache.default_timeout)
 
 
+def test_keys_of_many_that_are_not_there_cannot_be_touched(
+    cache: DjangoCache, clock: Clock
+) -> None:
+    cache.set_many({'there': 1, 'too': 2, 'expired': 3}, 5, version=2)
+    cache.touch('expired', -1, version=2)
+    keys = iter(['missing', 'there', 'expired', 'too', 'missing'])
+    assert cache.touch_many(keys, 60, version=2) == ['missing', 'expired', 'missing']
+    assert cache.get('there', version=2, expire_time=True) == (1, clock.now + 60)
+    assert cache.get('too', version=2, expire_time=True) == (2, clock.now + 60)
+    assert cache.touch_many(['there'], version=1) == ['there']
+    assert cache.touch_many([]) == []
+
+
 def test_keys_of_many_are_validated(cache: DjangoCache) -> None:
     for method in (cache.set_many, cache.add_many):
         with pytest.warns(CacheKeyWarning):
@@ -513,6 +530,8 @@ def test_keys_of_a_locked_shard_are_returned(configure: Configure) -> None:
     assert stored
     assert sorted([*failed, *stored]) == sorted(data)
     cache.set_many(data)
+    with shard_locked(cache):
+        assert sorted(cache.touch_many(data, retry=False)) == sorted(failed)
     with shard_locked(cache):
         cache.delete_many(data, retry=False)
     assert sorted(cache.get_many(data)) == sorted(failed)
@@ -555,6 +574,7 @@ def test_a_locked_shard_is_an_answer_where_retry_is_false(
         ('pop', ('key',), 5),
         ('set_many', ({'key': 1},), []),
         ('add_many', ({'new': 1},), []),
+        ('touch_many', (['key', 'new'],), ['new']),
         ('delete_many', (['key'],), None),
         ('incr_version', ('key',), 2),
         ('get_or_set', ('new', 1), 1),
@@ -879,6 +899,7 @@ def test_the_twins_take_all_that_the_methods_do(cache: DjangoCache, clock: Clock
         assert await cache.aset_many({'a': 1, 'b': 2}, tag='tag', retry=True) == []
         assert await cache.aadd_many({'a': 3}, retry=True) == ['a']
         assert await cache.aget_many(['a', 'b', 'c']) == {'a': 1, 'b': 2}
+        assert await cache.atouch_many(['a', 'c'], 50, retry=True) == ['c']
         assert await cache.aincr('a', default=5, retry=True) == 2
         assert await cache.adecr('c', default=5) == 4
         assert await cache.aget_or_set('d', lambda: 7) == 7

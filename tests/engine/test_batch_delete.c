@@ -137,8 +137,8 @@ static int shrink_in_portions(int64_t volume, int64_t *count)
         int64_t before = *count;
 
         portions++;
-        if (!CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, volume, 0.0, &removed,
-                                                 &kept, count, &done)) ||
+        if (!CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_LEAST_RECENTLY_STORED, volume,
+                                                 0.0, &removed, &kept, count, &done)) ||
             !CHECK(done || *count > before)) {
             break;
         }

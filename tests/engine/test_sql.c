@@ -56,10 +56,10 @@ static const statement_shape shapes[] = {
     {DC_SQL_KEYS_BELOW, 3, 3},
     {DC_SQL_EARLIEST_EXPIRY, 0, 1},
     {DC_SQL_VICTIM_EXPIRED, 3, 2},
-    {DC_SQL_VICTIM_STORED, 3, 2},
-    {DC_SQL_VICTIM_USED, 3, 2},
-    {DC_SQL_VICTIM_COUNTED, 3, 2},
-    {DC_SQL_VALUE_BYTES, 1, 1},
+#define VICTIM(id, ...) {DC_SQL_VICTIM_##id, 3, 2},
+    DC_POLICIES(VICTIM, )
+#undef VICTIM
+        {DC_SQL_VALUE_BYTES, 1, 1},
     {DC_SQL_BATCH_ALL, 3, 3},
     {DC_SQL_BATCH_TAGGED, 3, 3},
     {DC_SQL_BATCH_EXPIRED, 3, 3},

@@ -139,8 +139,8 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
 
                 count = 0;
                 for (int portions = 0; !done && CHECK(portions < 1000); portions++) {
-                    CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_STORED, 0, 0.0, &removed,
-                                                        &passed, &count, &done));
+                    CHECK_INT(DC_OK, dc_evict_to_volume(&db, DC_SQL_VICTIM_LEAST_RECENTLY_STORED, 0,
+                                                        0.0, &removed, &passed, &count, &done));
                 }
             }
             CHECK_INT(expected, row_count());

@@ -202,6 +202,7 @@ OPERATIONS: dict[str, Callable[[Cache], object]] = {
     'set_many': lambda c: c.set_many({'a': 1, 'added': LARGE}),
     'set_many, nothing': lambda c: c.set_many({}),
     'add_many': lambda c: c.add_many({'a': 1, 'added': 2}),
+    'touch_many': lambda c: c.touch_many(['a', 'absent'], 5),
     'delete_many': lambda c: c.delete_many(['a', 'absent']),
     'delete_many, absent': lambda c: c.delete_many(['absent']),
     'expire': lambda c: c.expire(),
