@@ -24,7 +24,7 @@ typedef struct Disk {
     PyObject *min_file_size;   /* as assigned */
     PyObject *pickle_protocol; /* as assigned */
     Py_ssize_t min_file_size_number;
-    int key_pickle_protocol; /* pickle_protocol, or 0 for one that key_pickle_dumps does not know */
+    int key_pickle_protocol; /* pickle_protocol, or 0 for one that key_pickle.c does not know */
     hook_cache hooks;
     double reading; /* seconds for reading a small file; see slow_mean.h */
     double writing; /* the same for writing or removing one */

@@ -43,18 +43,19 @@ static int encode_raw(PyObject *key, dc_key *out)
     return 0;
 }
 
-/* Whether key_pickle.c does what this Python's pickle and pickletools do; found out once for each protocol. 1, 0, or
- * -1 with an exception. */
+/* Whether key_pickle.c does what this Python's pickle and pickletools do; found out once for each protocol that it
+ * knows. 1, 0, or -1 with an exception. */
 static int pickles_natively(Disk *self)
 {
-    signed char *known = &self->state->key_pickling[self->key_pickle_protocol];
+    int protocol = self->key_pickle_protocol;
+    signed char *known = &self->state->key_pickling[protocol];
     int same;
 
-    if (*known == 0 && disk_require(self->pickle_protocol, "pickle_protocol") < 0) {
-        return -1;
+    if (protocol == 0) {
+        return 0;
     }
     if (*known == 0) {
-        same = key_pickle_check(self->state->dumps, self->state->optimize, self->pickle_protocol);
+        same = key_pickle_check(self->state->dumps, self->state->optimize, protocol);
         if (same < 0) {
             return -1;
         }
