@@ -68,7 +68,7 @@ help:
 	@echo 'make stress       many processes at once, looking for a stale read, for SECONDS=60 in all'
 	@echo 'make steps        another process between any two steps of each operation; some minutes'
 	@echo 'make soak         everything at once in 8 processes, losing nothing, for SECONDS=60'
-	@echo 'make lint         ruff, mypy, clang-tidy, cppcheck'
+	@echo 'make lint         ruff, mypy, stubtest, layers, clang-tidy, cppcheck'
 	@echo 'make bench        measure against diskcache $(ORIGINAL_VERSION) and others, write docs/benchmarks.rst'
 	@echo 'make count        count the instructions of the hot paths, compare with what is recorded (RECORD=)'
 	@echo 'make clients      packages that are built on diskcache, with our wheel (WHEEL=)'
