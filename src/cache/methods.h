@@ -1,11 +1,11 @@
 /* methods.h: the methods of Cache, one file for each kind of them:
  *
- *     methods_get.c        get, read, [], in
- *     methods_set.c        set, add, push, touch, incr, decr, []=, and the private steps
- *     methods_take.c       delete, pop, pull, popitem, peek, peekitem
- *     methods_bulk.c       clear, evict, expire, cull
- *     methods_many.c       set_many, add_many, touch_many, delete_many, get_many
- *     methods_settings.c   volume, len, settings, a look at all texts
+ *     methods_get.c        looking keys up
+ *     methods_set.c        writing single items
+ *     methods_take.c       taking items out, and looking at the ends
+ *     methods_bulk.c       removing many items
+ *     methods_many.c       many items at once
+ *     methods_settings.c   settings, and what a directory holds
  *     methods.c            transactions, iteration, and the rest
  *
  * Their parameters and docstrings are in methods.def; python/args.h says how that is read.
