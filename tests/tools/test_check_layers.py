@@ -24,6 +24,22 @@ GOOD = {
     'diskcache/settings.py': 'import json\n',
 }
 
+
+def map_of(files: dict[str, str]) -> str:
+    """A map that names each component of the layers, a table for a folder."""
+    rooms: dict[str, set[str]] = {}
+    for name in files:
+        top, _, rest = name.partition('/')
+        folder, _, file = rest.partition('/')
+        if top == 'src' and file and folder != 'misc':  # which is no layer
+            rooms.setdefault(folder, set()).add(file.partition('.')[0])
+    line = '=' * 9 + '  ' + '=' * 9
+    return '\n'.join(
+        '\n'.join([f'``{folder}/`` is a layer', line, *(f'{n:9}  text' for n in names), line, ''])
+        for folder, names in rooms.items()
+    )
+
+
 BAD = {
     'an arrow up': (
         {'src/engine/rows.c': '#include "cache/type.h"\n'},
@@ -64,6 +80,14 @@ BAD = {
         {'diskcache/settings.py': 'def f():\n    from . import cache\n'},
         ['a circle: cache -> settings -> cache'],
     ),
+    'a component that the map does not name': (
+        {'src/README.rst': map_of({**GOOD, 'src/base/lost.h': ''}).replace('status', 'former')},
+        [
+            'src/README.rst: base/former is not there',
+            'src/README.rst: base/lost is not there',
+            'src/README.rst: base/status is not named',
+        ],
+    ),
     'all of them at once': (
         {
             'src/engine/rows.c': '#include "cache/type.h"\n#include <Python.h>\n',
@@ -79,7 +103,8 @@ BAD = {
 
 
 def write(root: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
+    """Write the files, and a map of them unless there is one."""
+    for name, text in {'src/README.rst': map_of(files), **files}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
