@@ -379,7 +379,8 @@ void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db)
     tier->attachment++;
 }
 
-int hot_is_current(HotTier *tier)
+/* Whether what is in the tier is current now; if not it has been emptied. */
+static int is_current(HotTier *tier)
 {
     if (!tier->stamped || tier->header == NULL) {
         return 0;
@@ -409,7 +410,7 @@ static int is_there(HotTier *tier)
 
 HotEntry *hot_find(HotTier *tier, const hot_key *key)
 {
-    HotEntry *entry = hot_is_current(tier) && is_there(tier) ? find(tier, key) : NULL;
+    HotEntry *entry = is_current(tier) && is_there(tier) ? find(tier, key) : NULL;
 
     if (entry != NULL) {
         entry->row.visited = 1;
@@ -521,22 +522,13 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
     place(tier, entry);
 }
 
-void hot_forget(HotTier *tier, const hot_key *key)
-{
-    HotEntry *entry = find(tier, key);
-
-    if (entry != NULL) {
-        drop(tier, entry);
-    }
-}
-
 /* --- own commits ------------------------------------------------------------------------------ */
 
 void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header)
 {
     changes->header = NULL;
     changes->unknown = 0;
-    if (header != NULL && hot_is_current(tier)) {
+    if (header != NULL && is_current(tier)) {
         changes->header = header;
         changes->stamp = tier->stamp;
         changes->state = tier->state;
@@ -634,13 +626,22 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
     }
 }
 
+static void forget(HotTier *tier, const hot_key *key)
+{
+    HotEntry *entry = find(tier, key);
+
+    if (entry != NULL) {
+        drop(tier, entry);
+    }
+}
+
 /* Bring the tier to what a change has made of its key. */
 static void apply(HotTier *tier, HotChange *change)
 {
     HotEntry *entry = change->row.known ? make_entry(tier) : NULL;
 
     if (entry == NULL) {
-        hot_forget(tier, &change->key);
+        forget(tier, &change->key);
         return;
     }
     entry->key = change->key;

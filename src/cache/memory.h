@@ -135,8 +135,6 @@ void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_ke
 /* Begin to use the header of a database, which its owner takes back by setting tier->header to NULL. */
 void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db);
 
-/* Whether what is in the tier is current now; if not it has been emptied. */
-int hot_is_current(HotTier *tier);
 /* The entry of a key if it is there and current, or NULL. Borrowed: until anything else happens. */
 HotEntry *hot_find(HotTier *tier, const hot_key *key);
 /* The same of an end. */
@@ -154,7 +152,6 @@ static inline int hot_knows(const HotEntry *entry, int needed)
  * is no failure. */
 void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
                   const dc_stamp *stamp, const dc_row *row, int known, PyObject *value);
-void hot_forget(HotTier *tier, const hot_key *key);
 void hot_empty(HotTier *tier);
 /* Empty it and give its memory back. */
 void hot_clear(HotTier *tier);

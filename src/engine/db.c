@@ -572,23 +572,9 @@ static dc_status keep_integer(void *context, const dc_datum *value, const dc_dat
 
 #define DC_SYNCHRONOUS_FULL 2
 
-void dc_db_examine(dc_db *db, int *is_wal, int *synchronous)
-{
-    char journal[DC_PRAGMA_VALUE_SIZE] = "";
-    char encoding[DC_PRAGMA_VALUE_SIZE] = "";
-
-    *synchronous = DC_SYNCHRONOUS_FULL;
-    dc_db_query(db, "PRAGMA journal_mode", keep_text, journal);
-    dc_db_query(db, "PRAGMA synchronous", keep_integer, synchronous);
-    dc_db_query(db, "PRAGMA encoding", keep_text, encoding);
-    *is_wal = strcmp(journal, "wal") == 0;
-    db->has_known_log = *is_wal && dc_db_has_known_vfs(db);
-    db->is_utf8 = strcmp(encoding, "UTF-8") == 0;
-}
-
 /* The names of the VFS that do what SQLite's documentation says of files and of the wal-index; others
  * may do it otherwise, or not. */
-int dc_db_has_known_vfs(dc_db *db)
+static int has_known_vfs(dc_db *db)
 {
     const dc_sqlite_vfs *vfs = NULL;
 
@@ -604,11 +590,25 @@ int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text)
     return dc_db_query(db, pragma, keep_text, value) == DC_OK && strcmp(value, text) == 0;
 }
 
+void dc_db_examine(dc_db *db, int *is_wal, int *synchronous)
+{
+    char journal[DC_PRAGMA_VALUE_SIZE] = "";
+    char encoding[DC_PRAGMA_VALUE_SIZE] = "";
+
+    *synchronous = DC_SYNCHRONOUS_FULL;
+    dc_db_query(db, "PRAGMA journal_mode", keep_text, journal);
+    dc_db_query(db, "PRAGMA synchronous", keep_integer, synchronous);
+    dc_db_query(db, "PRAGMA encoding", keep_text, encoding);
+    *is_wal = strcmp(journal, "wal") == 0;
+    db->has_known_log = *is_wal && has_known_vfs(db);
+    db->is_utf8 = strcmp(encoding, "UTF-8") == 0;
+}
+
 /* --- the log ---------------------------------------------------------------------------------- */
 
 dc_wal_header dc_db_wal_header(dc_db *db)
 {
-    if (!dc_db_has_known_vfs(db) || !dc_db_pragma_is(db, "PRAGMA journal_mode", "wal") ||
+    if (!has_known_vfs(db) || !dc_db_pragma_is(db, "PRAGMA journal_mode", "wal") ||
         !dc_db_pragma_is(db, "PRAGMA locking_mode", "normal")) {
         return NULL;
     }

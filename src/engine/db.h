@@ -130,8 +130,6 @@ dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
 /* Find out about the file what decides how fast a handle works: *is_wal, *synchronous (SQLite's level)
  * and the encoding. What cannot be found out counts as slow. */
 void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);
-/* Whether the handle's VFS is one of SQLite's own, whose files and shared memory we know. */
-int dc_db_has_known_vfs(dc_db *db);
 /* Whether a PRAGMA answers with this text. */
 int dc_db_pragma_is(dc_db *db, const char *pragma, const char *text);
 

@@ -57,8 +57,10 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
     return status;
 }
 
-dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
-                            dc_error *error)
+/* The key before or behind the one in `row` (as dc_queue_end left it), or a queue's first.
+ * DC_OVERFLOW if that side of the range is used up. */
+static dc_status next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
+                          dc_error *error)
 {
     const dc_datum *last = &row->key.datum;
     int64_t number = DC_QUEUE_ORIGIN;
@@ -98,7 +100,7 @@ dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, dc_write
     }
     status = dc_queue_end(db, queue, side, row);
     if (status == DC_OK || status == DC_NOT_FOUND) {
-        status = dc_queue_next_key(queue, side, status == DC_NOT_FOUND, row, &db->error);
+        status = next_key(queue, side, status == DC_NOT_FOUND, row, &db->error);
     }
     if (status == DC_OK) {
         status = dc_write_insert(db, write, &row->key, &rowid);

@@ -20,9 +20,5 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
 /* Insert beyond that side, then cull; `row->key` receives the new key. */
 dc_status dc_queue_push(dc_db *db, const dc_queue *queue, dc_side side, dc_write *write,
                         dc_row *row);
-/* The key before or behind the one in `row` (as dc_queue_end left it), or a queue's first.
- * DC_OVERFLOW if that side of the range is used up. */
-dc_status dc_queue_next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
-                            dc_error *error);
 
 #endif

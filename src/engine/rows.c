@@ -65,14 +65,14 @@ static const char *filename_of(const dc_datum *datum)
 
 /* DC_ROW_COLUMNS, then what the statements with a key add. */
 enum row_column {
-    COLUMN_ROWID,
-    COLUMN_STORE_TIME,
     COLUMN_EXPIRE_TIME,
-    COLUMN_TAG,
     COLUMN_SIZE,
     COLUMN_MODE,
     COLUMN_FILENAME,
     COLUMN_VALUE,
+    COLUMN_ROWID,
+    COLUMN_STORE_TIME,
+    COLUMN_TAG,
     COLUMN_KEY,
     COLUMN_RAW
 };
@@ -135,55 +135,16 @@ void dc_row_start_query(dc_query *query, dc_db *db, dc_sql sql, const dc_key *ke
     dc_query_bind_integer(query, key->raw);
 }
 
-/* A row without tag and identity: the quick way. */
-static dc_status get_value(dc_db *db, const dc_key *key, dc_row *row)
-{
-    const dc_datum null = {.type = DC_NULL};
-    dc_datum value;
-    dc_datum expire_time;
-    dc_datum filename = null;
-    dc_query query;
-    dc_status status;
-
-    dc_query_start(&query, db, key->raw ? DC_SQL_GET_RAW_KEY : DC_SQL_GET_PICKLED_KEY);
-    dc_query_bind(&query, &key->datum);
-    status = dc_query_step(&query);
-    if (status != DC_OK) {
-        goto done;
-    }
-    value = dc_query_column(&query, 0);
-    expire_time = dc_query_column(&query, 2);
-    if (value.type == DC_NULL) {
-        filename = dc_query_column(&query, 3);
-    }
-    if (!dc_row_reserve(row, dc_datum_room(&value) + dc_datum_room(&filename))) {
-        status = dc_db_out_of_memory(db);
-        goto done;
-    }
-    dc_row_keep_datum(row, &value);
-    dc_row_keep_datum(row, &filename);
-    row->rowid = 0;
-    row->store_time = 0.0;
-    row->key.datum = null;
-    set_expire_time(&row->columns, &expire_time);
-    row->columns.tag = null;
-    row->columns.size = value.type == DC_NULL ? dc_query_integer(&query, 4) : 0;
-    row->columns.mode = dc_query_integer(&query, 1);
-    row->columns.filename = filename_of(&filename);
-    row->columns.value = value;
-done:
-    dc_query_end(&query);
-    return status;
-}
-
 dc_status dc_row_get(dc_db *db, const dc_key *key, unsigned int details, dc_row *row)
 {
     dc_query query;
 
     if (details == DC_DETAIL_NONE) {
-        return get_value(db, key, row);
+        dc_query_start(&query, db, key->raw ? DC_SQL_GET_RAW_KEY : DC_SQL_GET_PICKLED_KEY);
+        dc_query_bind(&query, &key->datum);
+    } else {
+        dc_row_start_query(&query, db, DC_SQL_GET, key);
     }
-    dc_row_start_query(&query, db, DC_SQL_GET, key);
     return dc_row_read_one(&query, details, 0, row);
 }
 

@@ -8,8 +8,10 @@
 #ifndef DC_ENGINE_SQL_H
 #define DC_ENGINE_SQL_H
 
-/* The columns that rows.c reads into a dc_row, in the order of its enum row_column. */
-#define DC_ROW_COLUMNS "rowid, store_time, expire_time, tag, size, mode, filename, value"
+/* The columns that rows.c reads into a dc_row, in the order of its enum row_column: those that every lookup
+ * needs, and those that some do. */
+#define DC_VALUE_COLUMNS "expire_time, size, mode, filename, value"
+#define DC_ROW_COLUMNS   DC_VALUE_COLUMNS ", rowid, store_time, tag"
 
 /* Returns its argument, an integer, and notes it (write.c). */
 #define DC_FUNCTION_SUM "diskcache_sum"
@@ -59,10 +61,8 @@
     X(ROLLBACK, "ROLLBACK")                                                                        \
     /* one key */                                                                                  \
     X(GET, "SELECT " DC_ROW_COLUMNS " FROM Cache WHERE key = ?1 AND raw = ?2")                     \
-    X(GET_RAW_KEY, "SELECT value, mode, expire_time, filename, size FROM Cache"                    \
-        " WHERE key = ?1 AND raw = 1")                                                             \
-    X(GET_PICKLED_KEY, "SELECT value, mode, expire_time, filename, size FROM Cache"                \
-        " WHERE key = ?1 AND raw = 0")                                                             \
+    X(GET_RAW_KEY, "SELECT " DC_VALUE_COLUMNS " FROM Cache WHERE key = ?1 AND raw = 1")            \
+    X(GET_PICKLED_KEY, "SELECT " DC_VALUE_COLUMNS " FROM Cache WHERE key = ?1 AND raw = 0")        \
     X(LOCATE, "SELECT rowid, expire_time, filename FROM Cache"                                     \
         " WHERE key = ?1 AND raw = ?2")                                                            \
     X(INSERT, DC_INSERT)                                                                           \

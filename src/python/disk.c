@@ -7,14 +7,15 @@
 #include "engine/valuefile.h"
 #include "python/convert.h"
 
-Disk *disk_native(module_state *state, PyObject *disk)
+/* The disk if it is a Disk, else NULL. */
+static Disk *as_native(module_state *state, PyObject *disk)
 {
     return PyObject_TypeCheck(disk, state->disk_type) ? (Disk *)disk : NULL;
 }
 
 unsigned int disk_hooks(module_state *state, PyObject *disk)
 {
-    Disk *self = disk_native(state, disk);
+    Disk *self = as_native(state, disk);
 
     return self != NULL ? hooks_of(&state->disk_hooks, &self->hooks, disk) : DISK_HOOK_ALL;
 }
@@ -37,7 +38,7 @@ PyObject *disk_directory(Disk *self)
 
 PyObject *disk_local_name(module_state *state, PyObject *disk, const char *filename)
 {
-    Disk *self = disk_native(state, disk);
+    Disk *self = as_native(state, disk);
     char *local = NULL;
     PyObject *name;
 

@@ -30,8 +30,6 @@ typedef struct Disk {
     double writing; /* the same for writing or removing one */
 } Disk;
 
-/* The disk if it is a Disk, else NULL. */
-Disk *disk_native(module_state *state, PyObject *disk);
 /* Bits of enum disk_hook that are overridden; all of them for an object that is no Disk. */
 unsigned int disk_hooks(module_state *state, PyObject *disk);
 
