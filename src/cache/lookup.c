@@ -200,7 +200,7 @@ void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_o
     const dc_row *row = lookup->columns == &lookup->found.row.columns ? &lookup->found.row : NULL;
     PyObject *value = outcome == LOOKUP_FOUND && !has_fetch_hook(self) ? lookup->value : NULL;
 
-    if (lookup->has_hot_key && stamped->stable && outcome != LOOKUP_FAILED) {
+    if (outcome != LOOKUP_FAILED && lookup->has_hot_key && stamped->stable) {
         hot_remember(&self->hot, &lookup->hot, stamped->attachment, &stamped->stamp, row,
                      lookup->needed != 0 ? lookup->needed : KNOWN_OF_LOCATED, value);
     }
@@ -211,6 +211,7 @@ void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_o
 /* Begin a read that memory may learn from. */
 static int begin_stamped(Operation *operation, Cache *self, stamped_read *stamped)
 {
+    stamped->stable = 0;
     if (operation_begin_read(operation, self) < 0) {
         return -1;
     }
