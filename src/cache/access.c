@@ -9,9 +9,6 @@
 #include "python/convert.h"
 #include "python/fork_generation.h"
 
-/* After the access log could not be written, the next attempt comes so many seconds later. */
-#define ACCESS_LOG_AGAIN_SECONDS 0.1
-
 /* A number for each call of cache_flush_all_access_logs. */
 static unsigned long flush_serial;
 

@@ -1,5 +1,5 @@
 /* operation.c: the life of an operation: its session, its lock, its end, and the checkpoint that may be
- * due after it. operation.h has the pattern that all operations follow, and the invariants.
+ * due after it. operation.h has the pattern that all operations follow; object.h the invariants.
  *
  * Waiting for the write lock holds no session. The transaction that stands in the cache is taken out
  * before COMMIT or ROLLBACK, because the GIL may be released there and the lock be another thread's
@@ -222,9 +222,6 @@ static int join_transaction(Operation *operation)
     enter_level(operation);
     return 0;
 }
-
-/* After the access log could not be written, the next attempt comes so many seconds later. */
-#define ACCESS_LOG_AGAIN_SECONDS 0.1
 
 /* Write the access log in the transaction under way; -1 with an exception, and then it is rolled back. */
 int operation_flush_access_log(Operation *operation)

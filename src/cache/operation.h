@@ -4,8 +4,8 @@
  *
  *     convert the arguments              Python may run, no lock is held
  *     operation_begin_read / _write      a session; for a write the write lock
- *     session_enter ... session_leave    the engine, no Python
- *     operation_end / operation_commit   the lock and the session are given back
+ *     operation_enter ... _leave...      the engine, no Python
+ *     operation_end_read / _commit       the lock and the session are given back
  *     convert the result                 Python may run, no lock is held
  */
 #ifndef DC_CACHE_OPERATION_H
@@ -58,6 +58,8 @@ void operation_end_read(Operation *operation);
 int operation_begin_write(Operation *operation, Cache *cache, int retry);
 /* The same within so many seconds. */
 int operation_begin_write_within(Operation *operation, Cache *cache, double timeout, int retry);
+/* After the access log could not be written, the next attempt comes so many seconds later. */
+#define ACCESS_LOG_AGAIN_SECONDS 0.1
 /* Write the access log in the transaction under way; -1 with an exception, and then it is rolled back. */
 int operation_flush_access_log(Operation *operation);
 /* End one level. The outermost commits and removes files; -1 with an exception, and then everything

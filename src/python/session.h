@@ -9,7 +9,8 @@
  *
  * A session is external if an overridden `_con` made its connection, and closes it.
  *
- * Locks, in the order in which they are acquired: the GIL; SQLite's mutex of an exposed session; the fork gate. The
+ * Locks: the GIL first; then the fork gate and SQLite's mutex of an exposed session, in this order without the GIL, and the
+ * mutex first, without blocking in it, with the GIL. The
  * GIL guards every field here: importing the module turns it on in a free-threaded interpreter. The user of an
  * exposed Connection may be inside SQLite with it without the GIL, and need the GIL there for a callback. So nobody
  * blocks in that mutex with the GIL (sqlite_mutex.h).
