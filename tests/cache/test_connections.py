@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from consistency import write_at_once
 from interpreter import Interpreter
+from threads import in_thread
 
 import diskcache
 
@@ -32,16 +33,6 @@ def descriptors(directory: str) -> int:
     """Count the descriptors of this process for files of the directory."""
     links = (os.path.join('/proc/self/fd', name) for name in os.listdir('/proc/self/fd'))
     return sum(os.path.realpath(link).startswith(os.path.realpath(directory)) for link in links)
-
-
-def in_thread(function: Callable[[], object]) -> object:
-    """Run `function` in a thread that has ended on return; return its result."""
-    results: list[object] = []
-    thread = threading.Thread(target=lambda: results.append(function()))
-    thread.start()
-    thread.join()
-    (result,) = results
-    return result
 
 
 # The connection lives as long as somebody has it

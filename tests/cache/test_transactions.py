@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from consistency import value_files
 from interpreter import Interpreter
+from threads import in_thread
 
 import diskcache
 
@@ -17,25 +18,6 @@ LARGE = b'x' * 100_000
 
 class Failure(Exception):
     """What the tests raise."""
-
-
-def in_thread(function: Callable) -> object:
-    """Run `function` in another thread; return its result or raise its exception."""
-    outcome = []
-
-    def run() -> None:
-        try:
-            outcome.append((True, function()))
-        except BaseException as error:
-            outcome.append((False, error))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    ((succeeded, result),) = outcome
-    if not succeeded:
-        raise result
-    return result
 
 
 def test_all_writes_of_a_transaction_are_committed(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from interpreter import Interpreter
+from interpreter import Interpreter, at_once
 from places import PACKAGE
 
 KEYS = [
@@ -333,13 +333,6 @@ def crew(original_package: Path) -> Iterator[list[Interpreter]]:
         Interpreter(original_package) as d,
     ):
         yield [a, b, c, d]
-
-
-def at_once(crew: list[Interpreter], script: str, **names: object) -> list:
-    """Run `script` in all of `crew` at the same time; `number` tells each which one it is."""
-    for number, interpreter in enumerate(crew):
-        interpreter.start(script, number=number, **names)
-    return [interpreter.result() for interpreter in crew]
 
 
 def test_no_increment_is_lost_when_both_are_at_work(

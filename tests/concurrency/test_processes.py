@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from interpreter import Interpreter
+from interpreter import Interpreter, at_once
 
 import diskcache
 
@@ -20,13 +20,6 @@ def crew(start_interpreter: Callable[[], Interpreter]) -> Iterator[list[Interpre
     yield crew
     for interpreter in crew:
         interpreter.close()
-
-
-def at_once(crew: list[Interpreter], script: str, **names: object) -> list:
-    """Run `script` in all of `crew` at the same time; `number` tells each which one it is."""
-    for number, interpreter in enumerate(crew):
-        interpreter.start(script, number=number, **names)
-    return [interpreter.result() for interpreter in crew]
 
 
 @pytest.mark.parametrize('settings', [{}, {'eviction_policy': 'least-recently-used'}],

@@ -30,6 +30,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
 from django.test import override_settings
 from interpreter import Clock, Interpreter
+from threads import in_thread
 
 import diskcache
 from diskcache import DjangoCache, JSONDisk
@@ -114,15 +115,6 @@ def open_files(directory: str) -> list[str]:
         except FileNotFoundError:
             pass
     return [path for path in paths if path.startswith(directory)]
-
-
-def in_thread(function: Callable[[], Any]) -> Any:
-    """Return what `function` returns in another thread."""
-    results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(function()))
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 # --- settings ------------------------------------------------------------------------------------

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from consistency import value_files
-from interpreter import PATIENCE, Interpreter
+from interpreter import Interpreter
+from threads import in_thread
 
 import diskcache
 
 LARGE = b'x' * 100_000
-
-
-def in_thread(function: Callable[[], object]) -> object:
-    """Run `function` in a thread that has ended on return; return its result or raise its error."""
-    outcome: list[tuple[bool, object]] = []
-
-    def run() -> None:
-        try:
-            outcome.append((True, function()))
-        except BaseException as error:
-            outcome.append((False, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive(), 'the thread hangs'
-    ((succeeded, result),) = outcome
-    if not succeeded:
-        raise result
-    return result
 
 
 def test_a_cache_in_a_transaction_cannot_be_initialized_again(

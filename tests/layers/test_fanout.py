@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from consistency import stored_filenames, value_files
-from interpreter import Clock, Interpreter
+from interpreter import Clock, Interpreter, at_once
 from places import PACKAGE
 
 import diskcache
@@ -1135,13 +1135,6 @@ def crew(start_interpreter: Callable[[], Interpreter]) -> Iterator[list[Interpre
     yield crew
     for interpreter in crew:
         interpreter.close()
-
-
-def at_once(crew: list[Interpreter], script: str, **names: object) -> list:
-    """Run `script` in all of `crew` at the same time; `number` tells each which one it is."""
-    for number, interpreter in enumerate(crew):
-        interpreter.start(script, number=number, **names)
-    return [interpreter.result() for interpreter in crew]
 
 
 def test_no_write_of_processes_is_lost(crew: list[Interpreter], directory: str) -> None:
