@@ -191,9 +191,11 @@ def test_empty_directories_in_empty_directories_are_all_removed_at_once(
 ) -> None:
     """A process that is killed while it makes directories, or removes them, leaves such."""
     cache['key'] = LARGE
-    for name in ('ab/cd', 'ab/ef/12/34', 'cd'):
+    taken = value_path(cache, 'key').relative_to(cache.directory).parts[0]
+    ab, cd = [name for name in ('ab', 'cd', 'ef') if name != taken][:2]
+    for name in (f'{ab}/cd', f'{ab}/ef/12/34', cd):
         os.makedirs(os.path.join(cache.directory, name))
-    names = {'ab', 'ab/cd', 'ab/ef', 'ab/ef/12', 'ab/ef/12/34', 'cd'}
+    names = {ab, f'{ab}/cd', f'{ab}/ef', f'{ab}/ef/12', f'{ab}/ef/12/34', cd}
     expected = {(EmptyDirWarning, f'empty directory: {cache.directory}/{name}') for name in names}
     assert set(reports(cache)) == expected
     assert set(reports(cache, fix=True)) == expected
