@@ -34,7 +34,7 @@ from .disk import Disk
 from .index import Index
 from .log import log_failure
 from .settings import DEFAULT_SETTINGS
-from .views import DictMethods, Rows, has_all_of
+from .views import DictMethods, Names, has_all_of
 
 __all__ = ['FanoutCache']
 
@@ -682,14 +682,13 @@ class FanoutCache(DictMethods):
             _patient_keys(reversed, shard) for shard in reversed(self._shards)
         )
 
-    def _stored_rows(self, reverse: bool) -> Rows | None:
+    def _names(self, reverse: bool) -> Names | None:
         """Return what views go by, shard after shard; None if a subclass decides that."""
         if not has_all_of(type(self), FanoutCache):
             return None
         return (
-            (shard, key)
+            (shard, _patient_keys(shard._naming_keys, reverse))
             for shard in (reversed(self._shards) if reverse else self._shards)
-            for key in _patient_keys(shard._stored_keys, reverse, inserted=True)
         )
 
     def __len__(self) -> int:
