@@ -3,13 +3,13 @@
     python tools/check_layers.py [ROOT]
 
 In `src/` a folder is a layer, in the order of `LAYERS`; a file includes headers of its own folder
-and of those below it. A header and the .c file of its name are one component, and components are
-no circle, in a folder either. The layers without Python do not include its headers; only the table of
-SQLite's functions includes SQLite's. The map in
-`src/README.rst` names each component. In `diskcache/` modules import each other without a circle;
-an import inside a function counts, one under `if TYPE_CHECKING` does not: it is for annotations and
-is never run. Nothing but the package itself imports a facade: a name comes from the module that
-defines it. The text of a SQL statement stands in `diskcache/sql.py`, or below `src/`.
+and of those below it. A header and the .c file of its name are one component, and components are no
+circle, in a folder either. The layers without Python do not include its headers. Only the table of
+SQLite's functions includes SQLite's. The map in `src/README.rst` names each component. In
+`diskcache/` modules import each other without a circle; an import inside a function counts, one
+under `if TYPE_CHECKING` does not: it is for annotations and is never run. Nothing but the package
+itself imports a facade: a name comes from the module that defines it. The text of a SQL statement
+stands in `diskcache/sql.py`, or below `src/`.
 """
 
 from __future__ import annotations
