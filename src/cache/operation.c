@@ -239,7 +239,7 @@ int operation_flush_access_log(Operation *operation)
     section = session_enter(session);
     status = dc_access_log_flush(&access_log, &session->db, self->rules.policy);
     session_leave(session, section);
-    /* What the database refuses is forgotten: kept, it would make each write fail. */
+    /* An entry that SQLite rejects is dropped. Otherwise each later write would fail on it. */
     if (status == DC_OK || status == DC_BUSY || status == DC_NO_MEMORY) {
         dc_access_log_merge(&self->transaction.access_log, &access_log);
     }

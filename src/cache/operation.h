@@ -18,8 +18,8 @@
 typedef struct Operation {
     Cache *cache;
     Session *session;
-    int block;                /* a block of transact(), not an operation */
-    int joined;               /* in a transaction that was open before; that keeps the session */
+    int block;                /* 1: a block of transact(); 0: an operation */
+    int joined;               /* it joined an open transaction, which owns the session */
     int retry;                /* a read: wait for a lock as long as it takes */
     int writes;               /* it has the write lock */
     int release_gil;          /* it is known to take long */
@@ -62,8 +62,8 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
 #define ACCESS_LOG_AGAIN_SECONDS 0.1
 /* Write the access log in the transaction under way; -1 with an exception, and then it is rolled back. */
 int operation_flush_access_log(Operation *operation);
-/* End one level. The outermost commits and removes files; -1 with an exception, and then everything
- * has been rolled back. */
+/* End one level. The outermost commits and removes files. -1 with an exception: of the COMMIT, and then everything
+ * has been rolled back; or, after it, of removing files or of a signal handler, and then the data stays. */
 int operation_commit(Operation *operation);
 /* End one level after a failure whose exception is set, which stays. The outermost rolls back. */
 void operation_rollback(Operation *operation);
@@ -74,8 +74,8 @@ int operation_fail(Operation *operation, dc_status status);
  * last one to end rolls back. */
 void cache_abandon_transaction(Cache *self);
 
-/* Register a file with this transaction, so that a rollback removes it. Call this before the row is written. On
- * failure (-1) the file has been removed. */
+/* Register a file with this transaction, so that a rollback removes it. Call this before the row is written. -1: no
+ * memory, and the file has been removed. */
 int operation_add_file(Operation *operation, const char *filename);
 
 /* Between these two calls a thread is inside SQLite, without Python. operation_leave_read returns 1 if the read was
@@ -88,17 +88,17 @@ int operation_add_file(Operation *operation, const char *filename);
  * At the end the status is DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
 dc_db *operation_enter(Operation *operation);
 int operation_leave_read(Operation *operation, dc_status *status);
-/* The same for a write. The memory tier drops the keys that were written, or takes their new values. Pass a failure
- * to operation_fail. */
+/* The same for a write. It notes for the memory tier which keys were written: after the commit the tier drops them, or
+ * takes their new values. Pass a failure to operation_fail. */
 void operation_leave_write(Operation *operation, Written written);
-/* The same for reading rows under the write lock. */
+/* End the section after a read inside a write operation. */
 void operation_leave(Operation *operation);
 
 /* Remove a file now; an exception that is set stays. */
 void cache_discard_file(Cache *self, const char *filename);
-/* Remove the file of an operation that has written no row, or has failed. The file stays in three cases:
+/* Remove the file of an operation that has written no row, or has failed. Nothing is removed if
  * - a hook has written the row before it raised, inside a transaction that is still open;
- * - an outermost operation has failed: its rollback has removed the file;
+ * - an outermost operation has failed: its rollback has done that already;
  * - the process has forked since the operation began: the file is the parent's. */
 void operation_discard_file(Operation *operation, const char *filename, int failed);
 

@@ -6,8 +6,7 @@
  * is DC_SQLITE and final.
  *
  * The log. SQLite's automatic checkpoint runs inside COMMIT and syncs to disk there. It is replaced
- * by a hook that only notes the log's length; the binding checkpoints after the operation, with the
- * GIL released, when the length passes its limit.
+ * by a hook that only notes the log's length; a background thread of the binding checkpoints.
  *
  * Fork. A child inherits handles whose in-memory state says "I hold locks", but POSIX locks are not
  * inherited. An idle handle can be closed (without the checkpoint that a last close does, since the

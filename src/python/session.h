@@ -4,13 +4,13 @@
  * closed.
  *
  * A session is exposed as long as somebody else may have its Connection: it is pinned to a thread that has used
- * `_con`, or was used in a block of `_transact()`. Such a Connection is never closed behind the back of its user, but
- * disowned: our statements and hooks are taken off, and it lives on as one of sqlite3.connect(). Only close() closes
+ * `_con`, or was used in a block of `_transact()`. While its user has the Connection it is not closed, but
+ * disowned: our statements and hooks are removed, and it becomes an ordinary Connection. Only close() closes
  * the one that is pinned to its own thread, as the original does.
  *
- * A session is external if an overridden `_con` made its connection, and closes it.
+ * A session is external if `_con` is overridden: that made the Connection and closes it, not this library.
  *
- * Locks. The GIL guards every field here; importing the module turns it on in a free-threaded interpreter. Below it
+ * Locks. The GIL guards every field here, but for mean_seconds, which is of the thread that uses the session; importing the module turns it on in a free-threaded interpreter. Below it
  * are the fork gate and, for an exposed session, SQLite's mutex. A thread that has released the GIL takes the gate,
  * then the mutex. A thread that holds the GIL takes the mutex first and never blocks in it (sqlite_mutex.h): its
  * owner may be inside SQLite without the GIL, and need the GIL there for a callback.
@@ -59,7 +59,7 @@ int session_init(void);
  * on another copy of SQLite. */
 int session_attach(module_state *state, PyObject *connection, sqlite3 *handle, Session **session);
 
-/* Between these two calls no other operation uses the session, and it is not closed. */
+/* Between these two calls no other operation uses the session, unless it is external, and it is not closed. */
 void session_use(Session *session);
 void session_put_back(Session *session);
 
