@@ -244,6 +244,58 @@ def test_pop_of_an_item_whose_file_is_missing_is_a_miss_and_drops_it(
     assert_intact(cache)
 
 
+class Reversing(diskcache.Disk):
+    """Stores and fetches in a way of its own, which cannot do with less than it has stored."""
+
+    def store(self, value: object, read: bool, key: object = None) -> tuple:
+        return super().store(bytes(value)[::-1] + b'end', read, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> object:
+        data = super().fetch(mode, filename, value, read)
+        if not data.endswith(b'end'):
+            raise ValueError('the end is not there')
+        return data[:-3][::-1]
+
+
+class Telling(diskcache.Disk):
+    """Does something before it stores, as many programs' do."""
+
+    def store(self, value: object, read: bool, key: object = None) -> tuple:
+        return super().store(value, read, key=key)
+
+
+class Naming(diskcache.Disk):
+    """Names its files itself."""
+
+    def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
+        return 'a/b', os.path.join(self._directory, 'a/b')
+
+
+@pytest.mark.parametrize('left', [0, 20_000])
+@pytest.mark.parametrize('disk', [diskcache.Disk, diskcache.JSONDisk, Reversing, Telling, Naming])
+def test_a_file_that_a_loss_of_power_has_cut_short_is_a_miss_with_any_disk(
+    directory: str, disk: type[diskcache.Disk], left: int
+) -> None:
+    value = LARGE if disk is not diskcache.JSONDisk else os.urandom(50_000).hex()
+    with diskcache.Cache(directory, disk=disk) as cache:
+        cache['key'] = value
+        assert cache['key'] == value
+        (name,) = value_files(directory)
+        os.truncate(f'{directory}/{name}', left)
+        assert cache.get('key', 'missing') == 'missing'
+        assert cache.pop('key', 'missing') == 'missing'
+        assert len(cache) == 0
+
+
+def test_what_a_disk_raises_over_a_whole_file_is_no_miss(directory: str) -> None:
+    with diskcache.Cache(directory, disk=Reversing) as cache:
+        cache['key'] = LARGE
+        (name,) = value_files(directory)
+        Path(directory, name).write_bytes(bytes(len(LARGE) + 3))
+        with pytest.raises(ValueError, match='the end is not there'):
+            cache.get('key')
+
+
 @pytest.mark.parametrize('method', ['pop', 'pull', 'popitem'])
 def test_others_write_while_a_large_value_is_read_to_be_taken_out(
     cache: diskcache.Cache, method: str
