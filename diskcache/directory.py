@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib as cl
+import errno
 import os
 import os.path as op
 import shutil
@@ -40,7 +41,40 @@ def temporary_unless_given(
         raise
 
 
-def make_directory(path: str) -> None:
+def is_lasting(synchronous: Any) -> bool:
+    """Tell whether with this PRAGMA synchronous a commit waits for the disk."""
+    return str(synchronous).lower() in ('2', '3', '2.0', '3.0', 'full', 'extra')
+
+
+def sync_directory(path: str) -> None:
+    """Have the disk keep the names in a directory, where the system can do that.
+
+    :raises OSError: if the disk fails
+    """
+    if os.name == 'nt':
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: str, lasting: bool = False) -> None:
+    """Make a cache directory, and what is missing above it.
+
+    :param path: the directory
+    :param lasting: have the disk keep what is made, even if power is lost
+    :raises OSError: if it is not there then
+    """
+    above = []
+    directory = op.abspath(path)
+    while lasting and not op.isdir(directory):
+        directory = op.dirname(directory)
+        above.append(directory)
     try:
         os.makedirs(path, 0o700, exist_ok=True)
     except OSError as error:
@@ -55,3 +89,5 @@ def make_directory(path: str) -> None:
             error.errno,
             f'Cache directory "{path}" does not exist and could not be created',
         ) from None
+    for directory in above:
+        sync_directory(directory)

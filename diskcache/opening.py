@@ -19,7 +19,7 @@ from . import settings as rules
 from ._core import Timeout
 from .cautions import warn_once
 from .constants import DBNAME
-from .directory import make_directory
+from .directory import is_lasting, make_directory, sync_directory
 from .disk import Disk
 from .log import log
 from .policies import policy_index
@@ -86,7 +86,9 @@ class Opening(_core.Cache):
         self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
     ) -> None:
         mismatch.check_for_shards(path, _read_schema)
-        make_directory(path)
+        default = self._default_settings.get('sqlite_synchronous')
+        lasting = is_lasting(settings.get('sqlite_synchronous', default))
+        make_directory(path, lasting)
         self._directory = path
         truncated = removal.is_truncated(op.join(path, DBNAME))
         self._timeout = _TRUNCATED_TIMEOUT if truncated else _OPEN_TIMEOUT
@@ -94,7 +96,7 @@ class Opening(_core.Cache):
         self._txn_id = None
         _core.Cache.close(self)  # if __init__ is run again
         try:
-            self._open_files(disk, settings)
+            self._open_files(disk, settings, lasting)
         except Timeout:
             if not truncated:
                 raise
@@ -104,7 +106,7 @@ class Opening(_core.Cache):
             ) from None
         self._timeout = timeout
 
-    def _open_files(self, disk: type[Disk], settings: dict[str, Any]) -> None:
+    def _open_files(self, disk: type[Disk], settings: dict[str, Any], lasting: bool) -> None:
         """Open the database, again if it has been removed meanwhile."""
         database = op.join(self._path, DBNAME)
         for more in removal.attempts():
@@ -121,7 +123,7 @@ class Opening(_core.Cache):
                 if same or not more:
                     raise
             _core.Cache.close(self)
-            make_directory(self._path)
+            make_directory(self._path, lasting)
 
     def _open_database(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
@@ -174,6 +176,8 @@ class Opening(_core.Cache):
         for more in removal.attempts():
             try:
                 make_directory(self._path)
+                if is_lasting(own.get('sqlite_synchronous')):
+                    sync_directory(op.dirname(self._path))
                 removal.remove_remains(database)
                 stored, schema, self._page_size = self._inspect()
                 kept = {name: value for name, value in stored.items() if name in own}

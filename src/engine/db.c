@@ -569,8 +569,6 @@ static dc_status keep_integer(void *context, const dc_datum *value, const dc_dat
     return DC_OK;
 }
 
-#define DC_SYNCHRONOUS_FULL 2
-
 /* The names of the VFS that do what SQLite's documentation says of files and of the wal-index; others
  * may do it otherwise, or not. */
 static int has_known_vfs(dc_db *db)

@@ -127,6 +127,9 @@ dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, v
  * value letters, digits and underscores, a real one whole: they cannot be bound. DC_TYPE if not. */
 dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
 
+/* SQLite's level from which on a commit waits for the disk. */
+#define DC_SYNCHRONOUS_FULL 2
+
 /* Find out about the file what decides how fast a handle works: *is_wal, *synchronous (SQLite's level)
  * and the encoding. What cannot be found out counts as slow. */
 void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);

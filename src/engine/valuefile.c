@@ -22,8 +22,10 @@
  *      cache directory, too, which an administrator may have removed under a running process. Once
  *      the temporary file exists its directory cannot be empty, so the rename has no such race.
  *
- * Nothing is fsynced: this is a cache, and the original syncs nothing either. A file that lost its
- * tail in a power failure has not the size that its row records, which is noticed on reading.
+ * Syncing. A file is synced where the commit of its row is: with PRAGMA synchronous at FULL. That is the
+ * caller's part too, by dc_valuefile_sync. Otherwise nothing is, as in the original: what a loss of power
+ * leaves of a file then has not the size that its row records, which is noticed on reading
+ * (docs/decisions/0034-loss-of-power.rst).
  *
  * Why directories are filled. The original draws all 32 digits anew for each file, so nearly every
  * file makes, and later removes, two directories. Here a process gives FILES_PER_DIRECTORY names in
@@ -180,6 +182,22 @@ static int sys_close(int descriptor)
     return _close(descriptor);
 }
 
+static int sys_open_sync(const char *path)
+{
+    return sys_open(path, _O_RDWR); /* who may not write may not flush */
+}
+
+static int sys_sync(int descriptor)
+{
+    return _commit(descriptor);
+}
+
+static int sys_sync_directory(const char *path)
+{
+    (void)path; /* there is no such call; NTFS keeps a journal of its own */
+    return 0;
+}
+
 static int sys_file_size(int descriptor, int64_t *size)
 {
     struct _stat64 facts;
@@ -330,6 +348,38 @@ static int64_t sys_write(int descriptor, const void *data, size_t size)
 static int sys_close(int descriptor)
 {
     return close(descriptor) == 0 || errno == EINTR ? 0 : -1;
+}
+
+static int sys_open_sync(const char *path)
+{
+    return sys_open_read(path);
+}
+
+/* What cannot be synced (a pipe; directories of some file systems) is as safe as it gets. */
+static int sys_sync(int descriptor)
+{
+    int result;
+
+    do
+        result = fsync(descriptor);
+    while (result == -1 && errno == EINTR);
+    return result == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
+}
+
+/* A directory that is gone needs no sync. */
+static int sys_sync_directory(const char *path)
+{
+    int descriptor = sys_open(path, O_RDONLY | O_DIRECTORY);
+    int result;
+    int system_errno;
+
+    if (descriptor == -1)
+        return errno == ENOENT ? 0 : -1;
+    result = sys_sync(descriptor);
+    system_errno = errno;
+    sys_close(descriptor);
+    errno = system_errno;
+    return result;
 }
 
 static int sys_file_size(int descriptor, int64_t *size)
@@ -716,9 +766,6 @@ dc_status dc_valuefile_write(const char *directory, const char *name, const void
     return status;
 }
 
-/* ---- Reading and removing ----------------------------------------------------------------------
- */
-
 /* Whether opening failed because there is no file of that name, and not because of the moment, or of where
  * the cache directory is (ENAMETOOLONG): the row of a missing file may be deleted. */
 static int tells_of_no_file(int system_errno)
@@ -731,6 +778,83 @@ static int tells_of_no_file(int system_errno)
     }
     return 0;
 }
+
+/* ---- Syncing -----------------------------------------------------------------------------------
+ */
+
+/* Whether two names are of files in the same directory. */
+static int are_neighbours(const char *name, const char *other)
+{
+    size_t directory_size = 0; /* with its separator */
+    size_t other_size = 0;
+
+    for (size_t i = 0; name[i] != '\0'; i++)
+        directory_size = sys_is_separator(name[i]) ? i + 1 : directory_size;
+    for (size_t i = 0; other[i] != '\0'; i++)
+        other_size = sys_is_separator(other[i]) ? i + 1 : other_size;
+    return directory_size == other_size && memcmp(name, other, other_size) == 0;
+}
+
+/* Whether `synced` is in the directory of `name`, and still there: then the directory has never been
+ * removed since, as it was not empty, and its own name is as certain as it was. */
+static int has_synced_neighbour(const char *directory, const char *name, const char *synced)
+{
+    char *path = synced[0] != '\0' && are_neighbours(name, synced) ? join_path(directory, synced)
+                                                                   : NULL;
+    int is_there = path != NULL && sys_exists(path);
+
+    free(path);
+    return is_there;
+}
+
+/* Sync the directories from that of the file up to the root, or only the first. The path is cut short
+ * on the way. -1 and errno. */
+static int sync_directories(char *path, size_t root_size, int only_first)
+{
+    for (size_t i = strlen(path); i-- > root_size;) {
+        if (!sys_is_separator(path[i]))
+            continue;
+        path[i] = '\0';
+        if (sys_sync_directory(path) != 0)
+            return -1;
+        if (only_first)
+            break;
+    }
+    return 0;
+}
+
+dc_status dc_valuefile_sync(const char *directory, const char *name, const char *synced,
+                            dc_error *error)
+{
+    size_t root_size = strlen(directory);
+    dc_status status = DC_OK;
+    char *path;
+    int descriptor;
+
+    if (!dc_valuefile_is_inside(name, strlen(name)))
+        return DC_OK;
+    path = local_path(directory, name);
+    if (path == NULL)
+        return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
+    descriptor = sys_open_sync(path);
+    if (descriptor == -1) {
+        if (!tells_of_no_file(errno))
+            status = dc_error_system(error, errno, path);
+        goto done; /* if there is none, it has been removed, or a Disk keeps its values elsewhere */
+    }
+    if (sys_sync(descriptor) != 0)
+        status = dc_error_system(error, errno, path);
+    sys_close(descriptor);
+    if (status == DC_OK &&
+        sync_directories(path, root_size, has_synced_neighbour(directory, name, synced)) != 0)
+        status = dc_error_system(error, errno, path); /* that of the directory */
+done:
+    free(path);
+    return status;
+}
+
+/* ---- Reading and removing ----------------------------------------------------------------------
+ */
 
 dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor, int64_t *size,
                             dc_error *error)

@@ -240,6 +240,7 @@ PyObject *Disk__encode(Disk *self, const Disk__encode_args *args)
 
 PyObject *Disk_fetch(Disk *self, const Disk_fetch_args *args)
 {
+    const disk_file_size any = {0, INT64_MAX};
     dc_columns columns;
     PyObject *owner = NULL;
     PyObject *result = NULL;
@@ -258,7 +259,7 @@ PyObject *Disk_fetch(Disk *self, const Disk_fetch_args *args)
     if (convert_to_datum(args->value, "value", &columns.value, &owner) < 0) {
         return NULL;
     }
-    result = disk_fetch_native(self, &columns, args->read, -1, NULL);
+    result = disk_fetch_native(self, &columns, args->read, any, NULL);
     Py_XDECREF(owner);
     return result;
 }

@@ -25,7 +25,8 @@ typedef struct SessionPool {
     unsigned long serial;     /* of the session opened last */
     unsigned long generation; /* of the process that filled it */
     unsigned long epoch;      /* changes with the directory: sessions of another one are not used */
-    int warned;               /* that the journal is not the stored one */
+    int syncs_commits; /* as of the session that was examined last: synchronous is FULL or more */
+    int warned;        /* that the journal is not the stored one */
 } SessionPool;
 
 /* --- finding one; NULL without an exception --- */
@@ -49,6 +50,9 @@ Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, doubl
 Session *pool_adopt(module_state *state, SessionPool *pool, PyObject *connection, double timeout);
 
 /* --- using one --- */
+
+/* Find out what the pragmas of a session are now. */
+void pool_examine(SessionPool *pool, Session *session);
 
 /* End what session_use has begun: the session becomes the first that is taken. (session_put_back leaves it where it
  * is.) */

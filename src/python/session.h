@@ -37,6 +37,7 @@ typedef struct Session {
     int closing;          /* being closed */
     int exposed;
     int external;
+    int syncs_commits;     /* synchronous is FULL or more */
     int releases_gil;      /* may wait for the disk: not WAL, or synchronous is FULL or more */
     int rollback_journal;  /* each transaction takes its first lock anew: not WAL */
     unsigned int sections; /* entered so far */
