@@ -171,10 +171,14 @@ void dc_query_bind_text(dc_query *query, const char *text); /* NULL binds NULL *
 void dc_query_bind(dc_query *query, const dc_datum *value);
 /* DC_OK: there is a row; DC_NOT_FOUND: the statement is done. */
 dc_status dc_query_step(dc_query *query);
-dc_datum dc_query_column(dc_query *query, int column); /* valid until the next step */
+/* Valid until the next step, which fails if there was no memory for it: see dc_query_end_read. */
+dc_datum dc_query_column(dc_query *query, int column);
 int64_t dc_query_integer(dc_query *query, int column);
 double dc_query_real(dc_query *query, int column);
 void dc_query_end(dc_query *query);
+/* End in the middle, after columns of a row have been read if `status` is DC_OK: `status`, or why one could not be
+ * read. */
+dc_status dc_query_end_read(dc_query *query, dc_status status);
 /* Step to the end and end; for statements without rows. */
 dc_status dc_query_run(dc_query *query);
 /* The single integer that a statement without parameters answers with. */
