@@ -222,6 +222,7 @@ dc_status dc_db_begin(dc_db *db)
     dc_status status;
 
     db->changes = (dc_row_changes){0, 0};
+    db->may_be_committed = 0;
     if (!db->has_known_log) {
         return run(db, DC_SQL_BEGIN);
     }
@@ -309,6 +310,7 @@ dc_status dc_db_commit(dc_db *db)
     if (status != DC_OK && status != DC_BUSY) {
         dc_error error = db->error;
 
+        db->may_be_committed = dc_db_data_version(db) != version;
         dc_db_rollback(db);
         db->error = error;
     }

@@ -48,6 +48,7 @@ typedef struct dc_db {
     int wal_pages;      /* pages in the log, as of this handle's last commit */
     int hooked_pages; /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
     int committing;   /* in dc_db_commit */
+    int may_be_committed;  /* the last commit has failed, perhaps after it was done */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and batch deletes so far */
     int has_known_log;     /* the journal is a log, and the VFS SQLite's own */
@@ -80,7 +81,8 @@ void dc_file_forget_locks(sqlite3_file *file);
 /* One attempt; DC_BUSY if another connection has the write lock. */
 dc_status dc_db_begin(dc_db *db);
 /* On DC_BUSY (a reader in the way, only without a write-ahead log) the transaction is still open: try
- * again or roll back. On any other failure it has been rolled back. */
+ * again or roll back. On any other failure it has been rolled back; or it has been committed, and SQLite could not
+ * give its locks back after that: then may_be_committed is set. */
 dc_status dc_db_commit(dc_db *db);
 /* The header that the last commit has left, or NULL if that is not known. `header` says where it is to be
  * looked at, from the next commit on; NULL: nowhere. */

@@ -77,3 +77,42 @@ def test_without_memory_for_sqlite_no_lock_is_left(
         return failed
 
     assert alone.run(scenario, directory=directory, method=method) > 0
+
+
+# --- a lock that cannot be given back ---
+
+
+@linux
+def test_a_commit_that_fails_when_it_is_done_keeps_the_file_of_its_row(
+    directory: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    preload: Callable[[str], dict[str, str]],
+    start_interpreter: Callable[[], Interpreter],
+) -> None:
+    """With a rollback journal SQLite gives its locks back after the commit, and that may fail."""
+
+    def scenario(directory: str, failing: str) -> list[str]:
+        import pytest
+
+        cache = diskcache.Cache(directory, sqlite_journal_mode='delete', timeout=1)
+        cache['old'] = bytes(50_000)
+        open(failing, 'w').close()
+        with pytest.raises(sqlite3.OperationalError):
+            cache['new'] = bytes(50_001)
+        with pytest.raises(sqlite3.OperationalError):
+            cache['old'] = bytes(50_002)
+        os.remove(failing)
+        assert cache.get('new') in (None, bytes(50_001))
+        assert cache['old'] in (bytes(50_000), bytes(50_002))
+        found = [str(warning.message) for warning in cache.check()]
+        cache['new'] = 1
+        return found
+
+    failing = str(tmp_path / 'failing')
+    for name, value in preload('failing_unlock.c').items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv('FAILING_UNLOCK_WHILE', failing)
+    with start_interpreter() as interpreter:
+        found = interpreter.run(scenario, directory=directory, failing=failing)
+    assert [text for text in found if not text.startswith('unknown file')] == []
