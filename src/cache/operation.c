@@ -419,14 +419,15 @@ static dc_status commit_once(Session *session)
     return status;
 }
 
-/* Roll back. Whether it is certain that no row of the transaction is there now: a user who has the
- * Connection may have committed it, and begun another. */
+/* Roll back. Whether it is certain that no row of the transaction is there now: a COMMIT may have failed after it was
+ * done; a user who has the Connection may have committed it, and begun another. */
 static int rollback_all(const WriteTransaction *transaction)
 {
     dc_db *db = &transaction->session->db;
     engine_section section = session_enter(transaction->session);
-    int certain = !transaction->session->exposed ||
-                  (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version);
+    int certain = !db->may_be_committed &&
+                  (!transaction->session->exposed ||
+                   (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version));
 
     dc_db_rollback(db);
     session_leave(transaction->session, section);

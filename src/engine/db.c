@@ -221,6 +221,7 @@ dc_status dc_db_begin(dc_db *db)
     dc_status status;
 
     db->changes = (dc_row_changes){0, 0};
+    db->may_be_committed = 0;
     if (!db->has_known_log) {
         return run(db, DC_SQL_BEGIN);
     }
@@ -308,6 +309,7 @@ dc_status dc_db_commit(dc_db *db)
     if (status != DC_OK && status != DC_BUSY) {
         dc_error error = db->error;
 
+        db->may_be_committed = dc_db_data_version(db) != version;
         dc_db_rollback(db);
         db->error = error;
     }
@@ -389,8 +391,9 @@ void dc_db_busy_timeout(dc_db *db, double seconds)
 /* --- statements that are not kept ------------------------------------------------------------- */
 
 /* `is_utf8`: text can be taken as it lies in SQLite's memory; column_text() would copy it, to put a NUL
- * behind it. The size is asked for after the bytes, which may have to be converted first. */
-static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8)
+ * behind it. The size is asked for after the bytes, which may have to be converted first. For that SQLite may have
+ * no memory: then the text is empty, and *result says so. */
+static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8, int *result)
 {
     dc_datum datum = {.type = DC_NULL};
 
@@ -407,7 +410,11 @@ static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8)
         datum.type = DC_TEXT;
         datum.as.bytes.data = is_utf8 ? sqlite.column_blob(statement, column)
                                       : (const char *)sqlite.column_text(statement, column);
-        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
+        if (datum.as.bytes.data == NULL && !is_utf8) {
+            *result = DC_SQLITE_NOMEM;
+        }
+        datum.as.bytes.size =
+            datum.as.bytes.data != NULL ? (size_t)sqlite.column_bytes(statement, column) : 0;
         break;
     case DC_SQLITE_BLOB:
         datum.type = DC_BLOB;
@@ -429,11 +436,14 @@ dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, v
     while (result == DC_SQLITE_OK || result == DC_SQLITE_ROW) {
         result = sqlite.step(statement);
         if (result == DC_SQLITE_ROW && callback != NULL) {
-            dc_datum first = column_of(statement, 0, db->is_utf8);
+            dc_datum first = column_of(statement, 0, db->is_utf8, &result);
             dc_datum second = {.type = DC_NULL};
 
             if (sqlite.column_count(statement) > 1) {
-                second = column_of(statement, 1, db->is_utf8);
+                second = column_of(statement, 1, db->is_utf8, &result);
+            }
+            if (result != DC_SQLITE_ROW) {
+                break;
             }
             status = callback(context, &first, &second);
             if (status != DC_OK) {
@@ -747,7 +757,7 @@ dc_status dc_query_step(dc_query *query)
 
 dc_datum dc_query_column(dc_query *query, int column)
 {
-    return column_of(query->statement, column, query->db->is_utf8);
+    return column_of(query->statement, column, query->db->is_utf8, &query->result);
 }
 
 int64_t dc_query_integer(dc_query *query, int column)
@@ -765,6 +775,15 @@ void dc_query_end(dc_query *query)
     if (query->statement != NULL) {
         sqlite.reset(query->statement); /* repeats the failure of the step, which is known */
     }
+}
+
+dc_status dc_query_end_read(dc_query *query, dc_status status)
+{
+    if (status == DC_OK && query->result != DC_SQLITE_ROW) {
+        status = fail(query->db, query->result);
+    }
+    dc_query_end(query);
+    return status;
 }
 
 dc_status dc_query_run(dc_query *query)

@@ -82,8 +82,8 @@
 
 /* ---- The platform ------------------------------------------------------------------------------
  *
- * POSIX semantics throughout: -1 and errno on failure. sys_rename may or may not replace: it is
- * only called where there is nothing to replace. What is no regular file has no size, ENOENT.
+ * POSIX semantics throughout: -1 and errno on failure; sys_exists, too, where it cannot be found out.
+ * sys_rename may or may not replace: it is only called where there is nothing to replace. What is no regular file has no size, ENOENT.
  */
 
 #ifdef _WIN32
@@ -215,7 +215,7 @@ static int sys_file_size(int descriptor, int64_t *size)
 static int sys_exists(const char *path)
 {
     wchar_t *wide = wide_path(path);
-    int exists = wide != NULL && GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
+    int exists = wide == NULL ? -1 : GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
 
     free_wide_path(wide);
     return exists;
@@ -400,7 +400,9 @@ static int sys_exists(const char *path)
 {
     struct stat facts;
 
-    return lstat(path, &facts) == 0; /* a dangling link is taken, too */
+    if (lstat(path, &facts) == 0)
+        return 1; /* a dangling link is taken, too */
+    return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
 }
 
 static int sys_rename(const char *from, const char *to)
@@ -551,13 +553,13 @@ static char *local_path(const char *directory, const char *name)
     char *own = path != NULL ? path + strlen(directory) + 1 : NULL;
 
     if (path == NULL || sys_is_separator('\\') || strchr(name, '\\') == NULL ||
-        !dc_valuefile_is_inside(name, strlen(name)) || sys_exists(path))
+        !dc_valuefile_is_inside(name, strlen(name)) || sys_exists(path) != 0)
         return path;
     for (char *c = own; *c != '\0'; c++) {
         if (*c == '\\')
             *c = '/';
     }
-    if (!sys_exists(path))
+    if (sys_exists(path) == 0)
         memcpy(own, name, strlen(name));
     return path;
 }
@@ -676,6 +678,7 @@ dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, con
                               dc_error *error)
 {
     dc_status status = DC_OK;
+    int taken;
 
     *writer = (dc_valuewriter){.descriptor = -1, .root_size = strlen(directory)};
     writer->path = join_path(directory, name);
@@ -686,8 +689,11 @@ dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, con
         goto done;
     }
     status = create_temporary(writer, error);
-    if (status == DC_OK && sys_exists(writer->path))
-        status = dc_error_system(error, EEXIST, writer->path);
+    if (status != DC_OK)
+        goto done;
+    taken = sys_exists(writer->path);
+    if (taken != 0)
+        status = dc_error_system(error, taken > 0 ? EEXIST : errno, writer->path);
 
 done:
     if (status != DC_OK)
