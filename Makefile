@@ -264,10 +264,10 @@ count: $(VENV)/.built ## count the instructions of the hot paths, compare with w
 coverage: $(VENV)/.dev $(ORIGINAL_STAMP) django-source original-suite pysqlite3 ## which lines of C and Python the tests run
 	@rm -rf build/coverage
 	@echo '== the tests of the engine'
-	@$(MAKE) --no-print-directory -C tests/engine run SANITIZE='--coverage -O0 -Wno-error' \
+	@$(MAKE) --no-print-directory -C tests/engine run SANITIZE='--coverage -fprofile-update=atomic -O0 -Wno-error' \
 	    BUILD=$(abspath build/coverage/engine) >build/coverage-engine.log
 	@echo '== the tests of the package'
-	@CFLAGS='--coverage -O0' $(VENV_PYTHON) setup.py --quiet build --force \
+	@CFLAGS='--coverage -fprofile-update=atomic -O0' $(VENV_PYTHON) setup.py --quiet build --force \
 	    --build-lib build/coverage/lib --build-temp build/coverage/temp
 	-@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/coverage/lib) COVERAGE_FILE=build/coverage/python \
 	    $(VENV)/bin/coverage run --source build/coverage/lib/diskcache $(VENV)/bin/pytest -q $(PYTEST_ARGS)
