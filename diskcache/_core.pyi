@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar, final
+from typing import Any, BinaryIO, NoReturn, TypeVar, final
 
 from .disk import Disk as _PublicDisk
 from .disk import StoredKey as _StoredKey
@@ -60,6 +60,8 @@ class Disk:
     @staticmethod
     def _is_inside(filename: str, /) -> bool: ...
     def _local_name(self, filename: str) -> str: ...
+    def _create_file(self, filename: str) -> int: ...
+    def _open_file(self, filename: str) -> BinaryIO | None: ...
     def _hooked(self) -> bool: ...
 
 @final

@@ -12,6 +12,7 @@
 #include "engine/valuefile.h"
 #include "python/convert.h"
 #include "python/disk.h"
+#include "python/disk_file.h"
 #include "python/disk_key.h"
 #include "python/disk_value.h"
 
@@ -360,6 +361,39 @@ PyObject *Disk_hash(Disk *self, const Disk_hash_args *args)
     result = PyLong_FromUnsignedLong(hash_datum(&encoded.key.datum));
     disk_key_clear(&encoded);
     return result;
+}
+
+PyObject *Disk__create_file(Disk *self, const Disk__create_file_args *args)
+{
+    const char *name = convert_filename(args->filename, "filename");
+    PyObject *directory = name != NULL ? disk_directory(self) : NULL;
+    dc_error error;
+    dc_status status;
+    int descriptor;
+
+    if (directory == NULL) {
+        return NULL;
+    }
+    dc_error_clear(&error);
+    status = dc_valuefile_create(PyBytes_AS_STRING(directory), name, &descriptor, &error);
+    Py_DECREF(directory);
+    if (status != DC_OK) {
+        convert_raise(self->state, status, &error);
+        return NULL;
+    }
+    return PyLong_FromLong(descriptor);
+}
+
+PyObject *Disk__open_file(Disk *self, const Disk__open_file_args *args)
+{
+    const char *name = convert_filename(args->filename, "filename");
+    PyObject *file = NULL;
+    int missing = 0;
+
+    if (name != NULL) {
+        file = disk_file_open(self, name, -1, &missing);
+    }
+    return missing ? Py_NewRef(Py_None) : file;
 }
 
 PyObject *Disk__hooked(Disk *self)
