@@ -45,6 +45,7 @@ class Timeout(Exception):
 
 class Disk:
     _directory: str
+    _directory_mode: int
     min_file_size: int
     pickle_protocol: int | None
     def put(self, key: Any) -> tuple[Any, bool]: ...

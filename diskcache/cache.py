@@ -20,7 +20,7 @@ from . import settings as rules
 from ._core import Timeout
 from .cautions import hint_at_expire, hinted
 from .constants import ENOVAL, UNKNOWN
-from .directory import path_of, temporary_unless_given
+from .directory import OWNER_ONLY, checked_mode, path_of, temporary_unless_given
 from .disk import Disk, StoredKey
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening
@@ -79,8 +79,9 @@ class Cache(DictMethods, Opening):
         :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
         :param disk: subclass of :class:`Disk`
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
-            for everyone who opens it. And `memory_limit`, which is not stored: bytes that this
-            object may keep in memory of what it has read (8 MiB; 0: nothing)
+            for everyone who opens it. And these, which are not stored: `memory_limit`, bytes that
+            this object may keep in memory of what it has read (8 MiB; 0: nothing); `mode`, of the
+            directory if it has to be made (0o700), which files in it match: 0o750 makes 0o640
         :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -98,10 +99,12 @@ class Cache(DictMethods, Opening):
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
         memory_limit = settings.pop('memory_limit', None)
+        mode = checked_mode(settings.pop('mode', None))
         self._check_settings(settings)
         if memory_limit is not None:
             self.memory_limit = memory_limit
-        with temporary_unless_given(directory) as given:
+        self._mode = OWNER_ONLY if mode is None else mode
+        with temporary_unless_given(directory, mode) as given:
             self._open(path_of(given), timeout, disk, settings)
 
     def _call_each(

@@ -29,7 +29,14 @@ from .cache import Cache
 from .cautions import hint_at_expire
 from .constants import ENOVAL
 from .deque import Deque, checked_maxlen
-from .directory import path_of, temporary_unless_given
+from .directory import (
+    OWNER_ONLY,
+    checked_mode,
+    make_directory,
+    path_of,
+    temporary_unless_given,
+    warn_of_others,
+)
 from .disk import Disk
 from .index import Index
 from .log import log_failure
@@ -141,7 +148,8 @@ class FanoutCache(DictMethods):
         :param disk: subclass of :class:`Disk`, also for the named parts
         :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
             that of the whole and divided among the shards. If it is not given the stored one
-            holds. `memory_limit`, also in bytes, is divided likewise, and not stored
+            holds. `memory_limit`, also in bytes, is divided likewise, and not stored; `mode` is
+            that of each directory that has to be made, see :class:`Cache`
         :raises ValueError: if `shards` is not positive, and for what :class:`Cache` raises it
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -155,6 +163,8 @@ class FanoutCache(DictMethods):
         if count < 1:
             raise ValueError(f'shards must be at least 1, not {count}')
         memory_limit = settings.pop('memory_limit', MEMORY_LIMIT)  # of all shards together
+        mode = checked_mode(settings.pop('mode', None))
+        self._mode = OWNER_ONLY if mode is None else mode
         rules.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:
@@ -163,10 +173,13 @@ class FanoutCache(DictMethods):
                 raise TypeError(f'size_limit must be a number of bytes, not {kind!r}')
             settings['size_limit'] = size_limit / count
         self._count = count
-        with temporary_unless_given(directory) as given:
+        with temporary_unless_given(directory, mode) as given:
             path = path_of(given)
             mismatch.check_for_cache(path)
+            make_directory(path, self._mode)
+            warn_of_others(path, op.abspath(path))
             found = mismatch.count_shards(path)
+            settings['mode'] = self._mode
             self._shards: tuple[Cache, ...] = tuple(
                 _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
                 for number in range(count)
@@ -739,7 +752,11 @@ class FanoutCache(DictMethods):
         # As it was given where that is still the same.
         is_here = op.abspath(self._directory) == op.normpath(self._path)
         directory = self._directory if is_here else self._path
-        return Cache(op.join(directory, kind, *parts), timeout, disk, **settings)
+        for part in (kind, *parts[:-1]):
+            directory = op.join(directory, part)
+            make_directory(directory, self._mode)
+        settings = {'mode': self._mode, **settings}
+        return Cache(op.join(directory, parts[-1]), timeout, disk, **settings)
 
     def cache(
         self, name: str, timeout: float = 60, disk: type[Disk] | None = None, **settings: Any

@@ -19,7 +19,7 @@ from . import settings as rules
 from ._core import Timeout
 from .cautions import warn_once
 from .constants import DBNAME
-from .directory import make_directory
+from .directory import OWNER_ONLY, make_database, make_directory, mode_of, warn_of_others
 from .disk import Disk
 from .log import log
 from .policies import policy_index
@@ -49,6 +49,8 @@ class Opening(_core.Cache):
 
     #: Settings that are neither given nor stored.
     _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS
+    #: Of the directory, should it have to be made, or made again.
+    _mode: int = OWNER_ONLY
     #: Of the FanoutCache that this is a shard of.
     _shard_count: int | None = None
     #: What is recorded of the directory.
@@ -86,8 +88,10 @@ class Opening(_core.Cache):
         self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
     ) -> None:
         mismatch.check_for_shards(path, _read_schema)
-        make_directory(path)
+        make_directory(path, self._mode)
         self._directory = path
+        self._mode = mode_of(path)
+        warn_of_others(path, self._place())
         truncated = removal.is_truncated(op.join(path, DBNAME))
         self._timeout = _TRUNCATED_TIMEOUT if truncated else _OPEN_TIMEOUT
         self._local = threading.local()
@@ -111,6 +115,7 @@ class Opening(_core.Cache):
             before = removal.identity(database)
             try:
                 removal.remove_remains(database)
+                make_database(self._path, DBNAME)
                 self._open_database(disk, settings)
                 return
             except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
@@ -121,7 +126,7 @@ class Opening(_core.Cache):
                 if same or not more:
                     raise
             _core.Cache.close(self)
-            make_directory(self._path)
+            make_directory(self._path, self._mode)
 
     def _open_database(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
@@ -141,6 +146,7 @@ class Opening(_core.Cache):
             self._path,
             **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'},
         )
+        self._disk._directory_mode = self._mode
         ignored = [name for name in rules.ignored(type(self), current) if name not in METADATA]
         self._setting_names = [name for name in current if name not in ignored]
         for name in self._setting_names:
@@ -173,8 +179,9 @@ class Opening(_core.Cache):
         own = {name: getattr(self, name) for name in self._setting_names}
         for more in removal.attempts():
             try:
-                make_directory(self._path)
+                make_directory(self._path, self._mode)
                 removal.remove_remains(database)
+                make_database(self._path, DBNAME)
                 stored, schema, self._page_size = self._inspect()
                 kept = {name: value for name, value in stored.items() if name in own}
                 self._complete_directory({**own, **kept}, stored, schema)

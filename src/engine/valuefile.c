@@ -224,10 +224,15 @@ static int sys_exists(const char *path)
     return attributes_of(path) != INVALID_FILE_ATTRIBUTES;
 }
 
-static int sys_make_directory(const char *path, int is_root)
+static int sys_make_directory(const char *path)
 {
-    (void)is_root;
     return sys_call_with_path(_wmkdir, path);
+}
+
+static int sys_make_root(const char *path, int mode)
+{
+    (void)mode;
+    return sys_make_directory(path);
 }
 
 /* A directory is its path here, owned. */
@@ -461,10 +466,15 @@ static int sys_exists(const char *path)
     return lstat(path, &facts) == 0; /* a dangling link is taken, too */
 }
 
-/* The cache directory, as opening a cache makes it (directory.py), and what is above it. */
-static int sys_make_directory(const char *path, int is_root)
+static int sys_make_directory(const char *path)
 {
-    return mkdir(path, is_root ? 0700 : 0777);
+    return mkdir(path, 0777);
+}
+
+/* The same with this very mode. */
+static int sys_make_root(const char *path, int mode)
+{
+    return mkdir(path, 0700) != 0 || (mode != 0700 && chmod(path, (mode_t)mode) != 0) ? -1 : 0;
 }
 
 /* A directory is a descriptor, with which nothing can be done but going on from there. */
@@ -754,7 +764,7 @@ static char *temporary_path(const char *path)
 }
 
 /* Make the root and what is missing above it. -1 and errno if there is no root after that. */
-static int make_root(char *path, size_t root_size)
+static int make_root(char *path, size_t root_size, int mode)
 {
     int result = -1;
 
@@ -764,7 +774,7 @@ static int make_root(char *path, size_t root_size)
         if (i < root_size && !sys_is_separator(separator))
             continue;
         path[i] = '\0';
-        result = sys_make_directory(path, i == root_size);
+        result = i == root_size ? sys_make_root(path, mode) : sys_make_directory(path);
         path[i] = separator;
     }
     return result == 0 || errno == EEXIST ? 0 : -1;
@@ -886,7 +896,8 @@ static const char *final_name(const dc_valuewriter *writer)
 
 /* Create a file, its directories if they are missing, and the root. Its descriptor, or -1 and errno; the
  * directory that it is in, open, and its name there. */
-static int create(char *path, size_t root_size, sys_directory *directory, const char **name)
+static int create(char *path, size_t root_size, int root_mode, sys_directory *directory,
+                  const char **name)
 {
     sys_likeness likeness;
 
@@ -900,13 +911,14 @@ static int create(char *path, size_t root_size, sys_directory *directory, const 
             sys_leave(*directory);
             *directory = NO_DIRECTORY;
         }
-        if (errno != ENOENT || attempt == DC_CREATE_ATTEMPTS || make_root(path, root_size) != 0)
+        if (errno != ENOENT || attempt == DC_CREATE_ATTEMPTS ||
+            make_root(path, root_size, root_mode) != 0)
             return -1;
     }
 }
 
-dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, const char *name,
-                              dc_error *error)
+dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, int root_mode,
+                              const char *name, dc_error *error)
 {
     dc_status status = DC_OK;
 
@@ -920,7 +932,7 @@ dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, con
         goto done;
     }
     writer->descriptor =
-        create(writer->temporary, writer->root_size, &writer->directory, &writer->name);
+        create(writer->temporary, writer->root_size, root_mode, &writer->directory, &writer->name);
     if (writer->descriptor == -1)
         status = dc_error_system(error, errno, writer->temporary);
     else if (sys_exists_in(writer->directory, final_name(writer)))
@@ -956,6 +968,8 @@ dc_status dc_valuewriter_write(dc_valuewriter *writer, const void *data, size_t 
 /* Remove the temporary file and the directories left empty: those only if descriptors are left for it. */
 static void discard_temporary(dc_valuewriter *writer)
 {
+    if (writer->name == NULL)
+        return; /* it has not been created */
     sys_remove_in(writer->directory, writer->name);
     remove_path(writer->temporary, writer->root_size, 0);
 }
@@ -994,11 +1008,11 @@ void dc_valuewriter_abort(dc_valuewriter *writer)
     forget_writer(writer);
 }
 
-dc_status dc_valuefile_write(const char *directory, const char *name, const void *data, size_t size,
-                             dc_error *error)
+dc_status dc_valuefile_write(const char *directory, int root_mode, const char *name,
+                             const void *data, size_t size, dc_error *error)
 {
     dc_valuewriter writer;
-    dc_status status = dc_valuewriter_open(&writer, directory, name, error);
+    dc_status status = dc_valuewriter_open(&writer, directory, root_mode, name, error);
 
     if (status != DC_OK)
         return status;
@@ -1010,8 +1024,8 @@ dc_status dc_valuefile_write(const char *directory, const char *name, const void
     return status;
 }
 
-dc_status dc_valuefile_create(const char *directory, const char *name, int *descriptor,
-                              dc_error *error)
+dc_status dc_valuefile_create(const char *directory, int root_mode, const char *name,
+                              int *descriptor, dc_error *error)
 {
     dc_status status = DC_OK;
     sys_directory made;
@@ -1021,7 +1035,7 @@ dc_status dc_valuefile_create(const char *directory, const char *name, int *desc
     *descriptor = -1;
     if (path == NULL)
         return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
-    *descriptor = create(path, strlen(directory), &made, &last);
+    *descriptor = create(path, strlen(directory), root_mode, &made, &last);
     if (*descriptor == -1)
         status = dc_error_system(error, errno, path);
     else

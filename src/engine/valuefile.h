@@ -52,12 +52,12 @@ typedef struct dc_valuewriter {
 } dc_valuewriter;
 
 /* Open a writer for directory/name, making the sub-directories in `name` if they are missing
- * (again, if another process prunes them meanwhile), and `directory` if somebody has removed it. They
- * and the file are as open to others as `directory` is. A link in place of a sub-directory is ENOTDIR.
+ * (again, if another process prunes them meanwhile), and `directory`, of the mode `root_mode`, if somebody
+ * has removed it. They and the file are as open to others as `directory` is. A link in place of a sub-directory is ENOTDIR.
  * A file of that name that is there or being written already is never replaced: DC_SYSTEM with EEXIST.
  * On failure nothing is left behind and nothing is owned. */
-dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, const char *name,
-                              dc_error *error);
+dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, int root_mode,
+                              const char *name, dc_error *error);
 /* Append all `size` bytes; retries short writes and EINTR. After a failure the writer is still
  * open: abort it. */
 dc_status dc_valuewriter_write(dc_valuewriter *writer, const void *data, size_t size,
@@ -70,13 +70,13 @@ dc_status dc_valuewriter_commit(dc_valuewriter *writer, dc_error *error);
 void dc_valuewriter_abort(dc_valuewriter *writer);
 
 /* Open, write everything, commit; on failure nothing is left behind. */
-dc_status dc_valuefile_write(const char *directory, const char *name, const void *data, size_t size,
-                             dc_error *error);
+dc_status dc_valuefile_write(const char *directory, int root_mode, const char *name,
+                             const void *data, size_t size, dc_error *error);
 
 /* Create directory/name under its final name at once, as dc_valuewriter_open does the temporary one, for who
  * writes it by other means; the caller closes *descriptor, which is -1 on failure. */
-dc_status dc_valuefile_create(const char *directory, const char *name, int *descriptor,
-                              dc_error *error);
+dc_status dc_valuefile_create(const char *directory, int root_mode, const char *name,
+                              int *descriptor, dc_error *error);
 
 /* Open directory/name for reading into *descriptor (the caller closes it with
  * dc_valuefile_close) and its size into *size. DC_NOT_FOUND if there is no such file: also if the name

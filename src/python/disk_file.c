@@ -69,8 +69,8 @@ int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_
     section = enter(self->writing, size >= LARGE_FILE);
     status = dc_valuefile_name(name, &error);
     if (status == DC_OK) {
-        status = dc_valuefile_write(PyBytes_AS_STRING(directory), name, content->as.bytes.data,
-                                    size, &error);
+        status = dc_valuefile_write(PyBytes_AS_STRING(directory), self->root_mode, name,
+                                    content->as.bytes.data, size, &error);
     }
     seconds = leave(section);
     if (size < LARGE_FILE) {
@@ -136,7 +136,8 @@ int disk_file_copy(Disk *self, PyObject *reader, char name[DC_VALUEFILE_NAME_SIZ
     }
     status = dc_valuefile_name(name, &error);
     if (status == DC_OK) {
-        status = dc_valuewriter_open(&writer, PyBytes_AS_STRING(directory), name, &error);
+        status = dc_valuewriter_open(&writer, PyBytes_AS_STRING(directory), self->root_mode, name,
+                                     &error);
     }
     if (status != DC_OK) {
         goto done;

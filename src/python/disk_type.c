@@ -29,6 +29,7 @@ static PyObject *Disk_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 
     if (self != NULL) {
         self->state = state;
+        self->root_mode = 0700;
     }
     return (PyObject *)self;
 }
@@ -148,6 +149,12 @@ static int Disk_set_pickle_protocol(Disk *self, PyObject *value, void *Py_UNUSED
     Py_XSETREF(self->pickle_protocol, Py_XNewRef(value));
     return 0;
 }
+
+static PyMemberDef Disk_members[] = {
+    {"_directory_mode", T_INT, offsetof(Disk, root_mode), 0,
+     PyDoc_STR("mode of the directory, should it have to be made again")},
+    {NULL, 0, 0, 0, NULL},
+};
 
 static PyGetSetDef Disk_getset[] = {
     {"_directory", (getter)Disk_get_directory, (setter)Disk_set_directory,
@@ -375,7 +382,8 @@ PyObject *Disk__create_file(Disk *self, const Disk__create_file_args *args)
         return NULL;
     }
     dc_error_clear(&error);
-    status = dc_valuefile_create(PyBytes_AS_STRING(directory), name, &descriptor, &error);
+    status = dc_valuefile_create(PyBytes_AS_STRING(directory), self->root_mode, name, &descriptor,
+                                 &error);
     Py_DECREF(directory);
     if (status != DC_OK) {
         convert_raise(self->state, status, &error);
@@ -431,6 +439,7 @@ static PyType_Slot Disk_slots[] = {
     {Py_tp_traverse, Disk_traverse},
     {Py_tp_clear, Disk_clear},
     {Py_tp_getset, Disk_getset},
+    {Py_tp_members, Disk_members},
     {Py_tp_methods, Disk_methods},
     {0, NULL},
 };

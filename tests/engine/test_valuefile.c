@@ -20,6 +20,8 @@
 #include <sys/mount.h>
 #endif
 
+#define ROOT_MODE 0700
+
 #define DIGITS    "0123456789abcdef0123456789ab"
 #define NAME      "12/34/" DIGITS ".val"
 #define TEMPORARY "12/34/" DIGITS ".cache.db-tmp"
@@ -120,7 +122,7 @@ static int entries(void)
 
 static dc_status write_value(const char *name, const void *data, size_t size)
 {
-    return dc_valuefile_write(check_directory(), name, data, size, &error);
+    return dc_valuefile_write(check_directory(), ROOT_MODE, name, data, size, &error);
 }
 
 /* Bytes that differ from place to place, so that a piece out of order is noticed. Owned. */
@@ -359,7 +361,7 @@ static void a_value_may_be_written_in_pieces(void)
     dc_valuewriter writer = {0};
     unsigned char *value = make_value(1000);
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     for (size_t i = 0; i < 1000; i += 100)
         CHECK_INT(DC_OK, dc_valuewriter_write(&writer, value + i, 100, &error));
     CHECK_INT(1000, writer.size);
@@ -385,7 +387,7 @@ static void until_the_commit_only_the_temporary_name_is_there(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(DC_OK, dc_valuewriter_write(&writer, "half", 4, &error));
     CHECK(!exists(NAME));
     CHECK(exists(TEMPORARY));
@@ -452,7 +454,7 @@ static void the_descriptor_is_not_inherited_by_other_programs(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK(fcntl(writer.descriptor, F_GETFD) & FD_CLOEXEC);
     dc_valuewriter_abort(&writer);
 }
@@ -514,7 +516,8 @@ static void make_links(void)
 {
     make_directory("outside");
     make_directory("inside");
-    CHECK_INT(DC_OK, dc_valuefile_write(path_of("outside"), "ab/x.val", "value", 5, &error));
+    CHECK_INT(DC_OK,
+              dc_valuefile_write(path_of("outside"), ROOT_MODE, "ab/x.val", "value", 5, &error));
     CHECK_INT(0, symlink("../outside", path_of("inside/all")));
     CHECK_INT(0, symlink("../outside/ab", path_of("inside/ab")));
     CHECK_INT(0, symlink("../outside/ab/x.val", path_of("inside/x.val")));
@@ -546,10 +549,10 @@ static void nothing_is_written_through_a_link(void)
 
     make_links();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        CHECK_INT(DC_SYSTEM, dc_valuefile_write(inside(), names[i], "x", 1, &error));
+        CHECK_INT(DC_SYSTEM, dc_valuefile_write(inside(), ROOT_MODE, names[i], "x", 1, &error));
         CHECK_INT(ENOTDIR, error.system_errno);
     }
-    CHECK_INT(DC_SYSTEM, dc_valuefile_write(inside(), "x.val", "x", 1, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(inside(), ROOT_MODE, "x.val", "x", 1, &error));
     CHECK_INT(EEXIST, error.system_errno);
     CHECK_INT(8, entries());
 }
@@ -575,7 +578,7 @@ static void the_directory_itself_may_be_a_link(void)
 
     make_directory("disk");
     CHECK_INT(0, symlink("disk", path_of("inside")));
-    CHECK_INT(DC_OK, dc_valuefile_write(inside(), NAME, "value", 5, &error));
+    CHECK_INT(DC_OK, dc_valuefile_write(inside(), ROOT_MODE, NAME, "value", 5, &error));
     holds("disk/" NAME, (const unsigned char *)"value", 5);
     CHECK_INT(DC_OK, dc_valuefile_open(inside(), NAME, &descriptor, &size, &error));
     CHECK_INT(5, size);
@@ -628,7 +631,7 @@ static void abort_leaves_nothing(void)
     int before = next_descriptor();
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(DC_OK, dc_valuewriter_write(&writer, "half", 4, &error));
     dc_valuewriter_abort(&writer);
     CHECK_INT(0, entries());
@@ -640,7 +643,7 @@ static void abort_keeps_directories_that_others_use(void)
     dc_valuewriter writer;
 
     CHECK_INT(DC_OK, write_value("12/34/other.val", "x", 1));
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     dc_valuewriter_abort(&writer);
     CHECK(exists("12/34/other.val"));
     CHECK_INT(3, entries());
@@ -675,7 +678,7 @@ static void abort_after_a_commit_keeps_the_file(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
     dc_valuewriter_abort(&writer);
     CHECK(exists(NAME));
@@ -696,8 +699,8 @@ static void a_name_being_written_is_taken(void)
     dc_valuewriter first;
     dc_valuewriter second;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&first, check_directory(), NAME, &error));
-    CHECK_INT(DC_SYSTEM, dc_valuewriter_open(&second, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&first, check_directory(), ROOT_MODE, NAME, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuewriter_open(&second, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(EEXIST, error.system_errno);
     CHECK(second.path == NULL && second.temporary == NULL);
     CHECK_INT(DC_OK, dc_valuewriter_write(&first, "first", 5, &error));
@@ -712,14 +715,16 @@ static void a_missing_cache_directory_is_made_again(void)
 
     snprintf(directory, sizeof directory, "%s", path_of("above/missing"));
     umask(022);
-    CHECK_INT(DC_OK, dc_valuefile_write(directory, NAME, "value", 5, &error));
+    CHECK_INT(DC_OK, dc_valuefile_write(directory, ROOT_MODE, NAME, "value", 5, &error));
     holds("above/missing/" NAME, (const unsigned char *)"value", 5);
     CHECK_INT(0, stat(directory, &facts));
     CHECK_INT(0700, facts.st_mode & 0777);
     CHECK_INT(0, stat(path_of("above"), &facts));
     CHECK_INT(0755, facts.st_mode & 0777);
-    CHECK_INT(DC_OK, dc_valuefile_write(path_of("beside"), "plain", "value", 5, &error));
+    CHECK_INT(DC_OK, dc_valuefile_write(path_of("beside"), 02770, "plain", "value", 5, &error));
     holds("beside/plain", (const unsigned char *)"value", 5);
+    has_mode("beside", 02770);
+    has_mode("beside/plain", 0660);
 }
 
 static void a_cache_directory_that_cannot_be_made_is_an_error(void)
@@ -728,11 +733,11 @@ static void a_cache_directory_that_cannot_be_made_is_an_error(void)
 
     make_file("file");
     snprintf(directory, sizeof directory, "%s", path_of("file/missing"));
-    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, NAME, "x", 1, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, ROOT_MODE, NAME, "x", 1, &error));
     CHECK_INT(ENOTDIR, error.system_errno);
     CHECK_INT(0, symlink("nowhere/at/all", path_of("link")));
     snprintf(directory, sizeof directory, "%s", path_of("link"));
-    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, NAME, "x", 1, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, ROOT_MODE, NAME, "x", 1, &error));
     CHECK_INT(ENOENT, error.system_errno);
     CHECK_CONTAINS("link/" TEMPORARY, error.message);
     CHECK_INT(2, entries());
@@ -809,7 +814,7 @@ static void a_failing_close_leaves_nothing(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     close_fault = (fault){1, EDQUOT};
     CHECK_INT(DC_SYSTEM, dc_valuewriter_commit(&writer, &error));
     CHECK_INT(EDQUOT, error.system_errno);
@@ -821,7 +826,7 @@ static void an_interrupted_close_is_a_close(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     close_fault = (fault){1, EINTR};
     CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
     CHECK(exists(NAME));
@@ -832,7 +837,7 @@ static void a_failing_rename_leaves_nothing(void)
     int before = next_descriptor();
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     make_directory(NAME);
     CHECK_INT(DC_SYSTEM, dc_valuewriter_commit(&writer, &error));
     CHECK_INT(EISDIR, error.system_errno);
@@ -850,7 +855,8 @@ static void without_memory_there_is_no_file(void)
 
     for (int call = 1; call <= 2; call++) {
         malloc_fault = (fault){call, ENOMEM};
-        CHECK_INT(DC_NO_MEMORY, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+        CHECK_INT(DC_NO_MEMORY,
+                  dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
         CHECK(writer.path == NULL && writer.temporary == NULL);
     }
     malloc_fault = (fault){1, ENOMEM};
@@ -1206,7 +1212,7 @@ static void *write_files_in_thread(void *unused)
     snprintf(directory, sizeof directory, "%s", check_scratch);
     for (int i = 0; i < 200; i++) {
         CHECK_INT(DC_OK, dc_valuefile_name(name, &own_error));
-        CHECK_INT(DC_OK, dc_valuefile_write(directory, name, "value", 5, &own_error));
+        CHECK_INT(DC_OK, dc_valuefile_write(directory, ROOT_MODE, name, "value", 5, &own_error));
         if (i % 2 == 0)
             dc_valuefile_remove(directory, name);
     }
