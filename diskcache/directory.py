@@ -72,6 +72,32 @@ def temporary_unless_given(
         raise
 
 
+def checked_read_only(read_only: Any) -> bool:
+    """Return whether a cache is to be opened without writing anything.
+
+    :raises TypeError: if it is no bool
+    """
+    if not isinstance(read_only, bool | int | None):
+        raise TypeError(f'read_only must be True or False, not {type(read_only).__name__!r}')
+    return bool(read_only)
+
+
+def is_unwritable(directory: str, name: str) -> bool:
+    """Tell whether a directory is there in which this process cannot write.
+
+    :param name: of a file that it has to write too, if that is there
+    """
+    effective = os.access in os.supports_effective_ids
+    path = op.join(directory, name)
+
+    def can(where: str, what: int) -> bool:
+        return os.access(where, what, effective_ids=effective)
+
+    if not op.isdir(directory):
+        return False
+    return not can(directory, os.W_OK | os.X_OK) or (op.exists(path) and not can(path, os.W_OK))
+
+
 def make_directory(path: str, mode: int = OWNER_ONLY) -> None:
     """Make a cache directory, and what is missing above it, unless it is there.
 

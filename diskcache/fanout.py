@@ -32,6 +32,7 @@ from .deque import Deque, checked_maxlen
 from .directory import (
     OWNER_ONLY,
     checked_mode,
+    checked_read_only,
     make_directory,
     path_of,
     temporary_unless_given,
@@ -80,7 +81,8 @@ class _Shard(Cache):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a Cache: by now the limit is stored."""
-        return Cache, self.__getstate__()
+        opening = ft.partial(Cache, read_only=True) if self._read_only_asked else Cache
+        return opening, self.__getstate__()
 
 
 def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
@@ -149,7 +151,8 @@ class FanoutCache(DictMethods):
         :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
             that of the whole and divided among the shards. If it is not given the stored one
             holds. `memory_limit`, also in bytes, is divided likewise, and not stored; `mode` is
-            that of each directory that has to be made, see :class:`Cache`
+            that of each directory that has to be made, and `read_only` holds for the named parts
+            too, see :class:`Cache`
         :raises ValueError: if `shards` is not positive, and for what :class:`Cache` raises it
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -165,6 +168,7 @@ class FanoutCache(DictMethods):
         memory_limit = settings.pop('memory_limit', MEMORY_LIMIT)  # of all shards together
         mode = checked_mode(settings.pop('mode', None))
         self._mode = OWNER_ONLY if mode is None else mode
+        self._read_only_asked = checked_read_only(settings.pop('read_only', False))
         rules.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:
@@ -176,10 +180,11 @@ class FanoutCache(DictMethods):
         with temporary_unless_given(directory, mode) as given:
             path = path_of(given)
             mismatch.check_for_cache(path)
-            make_directory(path, self._mode)
+            if not self._read_only_asked:
+                make_directory(path, self._mode)
             warn_of_others(path, op.abspath(path))
             found = mismatch.count_shards(path)
-            settings['mode'] = self._mode
+            settings = {**settings, **self._parameters()}
             self._shards: tuple[Cache, ...] = tuple(
                 _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
                 for number in range(count)
@@ -197,6 +202,15 @@ class FanoutCache(DictMethods):
     def directory(self) -> str:
         """Directory of the cache."""
         return self._directory
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is written: that was asked for, or the directory cannot be written."""
+        return any(shard.read_only for shard in self._shards)
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return what shards and parts are opened with beside settings."""
+        return {'mode': self._mode, 'read_only': self._read_only_asked}
 
     @property
     def memory_limit(self) -> int:
@@ -682,6 +696,12 @@ class FanoutCache(DictMethods):
         """The directory as an absolute path."""
         return op.dirname(self._shards[0]._path)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle as the original does, unless it could not open it like this."""
+        if self._read_only_asked:
+            return ft.partial(type(self), read_only=True), self.__getstate__()
+        return super().__reduce_ex__(protocol)
+
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
@@ -754,8 +774,9 @@ class FanoutCache(DictMethods):
         directory = self._directory if is_here else self._path
         for part in (kind, *parts[:-1]):
             directory = op.join(directory, part)
-            make_directory(directory, self._mode)
-        settings = {'mode': self._mode, **settings}
+            if not self.read_only:
+                make_directory(directory, self._mode)
+        settings = {**self._parameters(), **settings}
         return Cache(op.join(directory, parts[-1]), timeout, disk, **settings)
 
     def cache(

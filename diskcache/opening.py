@@ -19,9 +19,16 @@ from . import settings as rules
 from ._core import Timeout
 from .cautions import warn_once
 from .constants import DBNAME
-from .directory import OWNER_ONLY, make_database, make_directory, mode_of, warn_of_others
+from .directory import (
+    OWNER_ONLY,
+    is_unwritable,
+    make_database,
+    make_directory,
+    mode_of,
+    warn_of_others,
+)
 from .disk import Disk
-from .log import log
+from .log import log, log_once
 from .policies import policy_index
 from .settings import DEFAULT_SETTINGS, METADATA
 
@@ -51,6 +58,8 @@ class Opening(_core.Cache):
     _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS
     #: Of the directory, should it have to be made, or made again.
     _mode: int = OWNER_ONLY
+    #: Whether `read_only` was given.
+    _read_only_asked: bool = False
     #: Of the FanoutCache that this is a shard of.
     _shard_count: int | None = None
     #: What is recorded of the directory.
@@ -62,6 +71,11 @@ class Opening(_core.Cache):
     def directory(self) -> str:
         """Directory of the cache."""
         return self._directory
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is written: that was asked for, or the directory cannot be written."""
+        return bool(self._read_only)
 
     @property
     def timeout(self) -> float:
@@ -87,6 +101,10 @@ class Opening(_core.Cache):
     def _open_directory(
         self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
     ) -> None:
+        self._read_only = self._read_only_asked or is_unwritable(path, DBNAME)
+        if self._read_only:
+            self._open_read_only(path, timeout, disk, settings)
+            return
         mismatch.check_for_shards(path, _read_schema)
         make_directory(path, self._mode)
         self._directory = path
@@ -107,6 +125,52 @@ class Opening(_core.Cache):
                 ' it open, which must close it first'
             ) from None
         self._timeout = timeout
+
+    def _open_read_only(
+        self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
+    ) -> None:
+        """Open a directory without writing anything there."""
+        self._directory = path
+        self._timeout = timeout
+        self._local = threading.local()
+        self._txn_id = None
+        _core.Cache.close(self)  # if __init__ is run again
+        warn_of_others(path, self._place())
+        if not self._read_only_asked:
+            log_once(
+                self._place(),
+                'the directory cannot be written by this process: the cache is read-only',
+            )
+        self._open_database(disk, settings)
+
+    def _read_only_query(self) -> str:
+        """Return how SQLite is to open the database, where it must not make any file.
+
+        The wal-index tells of commits in the log. Without it they cannot be read. If there is no
+        log either, nobody has the database open, and it can be read as it is for as long as that
+        is so, which the native core looks after (src/engine/frozen.h).
+
+        :raises sqlite3.OperationalError: if it cannot be opened like this
+        """
+        database = op.join(self._path, DBNAME)
+        if not op.exists(database):
+            reason = 'read_only is true' if self._read_only_asked else 'cannot be made'
+            raise sqlite3.OperationalError(
+                f'unable to open database file: {database} is not there, and {reason}'
+            )
+        try:
+            log_size = op.getsize(database + '-wal')
+        except OSError:
+            return 'mode=ro&immutable=1'
+        if op.exists(database + '-shm'):
+            return 'mode=ro&readonly_shm=1'
+        if log_size == 0:
+            return 'mode=ro&immutable=1'
+        raise sqlite3.OperationalError(
+            f'unable to open database file: {database}-wal has commits that are not in the database'
+            ' yet, and without -shm only a process that can write to the directory can read them:'
+            ' open the cache there once, and close it'
+        )
 
     def _open_files(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         """Open the database, again if it has been removed meanwhile."""
@@ -172,6 +236,8 @@ class Opening(_core.Cache):
         :param unopened: the database could not be opened, perhaps for another reason
         :return: whether that was not for another reason
         """
+        if self._read_only:
+            return not unopened  # whoever can write may put another in its place
         database = op.join(self._path, DBNAME)
         removed = not op.exists(database)
         if unopened and not removed:
@@ -211,6 +277,11 @@ class Opening(_core.Cache):
         self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
+        if self._read_only:
+            if 'Cache' not in schema or 'Settings' not in schema:
+                database = op.join(self._path, DBNAME)
+                raise sqlite3.DatabaseError(f'{database} is not a diskcache database')
+            return
         if not schema and 'sqlite_page_size' in current:
             # First of all: the file is made by the first pragma that is stored in it.
             self._set_pragma('page_size', current['sqlite_page_size'])

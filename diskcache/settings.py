@@ -76,8 +76,6 @@ def check(owner: type, settings: dict[str, Any]) -> None:
         del settings[name]
         warn(f'the setting {name!r} is ignored: it is a method or parameter here')
     for name, value in settings.items():
-        if name == 'read_only':
-            raise TypeError('read_only is not supported')
         if is_taken(owner, name):
             raise TypeError(f'{name!r} is the name of a method, it cannot be a setting')
         if not isinstance(value, int | float | str | bytes | None):
@@ -117,7 +115,7 @@ def _warn_if_misspelt(name: str) -> None:
     if name in _MEANT:
         warn(f'unknown setting {name!r}: is {_MEANT[name]!r} meant?')
         return
-    names = [*_KNOWN, 'directory', 'disk', 'memory_limit', 'mode', 'timeout']
+    names = [*_KNOWN, 'directory', 'disk', 'memory_limit', 'mode', 'read_only', 'timeout']
     close = difflib.get_close_matches(name, names, 1, 0.8)
     if close:
         warn(f'unknown setting {name!r}: is {close[0]!r} meant?')

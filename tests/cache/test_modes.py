@@ -21,8 +21,6 @@ needs_root = pytest.mark.skipif(
     os.name != 'posix' or os.geteuid() != 0, reason='only root can become another user'
 )
 
-SHARED = 0o711  # Of what is above a cache of another user's.
-
 
 def fill(directory: str, kind: str, umask: int, **settings: object) -> dict[str, int]:
     """Make a cache with files of every kind in it; return the modes of all while it is open."""
@@ -170,10 +168,9 @@ def open_as(user: int, group: int, directory: str, name: str) -> tuple[str, str]
     [(0o700, 'PermissionError', 'PermissionError'), (0o2750, 'read', 'PermissionError')],
 )
 def test_other_users_can_read_what_the_mode_lets_them(
-    alone: Interpreter, tmp_path: Path, mode: int, of_group: str, of_others: str
+    alone: Interpreter, public_directory: str, mode: int, of_group: str, of_others: str
 ) -> None:
-    open_up(tmp_path)
-    directory = tmp_path / 'cache'
+    directory = Path(public_directory)
     with Cache(directory, mode=mode) as cache:
         os.chown(directory, 0, 54321)
     shutil.rmtree(directory / 'ab', ignore_errors=True)
@@ -184,15 +181,6 @@ def test_other_users_can_read_what_the_mode_lets_them(
         for user, group, outcome in ((65534, 54321, of_group), (65534, 65534, of_others)):
             answer = alone.run(open_as, user=user, group=group, directory=str(directory), name=name)
             assert answer == (outcome, outcome)
-
-
-def open_up(path: Path) -> None:
-    """Let other users pass through a directory of the test's, and those above it."""
-    while path != path.parent:
-        mode = path.stat().st_mode
-        if mode & 0o011 != 0o011:
-            path.chmod(mode | 0o011)
-        path = path.parent
 
 
 def caught(function: Callable, *args: object, **settings: object) -> list[str]:
