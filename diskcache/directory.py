@@ -153,6 +153,11 @@ def make_database(directory: str, name: str) -> None:
             os.close(descriptor)
         try:
             os.link(new, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            os.mknod(path, 0o600 | stat.S_IFREG)
+            os.chmod(path, mode_of_files(facts.st_mode))
         finally:
             os.remove(new)
 

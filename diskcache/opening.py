@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import _core, mismatch, removal
+from . import _core, file_systems, mismatch, removal
 from . import settings as rules
 from ._core import Timeout
 from .cautions import warn_once
@@ -37,6 +37,11 @@ _OPEN_TIMEOUT = 60.0
 #: The same where the database has been truncated: it waits only for others that create it again.
 _TRUNCATED_TIMEOUT = 2.0
 
+#: Seconds within which whoever opens or closes a database has made or removed its files, and how
+#: often it is looked for that.
+_CLOSING_SECONDS = 2.0
+_POLL = 0.001
+
 #: Seconds after which a database that was created again is checked: whoever removes the files may
 #: have removed some of the new ones too.
 _MENDED_SECONDS = 0.005
@@ -58,6 +63,8 @@ class Opening(_core.Cache):
     _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS
     #: Of the directory, should it have to be made, or made again.
     _mode: int = OWNER_ONLY
+    #: On what a new database is to be without a write-ahead log; None if it can have one.
+    _limits: str | None = None
     #: Whether `read_only` was given.
     _read_only_asked: bool = False
     #: Of the FanoutCache that this is a shard of.
@@ -101,7 +108,7 @@ class Opening(_core.Cache):
     def _open_directory(
         self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
     ) -> None:
-        self._read_only = self._read_only_asked or is_unwritable(path, DBNAME)
+        self._read_only = 1 if self._read_only_asked else 2 * is_unwritable(path, DBNAME)
         if self._read_only:
             self._open_read_only(path, timeout, disk, settings)
             return
@@ -110,6 +117,8 @@ class Opening(_core.Cache):
         self._directory = path
         self._mode = mode_of(path)
         warn_of_others(path, self._place())
+        is_new = not op.exists(op.join(path, DBNAME))
+        self._limits = file_systems.limits_of(path) if is_new else None
         truncated = removal.is_truncated(op.join(path, DBNAME))
         self._timeout = _TRUNCATED_TIMEOUT if truncated else _OPEN_TIMEOUT
         self._local = threading.local()
@@ -118,6 +127,7 @@ class Opening(_core.Cache):
         try:
             self._open_files(disk, settings)
         except Timeout:
+            file_systems.require_locks(path)
             if not truncated:
                 raise
             raise sqlite3.DatabaseError(
@@ -158,14 +168,22 @@ class Opening(_core.Cache):
             raise sqlite3.OperationalError(
                 f'unable to open database file: {database} is not there, and {reason}'
             )
-        try:
-            log_size = op.getsize(database + '-wal')
-        except OSError:
-            return 'mode=ro&immutable=1'
-        if op.exists(database + '-shm'):
-            return 'mode=ro&readonly_shm=1'
-        if log_size == 0:
-            return 'mode=ro&immutable=1'
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        while True:
+            has_index = op.exists(database + '-shm')
+            try:
+                log_size = op.getsize(database + '-wal')
+            except OSError:
+                log_size = -1
+            if has_index and log_size >= 0:
+                return 'mode=ro&readonly_shm=1'
+            # Who opens makes the log first, and who closes removes it last, when it is copied.
+            is_late = time.monotonic() > deadline
+            if log_size <= 0 and (is_late or not has_index):
+                return 'mode=ro&immutable=1'
+            if is_late:
+                break
+            time.sleep(_POLL)
         raise sqlite3.OperationalError(
             f'unable to open database file: {database}-wal has commits that are not in the database'
             ' yet, and without -shm only a process that can write to the directory can read them:'
@@ -196,7 +214,7 @@ class Opening(_core.Cache):
         stored, schema, self._page_size = self._inspect()
         damaged = rules.damaged(stored)
         usable = {name: value for name, value in stored.items() if name not in damaged}
-        current = {**self._default_settings, **usable, **settings}
+        current = {**self._defaults(schema), **usable, **settings}
         for name in METADATA:
             current.pop(name, None)
         for name in damaged - settings.keys():  # the default holds, but is not stored over it
@@ -204,6 +222,7 @@ class Opening(_core.Cache):
             log(self._directory, text, name, stored.pop(name))
             stored[name] = current.get(name)
         is_empty = stored.get('count') == 0
+        self._warn_of_network(current)
         self._origin = mismatch.Origin.of(schema)
         mismatch.check_recorded_disk(self, disk, is_empty)
         self._disk = disk(
@@ -229,6 +248,30 @@ class Opening(_core.Cache):
         if 'Cache' in schema and not is_empty:
             mismatch.check_stored_keys(self)
         self._complete_directory(current, stored, schema)
+
+    def _defaults(self, schema: Mapping[Any, Any]) -> Mapping[str, Any]:
+        """Return the settings that hold if they are neither given nor stored."""
+        if self._limits is None or schema:
+            return self._default_settings
+        log_once(
+            self._place(),
+            f'the directory is on {self._limits}: the cache has a rollback journal, and is slower'
+            ' than on a local disk',
+        )
+        return {**self._default_settings, **file_systems.SETTINGS}
+
+    def _warn_of_network(self, current: Mapping[str, Any]) -> None:
+        """Warn, once, of what is not safe where the directory is."""
+        network = file_systems.network_of(self._path)
+        dangers = file_systems.dangers(current) if network is not None else ()
+        if dangers:
+            place = self._place()
+            warn_once(
+                place,
+                'network',
+                f'{place} is on a network file system ({network}): {"; ".join(dangers)}. Make a new'
+                ' directory there, or use a local disk',
+            )
 
     def _mend(self, unopened: bool) -> bool:
         """Create again what was removed under an open cache: directory, database, settings.

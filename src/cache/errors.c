@@ -60,7 +60,9 @@ int cache_refuse_write(Cache *self)
                  path != NULL ? path : "the cache");
     error.sqlite_code = DC_SQLITE_READONLY;
     convert_raise(self->state, DC_SQLITE, &error);
-    blame_database(self);
+    if (self->read_only == READ_ONLY_UNWRITABLE) {
+        blame_database(self);
+    }
     return -1;
 }
 

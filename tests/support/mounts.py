@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import time
 
 _CLONE_NEWNS = 0x00020000
 _MS_RDONLY = 1
@@ -85,3 +86,29 @@ def mount_squashfs(source: str, image: str, target: str) -> None:
     os.makedirs(target, exist_ok=True)
     subprocess.run(['mksquashfs', source, image, '-quiet', '-no-progress'], check=True)
     subprocess.run(['mount', '-t', 'squashfs', '-o', 'loop,ro', image, target], check=True)
+
+
+#: Debian's, which has fusepy as a package.
+_PYTHON = '/usr/bin/python3'
+
+
+def has_fuse() -> bool:
+    """Tell whether a file system can be served by a process."""
+    if not os.path.exists('/dev/fuse') or not os.path.exists(_PYTHON):
+        return False
+    return subprocess.run([_PYTHON, '-c', 'import fusepy'], capture_output=True).returncode == 0
+
+
+def mount_fuse(source: str, target: str, kind: str, *lacks: str) -> None:
+    """Show a directory in another place, as a file system of a kind which lacks something.
+
+    See fuse_directory.py. Its process ends with the group of this one.
+    """
+    for path in (source, target):
+        os.makedirs(path, exist_ok=True)
+    server = os.path.join(os.path.dirname(__file__), 'fuse_directory.py')
+    process = subprocess.Popen([_PYTHON, server, source, target, kind, *lacks])
+    while not os.path.ismount(target):
+        if process.poll() is not None:
+            raise OSError(f'the file system could not be mounted: {process.returncode}')
+        time.sleep(0.01)
