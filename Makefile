@@ -7,6 +7,7 @@
 #   make demo DEMO_ARGS='--limit 200'                   a shorter demo
 #   make stress SECONDS=600 SITUATIONS='kills forks'    some of the situations, for ten minutes
 #   make soak SECONDS=600                               everything at once, for ten minutes
+#   make crash SECONDS=600                              kills and losses of power, for ten minutes
 #   make bench BENCH_ARGS='core web'                    some of the benchmarks
 #   make bench QUICK=1                                  all of them in a minute, to see that they work
 #   make test-sqlite SQLITE='sid 0.5.4.post2'        some of the SQLites; SHORT=1 for some of the tests
@@ -54,7 +55,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test test-all engine-test test-sqlite test-static test-debug \
-    stress steps soak lint bench count coverage clients dist clean distclean
+    stress steps soak crash lint bench count coverage clients dist clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -218,6 +219,13 @@ steps: $(VENV)/.built $(ORIGINAL_STAMP) ## another process between any two steps
 
 soak: $(VENV)/.built $(ORIGINAL_STAMP) ## everything at once in 8 processes, losing nothing, for SECONDS=60
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/support/soak.py --seconds $(SECONDS)
+
+# On a build with points at which there is no system call (DC_PAUSE in src/base/debug.h).
+crash: $(VENV)/.built ## kill processes and lose power at every step, looking at what is left, for SECONDS=60 or more (SHORT=1)
+	@DISKCACHE_DEBUG=1 $(VENV_PYTHON) setup.py --quiet build --force \
+	    --build-lib build/debug/lib --build-temp build/debug/temp
+	@PYTHONPATH=$(abspath build/debug/lib) $(VENV_PYTHON) tests/support/crash.py \
+	    $(if $(SHORT),--short,--seconds $(SECONDS))
 
 bench: $(VENV)/.bench $(ORIGINAL_STAMP) ## measure against the original and others, write docs/benchmarks.rst (BENCH_ARGS=, QUICK=1)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) benchmarks/run.py $(BENCH_ARGS)

@@ -1,4 +1,4 @@
-"""Which policy should decide what the hot tier drops: SIEVE, S3-FIFO or LRU?
+"""Which policy should decide what the memory tier drops: SIEVE, S3-FIFO or LRU?
 
 A simulation, in Python, of the three on request traces: independent requests with a Zipf
 distribution, the same interrupted by scans over keys that are asked for once, and a set of popular

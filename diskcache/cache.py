@@ -35,7 +35,7 @@ from .policies import (
     victims,
 )
 from .sql import EXPIRED, INTEGRITY_CHECK, VACUUM
-from .views import LOOKUPS, DictMethods, Rows, has_all_of
+from .views import LOOKUPS, DictMethods, Names, has_all_of
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -346,11 +346,11 @@ class Cache(DictMethods, Opening):
         yield
         yield from keys
 
-    def _stored_rows(self, reverse: bool) -> Rows | None:
+    def _names(self, reverse: bool) -> Names | None:
         """Return what views go by, in the order of insertion; None if a subclass decides that."""
         if not has_all_of(type(self), Cache, (*LOOKUPS, 'get')):
             return None
-        return ((self, key) for key in self._stored_keys(reverse, inserted=True))
+        return [(self, self._naming_keys(reverse))]
 
     def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
         """Return how often lookups found their key, and how often not.

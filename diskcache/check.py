@@ -185,9 +185,9 @@ class Check:
                 self._report(f'file not found: {full_path}')
                 self._delete(rowid, filename)
             elif size != real_size:
+                # With the real size a value that is cut short would be taken for a whole one.
                 self._report(f'wrong file size: {full_path}, {real_size} != {size}')
-                if self._fix:
-                    self._sql(sql.SET_SIZE, (real_size, rowid))
+                self._delete(rowid, filename)
             elif not whole:
                 self._report(f'no pickle: {full_path}')
                 self._delete(rowid, filename)

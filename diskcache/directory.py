@@ -72,6 +72,28 @@ def temporary_unless_given(
         raise
 
 
+def is_lasting(synchronous: Any) -> bool:
+    """Tell whether with this PRAGMA synchronous a commit waits for the disk."""
+    return str(synchronous).lower() in ('2', '3', '2.0', '3.0', 'full', 'extra')
+
+
+def sync_directory(path: str) -> None:
+    """Have the disk keep the names in a directory, where the system can do that.
+
+    :raises OSError: if the disk fails
+    """
+    if os.name == 'nt':
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def checked_read_only(read_only: Any) -> bool:
     """Return whether a cache is to be opened without writing anything.
 
@@ -98,11 +120,19 @@ def is_unwritable(directory: str, name: str) -> bool:
     return not can(directory, os.W_OK | os.X_OK) or (op.exists(path) and not can(path, os.W_OK))
 
 
-def make_directory(path: str, mode: int = OWNER_ONLY) -> None:
+def make_directory(path: str, mode: int = OWNER_ONLY, lasting: bool = False) -> None:
     """Make a cache directory, and what is missing above it, unless it is there.
 
+    :param path: the directory
     :param mode: of it, whatever the umask is; above it that decides
+    :param lasting: have the disk keep what is made, even if power is lost
+    :raises OSError: if it is not there then
     """
+    above = []
+    directory = op.abspath(path)
+    while lasting and not op.isdir(directory):
+        directory = op.dirname(directory)
+        above.append(directory)
     try:
         if op.isdir(path):
             return
@@ -125,6 +155,8 @@ def make_directory(path: str, mode: int = OWNER_ONLY) -> None:
             error.errno,
             f'Cache directory "{path}" does not exist and could not be created',
         ) from None
+    for directory in above:
+        sync_directory(directory)
 
 
 def make_database(directory: str, name: str) -> None:

@@ -33,6 +33,7 @@ from .directory import (
     OWNER_ONLY,
     checked_mode,
     checked_read_only,
+    is_lasting,
     make_directory,
     path_of,
     temporary_unless_given,
@@ -42,7 +43,7 @@ from .disk import Disk
 from .index import Index
 from .log import log_failure
 from .settings import DEFAULT_SETTINGS
-from .views import DictMethods, Rows, has_all_of
+from .views import DictMethods, Names, has_all_of
 
 __all__ = ['FanoutCache']
 
@@ -181,7 +182,9 @@ class FanoutCache(DictMethods):
             path = path_of(given)
             mismatch.check_for_cache(path)
             if not self._read_only_asked:
-                make_directory(path, self._mode)
+                default = DEFAULT_SETTINGS['sqlite_synchronous']
+                lasting = is_lasting(settings.get('sqlite_synchronous', default))
+                make_directory(path, self._mode, lasting)
             warn_of_others(path, op.abspath(path))
             found = mismatch.count_shards(path)
             settings = {**settings, **self._parameters()}
@@ -715,14 +718,13 @@ class FanoutCache(DictMethods):
             _patient_keys(reversed, shard) for shard in reversed(self._shards)
         )
 
-    def _stored_rows(self, reverse: bool) -> Rows | None:
+    def _names(self, reverse: bool) -> Names | None:
         """Return what views go by, shard after shard; None if a subclass decides that."""
         if not has_all_of(type(self), FanoutCache):
             return None
         return (
-            (shard, key)
+            (shard, _patient_keys(shard._naming_keys, reverse))
             for shard in (reversed(self._shards) if reverse else self._shards)
-            for key in _patient_keys(shard._stored_keys, reverse, inserted=True)
         )
 
     def __len__(self) -> int:
@@ -775,7 +777,8 @@ class FanoutCache(DictMethods):
         for part in (kind, *parts[:-1]):
             directory = op.join(directory, part)
             if not self.read_only:
-                make_directory(directory, self._mode)
+                lasting = is_lasting(settings.get('sqlite_synchronous'))
+                make_directory(directory, self._mode, lasting)
         settings = {**self._parameters(), **settings}
         return Cache(op.join(directory, parts[-1]), timeout, disk, **settings)
 

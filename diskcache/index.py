@@ -17,7 +17,7 @@ from .cache import Cache
 from .constants import ENOVAL
 from .mismatch import check_eviction
 from .on_cache import OnCache
-from .views import DictMethods, ItemsView, Rows, ValuesView, has_all_of, store_items
+from .views import DictMethods, ItemsView, Names, ValuesView, has_all_of, store_items
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -285,11 +285,11 @@ class Index(OnCache, MutableMapping[Any, Any]):
         """Return a view of the keys."""
         return KeysView(self)
 
-    def _stored_rows(self, reverse: bool) -> Rows | None:
+    def _names(self, reverse: bool) -> Names | None:
         """Return what views go by, in the order of insertion; None if a subclass decides that."""
         if not (has_all_of(type(self), Index) and isinstance(self._cache, DictMethods)):
             return None
-        return self._cache._stored_rows(reverse)
+        return self._cache._names(reverse)
 
     def values(self) -> ValuesView:
         """Return a view of the values. Iterating, it leaves out what is removed meanwhile."""

@@ -21,10 +21,12 @@ from .cautions import warn_once
 from .constants import DBNAME
 from .directory import (
     OWNER_ONLY,
+    is_lasting,
     is_unwritable,
     make_database,
     make_directory,
     mode_of,
+    sync_directory,
     warn_of_others,
 )
 from .disk import Disk
@@ -113,7 +115,9 @@ class Opening(_core.Cache):
             self._open_read_only(path, timeout, disk, settings)
             return
         mismatch.check_for_shards(path, _read_schema)
-        make_directory(path, self._mode)
+        default = self._default_settings.get('sqlite_synchronous')
+        lasting = is_lasting(settings.get('sqlite_synchronous', default))
+        make_directory(path, self._mode, lasting)
         self._directory = path
         self._mode = mode_of(path)
         warn_of_others(path, self._place())
@@ -125,7 +129,7 @@ class Opening(_core.Cache):
         self._txn_id = None
         _core.Cache.close(self)  # if __init__ is run again
         try:
-            self._open_files(disk, settings)
+            self._open_files(disk, settings, lasting)
         except Timeout:
             file_systems.require_locks(path)
             if not truncated:
@@ -190,7 +194,7 @@ class Opening(_core.Cache):
             ' open the cache there once, and close it'
         )
 
-    def _open_files(self, disk: type[Disk], settings: dict[str, Any]) -> None:
+    def _open_files(self, disk: type[Disk], settings: dict[str, Any], lasting: bool) -> None:
         """Open the database, again if it has been removed meanwhile."""
         database = op.join(self._path, DBNAME)
         for more in removal.attempts():
@@ -208,7 +212,7 @@ class Opening(_core.Cache):
                 if same or not more:
                     raise
             _core.Cache.close(self)
-            make_directory(self._path, self._mode)
+            make_directory(self._path, self._mode, lasting)
 
     def _open_database(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
@@ -289,6 +293,8 @@ class Opening(_core.Cache):
         for more in removal.attempts():
             try:
                 make_directory(self._path, self._mode)
+                if is_lasting(own.get('sqlite_synchronous')):
+                    sync_directory(op.dirname(self._path))
                 removal.remove_remains(database)
                 make_database(self._path, DBNAME)
                 stored, schema, self._page_size = self._inspect()

@@ -11,10 +11,12 @@ from collections import abc
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from .disk import StoredKey
+
 S = TypeVar('S', bound='DictMethods')
 
-#: Stored keys, each with the Cache that it is in.
-Rows = Iterable[tuple[Any, Any]]
+#: Each Cache, with what its rows can be looked up with (`Cache._naming_keys`).
+Names = Iterable[tuple[Any, Iterator[Any]]]
 
 #: What a mapping looks its items up with.
 LOOKUPS = ('__iter__', '__reversed__', '__getitem__', '__contains__')
@@ -44,21 +46,22 @@ def store_items(cache: Any, other: Any, more: Mapping[str, Any]) -> None:
 
 def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
     """Yield the keys that have not expired."""
-    rows = mapping._stored_rows(reverse)
-    if rows is None:
+    shards = mapping._names(reverse)
+    if shards is None:
         for key in reversed(mapping) if reverse else mapping:
             if key in mapping:
                 yield key
         return
-    for cache, stored in rows:
-        if stored in cache:
-            yield cache._decode_key(stored)
+    for cache, names in shards:
+        for name in names:
+            if name in cache:
+                yield cache._decode_key(name) if type(name) is StoredKey else name
 
 
 def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
     """Yield the items that are there and have not expired."""
-    rows = mapping._stored_rows(reverse)
-    if rows is None:
+    shards = mapping._names(reverse)
+    if shards is None:
         for key in reversed(mapping) if reverse else mapping:
             try:
                 value = mapping[key]
@@ -66,10 +69,12 @@ def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
                 continue
             yield key, value
         return
-    for cache, stored in rows:
-        value = cache.get(stored, _MISSING, retry=True)
-        if value is not _MISSING:
-            yield cache._decode_key(stored), value
+    for cache, names in shards:
+        for name in names:
+            value = cache.get(name, _MISSING, retry=True)
+            if value is not _MISSING:
+                key = cache._decode_key(name) if type(name) is StoredKey else name
+                yield key, value
 
 
 class KeysView(abc.KeysView[Any]):
@@ -112,7 +117,7 @@ class ValuesView(abc.ValuesView[Any]):
 
 
 class DictMethods:
-    """Methods of a dict, for a class that has the others of a cache, and `_stored_rows`."""
+    """Methods of a dict, for a class that has the others of a cache, and `_names`."""
 
     def keys(self) -> KeysView:
         """Return a view of the keys. Iterating, it leaves out those that have expired."""

@@ -3,12 +3,13 @@
     python tools/check_layers.py [ROOT]
 
 In `src/` a folder is a layer, in the order of `LAYERS`; a file includes headers of its own folder
-and of those below it. A header and the .c file of its name are one component, and components are
-no circle, in a folder either. The layers without Python do not include Python.h. The map in
-`src/README.rst` names each component. In `diskcache/` modules import each other without a circle;
-an import inside a function counts, one under `if TYPE_CHECKING` does not: it is for annotations and
-is never run. Nothing but the package itself imports a facade: a name comes from the module that
-defines it. The text of a SQL statement stands in `diskcache/sql.py`, or below `src/`.
+and of those below it. A header and the .c file of its name are one component, and components are no
+circle, in a folder either. The layers without Python do not include its headers. Only the table of
+SQLite's functions includes SQLite's. The map in `src/README.rst` names each component. In
+`diskcache/` modules import each other without a circle; an import inside a function counts, one
+under `if TYPE_CHECKING` does not: it is for annotations and is never run. Nothing but the package
+itself imports a facade: a name comes from the module that defines it. The text of a SQL statement
+stands in `diskcache/sql.py`, or below `src/`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from pathlib import Path
 #: From the bottom to the top; '' is src/ itself.
 LAYERS = ('base', 'sqlite', 'engine', 'python', 'cache', '')
 WITHOUT_PYTHON = ('base', 'sqlite', 'engine')
+
+#: Headers of Python.
+PYTHON_HEADERS = re.compile(r'(Python|structmember|frameobject|pythread)\.h|cpython/.*')
+#: What includes SQLite's header, to compare its table with it; all others go by that table.
+SQLITE_TABLE = 'sqlite/api'
 
 #: Modules that only gather names, under which programs import them.
 FACADES = ('core', 'persistent')
@@ -55,8 +61,10 @@ def check_includes(sources: Path) -> list[str]:
         includes = graph.setdefault(component(name), set())
         for bracket, included in INCLUDE.findall(file.read_text()):
             if bracket == '<':
-                if included == 'Python.h' and layer(name) in WITHOUT_PYTHON:
-                    faults.append(f'{file}: the layer {layer(name)} does without Python.h')
+                if PYTHON_HEADERS.fullmatch(included) and layer(name) in WITHOUT_PYTHON:
+                    faults.append(f'{file}: the layer {layer(name)} does without {included}')
+                if included.startswith('sqlite3') and component(name) != SQLITE_TABLE:
+                    faults.append(f'{file}: {included}; SQLite is called by {SQLITE_TABLE}.h')
             elif not (sources / included).is_file():
                 faults.append(f'{file}: there is no {included} in {sources}')
             elif LAYERS.index(layer(included)) > LAYERS.index(layer(name)):

@@ -2,6 +2,10 @@
  *
  * A check may cost as much as what it checks. Functions that check are there in such a build only, and are
  * called through DC_CHECK, which is nothing otherwise.
+ *
+ * DC_PAUSE names an instant between two stores into memory that others have mapped, where no call of the
+ * system is. A test that preloads tests/support/crash.c has the process killed there; without that library
+ * it is nothing either.
  */
 #ifndef DC_BASE_DEBUG_H
 #define DC_BASE_DEBUG_H
@@ -23,9 +27,19 @@
 
 #define DC_CHECK(call) call
 
+__attribute__((weak, visibility("default"))) void dc_pause(const char *name);
+
+#define DC_PAUSE(name)                                                                             \
+    do {                                                                                           \
+        if (dc_pause != NULL) {                                                                    \
+            dc_pause(name);                                                                        \
+        }                                                                                          \
+    } while (0)
+
 #else
 
 #define DC_CHECK(call) ((void)0)
+#define DC_PAUSE(name) ((void)0)
 
 #endif
 

@@ -10,8 +10,8 @@
  * original checkpoints after its own commit, and does not commit meanwhile. So the log is reset soon, and each process
  * has delayed only itself.
  *
- * This fails if somebody goes on writing nevertheless, or reads for long. It is tried again when the log has grown by
- * twice as much, or soon if all was copied and only a read was in the way. On a slow disk it begins later.
+ * This fails if somebody goes on writing nevertheless, or reads for long. The next pauses come 0.4, 0.8, 1.6 MB later
+ * and so on, or soon if all was copied and only a read was in the way. On a slow disk it begins later.
  *
  * A Checkpointer belongs to one Cache, and the GIL guards it. The thread uses one session of the pool, which is in use
  * meanwhile. Once the thread has set `state` to CHECKPOINTER_IDLE it does not touch the Checkpointer or the session
@@ -23,13 +23,12 @@
 
 #include "cache/object.h"
 
-/* Seconds for which a write may wait while a checkpoint of its own process has the write lock, whatever its timeout: it
- * has it for microseconds, unless the system takes the processor away meanwhile. */
+/* A checkpoint normally holds the write lock for microseconds. A write waits so many seconds for that of its own process,
+ * even beyond its timeout. */
 #define CHECKPOINT_GRACE_SECONDS 0.1
 
-/* After a commit that left so many bytes in the log, without the frames' headers. It is only housekeeping:
- * what goes wrong is tried again after a later commit. -1 with an exception only if one came out of a signal
- * handler. */
+/* Call after a commit. `wal_bytes`: bytes of pages in the log. What goes wrong is tried again after a later commit. -1
+ * with an exception only if one came out of a signal handler. */
 int checkpoint_if_due(Cache *self, int64_t wal_bytes);
 /* Whether writes of this cache are to wait for its own checkpoint. */
 int checkpoint_pauses(const Cache *self);

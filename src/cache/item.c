@@ -1,5 +1,8 @@
 /* item.c: what becomes of a value before it is written, and the rules by which it is.
  *
+ * Where commits are synced, a value file is too, before its row is written. Under the write lock it would make
+ * others wait.
+ *
  * A subclass of Cache may override the steps that insert, update and cull rows: then the engine calls
  * back here, between two statements, and the method is called with what the original gives it.
  */
@@ -11,6 +14,7 @@
 #include "cache/operation.h"
 #include "cache/pin.h"
 #include "cache/transaction.h"
+#include "engine/valuefile.h"
 #include "python/convert.h"
 #include "python/fork_generation.h"
 
@@ -138,6 +142,38 @@ void item_clear(item *item)
     disk_value_clear(&item->stored);
 }
 
+/* Have the disk keep a value file; -1 with an exception. */
+static int sync_file(Cache *self, const char *filename)
+{
+    char synced[DC_VALUEFILE_NAME_SIZE];
+    size_t size = strlen(filename);
+    PyObject *directory = NULL;
+    PyThreadState *released;
+    dc_error error;
+    dc_status status;
+
+    if (cache_require(self->path, "_directory") < 0 ||
+        !PyUnicode_FSConverter(self->path, &directory)) {
+        return -1;
+    }
+    memcpy(synced, self->synced_file, sizeof synced); /* another thread may change it */
+    dc_error_clear(&error);
+    released = PyEval_SaveThread();
+    status = dc_valuefile_sync(PyBytes_AS_STRING(directory), filename, synced, &error);
+    PyEval_RestoreThread(released);
+    Py_DECREF(directory);
+    if (status != DC_OK) {
+        convert_raise(self->state, status, &error);
+        return -1;
+    }
+    /* A name that a hook has made may be used again, for a file in a new directory. */
+    if (size < sizeof self->synced_file &&
+        !(disk_hooks(self->state, self->disk) & (DISK_HOOK_store | DISK_HOOK_FILES))) {
+        memcpy(self->synced_file, filename, size + 1);
+    }
+    return 0;
+}
+
 int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObject *expire,
                  int read, PyObject *tag)
 {
@@ -154,6 +190,11 @@ int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObje
              convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) <
                  0;
     if (!failed && disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
+        blame_key(self, key);
+        failed = 1;
+    }
+    if (!failed && item->stored.columns.filename != NULL && self->pool.syncs_commits &&
+        sync_file(self, item->stored.columns.filename) < 0) {
         blame_key(self, key);
         failed = 1;
     }

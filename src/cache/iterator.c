@@ -22,7 +22,7 @@ typedef struct KeyIterator {
     PyObject_HEAD
     Cache *cache; /* strong; NULL when exhausted */
     dc_order order;
-    int stored;        /* hand out stored keys */
+    key_form form;
     int64_t low, high; /* rowids between which the rest is */
     size_t limit;      /* keys of the next page */
     int started;
@@ -32,7 +32,7 @@ typedef struct KeyIterator {
     dc_key_page page;
 } KeyIterator;
 
-PyObject *iterator_new(Cache *cache, dc_order order, int stored)
+PyObject *iterator_new(Cache *cache, dc_order order, key_form form)
 {
     PyTypeObject *type = cache->state->iterator_type;
     Operation operation = {.cache = NULL};
@@ -59,7 +59,7 @@ PyObject *iterator_new(Cache *cache, dc_order order, int stored)
     if (self != NULL) {
         self->cache = (Cache *)Py_NewRef(cache);
         self->order = order;
-        self->stored = stored;
+        self->form = form;
         self->low = 0;
         self->limit = FIRST_PAGE;
         self->high = maximum + (maximum < INT64_MAX);
@@ -142,6 +142,17 @@ static int load_page(KeyIterator *self)
     return result;
 }
 
+/* The key as it is handed out. */
+static PyObject *convert_key(const KeyIterator *self, const dc_key *key)
+{
+    const Cache *cache = self->cache;
+    int stored =
+        self->form == KEY_STORED ||
+        (self->form == KEY_NAMING && !disk_takes_as_stored(cache->state, cache->disk, key));
+
+    return stored ? disk_stored_key(cache->state, key) : disk_get(cache->state, cache->disk, key);
+}
+
 static PyObject *KeyIterator_next(KeyIterator *self)
 {
     Cache *cache = self->cache;
@@ -159,10 +170,7 @@ static PyObject *KeyIterator_next(KeyIterator *self)
         if (self->page.count == 0) {
             Py_CLEAR(self->cache);
         } else if (cache_ready(cache) == 0) {
-            const dc_key *next = &self->page.keys[self->position++];
-
-            key = self->stored ? disk_stored_key(cache->state, next)
-                               : disk_get(cache->state, cache->disk, next);
+            key = convert_key(self, &self->page.keys[self->position++]);
         }
     }
     Py_DECREF(cache);

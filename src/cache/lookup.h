@@ -7,10 +7,10 @@
  *     ... value, columns, row_key ...     what was found
  *     lookup_clear
  *
- * Many keys of one moment take the steps one by one: lookup_encode each, lookup_recall each; if memory does not
- * know all of them lookup_read_many reads all; lookup_value each.
+ * To read many keys in one snapshot, call the steps separately: lookup_encode each, lookup_recall each; if memory does
+ * not know all of them lookup_read_many reads all; lookup_value each.
  *
- * A read takes no lock. It is remembered if the header of the wal-index was the same before and after: then the
+ * A read is remembered if the header of the wal-index was the same before and after: then the
  * row is that of one known state of the database (memory.h).
  */
 #ifndef DC_CACHE_LOOKUP_H
@@ -94,8 +94,8 @@ lookup_outcome lookup_value(Lookup *lookup);
 /* Let memory learn of it. */
 void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_outcome outcome);
 
-/* Whether lookups by this thread may be answered from memory: not inside its own transaction, nor while
- * it has a Connection in hands and may be in a transaction there. */
+/* Whether lookups by this thread may be answered from memory: not inside its own transaction, nor while any thread has
+ * a pinned session, on whose Connection it may be in a transaction. */
 static inline int may_be_hot(const Cache *self)
 {
     return self->hot.header != NULL && self->hot.limit > 0 && self->pool.pinned == 0 &&

@@ -1,4 +1,4 @@
-/* memory.h: the hot tier, the values read or written last, while they are certain to be current.
+/* memory.h: the memory tier, the values read or written last, while they are certain to be current.
  *
  * A tier belongs to one Cache. Each entry is a key's row at one state of the database, the same state for all
  * entries: the one that `stamp` stands for (wal_header.h). A lookup compares the stamp with the header in shared

@@ -74,15 +74,17 @@ PyObject *Cache__transact(Cache *self, const Cache__transact_args *args)
 
 PyObject *Cache_iterkeys(Cache *self, const Cache_iterkeys_args *args)
 {
-    return iterator_new(self, args->reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, 0);
+    return iterator_new(self, args->reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, KEY_DECODED);
 }
 
 PyObject *Cache__stored_keys(Cache *self, const Cache__stored_keys_args *args)
 {
-    if (args->inserted) {
-        return iterator_new(self, args->reverse ? DC_BY_ROWID_DOWN : DC_BY_ROWID, 1);
-    }
-    return iterator_new(self, args->reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, 1);
+    return iterator_new(self, args->reverse ? DC_BY_KEY_DOWN : DC_BY_KEY, KEY_STORED);
+}
+
+PyObject *Cache__naming_keys(Cache *self, const Cache__naming_keys_args *args)
+{
+    return iterator_new(self, args->reverse ? DC_BY_ROWID_DOWN : DC_BY_ROWID, KEY_NAMING);
 }
 
 PyObject *Cache__decode_key(Cache *self, const Cache__decode_key_args *args)
@@ -99,12 +101,12 @@ PyObject *Cache__decode_key(Cache *self, const Cache__decode_key_args *args)
 
 PyObject *cache_iterate(Cache *self)
 {
-    return iterator_new(self, DC_BY_ROWID, 0);
+    return iterator_new(self, DC_BY_ROWID, KEY_DECODED);
 }
 
 PyObject *Cache___reversed__(Cache *self)
 {
-    return iterator_new(self, DC_BY_ROWID_DOWN, 0);
+    return iterator_new(self, DC_BY_ROWID_DOWN, KEY_DECODED);
 }
 
 PyObject *Cache_memory_stats(Cache *self)

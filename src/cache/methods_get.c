@@ -1,6 +1,7 @@
 /* methods_get.c: looking keys up: get, read, [], in.
  *
- * A lookup takes no lock and writes nothing: what policy or statistics want to know goes to the access log. It reads the clock only if the row has an expiry. lookup.h has the way that it goes.
+ * A lookup does not take the write lock. Accesses go to the access log, which a lookup writes at most once a second, if
+ * the lock is free. lookup.h has the way of a lookup.
  */
 #include "cache/lookup.h"
 

@@ -221,7 +221,7 @@ PyObject *Cache__set_pragma(Cache *self, const Cache__set_pragma_args *args)
         status = dc_db_set_pragma(operation_enter(&operation), name, &value);
     } while (operation_leave_read(&operation, &status));
     if (status == DC_OK) {
-        session_examine(operation.session);
+        pool_examine(&self->pool, operation.session);
     }
     pool_discard_idle(self->state, &self->pool, 0);
     operation_end_read(&operation);

@@ -18,6 +18,7 @@
 #include "engine/access_log.h"
 #include "engine/checkpoint.h"
 #include "engine/rules.h"
+#include "engine/valuefile.h"
 #include "python/disk_key.h"
 #include "python/disk_value.h"
 #include "python/pool.h"
@@ -97,6 +98,7 @@ typedef struct Cache {
     PyObject *page_size;
     PyObject *txn_id; /* as assigned; normally None */
     PyObject *metadata[METADATA_NUMBER];
+    char synced_file[DC_VALUEFILE_NAME_SIZE]; /* a value file of which the disk is certain, or "" */
     int size_is_due;                /* a write that may evict has been done since `size` was read */
     PyObject *former_disks;         /* list of what `_disk` was before, the latest last; or NULL */
     PyObject *former_memory_limits; /* likewise */

@@ -273,7 +273,7 @@ int operation_flush_access_log(Operation *operation)
     section = session_enter(session);
     status = dc_access_log_flush(&access_log, &session->db, self->rules.policy);
     session_leave(session, section);
-    /* What the database refuses is forgotten: kept, it would make each write fail. */
+    /* An entry that SQLite rejects is dropped. Otherwise each later write would fail on it. */
     if (status == DC_OK || status == DC_BUSY || status == DC_NO_MEMORY) {
         dc_access_log_merge(&self->transaction.access_log, &access_log);
     }
@@ -456,14 +456,15 @@ static dc_status commit_once(Session *session)
     return status;
 }
 
-/* Roll back. Whether it is certain that no row of the transaction is there now: a user who has the
- * Connection may have committed it, and begun another. */
+/* Roll back. Whether it is certain that no row of the transaction is there now: a COMMIT may have failed after it was
+ * done; a user who has the Connection may have committed it, and begun another. */
 static int rollback_all(const WriteTransaction *transaction)
 {
     dc_db *db = &transaction->session->db;
     engine_section section = session_enter(transaction->session);
-    int certain = !transaction->session->exposed ||
-                  (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version);
+    int certain = !db->may_be_committed &&
+                  (!transaction->session->exposed ||
+                   (dc_db_in_transaction(db) && dc_db_data_version(db) == transaction->version));
 
     dc_db_rollback(db);
     session_leave(transaction->session, section);

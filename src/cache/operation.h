@@ -18,21 +18,21 @@
 typedef struct Operation {
     Cache *cache;
     Session *session;
-    int block;                /* a block of transact(), not an operation */
-    int joined;               /* inside a transaction open already: the session stays with it */
+    int block;                /* 1: a block of transact(); 0: an operation */
+    int joined;               /* it joined an open transaction, which owns the session */
     int retry;                /* a read: wait for a lock as long as it takes */
     int writes;               /* it has the write lock */
-    int release_gil;          /* what it does is known to take long */
+    int release_gil;          /* it is known to take long */
     unsigned long generation; /* of the process that began it */
 
     /* Inside SQLite. */
     engine_section section;
     lock_wait wait;        /* of a read, once it was busy */
     unsigned long victims; /* rows evicted before */
-    int hooked; /* hooks run Python between the statements: it stays outside, with the GIL */
+    int hooked; /* hooks run Python between the statements: no engine section, the GIL is kept */
 } Operation;
 
-/* The keys that a write has written, which whoever leaves it must say. */
+/* Which keys a write has changed. Each caller of operation_leave_write says so. */
 typedef struct Written {
     enum {
         WRITTEN_ALL = 0, /* it is not known which */
@@ -62,24 +62,24 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
 #define ACCESS_LOG_AGAIN_SECONDS 0.1
 /* Write the access log in the transaction under way; -1 with an exception, and then it is rolled back. */
 int operation_flush_access_log(Operation *operation);
-/* End one level. The outermost commits and removes files; -1 with an exception, and then everything
- * has been rolled back. */
+/* End one level. The outermost commits and removes files. -1 with an exception: of the COMMIT, and then everything
+ * has been rolled back; or, after it, of removing files or of a signal handler, and then the data stays. */
 int operation_commit(Operation *operation);
 /* End one level after a failure whose exception is set, which stays. The outermost rolls back. */
 void operation_rollback(Operation *operation);
 /* Raise for a status, roll back one level, return -1. */
 int operation_fail(Operation *operation, dc_status status);
 
-/* Roll the open transaction back, whose blocks nobody is going to leave any more: now, or as soon as no
- * operation is at work in it. */
+/* Roll back the open transaction: nobody will leave its blocks any more. If an operation is at work in it, the
+ * last one to end rolls back. */
 void cache_abandon_transaction(Cache *self);
 
-/* Say that a file has been written for a row of this transaction; call before the row is. If that fails
- * the file is gone. */
+/* Register a file with this transaction, so that a rollback removes it. Call this before the row is written. -1: no
+ * memory, and the file has been removed. */
 int operation_add_file(Operation *operation, const char *filename);
 
-/* Between these two a thread is inside SQLite, without Python. A read is tried again while it is busy, which is
- * rare (recovery, journals other than WAL); then the second is 1:
+/* Between these two calls a thread is inside SQLite, without Python. operation_leave_read returns 1 if the read was
+ * busy and is to be tried again. That is rare: recovery, and journals other than WAL.
  *
  *     do {
  *         status = dc_row_get(operation_enter(&operation), ...);
@@ -88,17 +88,18 @@ int operation_add_file(Operation *operation, const char *filename);
  * At the end the status is DC_OK, DC_NOT_FOUND, or DC_CALLBACK with an exception. */
 dc_db *operation_enter(Operation *operation);
 int operation_leave_read(Operation *operation, dc_status *status);
-/* The same for a write: the memory drops what has been written, or takes its value. Any failure is for
- * operation_fail. */
+/* The same for a write. It notes for the memory tier which keys were written: after the commit the tier drops them, or
+ * takes their new values. Pass a failure to operation_fail. */
 void operation_leave_write(Operation *operation, Written written);
-/* The same for a look at rows under the write lock. */
+/* End the section after a read inside a write operation. */
 void operation_leave(Operation *operation);
 
 /* Remove a file now; an exception that is set stays. */
 void cache_discard_file(Cache *self, const char *filename);
-/* The same for the file of an operation that has not written its row, or has failed: then the row may be
- * there, written by a hook before it raised, and the file stays with it. An outermost operation that has
- * failed has seen to that, and if the process has forked since it began the file is the parent's. */
+/* Remove the file of an operation that has written no row, or has failed. Nothing is removed if
+ * - a hook has written the row before it raised, inside a transaction that is still open;
+ * - an outermost operation has failed: its rollback has done that already;
+ * - the process has forked since the operation began: the file is the parent's. */
 void operation_discard_file(Operation *operation, const char *filename, int failed);
 
 void cache_clear_transaction(WriteTransaction *transaction);

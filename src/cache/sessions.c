@@ -115,10 +115,18 @@ void cache_forget_file(Cache *self)
     self->hot.moved = 0;
 }
 
+/* ROLLBACK may fail, without memory for one. Closing needs none, and gives the lock back. A user's transaction is
+ * the user's. */
+static int is_stuck(const Session *session)
+{
+    return !session->exposed && dc_db_in_transaction(&session->db);
+}
+
 static void discard_if_useless(Cache *self, Session *session)
 {
     if (session->uses == 0 && session->db.handle != NULL &&
-        (session->must_close || (!session->pinned && session->epoch != self->pool.epoch))) {
+        (session->must_close || (!session->pinned && session->epoch != self->pool.epoch) ||
+         is_stuck(session))) {
         pool_discard(self->state, &self->pool, session);
     }
 }

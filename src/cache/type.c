@@ -212,8 +212,10 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
         case SETTING_CULL_LIMIT:
             result = set_number(value, "cull_limit", &self->rules.cull_limit);
             break;
-        default:
+        case SETTING_STATISTICS:
             result = self->statistics = PyObject_IsTrue(value);
+            break;
+        case SETTING_COUNT:
             break;
         }
     }

@@ -23,9 +23,8 @@ static dc_status begin_once(Cache *self, Session *session)
     return status;
 }
 
-/* Wait a little, unless the timeout is over. `turns`: checkpoint_lock_turns before the attempt. That this
- * process's own checkpoint had the lock, for an instant, is no reason for a Timeout. 1, or 0 or -1 with
- * an exception. */
+/* Wait a little, unless the timeout is over. `turns`: checkpoint_lock_turns before the attempt. If only our own
+ * checkpoint held the lock, do not raise Timeout. 1, or 0 or -1 with an exception. */
 static int wait_for_lock(Cache *self, lock_wait *wait, unsigned int turns)
 {
     int had_lock = turns % 2 != 0 || checkpoint_lock_turns(self) != turns;

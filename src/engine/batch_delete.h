@@ -10,7 +10,7 @@
 typedef struct dc_batch_delete {
     dc_sql sql;         /* one of DC_SQL_BATCH_* */
     int64_t after;      /* rowid of the last row deleted; begin with INT64_MIN */
-    dc_datum parameter; /* the tag of SWEEP_TAGGED, the time of SWEEP_EXPIRED */
+    dc_datum parameter; /* the tag of DC_SQL_BATCH_TAGGED, the time of DC_SQL_BATCH_EXPIRED */
     int one_by_one;     /* a trigger may keep rows; begin with 0 */
 } dc_batch_delete;
 

@@ -2,9 +2,9 @@
  *
  * Most writes evict nothing, and finding that out costs more than the write: SQLite compiles the pragmas for the
  * number of pages each time. So the handle remembers (dc_budget) how much can be written before the volume can reach
- * the limit, and when the first row expires. Each write debits its share. A commit of others, a rollback, and a
- * Connection in a user's hands make the budget void. It errs on one side only: the slack is never more than there is,
- * the earliest expiry never later.
+ * the limit (the slack), and when the first row expires. Each write debits its share. The budget is void after a commit
+ * by others, a rollback, a change of the schema, and while a user has the Connection. The slack may
+ * be too small, never too large, and no row expires earlier than remembered.
  */
 #ifndef DC_ENGINE_BUDGET_H
 #define DC_ENGINE_BUDGET_H
@@ -13,12 +13,13 @@
 #include "engine/db.h"
 #include "engine/rules.h"
 
+/* Whether the budget is known and not void, for these rules. */
 int dc_budget_holds(dc_db *db, const dc_rules *rules);
-/* Whether the budget says that there is nothing to cull. */
+/* Whether the budget holds and says that there is nothing to cull. */
 int dc_budget_suffices(dc_db *db, double now, const dc_rules *rules);
-/* Debit what a statement can make the database grow by: every one that can make it grow does. Bytes on overflow pages
- * come with links, and with auto_vacuum each page has an entry in a pointer map: 2 % of the smallest pages, so a part
- * in 32 is enough. */
+/* Debit the most that a statement can make the database grow by. Every statement that can make it grow calls this.
+ * Overflow pages have links, and auto_vacuum keeps a pointer-map entry for each page. Together they take 2 % of the
+ * smallest pages; 1/32 of the bytes is added for them, and the pages that splits can take. */
 void dc_budget_debit(dc_db *db, int64_t bytes);
 void dc_budget_debit_row(dc_db *db, const dc_key *key, const dc_columns *columns);
 

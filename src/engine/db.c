@@ -6,8 +6,7 @@
  * is DC_SQLITE and final.
  *
  * The log. SQLite's automatic checkpoint runs inside COMMIT and syncs to disk there. It is replaced
- * by a hook that only notes the log's length; the binding checkpoints after the operation, with the
- * GIL released, when the length passes its limit.
+ * by a hook that only notes the log's length; a background thread of the binding checkpoints.
  *
  * Fork. A child inherits handles whose in-memory state says "I hold locks", but POSIX locks are not
  * inherited. An idle handle can be closed (without the checkpoint that a last close does, since the
@@ -29,9 +28,11 @@
 
 /* Whether others are in the way for the moment. SQLite prepares a statement anew when the schema has changed,
  * but gives up where that happens again and again. */
-static int is_passing(int code)
+static int is_passing(const dc_db *db, int code)
 {
-    return code == DC_SQLITE_BUSY || code == DC_SQLITE_LOCKED || code == DC_SQLITE_SCHEMA;
+    /* A reader that may not write the wal-index has to wait until who has just opened the database has made it. */
+    return (db->read_only && code == DC_SQLITE_READONLY) || code == DC_SQLITE_BUSY ||
+           code == DC_SQLITE_LOCKED || code == DC_SQLITE_SCHEMA;
 }
 
 static dc_status fail(dc_db *db, int result)
@@ -45,7 +46,7 @@ static dc_status fail(dc_db *db, int result)
     dc_error_set(&db->error, DC_SQLITE, "%s",
                  known ? sqlite.errmsg(db->handle) : sqlite.errstr(result));
     db->error.sqlite_code = known ? detailed : result;
-    return is_passing(primary) ? DC_BUSY : DC_SQLITE;
+    return is_passing(db, primary) ? DC_BUSY : DC_SQLITE;
 }
 
 /* The statement `sql`, prepared; NULL and the result code if that fails. */
@@ -223,6 +224,7 @@ dc_status dc_db_begin(dc_db *db)
     dc_status status;
 
     db->changes = (dc_row_changes){0, 0};
+    db->may_be_committed = 0;
     if (db->read_only) {
         return dc_db_begin_read(db);
     }
@@ -320,6 +322,7 @@ dc_status dc_db_commit(dc_db *db)
     if (status != DC_OK && status != DC_BUSY) {
         dc_error error = db->error;
 
+        db->may_be_committed = dc_db_data_version(db) != version;
         dc_db_rollback(db);
         db->error = error;
     }
@@ -416,8 +419,9 @@ void dc_db_busy_timeout(dc_db *db, double seconds)
 /* --- statements that are not kept ------------------------------------------------------------- */
 
 /* `is_utf8`: text can be taken as it lies in SQLite's memory; column_text() would copy it, to put a NUL
- * behind it. The size is asked for after the bytes, which may have to be converted first. */
-static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8)
+ * behind it. The size is asked for after the bytes, which may have to be converted first. For that SQLite may have
+ * no memory: then the text is empty, and *result says so. */
+static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8, int *result)
 {
     dc_datum datum = {.type = DC_NULL};
 
@@ -434,7 +438,11 @@ static dc_datum column_of(sqlite3_stmt *statement, int column, int is_utf8)
         datum.type = DC_TEXT;
         datum.as.bytes.data = is_utf8 ? sqlite.column_blob(statement, column)
                                       : (const char *)sqlite.column_text(statement, column);
-        datum.as.bytes.size = (size_t)sqlite.column_bytes(statement, column);
+        if (datum.as.bytes.data == NULL && !is_utf8) {
+            *result = DC_SQLITE_NOMEM;
+        }
+        datum.as.bytes.size =
+            datum.as.bytes.data != NULL ? (size_t)sqlite.column_bytes(statement, column) : 0;
         break;
     case DC_SQLITE_BLOB:
         datum.type = DC_BLOB;
@@ -456,11 +464,14 @@ dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, v
     while (result == DC_SQLITE_OK || result == DC_SQLITE_ROW) {
         result = sqlite.step(statement);
         if (result == DC_SQLITE_ROW && callback != NULL) {
-            dc_datum first = column_of(statement, 0, db->is_utf8);
+            dc_datum first = column_of(statement, 0, db->is_utf8, &result);
             dc_datum second = {.type = DC_NULL};
 
             if (sqlite.column_count(statement) > 1) {
-                second = column_of(statement, 1, db->is_utf8);
+                second = column_of(statement, 1, db->is_utf8, &result);
+            }
+            if (result != DC_SQLITE_ROW) {
+                break;
             }
             status = callback(context, &first, &second);
             if (status != DC_OK) {
@@ -595,8 +606,6 @@ static dc_status keep_integer(void *context, const dc_datum *value, const dc_dat
     }
     return DC_OK;
 }
-
-#define DC_SYNCHRONOUS_FULL 2
 
 /* The names of the VFS that do what SQLite's documentation says of files and of the wal-index; others
  * may do it otherwise, or not. */
@@ -776,7 +785,7 @@ dc_status dc_query_step(dc_query *query)
 
 dc_datum dc_query_column(dc_query *query, int column)
 {
-    return column_of(query->statement, column, query->db->is_utf8);
+    return column_of(query->statement, column, query->db->is_utf8, &query->result);
 }
 
 int64_t dc_query_integer(dc_query *query, int column)
@@ -794,6 +803,15 @@ void dc_query_end(dc_query *query)
     if (query->statement != NULL) {
         sqlite.reset(query->statement); /* repeats the failure of the step, which is known */
     }
+}
+
+dc_status dc_query_end_read(dc_query *query, dc_status status)
+{
+    if (status == DC_OK && query->result != DC_SQLITE_ROW) {
+        status = fail(query->db, query->result);
+    }
+    dc_query_end(query);
+    return status;
 }
 
 dc_status dc_query_run(dc_query *query)

@@ -49,6 +49,7 @@ typedef struct dc_db {
     int wal_pages;      /* pages in the log, as of this handle's last commit */
     int hooked_pages; /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
     int committing;   /* in dc_db_commit */
+    int may_be_committed;  /* the last commit has failed, perhaps after it was done */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and batch deletes so far */
     int read_only;         /* opened so: a transaction only reads */
@@ -84,7 +85,8 @@ void dc_file_forget_locks(sqlite3_file *file);
  * transaction reads one and the same state of the database. */
 dc_status dc_db_begin(dc_db *db);
 /* On DC_BUSY (a reader in the way, only without a write-ahead log) the transaction is still open: try
- * again or roll back. On any other failure it has been rolled back. */
+ * again or roll back. On any other failure it has been rolled back; or it has been committed, and SQLite could not
+ * give its locks back after that: then may_be_committed is set. */
 dc_status dc_db_commit(dc_db *db);
 /* The header that the last commit has left, or NULL if that is not known. `header` says where it is to be
  * looked at, from the next commit on; NULL: nowhere. */
@@ -134,6 +136,9 @@ dc_status dc_db_query(dc_db *db, const char *sql, dc_db_row_callback callback, v
  * value letters, digits and underscores, a real one whole: they cannot be bound. DC_TYPE if not. */
 dc_status dc_db_set_pragma(dc_db *db, const char *name, const dc_datum *value);
 
+/* SQLite's level from which on a commit waits for the disk. */
+#define DC_SYNCHRONOUS_FULL 2
+
 /* Find out about the file what decides how fast a handle works: *is_wal, *synchronous (SQLite's level)
  * and the encoding. What cannot be found out counts as slow. */
 void dc_db_examine(dc_db *db, int *is_wal, int *synchronous);
@@ -178,10 +183,14 @@ void dc_query_bind_text(dc_query *query, const char *text); /* NULL binds NULL *
 void dc_query_bind(dc_query *query, const dc_datum *value);
 /* DC_OK: there is a row; DC_NOT_FOUND: the statement is done. */
 dc_status dc_query_step(dc_query *query);
-dc_datum dc_query_column(dc_query *query, int column); /* valid until the next step */
+/* Valid until the next step, which fails if there was no memory for it: see dc_query_end_read. */
+dc_datum dc_query_column(dc_query *query, int column);
 int64_t dc_query_integer(dc_query *query, int column);
 double dc_query_real(dc_query *query, int column);
 void dc_query_end(dc_query *query);
+/* End in the middle, after columns of a row have been read if `status` is DC_OK: `status`, or why one could not be
+ * read. */
+dc_status dc_query_end_read(dc_query *query, dc_status status);
 /* Step to the end and end; for statements without rows. */
 dc_status dc_query_run(dc_query *query);
 /* The single integer that a statement without parameters answers with. */

@@ -25,8 +25,7 @@ dc_status dc_evict_find(dc_db *db, dc_sql sql, int64_t rowid, const dc_datum *pa
         row->rowid = dc_query_integer(&query, 0);
         status = dc_row_keep_filename(&query, 1, row);
     }
-    dc_query_end(&query);
-    return status;
+    return dc_query_end_read(&query, status);
 }
 
 static dc_status delete_victim(dc_db *db, const dc_row *row, dc_namelist *removed)

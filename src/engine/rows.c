@@ -124,8 +124,7 @@ dc_status dc_row_read_one(dc_query *query, unsigned int details, int with_key, d
     if (status == DC_OK) {
         status = read_row(query, details, with_key, row);
     }
-    dc_query_end(query);
-    return status;
+    return dc_query_end_read(query, status);
 }
 
 void dc_row_start_query(dc_query *query, dc_db *db, dc_sql sql, const dc_key *key)
@@ -177,8 +176,7 @@ dc_status dc_row_locate(dc_db *db, const dc_key *key, dc_row *row)
         set_expire_time(&row->columns, &expire_time);
         status = dc_row_keep_filename(&query, 2, row);
     }
-    dc_query_end(&query);
-    return status;
+    return dc_query_end_read(&query, status);
 }
 
 static int same_datum(const dc_datum *left, const dc_datum *right)

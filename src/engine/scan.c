@@ -204,7 +204,7 @@ dc_status dc_scan_keys(dc_db *db, dc_order order, int64_t low, int64_t high, con
             status = dc_query_step(&query);
         }
     }
-    dc_query_end(&query);
+    status = dc_query_end_read(&query, status);
     page->complete = status == DC_NOT_FOUND;
     return status == DC_NOT_FOUND ? DC_OK : status;
 }

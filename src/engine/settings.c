@@ -24,8 +24,7 @@ dc_status dc_setting_get(dc_db *db, const char *name, dc_row *row)
             row->columns.value = value;
         }
     }
-    dc_query_end(&query);
-    return status;
+    return dc_query_end_read(&query, status);
 }
 
 /* A number that something else may have written, as far as 64 bits go. */

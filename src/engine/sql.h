@@ -41,7 +41,7 @@
     " AND CAST(substr(CAST(key AS BLOB), -15) AS TEXT) NOT GLOB '*[^0-9]*' "
 
 /* The eviction policies besides 'none': the name of each, the column in whose order rows go, and what a lookup
- * changes of its row (enum dc_access). A policy stands nowhere else: its index, its statements, the message that
+ * changes of its row (enum dc_access). No other code names a policy: its index, its statements, the message that
  * lists all, and EVICTION_POLICY in Python are made from this. */
 /* clang-format off */
 #define DC_POLICIES(X, ...)                                                                        \

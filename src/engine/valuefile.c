@@ -27,8 +27,10 @@
  *      cache directory, too, which an administrator may have removed under a running process. Once
  *      the temporary file exists its directory cannot be empty, so the rename has no such race.
  *
- * Nothing is fsynced: this is a cache, and the original syncs nothing either. A file that lost its
- * tail in a power failure has not the size that its row records, which is noticed on reading.
+ * Syncing. A file is synced where the commit of its row is: with PRAGMA synchronous at FULL. That is the
+ * caller's part too, by dc_valuefile_sync. Otherwise nothing is, as in the original: what a loss of power
+ * leaves of a file then has not the size that its row records, which is noticed on reading
+ * (docs/decisions/0034-loss-of-power.rst).
  *
  * Why directories are filled. The original draws all 32 digits anew for each file, so nearly every
  * file makes, and later removes, two directories. Here a process gives FILES_PER_DIRECTORY names in
@@ -85,10 +87,10 @@
 
 /* ---- The platform ------------------------------------------------------------------------------
  *
- * POSIX semantics throughout: -1 and errno on failure. sys_rename_in may or may not replace: it is
- * only called where there is nothing to replace. What is no regular file has no size, ENOENT. A
- * directory that is open is a sys_directory, and names in it are single components, of which a link
- * is not followed.
+ * POSIX semantics throughout: -1 and errno on failure; of what asks whether something is there, too, where
+ * it cannot be found out. sys_rename_in may or may not replace: it is only called where there is nothing to
+ * replace. What is no regular file has no size, ENOENT. A directory that is open is a sys_directory, and
+ * names in it are single components, of which a link is not followed.
  */
 
 typedef intptr_t sys_directory;
@@ -181,6 +183,17 @@ static int sys_close(int descriptor)
     return _close(descriptor);
 }
 
+static int sys_sync(int descriptor)
+{
+    return _commit(descriptor);
+}
+
+static int sys_sync_directory(const char *path)
+{
+    (void)path; /* there is no such call; NTFS keeps a journal of its own */
+    return 0;
+}
+
 static int sys_file_size(int descriptor, int64_t *size)
 {
     struct _stat64 facts;
@@ -219,9 +232,14 @@ static DWORD attributes_of(const char *path)
     return attributes;
 }
 
+/* -1 and errno if the path cannot be one. */
 static int sys_exists(const char *path)
 {
-    return attributes_of(path) != INVALID_FILE_ATTRIBUTES;
+    wchar_t *wide = wide_path(path);
+    int exists = wide == NULL ? -1 : GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
+
+    free_wide_path(wide);
+    return exists;
 }
 
 static int sys_make_directory(const char *path)
@@ -308,12 +326,17 @@ static int sys_open_read_in(sys_directory directory, const char *name)
     return open_in(directory, name, _O_RDONLY);
 }
 
+static int sys_open_sync_in(sys_directory directory, const char *name)
+{
+    return open_in(directory, name, _O_RDWR); /* who may not write may not flush */
+}
+
 static int sys_exists_in(sys_directory directory, const char *name)
 {
     char *path = path_in(directory, name);
-    int exists = path != NULL && sys_exists(path);
+    int exists = path == NULL ? -1 : sys_exists(path);
 
-    free(path);
+    free_wide_path((wchar_t *)path);
     return exists;
 }
 
@@ -440,6 +463,33 @@ static int sys_close(int descriptor)
     return close(descriptor) == 0 || errno == EINTR ? 0 : -1;
 }
 
+/* What cannot be synced (a pipe; directories of some file systems) is as safe as it gets. */
+static int sys_sync(int descriptor)
+{
+    int result;
+
+    do
+        result = fsync(descriptor);
+    while (result == -1 && errno == EINTR);
+    return result == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
+}
+
+/* A directory that is gone needs no sync. */
+static int sys_sync_directory(const char *path)
+{
+    int descriptor = sys_open_in(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    int result;
+    int system_errno;
+
+    if (descriptor == -1)
+        return errno == ENOENT ? 0 : -1;
+    result = sys_sync(descriptor);
+    system_errno = errno;
+    sys_close(descriptor);
+    errno = system_errno;
+    return result;
+}
+
 static int sys_file_size(int descriptor, int64_t *size)
 {
     struct stat facts;
@@ -463,7 +513,9 @@ static int sys_exists(const char *path)
 {
     struct stat facts;
 
-    return lstat(path, &facts) == 0; /* a dangling link is taken, too */
+    if (lstat(path, &facts) == 0)
+        return 1; /* a dangling link is taken, too */
+    return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
 }
 
 static int sys_make_directory(const char *path)
@@ -559,11 +611,18 @@ static int sys_open_read_in(sys_directory directory, const char *name)
     return sys_open_in(directory, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY, 0);
 }
 
+static int sys_open_sync_in(sys_directory directory, const char *name)
+{
+    return sys_open_read_in(directory, name);
+}
+
 static int sys_exists_in(sys_directory directory, const char *name)
 {
     struct stat facts;
 
-    return fstatat((int)directory, name, &facts, AT_SYMLINK_NOFOLLOW) == 0;
+    if (fstatat((int)directory, name, &facts, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1; /* a dangling link is taken, too */
+    return errno == ENOENT ? 0 : -1;
 }
 
 static int sys_rename_in(sys_directory directory, const char *from, const char *to)
@@ -725,13 +784,13 @@ static char *local_path(const char *directory, const char *name)
     char *own = path != NULL ? path + strlen(directory) + 1 : NULL;
 
     if (path == NULL || sys_is_separator('\\') || strchr(name, '\\') == NULL ||
-        !dc_valuefile_is_inside(name, strlen(name)) || sys_exists(path))
+        !dc_valuefile_is_inside(name, strlen(name)) || sys_exists(path) != 0)
         return path;
     for (char *c = own; *c != '\0'; c++) {
         if (*c == '\\')
             *c = '/';
     }
-    if (!sys_exists(path))
+    if (sys_exists(path) == 0)
         memcpy(own, name, strlen(name));
     return path;
 }
@@ -921,6 +980,7 @@ dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, int
                               const char *name, dc_error *error)
 {
     dc_status status = DC_OK;
+    int taken;
 
     *writer = (dc_valuewriter){
         .descriptor = -1, .directory = NO_DIRECTORY, .root_size = strlen(directory)};
@@ -933,10 +993,13 @@ dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, int
     }
     writer->descriptor =
         create(writer->temporary, writer->root_size, root_mode, &writer->directory, &writer->name);
-    if (writer->descriptor == -1)
+    if (writer->descriptor == -1) {
         status = dc_error_system(error, errno, writer->temporary);
-    else if (sys_exists_in(writer->directory, final_name(writer)))
-        status = dc_error_system(error, EEXIST, writer->path);
+        goto done;
+    }
+    taken = sys_exists_in(writer->directory, final_name(writer));
+    if (taken != 0)
+        status = dc_error_system(error, taken > 0 ? EEXIST : errno, writer->path);
 
 done:
     if (status != DC_OK)
@@ -1044,9 +1107,6 @@ dc_status dc_valuefile_create(const char *directory, int root_mode, const char *
     return status;
 }
 
-/* ---- Reading and removing ----------------------------------------------------------------------
- */
-
 /* Whether opening failed because there is no file of that name, and not because of the moment, or of where
  * the cache directory is (ENAMETOOLONG): the row of a missing file may be deleted. */
 static int tells_of_no_file(int system_errno)
@@ -1059,6 +1119,89 @@ static int tells_of_no_file(int system_errno)
     }
     return 0;
 }
+
+/* ---- Syncing -----------------------------------------------------------------------------------
+ */
+
+/* Whether two names are of files in the same directory. */
+static int are_neighbours(const char *name, const char *other)
+{
+    size_t directory_size = 0; /* with its separator */
+    size_t other_size = 0;
+
+    for (size_t i = 0; name[i] != '\0'; i++)
+        directory_size = sys_is_separator(name[i]) ? i + 1 : directory_size;
+    for (size_t i = 0; other[i] != '\0'; i++)
+        other_size = sys_is_separator(other[i]) ? i + 1 : other_size;
+    return directory_size == other_size && memcmp(name, other, other_size) == 0;
+}
+
+/* Whether `synced` is in the directory of `name`, and still there: then the directory has never been
+ * removed since, as it was not empty, and its own name is as certain as it was. */
+static int has_synced_neighbour(const char *directory, const char *name, const char *synced)
+{
+    char *path = synced[0] != '\0' && are_neighbours(name, synced) ? join_path(directory, synced)
+                                                                   : NULL;
+    int is_there = path != NULL && sys_exists(path) > 0;
+
+    free(path);
+    return is_there;
+}
+
+/* Sync the directories from that of the file up to the root, or only the first. The path is cut short
+ * on the way. -1 and errno. */
+static int sync_directories(char *path, size_t root_size, int only_first)
+{
+    for (size_t i = strlen(path); i-- > root_size;) {
+        if (!sys_is_separator(path[i]))
+            continue;
+        path[i] = '\0';
+        if (sys_sync_directory(path) != 0)
+            return -1;
+        if (only_first)
+            break;
+    }
+    return 0;
+}
+
+dc_status dc_valuefile_sync(const char *directory, const char *name, const char *synced,
+                            dc_error *error)
+{
+    size_t root_size = strlen(directory);
+    dc_status status = DC_OK;
+    sys_directory opened;
+    const char *last;
+    char *path;
+    int descriptor = -1;
+
+    if (!dc_valuefile_is_inside(name, strlen(name)))
+        return DC_OK;
+    path = local_path(directory, name);
+    if (path == NULL)
+        return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
+    opened = enter(path, root_size, NULL, &last);
+    if (opened != NO_DIRECTORY) {
+        descriptor = sys_open_sync_in(opened, last);
+        sys_leave(opened);
+    }
+    if (descriptor == -1) {
+        if (!tells_of_no_file(errno))
+            status = dc_error_system(error, errno, path);
+        goto done; /* if there is none, it has been removed, or a Disk keeps its values elsewhere */
+    }
+    if (sys_sync(descriptor) != 0)
+        status = dc_error_system(error, errno, path);
+    sys_close(descriptor);
+    if (status == DC_OK &&
+        sync_directories(path, root_size, has_synced_neighbour(directory, name, synced)) != 0)
+        status = dc_error_system(error, errno, path); /* that of the directory */
+done:
+    free(path);
+    return status;
+}
+
+/* ---- Reading and removing ----------------------------------------------------------------------
+ */
 
 dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor, int64_t *size,
                             dc_error *error)

@@ -78,6 +78,13 @@ dc_status dc_valuefile_write(const char *directory, int root_mode, const char *n
 dc_status dc_valuefile_create(const char *directory, int root_mode, const char *name,
                               int *descriptor, dc_error *error);
 
+/* Have the disk keep a complete file, and the directories up to and including `directory` that lead to it,
+ * even if power is lost; DC_SYSTEM if it cannot. `synced`: the name of a file for which that has succeeded
+ * before, or "". If it is in the same directory and still there, the directories above need no sync. A file
+ * that is not there is no failure: somebody has removed it, or a Disk keeps its values elsewhere. */
+dc_status dc_valuefile_sync(const char *directory, const char *name, const char *synced,
+                            dc_error *error);
+
 /* Open directory/name for reading into *descriptor (the caller closes it with
  * dc_valuefile_close) and its size into *size. DC_NOT_FOUND if there is no such file: also if the name
  * is not inside of the directory, if a part of it is a link, and if it is that of a directory, a pipe or a

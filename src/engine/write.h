@@ -1,4 +1,4 @@
-/* write.h: setting a key to a value, and adding to a number; then culling.
+/* write.h: setting a key to a value, then culling; and adding to a number.
  */
 #ifndef DC_ENGINE_WRITE_H
 #define DC_ENGINE_WRITE_H
@@ -10,7 +10,7 @@
 /* A write of one item. */
 typedef struct dc_write {
     const dc_key *key;         /* dc_queue_push makes its own */
-    const dc_columns *columns; /* NULL: of an increment that begins nothing */
+    const dc_columns *columns; /* NULL: an increment without a default */
     double now;
     int only_if_absent; /* a row that is alive stays */
     const dc_rules *rules;
@@ -18,8 +18,8 @@ typedef struct dc_write {
     int written;          /* result: the columns, and so their file, are now in the table */
 } dc_write;
 
-/* Insert or update, then cull. An item larger than size_limit is not kept (nor its predecessor) while
- * culling is on. */
+/* Insert or update, then cull. An item larger than size_limit is not kept, nor its predecessor, if there is a policy
+ * and cull_limit is above 0. */
 dc_status dc_write_set(dc_db *db, dc_write *write);
 
 /* Whether a write of these columns would be refused: see dc_write_set. */

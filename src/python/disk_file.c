@@ -169,8 +169,7 @@ static void note_failure(Disk *self, dc_status status, const dc_error *error, in
     }
 }
 
-/* Open a value file that must have `size`, unless that is -1. */
-static dc_status open_descriptor(Disk *self, const char *name, int64_t size, int *descriptor,
+static dc_status open_descriptor(Disk *self, const char *name, disk_file_size size, int *descriptor,
                                  int64_t *actual, double *seconds, dc_error *error)
 {
     PyObject *directory = disk_directory(self);
@@ -186,13 +185,13 @@ static dc_status open_descriptor(Disk *self, const char *name, int64_t size, int
     status = dc_valuefile_open(PyBytes_AS_STRING(directory), name, descriptor, actual, error);
     *seconds = leave(section);
     Py_DECREF(directory);
-    if (status == DC_OK && size >= 0 && *actual != size) {
+    if (status == DC_OK && (*actual < size.least || *actual > size.most)) {
         status = dc_error_set(error, DC_CORRUPT, "%s: wrong size", name);
     }
     return status;
 }
 
-PyObject *disk_file_read(Disk *self, const char *name, int64_t size, int *missing)
+PyObject *disk_file_read(Disk *self, const char *name, disk_file_size size, int *missing)
 {
     PyObject *content = NULL;
     file_section section;
@@ -261,7 +260,7 @@ static PyObject *file_of(module_state *state, PyObject *path, int descriptor)
     return file;
 }
 
-PyObject *disk_file_open(Disk *self, const char *name, int64_t size, int *missing)
+PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int *missing)
 {
     PyObject *local = NULL;
     PyObject *path = NULL;
@@ -292,6 +291,23 @@ PyObject *disk_file_open(Disk *self, const char *name, int64_t size, int *missin
     Py_XDECREF(path);
     Py_XDECREF(local);
     return file;
+}
+
+int disk_file_differs(Disk *self, const char *name, disk_file_size size)
+{
+    compat_exception current = compat_exception_take();
+    double seconds = 0.0;
+    int descriptor;
+    int64_t actual;
+    dc_error error;
+    dc_status status = open_descriptor(self, name, size, &descriptor, &actual, &seconds, &error);
+
+    if (descriptor >= 0) {
+        dc_valuefile_close(descriptor);
+    }
+    PyErr_Clear(); /* if the Disk has lost its directory */
+    compat_exception_put(current);
+    return status == DC_CORRUPT;
 }
 
 /* --- removing --------------------------------------------------------------------------------- */

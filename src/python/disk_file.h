@@ -13,10 +13,17 @@ int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_
 /* The same with what a file-like object has; *size receives how much that is. */
 int disk_file_copy(Disk *self, PyObject *reader, char name[DC_VALUEFILE_NAME_SIZE], int64_t *size);
 
-/* The bytes of a file; or a Python file object. `size` is what the file must have, or -1 for whatever it has. NULL
- * with an exception; or with *missing = 1, unless that is NULL, where the file is not there or has another size. */
-PyObject *disk_file_read(Disk *self, const char *name, int64_t size, int *missing);
-PyObject *disk_file_open(Disk *self, const char *name, int64_t size, int *missing);
+/* How many bytes a file must have. */
+typedef struct disk_file_size {
+    int64_t least, most;
+} disk_file_size;
+
+/* The bytes of a file; or a Python file object. NULL with an exception; or with *missing = 1, unless that is NULL,
+ * where the file is not there or has not the size. */
+PyObject *disk_file_read(Disk *self, const char *name, disk_file_size size, int *missing);
+PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int *missing);
+/* Whether a file is there and has not the size. An exception that is set stays. */
+int disk_file_differs(Disk *self, const char *name, disk_file_size size);
 
 /* Remove the files, all of them whatever happens (none if `disk` is NULL), or have the hook do it. -1 with the first
  * exception that it raised. */

@@ -248,6 +248,11 @@ PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key)
     return result;
 }
 
+int disk_takes_as_stored(module_state *state, PyObject *disk, const dc_key *key)
+{
+    return key->raw && !(disk_hooks(state, disk) & (DISK_HOOK_get | DISK_HOOK_put));
+}
+
 int disk_get_is_quick(module_state *state, PyObject *disk, const dc_key *key)
 {
     return key->raw && !(disk_hooks(state, disk) & DISK_HOOK_get);

@@ -19,6 +19,8 @@ int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out);
 int disk_put_for_hash(module_state *state, PyObject *disk, PyObject *key, disk_key *out);
 int disk_put_native(Disk *self, PyObject *key, disk_key *out);
 PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key);
+/* Whether this is its own key to the Disk: putting it, and getting it, change nothing. */
+int disk_takes_as_stored(module_state *state, PyObject *disk, const dc_key *key);
 /* Whether disk_get of this key runs no Python code. */
 int disk_get_is_quick(module_state *state, PyObject *disk, const dc_key *key);
 

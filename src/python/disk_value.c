@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "python/convert.h"
-#include "python/disk_file.h"
 #include "python/disk_key.h"
 
 /* --- storing ---------------------------------------------------------------------------------- */
@@ -204,7 +203,7 @@ static PyObject *no_file(int *missing)
     return NULL;
 }
 
-PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, int64_t size,
+PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, disk_file_size size,
                             int *missing)
 {
     PyObject *content;
@@ -239,6 +238,26 @@ PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, int
     return value;
 }
 
+/* What a row says of its file. Only one that was written natively is known to be just as long: a `store` of a
+ * program's own may count otherwise. But a file is what is cut short by a loss of power. */
+static disk_file_size size_of_file(const dc_columns *columns, int is_native)
+{
+    disk_file_size size = {columns->size, INT64_MAX};
+
+    if (is_native && columns->size >= 0) {
+        size.most = columns->size;
+    }
+    return size;
+}
+
+/* Whether what a hook has raised comes of a file that is shorter than its row says. */
+static int is_cut_short(module_state *state, PyObject *disk, const dc_columns *columns)
+{
+    return columns->filename != NULL && PyErr_ExceptionMatches(PyExc_Exception) &&
+           PyObject_TypeCheck(disk, state->disk_type) &&
+           disk_file_differs((Disk *)disk, columns->filename, size_of_file(columns, 0));
+}
+
 static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_columns *columns,
                                int read, int *missing)
 {
@@ -259,7 +278,8 @@ static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_col
         Py_XDECREF(filename);
         Py_DECREF(value);
     }
-    if (result == NULL && PyErr_ExceptionMatches(PyExc_FileNotFoundError)) {
+    if (result == NULL &&
+        (PyErr_ExceptionMatches(PyExc_FileNotFoundError) || is_cut_short(state, disk, columns))) {
         PyErr_Clear();
         *missing = 1;
     }
@@ -277,10 +297,10 @@ PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *colu
     if (hooks & DISK_HOOK_fetch) {
         result = fetch_by_hook(state, disk, columns, read, missing);
     } else {
-        /* Only a file that was written natively is known to be as long as its row says. */
-        int64_t size = hooks & (DISK_HOOK_store | DISK_HOOK_FILES) ? -1 : columns->size;
+        int is_native = !(hooks & (DISK_HOOK_store | DISK_HOOK_FILES));
 
-        result = disk_fetch_native((Disk *)disk, columns, read, size, missing);
+        result = disk_fetch_native((Disk *)disk, columns, read, size_of_file(columns, is_native),
+                                   missing);
     }
     Py_DECREF(disk);
     return result;

@@ -7,7 +7,7 @@
 
 #include "python/disk.h"
 
-#include "engine/valuefile.h"
+#include "python/disk_file.h"
 
 /* A value ready for the engine. Zero-initialize; columns.tag and expire_time are the caller's. If columns.filename
  * is not NULL the file has been written, and is an orphan until a row names it. columns.filename may point into the
@@ -30,12 +30,12 @@ int disk_store_native(Disk *self, PyObject *value, int read, disk_value *out);
 int disk_encode(Disk *self, PyObject *value, disk_value *out);
 
 /* The value; or NULL and *missing = 1 without an exception if its file is not there, or is not of the size that the
- * row says; or NULL with an exception, an OSError among them: a file that cannot be opened now (too many open ones,
+ * row says (of a hook's: is shorter, and the hook has failed or is only one that stores); or NULL with an exception, an OSError among them: a file that cannot be opened now (too many open ones,
  * say) is not one that is gone. */
 PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
                      int *missing);
-/* `size` of the file, or -1 if it may be any. `missing` may be NULL: then that is an exception. */
-PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, int64_t size,
+/* `missing` may be NULL: then that is an exception. */
+PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, disk_file_size size,
                             int *missing);
 /* Whether disk_fetch of this row neither runs Python code nor reads a file, so that it may be called under a lock. */
 int disk_fetch_is_quick(module_state *state, PyObject *disk, const dc_columns *columns);

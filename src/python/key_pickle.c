@@ -50,7 +50,7 @@ enum {
     FRAME_SIZE_MIN = 4,          /* bytes; a shorter frame gets no FRAME opcode */
     FOLLOWED_SIZE_MAX = 1 << 16, /* bytes; longer ones have several frames */
     MEMO_INLINE_SIZE = 256,      /* entries */
-    KEY_SIZE_MAX = 512,          /* bytes of a key that is written without the pickler */
+    KEY_SIZE_MAX = 4096,         /* bytes of a key that is written without the pickler */
     KEY_OBJECTS_MAX = 32         /* entries of a list that is searched once for each of them */
 };
 

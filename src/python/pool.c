@@ -32,9 +32,15 @@ static int is_own(const SessionPool *pool, const Session *session)
            session->epoch == pool->epoch;
 }
 
+void pool_examine(SessionPool *pool, Session *session)
+{
+    session_examine(session);
+    pool->syncs_commits = session->syncs_commits;
+}
+
 /* Whether an idle session can be used. An exposed one can when the library alone has its Connection, with
  * nothing under way there: then it is no longer exposed. */
-static int is_usable(Session *session)
+static int is_usable(SessionPool *pool, Session *session)
 {
     if (session->exposed && session_is_private(session) && !session->must_close) {
         session->uses++; /* what is asked may call back, and that close the cache */
@@ -44,7 +50,7 @@ static int is_usable(Session *session)
             session_unexpose(session);
             session->db.budget.exposed = 0;
             dc_db_take_back(&session->db);
-            session_examine(session); /* its pragmas may be others now */
+            pool_examine(pool, session); /* its pragmas may be others now */
         }
         session->uses--;
     }
@@ -55,7 +61,7 @@ Session *pool_find_idle(SessionPool *pool)
 {
     Session *session = pool->sessions;
 
-    while (session != NULL && !(is_idle(pool, session) && is_usable(session))) {
+    while (session != NULL && !(is_idle(pool, session) && is_usable(pool, session))) {
         session = session->next;
     }
     return session;
@@ -67,7 +73,7 @@ Session *pool_find_spare(SessionPool *pool)
     Session *spare = NULL;
 
     for (Session *each = first; each != NULL; each = each->next) {
-        spare = each != first && is_idle(pool, each) && is_usable(each) ? each : spare;
+        spare = each != first && is_idle(pool, each) && is_usable(pool, each) ? each : spare;
     }
     return spare;
 }
@@ -381,7 +387,7 @@ Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, const
         convert_raise(state, status, &session->db.error);
     }
     if (status == DC_OK) {
-        session_examine(session);
+        pool_examine(pool, session);
         if (kept) {
             warn_of_journal(pool, path);
         }
@@ -447,7 +453,7 @@ Session *pool_adopt(module_state *state, SessionPool *pool, PyObject *connection
      * attaching has switched off. What fails here fails again in the first operation. */
     has_mutex = session_take_mutex(session);
     dc_db_execute(&session->db, "PRAGMA wal_autocheckpoint = 1000");
-    session_examine(session);
+    pool_examine(pool, session);
     session_leave_mutex(session, has_mutex);
     pool_pin(pool, session);
     session->uses--;

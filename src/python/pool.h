@@ -11,8 +11,8 @@
  * knows of every connection that it has inherited. Before the child opens its first one, all pools of the process
  * let go of what they hold (cache/registry.h): idle sessions are closed without a checkpoint. The others are abandoned
  * (dc_db_abandon), and their connections never closed, since that would roll the parent's work back in memory that both
- * share. Exposed ones are abandoned, too, since another thread may have been inside SQLite with them, unless they
- * belong to the thread that forked and nothing was under way there.
+ * share. So are exposed ones, since another thread may have been inside SQLite with them. Excepted are external ones, those
+ * whose Connection only the library has, and those of the thread that forked with nothing under way.
  */
 #ifndef DC_PYTHON_POOL_H
 #define DC_PYTHON_POOL_H
@@ -25,14 +25,15 @@ typedef struct SessionPool {
     unsigned long serial;     /* of the session opened last */
     unsigned long generation; /* of the process that filled it */
     unsigned long epoch;      /* changes with the directory: sessions of another one are not used */
-    int warned;               /* that the journal is not the stored one */
+    int syncs_commits; /* as of the session that was examined last: synchronous is FULL or more */
+    int warned;        /* that the journal is not the stored one */
 } SessionPool;
 
 /* --- finding one; NULL without an exception --- */
 
 /* An idle session. */
 Session *pool_find_idle(SessionPool *pool);
-/* One that can be taken for long: another idle session is left. */
+/* An idle session that is not the only one. */
 Session *pool_find_spare(SessionPool *pool);
 /* The session pinned to this thread. */
 Session *pool_find_pinned(SessionPool *pool);
@@ -44,19 +45,22 @@ Session *pool_find_serial(const SessionPool *pool, unsigned long serial);
  * only, as parameters of SQLite's URIs; NULL: not so. `epoch`: the pool's when the path was looked up. */
 Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, const char *query,
                    double timeout, unsigned long epoch);
-/* The session, pinned to this thread, around the Connection that an overridden `_con` returned; it waits as pool_open
- * does. RuntimeError if the Connection is on another copy of SQLite. */
+/* The session around the Connection that an overridden `_con` returned, pinned to the thread that adopted it first; it
+ * waits as pool_open does. RuntimeError if the Connection is on another copy of SQLite. */
 Session *pool_adopt(module_state *state, SessionPool *pool, PyObject *connection, double timeout);
 
 /* --- using one --- */
+
+/* Find out what the pragmas of a session are now. */
+void pool_examine(SessionPool *pool, Session *session);
 
 /* End what session_use has begun: the session becomes the first that is taken. (session_put_back leaves it where it
  * is.) */
 void pool_put_first(SessionPool *pool, Session *session);
 void pool_pin(SessionPool *pool, Session *session);
 void pool_unpin(SessionPool *pool, Session *session);
-/* Whether this thread itself has what it waits for, through a Connection that it has kept: the write lock, or for a
- * COMMIT to a rollback journal a statement that reads. */
+/* Whether this thread blocks itself, by a Connection that it has kept: that has the write lock. `commits`: or a
+ * statement that reads, which blocks a COMMIT to a rollback journal. */
 int pool_blocks_own_thread(SessionPool *pool, int commits);
 
 /* --- removing --- */
@@ -64,7 +68,7 @@ int pool_blocks_own_thread(SessionPool *pool, int commits);
 /* End a session that is not in use: close it, or disown its Connection if others have that. */
 void pool_discard(module_state *state, SessionPool *pool, Session *session);
 /* Discard the idle sessions and, with `pinned_too`, close the one pinned to this thread: it is disowned only if it is
- * at work further up the stack. Those pinned to other threads and those in use stay. */
+ * external, or at work further up the stack. Those pinned to other threads and those in use stay. */
 void pool_discard_idle(module_state *state, SessionPool *pool, int pinned_too);
 /* Discard every session: the cache is going away and no operation is under way. */
 void pool_discard_all(module_state *state, SessionPool *pool);

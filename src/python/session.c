@@ -77,7 +77,8 @@ void session_examine(Session *session)
 
     session_withdraw_header(session); /* the journal may be another one now */
     dc_db_examine(&session->db, &is_wal, &synchronous);
-    session->releases_gil = !is_wal || synchronous > 1;
+    session->syncs_commits = synchronous >= DC_SYNCHRONOUS_FULL;
+    session->releases_gil = !is_wal || session->syncs_commits;
     session->rollback_journal = !is_wal;
     if (session->external) {
         session->db.has_known_log = 0; /* its file may be another connection's too (shared cache) */

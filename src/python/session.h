@@ -1,19 +1,19 @@
 /* session.h: a session is a sqlite3.Connection, the handle behind it, and the handle's prepared statements (db.h).
  *
- * A session belongs to a pool (pool.h) from before a fork can copy its connection until after that is closed.
+ * A session joins its pool (pool.h) before a fork could copy its connection, and leaves it after the connection is
+ * closed.
  *
  * A session is exposed as long as somebody else may have its Connection: it is pinned to a thread that has used
- * `_con`, or was used in a block of `_transact()`. Such a Connection is never closed behind the back of its user, but
- * disowned: our statements and hooks are taken off, and it lives on as one of sqlite3.connect(). Only close() closes
+ * `_con`, or was used in a block of `_transact()`. While its user has the Connection it is not closed, but
+ * disowned: our statements and hooks are removed, and it becomes an ordinary Connection. Only close() closes
  * the one that is pinned to its own thread, as the original does.
  *
- * A session is external if an overridden `_con` made its connection, and closes it.
+ * A session is external if `_con` is overridden: that made the Connection and closes it, not this library.
  *
- * Locks: the GIL first; then the fork gate and SQLite's mutex of an exposed session, in this order without the GIL, and the
- * mutex first, without blocking in it, with the GIL. The
- * GIL guards every field here: importing the module turns it on in a free-threaded interpreter. The user of an
- * exposed Connection may be inside SQLite with it without the GIL, and need the GIL there for a callback. So nobody
- * blocks in that mutex with the GIL (sqlite_mutex.h).
+ * Locks. The GIL guards every field here, but for mean_seconds, which is of the thread that uses the session; importing the module turns it on in a free-threaded interpreter. Below it
+ * are the fork gate and, for an exposed session, SQLite's mutex. A thread that has released the GIL takes the gate,
+ * then the mutex. A thread that holds the GIL takes the mutex first and never blocks in it (sqlite_mutex.h): its
+ * owner may be inside SQLite without the GIL, and need the GIL there for a callback.
  */
 #ifndef DC_PYTHON_SESSION_H
 #define DC_PYTHON_SESSION_H
@@ -30,20 +30,21 @@ typedef struct Session {
     unsigned long epoch;      /* of the pool when it was opened */
     unsigned long generation; /* of the process that opened it */
     int uses;                 /* operations and transactions that are using it */
-    int lacks_settings; /* it was opened on a file without them, and nobody has looked since */
+    int lacks_settings; /* the file had no table of settings when it was opened; not checked since */
     int pinned;
     unsigned long thread; /* to which it is pinned, or exposed */
     int must_close;       /* it is not to be used again */
     int closing;          /* being closed */
     int exposed;
     int external;
+    int syncs_commits;     /* synchronous is FULL or more */
     int releases_gil;      /* may wait for the disk: not WAL, or synchronous is FULL or more */
     int rollback_journal;  /* each transaction takes its first lock anew: not WAL */
     unsigned int sections; /* entered so far */
     double mean_seconds;   /* of a section; see slow_mean.h */
     dc_wal_header header;  /* of its handle (wal_header.h), or NULL */
     int header_known;      /* whether the header has been looked for */
-    dc_wal_header *lent;   /* where the hot tier keeps the header, or NULL */
+    dc_wal_header *lent;   /* where the memory tier keeps the header, or NULL */
     struct Session *next;  /* in the pool */
     struct Session *next_exposed; /* of all pools */
     int held;                     /* by the thread that forks: its mutex */
@@ -59,14 +60,14 @@ int session_init(void);
  * on another copy of SQLite. */
 int session_attach(module_state *state, PyObject *connection, sqlite3 *handle, Session **session);
 
-/* Between these two nobody else uses it, and nothing closes it. */
+/* Between these two calls no other operation uses the session, unless it is external, and it is not closed. */
 void session_use(Session *session);
 void session_put_back(Session *session);
 
-/* Read anew what decides about the GIL; after a pragma was set. */
+/* Look again at the pragmas that decide whether the GIL is released. Call after a pragma was set. */
 void session_examine(Session *session);
 
-/* From now on others may have its Connection; or nobody may any more. */
+/* Mark that a user may have its Connection; or that no user can any more. */
 void session_expose(Session *session);
 void session_unexpose(Session *session);
 /* Whether the library alone has the Connection. */
@@ -75,7 +76,7 @@ int session_is_private(const Session *session);
 /* The header of the wal-index, for a session that has read. NULL where it cannot be used, and for an exposed
  * session: a PRAGMA of its user could unmap it. */
 dc_wal_header session_header(Session *session);
-/* Take the header back from the hot tier: the handle is going away, or into a user's hands. */
+/* Take the header back from the memory tier: the handle is about to be closed, or given to a user. */
 void session_withdraw_header(Session *session);
 
 /* --- inside SQLite --- */

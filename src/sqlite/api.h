@@ -132,6 +132,7 @@ enum {
     DC_SQLITE_ERROR = 1,
     DC_SQLITE_BUSY = 5,
     DC_SQLITE_LOCKED = 6,
+    DC_SQLITE_NOMEM = 7,
     DC_SQLITE_READONLY = 8,
     DC_SQLITE_CANTOPEN = 14,
     DC_SQLITE_CONSTRAINT = 19,
@@ -192,7 +193,7 @@ typedef struct dc_io_methods {
     /* from version 2 on */
     int (*shm_map)(sqlite3_file *, int region, int size, int extend, void volatile **);
     int (*shm_lock)(sqlite3_file *, int offset, int count, int flags);
-    void *shm_barrier;
+    void (*shm_barrier)(sqlite3_file *);
     int (*shm_unmap)(sqlite3_file *, int delete_it);
     /* from version 3 on */
     void *fetch, *unfetch;

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "base/debug.h"
 #include "base/selfcheck.h"
 
 enum { WRITE_LOCK = 0 };
@@ -17,9 +18,19 @@ static int look_before_unlock(sqlite3_file *file, int first, int count, int flag
         if (commit->valid) {
             dc_wal_append_check(commit->frames, &commit->stamp);
         }
+        DC_PAUSE("the wal-index header is complete, the write lock held");
     }
     return commit->io.original->shm_lock(file, first, count, flags);
 }
+
+#ifdef DISKCACHE_DEBUG
+/* SQLite has a barrier between the two copies of the header. */
+static void pause_at_barrier(sqlite3_file *file)
+{
+    dc_io_override_of(file)->original->shm_barrier(file);
+    DC_PAUSE("one copy of the wal-index header is written");
+}
+#endif
 
 void dc_commit_stamp_begin(dc_commit_stamp *commit, sqlite3_file *file, dc_wal_append *frames)
 {
@@ -33,6 +44,9 @@ void dc_commit_stamp_begin(dc_commit_stamp *commit, sqlite3_file *file, dc_wal_a
     }
     if (methods != NULL) {
         methods->shm_lock = look_before_unlock;
+#ifdef DISKCACHE_DEBUG
+        methods->shm_barrier = pause_at_barrier;
+#endif
     }
 }
 

@@ -311,7 +311,17 @@ CLOSE_IN = {
 }
 
 
-@pytest.mark.parametrize('script', CLOSE_IN.values(), ids=CLOSE_IN.keys())
+#: These close it a hundred times, to meet each moment.
+CLOSE_OFTEN = ('what copying the log asks', 'a finalizer', 'check()')
+
+
+@pytest.mark.parametrize(
+    'script',
+    [
+        pytest.param(script, id=name, marks=pytest.mark.slow if name in CLOSE_OFTEN else ())
+        for name, script in CLOSE_IN.items()
+    ],
+)
 def test_a_cache_closed_in_the_middle_of_sql_lets_that_come_to_its_end(
     alone: Interpreter, directory: str, script: str
 ) -> None:

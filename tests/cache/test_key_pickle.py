@@ -43,6 +43,9 @@ generous = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
+#: For what is in `make test`: a run is short, and each has other examples.
+brief = settings(generous, max_examples=50)
+
 
 def outcome(function: Callable[[bytes], bytes], data: bytes) -> bytes | type[BaseException]:
     """Return what the function returns or the type of what it raises."""
@@ -245,7 +248,7 @@ shared_objects = st.lists(objects, min_size=1, max_size=4).flatmap(
 )
 
 
-@generous
+@brief
 @given(objects)
 def test_any_object(value: object) -> None:
     check_object(value)
@@ -408,7 +411,7 @@ def test_a_frame_near_its_least_size(count: int) -> None:
     check_same(b'\x80\x05' + binbytes(70_000) + b'N' * count + b'.')
 
 
-@generous
+@brief
 @given(st.lists(st.integers(5, 70_000), max_size=12), st.sampled_from(PROTOCOLS))
 def test_any_sequence_of_long_opcodes(sizes: list[int], protocol: int) -> None:
     check_same(b'\x80%c' % protocol + b'\x94'.join(map(binbytes, sizes)) + b'h\0N.')
@@ -626,19 +629,19 @@ any_opcodes = st.sampled_from(
 heads = st.sampled_from([b'', *(b'\x80%c' % protocol for protocol in range(7))])
 
 
-@generous
+@brief
 @given(heads, st.lists(st.one_of(memo_opcodes, st.just(b'N')), max_size=20))
 def test_any_stream_of_memo_opcodes(head: bytes, opcodes: list[bytes]) -> None:
     check_stream(head + b''.join(opcodes) + b'.')
 
 
-@generous
+@brief
 @given(heads, st.lists(st.one_of(memo_opcodes, any_opcodes), max_size=8))
 def test_any_stream_of_opcodes(head: bytes, opcodes: list[bytes]) -> None:
     check_stream(head + b''.join(opcodes) + b'.')
 
 
-@generous
+@brief
 @given(st.binary(max_size=100))
 def test_garbage(data: bytes) -> None:
     check_stream(data)
@@ -668,7 +671,7 @@ def test_a_truncated_pickle(protocol: int) -> None:
 
 KEY_PROTOCOLS = (4, 5)
 KEY_OBJECTS_MAX = 32
-KEY_SIZE_MAX = 512 - 2 - 9  # of what PROTO and FRAME leave of the buffer
+KEY_SIZE_MAX = 4096 - 2 - 9  # of what PROTO and FRAME leave of the buffer
 
 
 def optimized(key: object, protocol: int) -> bytes:
@@ -775,7 +778,7 @@ keys_with_repetitions = st.lists(simple_keys, min_size=1, max_size=30).flatmap(
 )
 
 
-@generous
+@brief
 @given(simple_keys)
 def test_any_simple_key(key: object) -> None:
     check_key(key)
@@ -788,7 +791,7 @@ def test_a_key_with_repetitions(key: object) -> None:
     check_key(key)
 
 
-@generous
+@brief
 @given(objects)
 def test_any_object_as_a_key(key: object) -> None:
     check_key(key)

@@ -212,7 +212,7 @@ def test_the_schema_has_the_same_objects(
     """But for the view in which ours records what it was made with: see test_mismatch."""
     script = """
     answers = []
-    for policy in diskcache.EVICTION_POLICY:
+    for policy in ['none', 'least-recently-stored', 'least-recently-used', 'least-frequently-used']:
         with Cache(directory + policy, eviction_policy=policy, tag_index=True) as cache:
             answers.append(sorted(cache._sql(
                 "SELECT type, name, tbl_name FROM sqlite_master"

@@ -1,4 +1,4 @@
-/* test_sqlite_api.c: the functions of a copy of SQLite: from the table that it hands to extensions, and by
+/* test_api.c: the functions of a copy of SQLite: from the table that it hands to extensions, and by
  * their names; and refusing a copy that will not do.
  *
  * The Makefile links this program with --wrap for dlopen and dlsym, so that a test can say which

@@ -2,7 +2,7 @@
  *
  * Failures are real ones wherever the system can be made to fail (limits, files in the way, a tiny
  * file system in a mount namespace). The rest is injected: the Makefile links this program with
- * --wrap for malloc, write, close and getentropy, which lets the functions below stand in for the
+ * --wrap for malloc, write, close, fsync and getentropy, which lets the functions below stand in for the
  * engine's and this file's calls of them.
  */
 #include "engine/valuefile.h"
@@ -38,16 +38,19 @@ typedef struct fault {
 static fault malloc_fault;
 static fault write_fault;
 static fault close_fault;
+static fault fsync_fault;
 static fault getentropy_fault;
 static size_t longest_write = SIZE_MAX;
 
 void *__real_malloc(size_t size);
 ssize_t __real_write(int descriptor, const void *data, size_t size);
 int __real_close(int descriptor);
+int __real_fsync(int descriptor);
 int __real_getentropy(void *buffer, size_t size);
 void *__wrap_malloc(size_t size);
 ssize_t __wrap_write(int descriptor, const void *data, size_t size);
 int __wrap_close(int descriptor);
+int __wrap_fsync(int descriptor);
 int __wrap_getentropy(void *buffer, size_t size);
 
 static int fails(fault *injected)
@@ -75,6 +78,21 @@ int __wrap_close(int descriptor)
     int result = __real_close(descriptor);
 
     return fails(&close_fault) ? -1 : result;
+}
+
+/* The inodes that have been synced, in order. */
+static ino_t synced[16];
+static int synced_count;
+
+int __wrap_fsync(int descriptor)
+{
+    struct stat facts;
+
+    if (fails(&fsync_fault))
+        return -1;
+    if (fstat(descriptor, &facts) == 0 && synced_count < (int)(sizeof synced / sizeof *synced))
+        synced[synced_count++] = facts.st_ino;
+    return __real_fsync(descriptor);
 }
 
 int __wrap_getentropy(void *buffer, size_t size)
@@ -1234,6 +1252,102 @@ static void concurrent_threads_lose_nothing(void)
     CHECK(files > THREADS * 100 && files <= THREADS * 100 + 2 * (THREADS * 200 / 64 + 2));
 }
 
+/* ---- Syncing -------------------------------------------------------------------------------- */
+
+#define NEIGHBOUR "12/34/" DIGITS "-2.val"
+
+static ino_t inode_of(const char *name)
+{
+    struct stat facts;
+
+    if (stat(path_of(name), &facts) != 0)
+        check_fatal(name);
+    return facts.st_ino;
+}
+
+static dc_status sync_value(const char *name, const char *known)
+{
+    synced_count = 0;
+    return dc_valuefile_sync(check_directory(), name, known, &error);
+}
+
+static void a_sync_is_of_the_file_and_of_all_its_directories(void)
+{
+    const char *chain[] = {NAME, "12/34", "12", "."};
+
+    CHECK_INT(DC_OK, write_value(NAME, "value", 5));
+    CHECK_INT(0, synced_count); /* writing alone syncs nothing */
+    CHECK_INT(DC_OK, sync_value(NAME, ""));
+    CHECK_INT(4, synced_count);
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(inode_of(chain[i]), synced[i]);
+}
+
+static void beside_a_synced_file_only_the_innermost_directory_is_synced(void)
+{
+    CHECK_INT(DC_OK, write_value(NAME, "value", 5));
+    CHECK_INT(DC_OK, write_value(NEIGHBOUR, "value", 5));
+    CHECK_INT(DC_OK, sync_value(NEIGHBOUR, NAME));
+    CHECK_INT(2, synced_count);
+    CHECK_INT(inode_of(NEIGHBOUR), synced[0]);
+    CHECK_INT(inode_of("12/34"), synced[1]);
+}
+
+/* The directory may have been removed with it, and be a new one. */
+static void beside_a_file_that_is_gone_or_elsewhere_all_is_synced(void)
+{
+    const char *known[] = {NAME, "12/35/" DIGITS ".val", "12/" DIGITS ".val", DIGITS};
+
+    CHECK_INT(DC_OK, write_value(NEIGHBOUR, "value", 5));
+    for (int i = 0; i < 4; i++) {
+        if (i > 0)
+            CHECK_INT(DC_OK, write_value(known[i], "value", 5));
+        CHECK_INT(DC_OK, sync_value(NEIGHBOUR, known[i]));
+        CHECK_INT(4, synced_count);
+    }
+}
+
+static void a_sync_of_a_file_without_directories_is_of_the_root_too(void)
+{
+    CHECK_INT(DC_OK, write_value("plain", "value", 5));
+    CHECK_INT(DC_OK, sync_value("plain", ""));
+    CHECK_INT(2, synced_count);
+    CHECK_INT(inode_of("."), synced[1]);
+}
+
+static void a_failing_sync_is_an_error(void)
+{
+    const char *failing[] = {NAME, "12/34", "12", ""};
+
+    CHECK_INT(DC_OK, write_value(NAME, "value", 5));
+    for (int i = 0; i < 4; i++) {
+        fsync_fault = (fault){i + 1, EIO};
+        CHECK_INT(DC_SYSTEM, sync_value(NAME, ""));
+        CHECK_INT(EIO, error.system_errno);
+        CHECK(strstr(error.message, failing[i]) != NULL);
+        CHECK_INT(i, synced_count);
+    }
+    CHECK_INT(DC_OK, sync_value(NAME, ""));
+}
+
+static void what_cannot_be_synced_is_no_error(void)
+{
+    CHECK_INT(DC_OK, write_value(NAME, "value", 5));
+    fsync_fault = (fault){2, EINVAL};
+    CHECK_INT(DC_OK, sync_value(NAME, ""));
+    CHECK_INT(3, synced_count);
+    fsync_fault = (fault){1, EINTR};
+    CHECK_INT(DC_OK, sync_value(NAME, ""));
+    CHECK_INT(4, synced_count);
+}
+
+static void a_file_that_is_not_there_needs_no_sync(void)
+{
+    CHECK_INT(DC_OK, sync_value(NAME, ""));
+    CHECK_INT(DC_OK, sync_value("../outside", ""));
+    CHECK_INT(0, synced_count);
+}
+
 int main(int argc, char **argv)
 {
     static const check_test tests[] = {
@@ -1287,6 +1401,13 @@ int main(int argc, char **argv)
         CHECK_TEST(remove_never_takes_the_cache_directory),
         CHECK_TEST(remove_of_a_file_already_gone_still_prunes),
         CHECK_TEST(remove_goes_on_where_another_process_pruned),
+        CHECK_TEST(a_sync_is_of_the_file_and_of_all_its_directories),
+        CHECK_TEST(beside_a_synced_file_only_the_innermost_directory_is_synced),
+        CHECK_TEST(beside_a_file_that_is_gone_or_elsewhere_all_is_synced),
+        CHECK_TEST(a_sync_of_a_file_without_directories_is_of_the_root_too),
+        CHECK_TEST(a_failing_sync_is_an_error),
+        CHECK_TEST(what_cannot_be_synced_is_no_error),
+        CHECK_TEST(a_file_that_is_not_there_needs_no_sync),
         CHECK_TEST(names_that_lead_outside_are_neither_read_nor_removed),
         CHECK_TEST(names_with_empty_components_are_inside),
         CHECK_TEST(names_written_on_windows_are_those_of_files_here),

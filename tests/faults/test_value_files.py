@@ -131,6 +131,63 @@ def test_a_file_that_could_not_be_opened_for_writing_for_a_moment_is_written_lat
         interpreter.run(scenario, directory=directory)
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='the shim is for LD_PRELOAD')
+@pytest.mark.parametrize('part', ['.val', '/cache/'])  # A file; one, or a directory of it.
+def test_a_value_file_that_cannot_be_synced_is_an_error_of_the_set(
+    directory: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    preload: Callable[[str], dict[str, str]],
+    part: str,
+) -> None:
+    """With synchronous FULL nothing is acknowledged that the disk may not have."""
+    for name, value in preload('failing_sync.c').items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv('FAILING_SYNC_PART', part)
+    monkeypatch.setenv('FAILING_SYNC_WHILE', str(tmp_path / 'failing'))
+
+    def scenario(directory: str) -> None:
+        import errno
+        import os
+
+        import pytest
+        from consistency import stored_filenames, value_files
+
+        cache = diskcache.Cache(directory, sqlite_synchronous='full')
+        cache['key'] = old = b'a' * 50_000
+        failing = os.environ['FAILING_SYNC_WHILE']
+        open(failing, 'w').close()
+        new = b'b' * 50_000
+        for write in (
+            lambda: cache.set('key', new),
+            lambda: cache.add('other', new),
+            lambda: cache.push(new),
+            lambda: cache.set_many({'small': 1, 'key': new}),
+        ):
+            with pytest.raises(OSError) as raised:
+                write()
+            assert raised.value.errno == errno.EIO
+            assert raised.value.filename.startswith(f'{directory}/')
+            assert cache.get('key') == old
+            assert len(cache) == 1
+            assert value_files(directory) == stored_filenames(cache)
+        with cache.transact():
+            cache['small'] = 2  # What needs no file is not concerned,
+            with pytest.raises(OSError):
+                cache['key'] = new
+        assert cache['small'] == 2  # and a transaction can go on.
+        cache.reset('sqlite_synchronous', 1)
+        cache['key'] = new  # Nothing is synced then.
+        os.remove(failing)
+        cache.reset('sqlite_synchronous', 2)
+        cache['key'] = old
+        assert cache['key'] == old
+        assert cache.check() == []
+
+    with Interpreter(Path(diskcache.__file__).parent.parent) as interpreter:
+        interpreter.run(scenario, directory=directory)
+
+
 def test_a_database_that_nobody_may_write_can_be_read(directory: str, alone: Interpreter) -> None:
     if not hasattr(os, 'seteuid'):
         pytest.skip('this platform has no users')
@@ -185,6 +242,58 @@ def test_pop_of_an_item_whose_file_is_missing_is_a_miss_and_drops_it(
     assert cache.pop('key', 'default') == 'default'
     assert len(cache) == 0
     assert_intact(cache)
+
+
+class Reversing(diskcache.Disk):
+    """Stores and fetches in a way of its own, which cannot do with less than it has stored."""
+
+    def store(self, value: object, read: bool, key: object = None) -> tuple:
+        return super().store(bytes(value)[::-1] + b'end', read, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> object:
+        data = super().fetch(mode, filename, value, read)
+        if not data.endswith(b'end'):
+            raise ValueError('the end is not there')
+        return data[:-3][::-1]
+
+
+class Telling(diskcache.Disk):
+    """Does something before it stores, as many programs' do."""
+
+    def store(self, value: object, read: bool, key: object = None) -> tuple:
+        return super().store(value, read, key=key)
+
+
+class Naming(diskcache.Disk):
+    """Names its files itself."""
+
+    def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
+        return 'a/b', os.path.join(self._directory, 'a/b')
+
+
+@pytest.mark.parametrize('left', [0, 20_000])
+@pytest.mark.parametrize('disk', [diskcache.Disk, diskcache.JSONDisk, Reversing, Telling, Naming])
+def test_a_file_that_a_loss_of_power_has_cut_short_is_a_miss_with_any_disk(
+    directory: str, disk: type[diskcache.Disk], left: int
+) -> None:
+    value = LARGE if disk is not diskcache.JSONDisk else os.urandom(50_000).hex()
+    with diskcache.Cache(directory, disk=disk) as cache:
+        cache['key'] = value
+        assert cache['key'] == value
+        (name,) = value_files(directory)
+        os.truncate(f'{directory}/{name}', left)
+        assert cache.get('key', 'missing') == 'missing'
+        assert cache.pop('key', 'missing') == 'missing'
+        assert len(cache) == 0
+
+
+def test_what_a_disk_raises_over_a_whole_file_is_no_miss(directory: str) -> None:
+    with diskcache.Cache(directory, disk=Reversing) as cache:
+        cache['key'] = LARGE
+        (name,) = value_files(directory)
+        Path(directory, name).write_bytes(bytes(len(LARGE) + 3))
+        with pytest.raises(ValueError, match='the end is not there'):
+            cache.get('key')
 
 
 @pytest.mark.parametrize('method', ['pop', 'pull', 'popitem'])

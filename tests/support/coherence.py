@@ -1,6 +1,6 @@
 """The proof that no read is older than the last commit, whoever made it.
 
-What a cache keeps in memory (the hot tier) must be what SQLite would answer. Here several
+What a cache keeps in memory (the memory tier) must be what SQLite would answer. Here several
 processes of this package and of the original write while others read, and each read is checked.
 
 A *register* is one or more keys that only one writer writes, always together, each time with the

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A model of the hot tier: every order of the steps of a process and of those that write beside it.
+"""A model of the memory tier: every order of the steps of a process and of those that write.
 
 A process has a tier: rows in memory, and the header for which they hold. Its threads write
 (`Writer`) and read (`Reader`); others, who know nothing of the tier, commit or move the header

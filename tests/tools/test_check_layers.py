@@ -64,6 +64,14 @@ BAD = {
         {'src/engine/rows.h': '#  include <Python.h>\n'},
         ['src/engine/rows.h: the layer engine does without Python.h'],
     ),
+    'another header of Python in the engine': (
+        {'src/engine/rows.c': '#include <structmember.h>\n'},
+        ['src/engine/rows.c: the layer engine does without structmember.h'],
+    ),
+    "SQLite's own header": (
+        {'src/engine/rows.c': '#include <sqlite3.h>\n'},
+        ['src/engine/rows.c: sqlite3.h; SQLite is called by sqlite/api.h'],
+    ),
     'a folder that is no layer': (
         {'src/misc/all.h': ''},
         ["src/misc/all.h: 'misc' is none of the layers"],
