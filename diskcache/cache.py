@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib as cl
+import functools as ft
 import os
 import sqlite3
 import time
@@ -20,7 +21,7 @@ from . import settings as rules
 from ._core import Timeout
 from .cautions import hint_at_expire, hinted
 from .constants import ENOVAL, UNKNOWN
-from .directory import path_of, temporary_unless_given
+from .directory import OWNER_ONLY, checked_mode, checked_read_only, path_of, temporary_unless_given
 from .disk import Disk, StoredKey
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening
@@ -79,13 +80,17 @@ class Cache(DictMethods, Opening):
         :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
         :param disk: subclass of :class:`Disk`
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
-            for everyone who opens it. And `memory_limit`, which is not stored: bytes that this
-            object may keep in memory of what it has read (8 MiB; 0: nothing)
+            for everyone who opens it. And these, which are not stored: `memory_limit`, bytes that
+            this object may keep in memory of what it has read (8 MiB; 0: nothing); `mode`, of the
+            directory if it has to be made (0o700), which files in it match: 0o750 makes 0o640;
+            `read_only`, if nothing may be written, not even a lock file, as it is by itself where
+            the directory cannot be written: settings then hold for this object alone
         :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
         :raises Timeout: if another process keeps the database locked for a minute
-        :raises sqlite3.Error: if the database cannot be opened
+        :raises sqlite3.Error: if the database cannot be opened, or is not there and `read_only` is
+            true
         """
         if isinstance(disk, Disk):
             raise hinted(
@@ -98,10 +103,14 @@ class Cache(DictMethods, Opening):
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
         memory_limit = settings.pop('memory_limit', None)
+        mode = checked_mode(settings.pop('mode', None))
+        read_only = checked_read_only(settings.pop('read_only', False))
         self._check_settings(settings)
         if memory_limit is not None:
             self.memory_limit = memory_limit
-        with temporary_unless_given(directory) as given:
+        self._mode = OWNER_ONLY if mode is None else mode
+        self._read_only_asked = read_only
+        with temporary_unless_given(directory, mode) as given:
             self._open(path_of(given), timeout, disk, settings)
 
     def _call_each(
@@ -164,7 +173,7 @@ class Cache(DictMethods, Opening):
             return self.get(key, default=ENOVAL, retry=True)
 
         def store(key: Any, result: Any, seconds: float) -> None:
-            if expire is None or expire > 0:
+            if (expire is None or expire > 0) and not self.read_only:
                 self.set(key, result, expire, tag=tag, retry=True)
 
         def find_disk() -> Disk:
@@ -194,6 +203,9 @@ class Cache(DictMethods, Opening):
         :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
         """
         from .check import Check  # it is about what is defined here
+
+        if fix:
+            self._require_writable()
 
         messages = [row[0] for row in self._run_alone(INTEGRITY_CHECK, retry)]
         if fix:
@@ -344,13 +356,16 @@ class Cache(DictMethods, Opening):
         """Return how often lookups found their key, and how often not.
 
         To call this to look turns counting on, in the directory and for everyone, as the original
-        does: pass ``enable=cache.statistics`` to leave it as it is, or call `memory_stats`.
+        does: pass ``enable=cache.statistics`` to leave it as it is, or call `memory_stats`. What is
+        opened read-only stays as it is.
 
         :param enable: whether to count from now on
         :param reset: whether to set the counts to zero
         :return: (hits, misses)
         """
         result = self.reset('hits'), self.reset('misses')
+        if self.read_only and not reset:
+            return result
         if reset:
             self.reset('hits', 0)
             self.reset('misses', 0)
@@ -369,7 +384,11 @@ class Cache(DictMethods, Opening):
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
-    __reduce__ = reduce
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the original does, unless it could not open it like this."""
+        if self._read_only_asked:
+            return ft.partial(type(self), read_only=True), self.__getstate__()
+        return reduce(self)
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
         """Load a setting again, or change it.
@@ -398,6 +417,8 @@ class Cache(DictMethods, Opening):
             return value
         if rules.is_taken(type(self), key):
             raise TypeError(f'{key!r} is the name of a method, it cannot be a setting')
+        if update:
+            self._require_writable()
         if key.startswith('sqlite_'):
             self._set_pragma(key[7:], value)
         elif key.startswith('disk_'):

@@ -15,17 +15,15 @@ What a Disk of the user's own stores and fetches in its own way is not judged.
 from __future__ import annotations
 
 import contextlib as cl
-import errno
 import io
 import os
 import os.path as op
 import pickle
 import re
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import settings as rules
 from . import sql
@@ -111,6 +109,14 @@ class Check:
         self._referred.add(op.normpath(full_path))
         return full_path
 
+    def _open(self, filename: str) -> cl.AbstractContextManager[BinaryIO | None]:
+        """Open a row's file; None if there is none, or something else in its place.
+
+        :raises OSError: if that cannot be found out now
+        """
+        file = self._cache.disk._open_file(filename)
+        return cl.nullcontext() if file is None else file
+
     def _delete(self, rowid: int, filename: str | None = None) -> None:
         if filename is not None:
             self._refer(filename)
@@ -168,9 +174,10 @@ class Check:
                 continue
             full_path = self._refer(filename)
             try:
-                real_size = _file_size(full_path)
-                is_pickle = mode == MODE_PICKLE and has_pickles and real_size == size
-                whole = not is_pickle or _ends_as_pickle(full_path)
+                with self._open(filename) as file:
+                    real_size = None if file is None else _size_of(file)
+                    is_pickle = mode == MODE_PICKLE and has_pickles and real_size == size
+                    whole = not is_pickle or file is None or _ends_as_pickle(file)
             except OSError as error:  # No reason to delete anything.
                 self._report(f'file cannot be looked at: {full_path}, {error.strerror}')
                 continue
@@ -225,9 +232,10 @@ class Check:
     def _check_pickled_file(self, filename: str, whose: str) -> None:
         with cl.suppress(OSError):  # that is reported already
             path = self._refer(filename)
-            size = _file_size(path)
-            if size is not None and _ends_as_pickle(path):
-                with open(path, 'rb') as file:
+            with self._open(filename) as file:
+                if file is not None and _ends_as_pickle(file):
+                    size = _size_of(file)
+                    file.seek(0)
                     self._check_pickle(file, size, f'{whose}, {path},')
 
     def _check_pickle(self, file: Any, size: int, whose: str) -> None:
@@ -317,29 +325,17 @@ def _whose_value(rowid: int, key: bytes, kind: str) -> str:
     return f'the value of key {text if kind != "integer" else text[1:-1]} (row {rowid})'
 
 
-def _file_size(path: str) -> int | None:
-    """Return the size of a file, or None if there is none, or something else in its place.
-
-    :raises OSError: if that cannot be found out now
-    """
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return None
-        raise
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
-def _ends_as_pickle(path: str) -> bool:
+def _ends_as_pickle(file: BinaryIO) -> bool:
     """Tell whether a file has a pickle's last byte.
 
     :raises OSError: if that cannot be found out now
     """
-    with open(path, 'rb', buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 1, 0))
-        return file.read(1) == pickle.STOP  # zeros are what a loss of power leaves
+    file.seek(max(_size_of(file) - 1, 0))
+    return file.read(1) == pickle.STOP  # zeros are what a loss of power leaves
 
 
 def _has_only(dirpath: str, directories: set[str]) -> bool:

@@ -473,6 +473,7 @@ class Deque(OnCache, Sequence[Any]):
 
     def reverse(self) -> None:
         """Reverse the order of the items. Only keys are renumbered."""
+        self._cache._require_writable()
         with self._cache._transact(retry=True) as (execute, _):
             ((lowest, highest),) = execute(sql.QUEUE_ENDS)
             if lowest is None:
@@ -492,6 +493,7 @@ class Deque(OnCache, Sequence[Any]):
             steps = operator.index(steps)
         except TypeError:
             raise TypeError(f'steps must be an int, not {type(steps).__name__!r}') from None
+        self._cache._require_writable()
         with self._cache._transact(retry=True) as (execute, _):
             count = len(self._cache)
             moved = steps % count if count else 0

@@ -7,7 +7,10 @@ import errno
 import os
 import os.path as op
 import shutil
+import stat
+import sys
 import tempfile
+import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -25,16 +28,44 @@ def path_of(directory: Any) -> str:
     return op.expandvars(op.expanduser(os.fsdecode(directory)))
 
 
+#: The mode of a directory that is made, unless another is asked for: its owner's alone.
+OWNER_ONLY = 0o700
+
+#: What the mode of a directory may have: permissions, and that its group is that of what is in it.
+_MODES = 0o2777
+
+
+def checked_mode(mode: Any) -> int | None:
+    """Return the mode asked for a new directory, None if it is not.
+
+    :raises TypeError: if it is no int
+    :raises ValueError: if the owner could not use the directory, or it has other bits
+    """
+    if mode is None:
+        return None
+    if not isinstance(mode, int) or isinstance(mode, bool):
+        raise TypeError(f'mode must be an int, such as 0o750, not {type(mode).__name__!r}')
+    if mode & ~_MODES or mode & OWNER_ONLY != OWNER_ONLY:
+        hint = f': is 0o{mode} meant?' if mode > 0 and not set(str(mode)) & {'8', '9'} else ''
+        raise ValueError(f'mode must be 0o700 and what others may do, not {mode:#o}{hint}')
+    return mode
+
+
 @cl.contextmanager
 def temporary_unless_given(
-    directory: str | os.PathLike[str] | None,
+    directory: str | os.PathLike[str] | None, mode: int | None = None
 ) -> Generator[str | os.PathLike[str], None, None]:
-    """Give the directory, or a new temporary one, which goes again if the block fails."""
+    """Give the directory, or a new temporary one, which goes again if the block fails.
+
+    :param mode: of the temporary one (None: its owner's alone)
+    """
     if directory is not None:
         yield directory
         return
     made = tempfile.mkdtemp(prefix='diskcache-')
     try:
+        if mode is not None:
+            os.chmod(made, mode)
         yield made
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
@@ -63,10 +94,37 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def make_directory(path: str, lasting: bool = False) -> None:
-    """Make a cache directory, and what is missing above it.
+def checked_read_only(read_only: Any) -> bool:
+    """Return whether a cache is to be opened without writing anything.
+
+    :raises TypeError: if it is no bool
+    """
+    if not isinstance(read_only, bool | int | None):
+        raise TypeError(f'read_only must be True or False, not {type(read_only).__name__!r}')
+    return bool(read_only)
+
+
+def is_unwritable(directory: str, name: str) -> bool:
+    """Tell whether a directory is there in which this process cannot write.
+
+    :param name: of a file that it has to write too, if that is there
+    """
+    effective = os.access in os.supports_effective_ids
+    path = op.join(directory, name)
+
+    def can(where: str, what: int) -> bool:
+        return os.access(where, what, effective_ids=effective)
+
+    if not op.isdir(directory):
+        return False
+    return not can(directory, os.W_OK | os.X_OK) or (op.exists(path) and not can(path, os.W_OK))
+
+
+def make_directory(path: str, mode: int = OWNER_ONLY, lasting: bool = False) -> None:
+    """Make a cache directory, and what is missing above it, unless it is there.
 
     :param path: the directory
+    :param mode: of it, whatever the umask is; above it that decides
     :param lasting: have the disk keep what is made, even if power is lost
     :raises OSError: if it is not there then
     """
@@ -76,7 +134,15 @@ def make_directory(path: str, lasting: bool = False) -> None:
         directory = op.dirname(directory)
         above.append(directory)
     try:
-        os.makedirs(path, 0o700, exist_ok=True)
+        if op.isdir(path):
+            return
+        os.makedirs(op.dirname(path) or os.curdir, exist_ok=True)
+        with cl.suppress(FileExistsError):  # another has just made it, or it is no directory
+            os.mkdir(path, OWNER_ONLY)
+            if mode != OWNER_ONLY:
+                os.chmod(path, mode)
+        if not op.isdir(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     except OSError as error:
         there = path
         while not op.lexists(there):
@@ -91,3 +157,72 @@ def make_directory(path: str, lasting: bool = False) -> None:
         ) from None
     for directory in above:
         sync_directory(directory)
+
+
+def make_database(directory: str, name: str) -> None:
+    """Make the empty file of a database, as open to others as the directory, unless it is there.
+
+    SQLite would make it as the umask says, and gives its log and its wal-index the mode and, if it
+    is root's, the owner that it finds here. Where that cannot be done SQLite makes it after all.
+    """
+    path = op.join(directory, name)
+    # Under another name first: to close a file drops the locks that this process has on it, and
+    # another thread would have some as soon as it has the right name.
+    new = f'{path}-{os.getpid()}-{threading.get_ident()}-new'
+    with cl.suppress(OSError):
+        facts = os.stat(directory)
+        if op.lexists(path):
+            if op.getsize(path) == 0:  # SQLite has made it, where somebody had removed the files
+                os.chmod(path, mode_of_files(facts.st_mode))
+            return
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            if hasattr(os, 'geteuid') and os.geteuid() == 0:
+                os.fchown(descriptor, facts.st_uid, facts.st_gid)
+            if hasattr(os, 'fchmod'):
+                os.fchmod(descriptor, mode_of_files(facts.st_mode))
+        finally:
+            os.close(descriptor)
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            os.mknod(path, 0o600 | stat.S_IFREG)
+            os.chmod(path, mode_of_files(facts.st_mode))
+        finally:
+            os.remove(new)
+
+
+def mode_of_files(mode: int) -> int:
+    """Return the mode of files in a directory of a mode; src/engine/valuefile.c has the same."""
+    if mode & stat.S_ISVTX:  # others may make files there, but not change ours
+        mode &= ~(stat.S_IWGRP | stat.S_IWOTH)
+    return mode & 0o666
+
+
+def mode_of(directory: str) -> int:
+    """Return the mode of a directory, as far as another could be made alike."""
+    try:
+        return os.stat(directory).st_mode & _MODES | OWNER_ONLY
+    except OSError:
+        return OWNER_ONLY
+
+
+def warn_of_others(directory: str, place: str) -> None:
+    """Warn, once, of a directory that everybody can write.
+
+    :param directory: its path
+    :param place: what the warning names: the directory, or that of which it is a part
+    """
+    try:
+        mode = os.stat(directory).st_mode
+    except OSError:
+        return
+    if mode & stat.S_IWOTH and sys.platform != 'win32':
+        warn_once(
+            place,
+            'others',
+            f'{place}: every user of this machine can write to the directory, and so run code in'
+            f' the programs that read from it: chmod o-w {directory}',
+        )

@@ -129,19 +129,16 @@ class Disk(_core.Disk):
         :raises OSError: if the file cannot be written
         """
         newline = None if 'b' in mode else ''
-        for left in reversed(range(_core.CREATE_ATTEMPTS)):
-            try:
-                os.makedirs(op.dirname(full_path), exist_ok=True)
-            except (FileNotFoundError, FileExistsError):  # pruned while it was made
-                if not left:
-                    raise
-                continue
-            try:
-                writer = open(full_path, mode, encoding=encoding, newline=newline)  # noqa: SIM115
-                break
-            except FileNotFoundError:  # pruned since it was made
-                if not left:
-                    raise
+        relative = op.relpath(full_path, self._directory)
+        opener = None
+        if self._is_inside(relative):  # in modes that match the directory, and through no link
+
+            def opener(path: str, flags: int) -> int:
+                return self._create_file(relative)
+
+        else:
+            os.makedirs(op.dirname(full_path), exist_ok=True)
+        writer = open(full_path, mode, encoding=encoding, newline=newline, opener=opener)  # noqa: SIM115
         size = 0
         try:
             with writer:

@@ -195,8 +195,9 @@ class DjangoCache(BaseCache):
         :param directory: LOCATION; ``~`` and environment variables are expanded
         :param params: the other settings: what Django documents for every backend, and SHARDS
             (number of shards, 8), DATABASE_TIMEOUT (seconds to wait for a lock, 0.010) and OPTIONS:
-            any of :data:`DEFAULT_SETTINGS`, and `disk`, a subclass of :class:`Disk` or the path to
-            import it from. MAX_ENTRIES and CULL_FREQUENCY are accepted and make no difference
+            any of :data:`DEFAULT_SETTINGS`, `mode` and `read_only` (see :class:`FanoutCache`), and
+            `disk`, a subclass of :class:`Disk` or the path to import it from. MAX_ENTRIES
+            and CULL_FREQUENCY are accepted and make no difference
         :raises django.core.exceptions.ImproperlyConfigured: if OPTIONS is no mapping, or has what
             stands beside it
         :raises ValueError: if a setting has an impossible value
@@ -731,7 +732,7 @@ class DjangoCache(BaseCache):
 
         def store(key: str, result: Any, seconds: float) -> None:
             expire = self.get_backend_timeout(timeout)
-            if expire is None or expire > 0:
+            if (expire is None or expire > 0) and not self._cache.read_only:
                 self.set(key, result, timeout, version, tag=tag, retry=True)
 
         return memoizer(

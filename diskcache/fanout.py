@@ -29,7 +29,16 @@ from .cache import Cache
 from .cautions import hint_at_expire
 from .constants import ENOVAL
 from .deque import Deque, checked_maxlen
-from .directory import path_of, temporary_unless_given
+from .directory import (
+    OWNER_ONLY,
+    checked_mode,
+    checked_read_only,
+    is_lasting,
+    make_directory,
+    path_of,
+    temporary_unless_given,
+    warn_of_others,
+)
 from .disk import Disk
 from .index import Index
 from .log import log_failure
@@ -73,7 +82,8 @@ class _Shard(Cache):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a Cache: by now the limit is stored."""
-        return Cache, self.__getstate__()
+        opening = ft.partial(Cache, read_only=True) if self._read_only_asked else Cache
+        return opening, self.__getstate__()
 
 
 def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
@@ -141,7 +151,9 @@ class FanoutCache(DictMethods):
         :param disk: subclass of :class:`Disk`, also for the named parts
         :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
             that of the whole and divided among the shards. If it is not given the stored one
-            holds. `memory_limit`, also in bytes, is divided likewise, and not stored
+            holds. `memory_limit`, also in bytes, is divided likewise, and not stored; `mode` is
+            that of each directory that has to be made, and `read_only` holds for the named parts
+            too, see :class:`Cache`
         :raises ValueError: if `shards` is not positive, and for what :class:`Cache` raises it
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -155,6 +167,9 @@ class FanoutCache(DictMethods):
         if count < 1:
             raise ValueError(f'shards must be at least 1, not {count}')
         memory_limit = settings.pop('memory_limit', MEMORY_LIMIT)  # of all shards together
+        mode = checked_mode(settings.pop('mode', None))
+        self._mode = OWNER_ONLY if mode is None else mode
+        self._read_only_asked = checked_read_only(settings.pop('read_only', False))
         rules.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:
@@ -163,10 +178,16 @@ class FanoutCache(DictMethods):
                 raise TypeError(f'size_limit must be a number of bytes, not {kind!r}')
             settings['size_limit'] = size_limit / count
         self._count = count
-        with temporary_unless_given(directory) as given:
+        with temporary_unless_given(directory, mode) as given:
             path = path_of(given)
             mismatch.check_for_cache(path)
+            if not self._read_only_asked:
+                default = DEFAULT_SETTINGS['sqlite_synchronous']
+                lasting = is_lasting(settings.get('sqlite_synchronous', default))
+                make_directory(path, self._mode, lasting)
+            warn_of_others(path, op.abspath(path))
             found = mismatch.count_shards(path)
+            settings = {**settings, **self._parameters()}
             self._shards: tuple[Cache, ...] = tuple(
                 _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
                 for number in range(count)
@@ -184,6 +205,15 @@ class FanoutCache(DictMethods):
     def directory(self) -> str:
         """Directory of the cache."""
         return self._directory
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is written: that was asked for, or the directory cannot be written."""
+        return any(shard.read_only for shard in self._shards)
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return what shards and parts are opened with beside settings."""
+        return {'mode': self._mode, 'read_only': self._read_only_asked}
 
     @property
     def memory_limit(self) -> int:
@@ -669,6 +699,12 @@ class FanoutCache(DictMethods):
         """The directory as an absolute path."""
         return op.dirname(self._shards[0]._path)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle as the original does, unless it could not open it like this."""
+        if self._read_only_asked:
+            return ft.partial(type(self), read_only=True), self.__getstate__()
+        return super().__reduce_ex__(protocol)
+
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
@@ -738,7 +774,13 @@ class FanoutCache(DictMethods):
         # As it was given where that is still the same.
         is_here = op.abspath(self._directory) == op.normpath(self._path)
         directory = self._directory if is_here else self._path
-        return Cache(op.join(directory, kind, *parts), timeout, disk, **settings)
+        for part in (kind, *parts[:-1]):
+            directory = op.join(directory, part)
+            if not self.read_only:
+                lasting = is_lasting(settings.get('sqlite_synchronous'))
+                make_directory(directory, self._mode, lasting)
+        settings = {**self._parameters(), **settings}
+        return Cache(op.join(directory, parts[-1]), timeout, disk, **settings)
 
     def cache(
         self, name: str, timeout: float = 60, disk: type[Disk] | None = None, **settings: Any

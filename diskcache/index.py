@@ -191,6 +191,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         :param last: to the end, or to the beginning; that may renumber all rows once in a while
         :raises KeyError: if the key is missing
         """
+        self._cache._require_writable()
         database_key, raw = self._cache.disk.put(key)
         with self._cache._transact(retry=True) as (execute, _):
             rows = execute(sql.ROWID, (database_key, raw)).fetchall()

@@ -23,6 +23,18 @@ def log(directory: str, text: str, *args: object) -> None:
     logging.getLogger('diskcache').warning('%s: ' + text, directory, *args)
 
 
+#: What has been logged once in this process.
+_told: set[tuple[str, str]] = set()
+
+
+def log_once(directory: str, text: str) -> None:
+    """Log a warning about a directory, once in a process."""
+    if (directory, text) not in _told:
+        with cl.suppress(ImportError, OSError):  # as a user who cannot read the interpreter's files
+            log(directory, text)
+            _told.add((directory, text))
+
+
 def log_failure(directory: str, error: Exception) -> None:
     """Log an error that is answered with a default, once per directory, kind and minute."""
     code = getattr(error, 'sqlite_errorname', None) or str(error)  # the former from Python 3.11 on

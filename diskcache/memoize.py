@@ -51,6 +51,9 @@ class Store(Protocol):
     @property
     def disk(self) -> Disk: ...
 
+    @property
+    def read_only(self) -> bool: ...
+
     def get(self, key: Any, default: Any = ..., *, retry: bool = ...) -> Any: ...
 
     def set(

@@ -55,6 +55,7 @@ class OnCache:
             and type(self._cache.disk) is Disk
             and self._cache.timeout == _CACHE_TIMEOUT
             and self._cache.eviction_policy == 'none'
+            and not self._cache._read_only_asked
         )
 
     def _new_cache(self) -> Cache:

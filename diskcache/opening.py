@@ -14,14 +14,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import _core, mismatch, removal
+from . import _core, file_systems, mismatch, removal
 from . import settings as rules
 from ._core import Timeout
 from .cautions import warn_once
 from .constants import DBNAME
-from .directory import is_lasting, make_directory, sync_directory
+from .directory import (
+    OWNER_ONLY,
+    is_lasting,
+    is_unwritable,
+    make_database,
+    make_directory,
+    mode_of,
+    sync_directory,
+    warn_of_others,
+)
 from .disk import Disk
-from .log import log
+from .log import log, log_once
 from .policies import policy_index
 from .settings import DEFAULT_SETTINGS, METADATA
 
@@ -29,6 +38,11 @@ from .settings import DEFAULT_SETTINGS, METADATA
 _OPEN_TIMEOUT = 60.0
 #: The same where the database has been truncated: it waits only for others that create it again.
 _TRUNCATED_TIMEOUT = 2.0
+
+#: Seconds within which whoever opens or closes a database has made or removed its files, and how
+#: often it is looked for that.
+_CLOSING_SECONDS = 2.0
+_POLL = 0.001
 
 #: Seconds after which a database that was created again is checked: whoever removes the files may
 #: have removed some of the new ones too.
@@ -49,6 +63,12 @@ class Opening(_core.Cache):
 
     #: Settings that are neither given nor stored.
     _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS
+    #: Of the directory, should it have to be made, or made again.
+    _mode: int = OWNER_ONLY
+    #: On what a new database is to be without a write-ahead log; None if it can have one.
+    _limits: str | None = None
+    #: Whether `read_only` was given.
+    _read_only_asked: bool = False
     #: Of the FanoutCache that this is a shard of.
     _shard_count: int | None = None
     #: What is recorded of the directory.
@@ -60,6 +80,11 @@ class Opening(_core.Cache):
     def directory(self) -> str:
         """Directory of the cache."""
         return self._directory
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is written: that was asked for, or the directory cannot be written."""
+        return bool(self._read_only)
 
     @property
     def timeout(self) -> float:
@@ -85,11 +110,19 @@ class Opening(_core.Cache):
     def _open_directory(
         self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
     ) -> None:
+        self._read_only = 1 if self._read_only_asked else 2 * is_unwritable(path, DBNAME)
+        if self._read_only:
+            self._open_read_only(path, timeout, disk, settings)
+            return
         mismatch.check_for_shards(path, _read_schema)
         default = self._default_settings.get('sqlite_synchronous')
         lasting = is_lasting(settings.get('sqlite_synchronous', default))
-        make_directory(path, lasting)
+        make_directory(path, self._mode, lasting)
         self._directory = path
+        self._mode = mode_of(path)
+        warn_of_others(path, self._place())
+        is_new = not op.exists(op.join(path, DBNAME))
+        self._limits = file_systems.limits_of(path) if is_new else None
         truncated = removal.is_truncated(op.join(path, DBNAME))
         self._timeout = _TRUNCATED_TIMEOUT if truncated else _OPEN_TIMEOUT
         self._local = threading.local()
@@ -98,6 +131,7 @@ class Opening(_core.Cache):
         try:
             self._open_files(disk, settings, lasting)
         except Timeout:
+            file_systems.require_locks(path)
             if not truncated:
                 raise
             raise sqlite3.DatabaseError(
@@ -106,6 +140,60 @@ class Opening(_core.Cache):
             ) from None
         self._timeout = timeout
 
+    def _open_read_only(
+        self, path: str, timeout: float, disk: type[Disk], settings: dict[str, Any]
+    ) -> None:
+        """Open a directory without writing anything there."""
+        self._directory = path
+        self._timeout = timeout
+        self._local = threading.local()
+        self._txn_id = None
+        _core.Cache.close(self)  # if __init__ is run again
+        warn_of_others(path, self._place())
+        if not self._read_only_asked:
+            log_once(
+                self._place(),
+                'the directory cannot be written by this process: the cache is read-only',
+            )
+        self._open_database(disk, settings)
+
+    def _read_only_query(self) -> str:
+        """Return how SQLite is to open the database, where it must not make any file.
+
+        The wal-index tells of commits in the log. Without it they cannot be read. If there is no
+        log either, nobody has the database open, and it can be read as it is for as long as that
+        is so, which the native core looks after (src/engine/frozen.h).
+
+        :raises sqlite3.OperationalError: if it cannot be opened like this
+        """
+        database = op.join(self._path, DBNAME)
+        if not op.exists(database):
+            reason = 'read_only is true' if self._read_only_asked else 'cannot be made'
+            raise sqlite3.OperationalError(
+                f'unable to open database file: {database} is not there, and {reason}'
+            )
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        while True:
+            has_index = op.exists(database + '-shm')
+            try:
+                log_size = op.getsize(database + '-wal')
+            except OSError:
+                log_size = -1
+            if has_index and log_size >= 0:
+                return 'mode=ro&readonly_shm=1'
+            # Who opens makes the log first, and who closes removes it last, when it is copied.
+            is_late = time.monotonic() > deadline
+            if log_size <= 0 and (is_late or not has_index):
+                return 'mode=ro&immutable=1'
+            if is_late:
+                break
+            time.sleep(_POLL)
+        raise sqlite3.OperationalError(
+            f'unable to open database file: {database}-wal has commits that are not in the database'
+            ' yet, and without -shm only a process that can write to the directory can read them:'
+            ' open the cache there once, and close it'
+        )
+
     def _open_files(self, disk: type[Disk], settings: dict[str, Any], lasting: bool) -> None:
         """Open the database, again if it has been removed meanwhile."""
         database = op.join(self._path, DBNAME)
@@ -113,6 +201,7 @@ class Opening(_core.Cache):
             before = removal.identity(database)
             try:
                 removal.remove_remains(database)
+                make_database(self._path, DBNAME)
                 self._open_database(disk, settings)
                 return
             except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
@@ -123,13 +212,13 @@ class Opening(_core.Cache):
                 if same or not more:
                     raise
             _core.Cache.close(self)
-            make_directory(self._path, lasting)
+            make_directory(self._path, self._mode, lasting)
 
     def _open_database(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
         damaged = rules.damaged(stored)
         usable = {name: value for name, value in stored.items() if name not in damaged}
-        current = {**self._default_settings, **usable, **settings}
+        current = {**self._defaults(schema), **usable, **settings}
         for name in METADATA:
             current.pop(name, None)
         for name in damaged - settings.keys():  # the default holds, but is not stored over it
@@ -137,12 +226,14 @@ class Opening(_core.Cache):
             log(self._directory, text, name, stored.pop(name))
             stored[name] = current.get(name)
         is_empty = stored.get('count') == 0
+        self._warn_of_network(current)
         self._origin = mismatch.Origin.of(schema)
         mismatch.check_recorded_disk(self, disk, is_empty)
         self._disk = disk(
             self._path,
             **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'},
         )
+        self._disk._directory_mode = self._mode
         ignored = [name for name in rules.ignored(type(self), current) if name not in METADATA]
         self._setting_names = [name for name in current if name not in ignored]
         for name in self._setting_names:
@@ -162,12 +253,38 @@ class Opening(_core.Cache):
             mismatch.check_stored_keys(self)
         self._complete_directory(current, stored, schema)
 
+    def _defaults(self, schema: Mapping[Any, Any]) -> Mapping[str, Any]:
+        """Return the settings that hold if they are neither given nor stored."""
+        if self._limits is None or schema:
+            return self._default_settings
+        log_once(
+            self._place(),
+            f'the directory is on {self._limits}: the cache has a rollback journal, and is slower'
+            ' than on a local disk',
+        )
+        return {**self._default_settings, **file_systems.SETTINGS}
+
+    def _warn_of_network(self, current: Mapping[str, Any]) -> None:
+        """Warn, once, of what is not safe where the directory is."""
+        network = file_systems.network_of(self._path)
+        dangers = file_systems.dangers(current) if network is not None else ()
+        if dangers:
+            place = self._place()
+            warn_once(
+                place,
+                'network',
+                f'{place} is on a network file system ({network}): {"; ".join(dangers)}. Make a new'
+                ' directory there, or use a local disk',
+            )
+
     def _mend(self, unopened: bool) -> bool:
         """Create again what was removed under an open cache: directory, database, settings.
 
         :param unopened: the database could not be opened, perhaps for another reason
         :return: whether that was not for another reason
         """
+        if self._read_only:
+            return not unopened  # whoever can write may put another in its place
         database = op.join(self._path, DBNAME)
         removed = not op.exists(database)
         if unopened and not removed:
@@ -175,10 +292,11 @@ class Opening(_core.Cache):
         own = {name: getattr(self, name) for name in self._setting_names}
         for more in removal.attempts():
             try:
-                make_directory(self._path)
+                make_directory(self._path, self._mode)
                 if is_lasting(own.get('sqlite_synchronous')):
                     sync_directory(op.dirname(self._path))
                 removal.remove_remains(database)
+                make_database(self._path, DBNAME)
                 stored, schema, self._page_size = self._inspect()
                 kept = {name: value for name, value in stored.items() if name in own}
                 self._complete_directory({**own, **kept}, stored, schema)
@@ -208,6 +326,11 @@ class Opening(_core.Cache):
         self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
+        if self._read_only:
+            if 'Cache' not in schema or 'Settings' not in schema:
+                database = op.join(self._path, DBNAME)
+                raise sqlite3.DatabaseError(f'{database} is not a diskcache database')
+            return
         if not schema and 'sqlite_page_size' in current:
             # First of all: the file is made by the first pragma that is stored in it.
             self._set_pragma('page_size', current['sqlite_page_size'])

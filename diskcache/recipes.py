@@ -645,6 +645,11 @@ def barrier(
     return decorator
 
 
+def _is_read_only(cache: Any) -> bool:
+    """Tell whether nothing can be stored: then each call computes what is not there."""
+    return getattr(cache, 'read_only', False) is True
+
+
 @hint_at_expire
 def memoize_stampede(
     cache: Cache | FanoutCache,
@@ -706,7 +711,8 @@ def memoize_stampede(
     _positive('beta', beta, or_zero=True)
 
     def store(key: Any, result: Any, seconds: float) -> None:
-        cache.set(key, (result, seconds), expire, tag=tag, retry=True)
+        if not _is_read_only(cache):
+            cache.set(key, (result, seconds), expire, tag=tag, retry=True)
 
     def keep(key: Any, result: Any, start: float) -> None:
         if cache_if is None or cache_if(result):
@@ -714,6 +720,8 @@ def memoize_stampede(
 
     def renew(taken: float, key: Any, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
         """Compute again in the background, unless somebody is at it."""
+        if _is_read_only(cache):
+            return
         marker = (*key, ENOVAL)
         home = _home(cache, marker)
         token = os.urandom(8).hex()

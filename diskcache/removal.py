@@ -49,7 +49,8 @@ def _locked(directory: str) -> Generator[None, None, None]:
     try:
         if sys.platform != 'win32':
             descriptor = os.open(directory, os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with cl.suppress(OSError):  # a file system may have no locks for directories
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         if descriptor is not None:

@@ -12,6 +12,7 @@
 #include "cache/pin.h"
 #include "cache/transaction.h"
 #include "cache/type.h"
+#include "engine/file_system.h"
 #include "python/call_key.h"
 #include "python/connection.h"
 #include "python/disk_type.h"
@@ -110,6 +111,19 @@ PyObject *core__pickle_key(PyObject *Py_UNUSED(module), const core__pickle_key_a
     }
     pickled = key_pickle_dumps(args->object, protocol == (int)protocol ? (int)protocol : -1);
     return pickled != NULL ? pickled : Py_NewRef(Py_None);
+}
+
+PyObject *core__file_system(PyObject *Py_UNUSED(module), const core__file_system_args *args)
+{
+    PyObject *path;
+    PyObject *number;
+
+    if (!PyUnicode_FSConverter(args->path, &path)) {
+        return NULL;
+    }
+    number = PyLong_FromUnsignedLongLong(dc_file_system(PyBytes_AS_STRING(path)));
+    Py_DECREF(path);
+    return number;
 }
 
 PyObject *core__flush_notes(PyObject *module)

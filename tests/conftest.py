@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 import subprocess
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -39,6 +40,14 @@ def pytest_collection_finish() -> None:
 def directory(tmp_path: Path) -> str:
     """The path of a cache directory that does not exist yet."""
     return str(tmp_path / 'cache')
+
+
+@pytest.fixture
+def public_directory() -> Iterator[str]:
+    """The same in a place where other users can pass through, as they cannot below `tmp_path`."""
+    with tempfile.TemporaryDirectory() as parent:
+        os.chmod(parent, 0o755)
+        yield os.path.join(parent, 'cache')
 
 
 @pytest.fixture

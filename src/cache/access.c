@@ -26,6 +26,9 @@ int cache_log_access(Cache *self, int hit, int64_t rowid)
     double now = 0.0;
     double clock;
 
+    if (self->read_only) {
+        return 0;
+    }
     if (hit && self->own_policy_counts && cache_log_by_policy(self, rowid) < 0) {
         return -1;
     }

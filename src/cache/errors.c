@@ -45,6 +45,27 @@ double cache_timeout(Cache *self)
 
 /* --- exceptions --------------------------------------------------------------------------------- */
 
+int cache_refuse_write(Cache *self)
+{
+    dc_error error = {.sqlite_code = DC_SQLITE_READONLY};
+    const char *path = self->path != NULL ? PyUnicode_AsUTF8(self->path) : NULL;
+
+    if (!self->read_only) {
+        return 0;
+    }
+    if (path == NULL) {
+        PyErr_Clear(); /* one that is not UTF-8 is in the note */
+    }
+    dc_error_set(&error, DC_SQLITE, "attempt to write a readonly database: %s is opened read-only",
+                 path != NULL ? path : "the cache");
+    error.sqlite_code = DC_SQLITE_READONLY;
+    convert_raise(self->state, DC_SQLITE, &error);
+    if (self->read_only == READ_ONLY_UNWRITABLE) {
+        blame_database(self);
+    }
+    return -1;
+}
+
 void raise_key_error(PyObject *key)
 {
     PyObject *arguments = PyTuple_Pack(1, key);

@@ -24,6 +24,9 @@ void cache_raise_timeout(Cache *self);
  * is what was set before, and wins. -1 if an exception is set now. */
 int cache_end_housekeeping(module_state *state, compat_exception current);
 
+/* -1 with SQLite's error for a write to what is opened read-only; 0 if it is not. */
+int cache_refuse_write(Cache *self);
+
 /* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
 void raise_key_error(PyObject *key);
 

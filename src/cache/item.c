@@ -182,6 +182,9 @@ int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObje
 
     memset(item, 0, sizeof *item);
     memset(&columns, 0, sizeof columns);
+    if (cache_refuse_write(self) < 0) { /* before its file is written */
+        return -1;
+    }
     failed = convert_now(self->state, &item->now) < 0 ||
              convert_expire(expire, item->now, &columns) < 0 ||
              convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) <

@@ -236,6 +236,11 @@ done:
     return result;
 }
 
+PyObject *Cache__require_writable(Cache *self)
+{
+    return cache_refuse_write(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* An object for a datum; bytes for a text that is not UTF-8, which nobody has stored as a setting. */
 static PyObject *collect_datum(const dc_datum *datum)
 {

@@ -117,6 +117,7 @@ typedef struct Cache {
         access_logged_since; /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
     int has_told_of_size;             /* that a value is larger than size_limit */
+    enum { WRITABLE, READ_ONLY_ASKED, READ_ONLY_UNWRITABLE } read_only;
     int opening; /* __init__ is at it: what is missing in the directory has not been removed */
     unsigned long mender; /* the thread that makes what has been removed anew, or 0 */
     double looked_at;     /* on the monotonic clock: whether the file is still there */

@@ -171,11 +171,45 @@ static int wait_to_read(Operation *operation)
     return again;
 }
 
+/* Of a file that is read without locks: begin the read again, since somebody has written meanwhile. 1, or -1 with
+ * an exception. */
+static int read_again(Operation *operation)
+{
+    Cache *self = operation->cache;
+    Session *session = operation->session;
+
+    session->must_close = 1;
+    if (operation->joined) {
+        PyErr_Format(self->state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                     "%U has been written to by another process while this transaction was reading "
+                     "it: begin it again",
+                     self->path);
+        return -1;
+    }
+    if (wait_to_read(operation) <= 0) {
+        return -1;
+    }
+    session = take_session_for_read(operation);
+    if (session == NULL) {
+        return -1;
+    }
+    cache_return_session(self, operation->session);
+    operation->session = session;
+    return 1;
+}
+
 int operation_leave_read(Operation *operation, dc_status *status)
 {
     Session *session = operation->session;
 
     operation_leave(operation);
+    if (session->db.frozen.database != NULL && !dc_frozen_holds(&session->db.frozen)) {
+        if (read_again(operation) > 0) {
+            return 1;
+        }
+        *status = DC_CALLBACK;
+        return 0;
+    }
     if (*status == DC_OK || *status == DC_NOT_FOUND) {
         return 0;
     }
@@ -265,6 +299,9 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     operation->generation = fork_generation();
     operation->joined = owner;
     operation->writes = 1;
+    if (!operation->block && cache_refuse_write(cache) < 0) {
+        return -1;
+    }
     if (owner) {
         return join_transaction(operation);
     }

@@ -477,6 +477,8 @@ static PyMemberDef Cache_members[] = {
      PyDoc_STR("the directory as an absolute path")},
     {"_own_policy", T_OBJECT, offsetof(Cache, own_policy), READONLY,
      PyDoc_STR("the eviction policy if it is none of the native ones, or None")},
+    {"_read_only", T_INT, offsetof(Cache, read_only), 0,
+     PyDoc_STR("whether nothing is written: 1, as asked for; 2, as it cannot be done")},
     METADATA_ATTRIBUTE(count, METADATA_COUNT, "number of items"),
     METADATA_ATTRIBUTE(hits, METADATA_HITS, "number of lookups that found their key"),
     METADATA_ATTRIBUTE(misses, METADATA_MISSES, "number of lookups that did not"),

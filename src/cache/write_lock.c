@@ -88,6 +88,11 @@ static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Sessio
         }
         return outcome;
     }
+    if (session->db.frozen.database != NULL && !dc_frozen_holds(&session->db.frozen)) {
+        session->must_close = 1;
+        cache_return_session(self, session);
+        return BEGIN_AGAIN;
+    }
     status = begin_once(self, session);
     if (status == DC_OK && self->transaction.depth > 0) {
         /* Only with an overridden `_con` that gives threads different files. */

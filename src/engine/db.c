@@ -28,9 +28,11 @@
 
 /* Whether others are in the way for the moment. SQLite prepares a statement anew when the schema has changed,
  * but gives up where that happens again and again. */
-static int is_passing(int code)
+static int is_passing(const dc_db *db, int code)
 {
-    return code == DC_SQLITE_BUSY || code == DC_SQLITE_LOCKED || code == DC_SQLITE_SCHEMA;
+    /* A reader that may not write the wal-index has to wait until who has just opened the database has made it. */
+    return (db->read_only && code == DC_SQLITE_READONLY) || code == DC_SQLITE_BUSY ||
+           code == DC_SQLITE_LOCKED || code == DC_SQLITE_SCHEMA;
 }
 
 static dc_status fail(dc_db *db, int result)
@@ -44,7 +46,7 @@ static dc_status fail(dc_db *db, int result)
     dc_error_set(&db->error, DC_SQLITE, "%s",
                  known ? sqlite.errmsg(db->handle) : sqlite.errstr(result));
     db->error.sqlite_code = known ? detailed : result;
-    return is_passing(primary) ? DC_BUSY : DC_SQLITE;
+    return is_passing(db, primary) ? DC_BUSY : DC_SQLITE;
 }
 
 /* The statement `sql`, prepared; NULL and the result code if that fails. */
@@ -149,6 +151,7 @@ void dc_db_detach(dc_db *db)
         sqlite.finalize(db->statements[sql]);
     }
     dc_wal_append_clear(&db->frames);
+    dc_frozen_clear(&db->frozen);
     memset(db, 0, sizeof *db);
 }
 
@@ -222,6 +225,9 @@ dc_status dc_db_begin(dc_db *db)
 
     db->changes = (dc_row_changes){0, 0};
     db->may_be_committed = 0;
+    if (db->read_only) {
+        return dc_db_begin_read(db);
+    }
     if (!db->has_known_log) {
         return run(db, DC_SQL_BEGIN);
     }
@@ -298,8 +304,15 @@ void dc_db_watch_header(dc_db *db, dc_wal_header header)
 
 dc_status dc_db_commit(dc_db *db)
 {
-    unsigned int version = dc_db_data_version(db);
-    dc_status status = commit_watched(db);
+    unsigned int version;
+    dc_status status;
+
+    if (db->read_only) {
+        dc_db_end_read(db);
+        return DC_OK;
+    }
+    version = dc_db_data_version(db);
+    status = commit_watched(db);
 
     if (status == DC_OK && db->budget.version == version) {
         /* The data version counts this handle's commits too, and under the write lock there was no
@@ -335,6 +348,21 @@ int dc_db_has_moved(const dc_db *db)
         return 0;
     }
     return moved;
+}
+
+/* "Database Header": the version that is needed to read the file. */
+#define READ_VERSION_OFFSET 19
+#define READ_VERSION_WAL    2
+
+int dc_db_says_wal(const dc_db *db)
+{
+    unsigned char version = READ_VERSION_WAL;
+
+    if (db->file != NULL && db->file->methods != NULL &&
+        db->file->methods->read(db->file, &version, 1, READ_VERSION_OFFSET) != DC_SQLITE_OK) {
+        return 1;
+    }
+    return version == READ_VERSION_WAL;
 }
 
 int dc_db_in_transaction(const dc_db *db)

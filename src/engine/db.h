@@ -16,6 +16,7 @@
 
 #include "base/record.h"
 #include "base/status.h"
+#include "engine/frozen.h"
 #include "engine/sql.h"
 #include "sqlite/api.h"
 #include "sqlite/commit_stamp.h"
@@ -51,8 +52,10 @@ typedef struct dc_db {
     int may_be_committed;  /* the last commit has failed, perhaps after it was done */
     int64_t page_size;     /* bytes; 0: not read yet */
     unsigned long victims; /* rows deleted by culls and batch deletes so far */
-    int has_known_log;     /* the journal is a log, and the VFS SQLite's own */
-    int notes_sums;        /* the function that DC_SQL_INCREMENT calls is defined */
+    int read_only;         /* opened so: a transaction only reads */
+    dc_frozen frozen;
+    int has_known_log; /* the journal is a log, and the VFS SQLite's own */
+    int notes_sums;    /* the function that DC_SQL_INCREMENT calls is defined */
     dc_read_mark mark;
     dc_wal_append frames;
     dc_commit_stamp commit;
@@ -78,7 +81,8 @@ void dc_db_abandon(dc_db *db);
 /* Of that only the locks, for a file that others may go on with. */
 void dc_file_forget_locks(sqlite3_file *file);
 
-/* One attempt; DC_BUSY if another connection has the write lock. */
+/* One attempt; DC_BUSY if another connection has the write lock. What is opened read-only has no such lock: its
+ * transaction reads one and the same state of the database. */
 dc_status dc_db_begin(dc_db *db);
 /* On DC_BUSY (a reader in the way, only without a write-ahead log) the transaction is still open: try
  * again or roll back. On any other failure it has been rolled back; or it has been committed, and SQLite could not
@@ -109,6 +113,9 @@ int dc_db_has_open_statement(dc_db *db);
  * on. Every prepared statement is compiled anew by its next use. The second tells whether they are on. */
 void dc_db_enable_triggers(dc_db *db, int enable);
 int dc_db_has_triggers_enabled(dc_db *db);
+
+/* Whether the file says that its journal is a log; of a file whose header cannot be read, too. */
+int dc_db_says_wal(const dc_db *db);
 
 /* A number that changes when the database has been changed, by this handle or by another. */
 unsigned int dc_db_data_version(dc_db *db);

@@ -114,6 +114,14 @@ static dc_status collect_pragma(void *context, const dc_datum *key, const dc_dat
 
 #define JOURNAL_MODE "journal_mode"
 
+/* Whether a pragma of the handle's makes sense where it is opened read-only, and does not write. A frozen file must
+ * not be mapped: whoever makes it shorter would end this process. */
+static int is_for_readers(const dc_db *db, const char *name)
+{
+    return strcmp(name, "cache_size") == 0 ||
+           (strcmp(name, "mmap_size") == 0 && db->frozen.database == NULL);
+}
+
 dc_status dc_settings_apply_pragmas(dc_db *db, int *kept, int *lacks_settings)
 {
     stored_pragmas pragmas;
@@ -126,6 +134,9 @@ dc_status dc_settings_apply_pragmas(dc_db *db, int *kept, int *lacks_settings)
         return DC_OK;
     }
     for (size_t i = 0; i < pragmas.count && status == DC_OK; i++) {
+        if (db->read_only && !is_for_readers(db, pragmas.items[i].name)) {
+            continue;
+        }
         status = dc_db_set_pragma(db, pragmas.items[i].name, &pragmas.items[i].value);
         status = status == DC_TYPE ? DC_OK : status;
         if (status == DC_BUSY && strcmp(pragmas.items[i].name, JOURNAL_MODE) == 0) {

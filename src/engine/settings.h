@@ -15,7 +15,8 @@ dc_status dc_setting_count_lookups(dc_db *db, int hits, int64_t times);
  *   - a file without settings, which is a new one: *lacks_settings is set;
  *   - a value that no pragma can have: it is damaged, and opening the cache has said so (opening.py);
  *   - a journal mode that cannot be set because others have the file open: the file keeps its own, and *kept is
- *     set. Two connections that waited to set it would wait for each other. */
+ *     set. Two connections that waited to set it would wait for each other.
+ * What is opened read-only gets those that are for readers. */
 dc_status dc_settings_apply_pragmas(dc_db *db, int *kept, int *lacks_settings);
 
 #endif

@@ -17,7 +17,12 @@
  *      committed.
  *   3. A row is written after its file has its final name, and a file is removed after its row is
  *      gone for good. That is the caller's part (rows.h): it makes invariant 1 enough.
- *   4. A directory between the cache directory and a file is removed when it is empty, by anybody,
+ *   4. No link is followed beneath the cache directory, and only regular files are read: a name in a
+ *      database that somebody else has written leads nowhere else, and nothing else is removed. So
+ *      each directory of a path is opened in the one before it (enter). The cache directory itself
+ *      may be a link.
+ *   5. What is made in a cache directory is as open to others as the directory (sys_likeness).
+ *   6. A directory between the cache directory and a file is removed when it is empty, by anybody,
  *      at any moment. So a creation that finds its directory missing makes it and tries again; the
  *      cache directory, too, which an administrator may have removed under a running process. Once
  *      the temporary file exists its directory cannot be empty, so the rename has no such race.
@@ -53,8 +58,8 @@
 #ifdef _WIN32
 #define _CRT_RAND_S
 #else
-#ifndef _DEFAULT_SOURCE
-#define _DEFAULT_SOURCE 1 /* getentropy and POSIX.1-2008 under -std=c11 */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* O_PATH, and getentropy and POSIX.1-2008 under -std=c11 */
 #endif
 #ifndef _FILE_OFFSET_BITS
 #define _FILE_OFFSET_BITS 64
@@ -82,9 +87,15 @@
 
 /* ---- The platform ------------------------------------------------------------------------------
  *
- * POSIX semantics throughout: -1 and errno on failure; sys_exists, too, where it cannot be found out.
- * sys_rename may or may not replace: it is only called where there is nothing to replace. What is no regular file has no size, ENOENT.
+ * POSIX semantics throughout: -1 and errno on failure; of what asks whether something is there, too, where
+ * it cannot be found out. sys_rename_in may or may not replace: it is only called where there is nothing to
+ * replace. What is no regular file has no size, ENOENT. A directory that is open is a sys_directory, and
+ * names in it are single components, of which a link is not followed.
  */
+
+typedef intptr_t sys_directory;
+
+#define NO_DIRECTORY ((sys_directory)-1)
 
 #ifdef _WIN32
 
@@ -157,16 +168,6 @@ static int sys_open(const char *path, int flags)
     return descriptor;
 }
 
-static int sys_create(const char *path)
-{
-    return sys_open(path, _O_WRONLY | _O_CREAT | _O_EXCL);
-}
-
-static int sys_open_read(const char *path)
-{
-    return sys_open(path, _O_RDONLY);
-}
-
 static int64_t sys_read(int descriptor, void *buffer, size_t size)
 {
     return _read(descriptor, buffer, (unsigned)size);
@@ -180,11 +181,6 @@ static int64_t sys_write(int descriptor, const void *data, size_t size)
 static int sys_close(int descriptor)
 {
     return _close(descriptor);
-}
-
-static int sys_open_sync(const char *path)
-{
-    return sys_open(path, _O_RDWR); /* who may not write may not flush */
 }
 
 static int sys_sync(int descriptor)
@@ -212,26 +208,10 @@ static int sys_file_size(int descriptor, int64_t *size)
     return 0;
 }
 
-static int sys_exists(const char *path)
+static int sys_set_blocking(int descriptor)
 {
-    wchar_t *wide = wide_path(path);
-    int exists = wide == NULL ? -1 : GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
-
-    free_wide_path(wide);
-    return exists;
-}
-
-static int sys_rename(const char *from, const char *to)
-{
-    wchar_t *wide_from = wide_path(from);
-    wchar_t *wide_to = wide_path(to);
-    int result = -1;
-
-    if (wide_from != NULL && wide_to != NULL)
-        result = _wrename(wide_from, wide_to); /* MoveFileExW, with its error turned into errno */
-    free_wide_path(wide_from);
-    free_wide_path(wide_to);
-    return result;
+    (void)descriptor;
+    return 0;
 }
 
 static int sys_call_with_path(int (*call)(const wchar_t *), const char *path)
@@ -243,20 +223,164 @@ static int sys_call_with_path(int (*call)(const wchar_t *), const char *path)
     return result;
 }
 
-static int sys_remove(const char *path)
+static DWORD attributes_of(const char *path)
 {
-    return sys_call_with_path(_wunlink, path);
+    wchar_t *wide = wide_path(path);
+    DWORD attributes = wide != NULL ? GetFileAttributesW(wide) : INVALID_FILE_ATTRIBUTES;
+
+    free_wide_path(wide);
+    return attributes;
 }
 
-static int sys_make_directory(const char *path, int mode)
+/* -1 and errno if the path cannot be one. */
+static int sys_exists(const char *path)
 {
-    (void)mode;
+    wchar_t *wide = wide_path(path);
+    int exists = wide == NULL ? -1 : GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
+
+    free_wide_path(wide);
+    return exists;
+}
+
+static int sys_make_directory(const char *path)
+{
     return sys_call_with_path(_wmkdir, path);
 }
 
-static int sys_remove_directory(const char *path)
+static int sys_make_root(const char *path, int mode)
 {
-    return sys_call_with_path(_wrmdir, path);
+    (void)mode;
+    return sys_make_directory(path);
+}
+
+/* A directory is its path here, owned. */
+
+typedef struct sys_likeness {
+    int unused; /* what is made inherits the access rights of its directory by itself */
+} sys_likeness;
+
+static char *join_path(const char *directory, const char *name);
+
+static char *path_in(sys_directory directory, const char *name)
+{
+    char *path = join_path((const char *)directory, name);
+
+    if (path == NULL)
+        errno = ENOMEM;
+    return path;
+}
+
+static sys_directory directory_of(char *path, DWORD refused)
+{
+    DWORD attributes = path != NULL ? attributes_of(path) : INVALID_FILE_ATTRIBUTES;
+
+    if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) &&
+        !(attributes & refused))
+        return (sys_directory)path;
+    free(path);
+    errno = attributes == INVALID_FILE_ATTRIBUTES ? ENOENT : ENOTDIR;
+    return NO_DIRECTORY;
+}
+
+static sys_directory sys_open_directory(const char *path)
+{
+    return directory_of(_strdup(path), 0);
+}
+
+static sys_directory sys_enter(sys_directory directory, const char *name)
+{
+    return directory_of(path_in(directory, name), FILE_ATTRIBUTE_REPARSE_POINT);
+}
+
+static void sys_leave(sys_directory directory)
+{
+    int system_errno = errno;
+
+    free((char *)directory);
+    errno = system_errno;
+}
+
+static void sys_look(sys_directory directory, sys_likeness *likeness)
+{
+    (void)directory;
+    likeness->unused = 0;
+}
+
+static int open_in(sys_directory directory, const char *name, int flags)
+{
+    char *path = path_in(directory, name);
+    int descriptor = path != NULL ? sys_open(path, flags) : -1;
+
+    free_wide_path((wchar_t *)path);
+    return descriptor;
+}
+
+static int sys_create_in(sys_directory directory, const char *name, const sys_likeness *likeness)
+{
+    (void)likeness;
+    return open_in(directory, name, _O_WRONLY | _O_CREAT | _O_EXCL);
+}
+
+static int sys_open_read_in(sys_directory directory, const char *name)
+{
+    return open_in(directory, name, _O_RDONLY);
+}
+
+static int sys_open_sync_in(sys_directory directory, const char *name)
+{
+    return open_in(directory, name, _O_RDWR); /* who may not write may not flush */
+}
+
+static int sys_exists_in(sys_directory directory, const char *name)
+{
+    char *path = path_in(directory, name);
+    int exists = path == NULL ? -1 : sys_exists(path);
+
+    free_wide_path((wchar_t *)path);
+    return exists;
+}
+
+static int sys_rename_in(sys_directory directory, const char *from, const char *to)
+{
+    char *path_from = path_in(directory, from);
+    char *path_to = path_in(directory, to);
+    wchar_t *wide_from = path_from != NULL ? wide_path(path_from) : NULL;
+    wchar_t *wide_to = path_to != NULL ? wide_path(path_to) : NULL;
+    int result = -1;
+
+    if (wide_from != NULL && wide_to != NULL)
+        result = _wrename(wide_from, wide_to); /* MoveFileExW, with its error turned into errno */
+    free_wide_path(wide_from);
+    free_wide_path(wide_to);
+    free_wide_path((wchar_t *)path_from);
+    free_wide_path((wchar_t *)path_to);
+    return result;
+}
+
+static int call_in(int (*call)(const wchar_t *), sys_directory directory, const char *name)
+{
+    char *path = path_in(directory, name);
+    int result = path != NULL ? sys_call_with_path(call, path) : -1;
+
+    free_wide_path((wchar_t *)path);
+    return result;
+}
+
+static int sys_remove_in(sys_directory directory, const char *name)
+{
+    return call_in(_wunlink, directory, name);
+}
+
+static int sys_make_directory_in(sys_directory directory, const char *name,
+                                 const sys_likeness *likeness)
+{
+    (void)likeness;
+    return call_in(_wmkdir, directory, name);
+}
+
+static int sys_remove_directory_in(sys_directory directory, const char *name)
+{
+    return call_in(_wrmdir, directory, name);
 }
 
 static int sys_random(unsigned char *bytes, size_t size)
@@ -313,25 +437,14 @@ static int sys_has_drive(const char *name)
            name[1] == ':' && name[2] == '\\';
 }
 
-static int sys_open(const char *path, int flags)
+static int sys_open_in(sys_directory directory, const char *name, int flags, int mode)
 {
     int descriptor;
 
     do
-        descriptor = open(path, flags | O_CLOEXEC, 0666);
+        descriptor = openat((int)directory, name, flags | O_CLOEXEC, mode);
     while (descriptor == -1 && errno == EINTR);
     return descriptor;
-}
-
-static int sys_create(const char *path)
-{
-    return sys_open(path, O_WRONLY | O_CREAT | O_EXCL);
-}
-
-/* A pipe is opened without waiting for who writes into it: it is no value file, which its type tells. */
-static int sys_open_read(const char *path)
-{
-    return sys_open(path, O_RDONLY | O_NONBLOCK);
 }
 
 static int64_t sys_read(int descriptor, void *buffer, size_t size)
@@ -350,11 +463,6 @@ static int sys_close(int descriptor)
     return close(descriptor) == 0 || errno == EINTR ? 0 : -1;
 }
 
-static int sys_open_sync(const char *path)
-{
-    return sys_open_read(path);
-}
-
 /* What cannot be synced (a pipe; directories of some file systems) is as safe as it gets. */
 static int sys_sync(int descriptor)
 {
@@ -369,7 +477,7 @@ static int sys_sync(int descriptor)
 /* A directory that is gone needs no sync. */
 static int sys_sync_directory(const char *path)
 {
-    int descriptor = sys_open(path, O_RDONLY | O_DIRECTORY);
+    int descriptor = sys_open_in(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
     int result;
     int system_errno;
 
@@ -396,6 +504,11 @@ static int sys_file_size(int descriptor, int64_t *size)
     return 0;
 }
 
+static int sys_set_blocking(int descriptor)
+{
+    return fcntl(descriptor, F_SETFL, 0);
+}
+
 static int sys_exists(const char *path)
 {
     struct stat facts;
@@ -405,29 +518,147 @@ static int sys_exists(const char *path)
     return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
 }
 
-static int sys_rename(const char *from, const char *to)
+static int sys_make_directory(const char *path)
 {
-    return rename(from, to);
+    return mkdir(path, 0777);
 }
 
-static int sys_remove(const char *path)
+/* The same with this very mode. */
+static int sys_make_root(const char *path, int mode)
 {
-    return unlink(path);
+    return mkdir(path, 0700) != 0 || (mode != 0700 && chmod(path, (mode_t)mode) != 0) ? -1 : 0;
 }
 
-static int sys_make_directory(const char *path, int mode)
+/* A directory is a descriptor, with which nothing can be done but going on from there. */
+
+#ifdef O_PATH
+#define TO_ENTER O_PATH
+#elif defined(O_SEARCH)
+#define TO_ENTER O_SEARCH
+#else
+#define TO_ENTER O_RDONLY
+#endif
+
+static sys_directory sys_open_directory(const char *path)
 {
-    return mkdir(path, (mode_t)mode);
+    return sys_open_in(AT_FDCWD, path, TO_ENTER | O_DIRECTORY, 0);
 }
 
-static int sys_remove_directory(const char *path)
+static sys_directory sys_enter(sys_directory directory, const char *name)
 {
-    return rmdir(path);
+    return sys_open_in(directory, name, TO_ENTER | O_DIRECTORY | O_NOFOLLOW, 0);
+}
+
+static void sys_leave(sys_directory directory)
+{
+    int system_errno = errno;
+
+    close((int)directory);
+    errno = system_errno;
+}
+
+/* What a cache directory is like: who may do what in it, and whose it is. The umask has no say in what
+ * is made in it: somebody has made the directory as it is. */
+typedef struct sys_likeness {
+    mode_t mode;
+    uid_t owner; /* to whom root, who may, leaves what it makes: as SQLite does with its log */
+    gid_t group;
+    int has_owner;
+} sys_likeness;
+
+#define OWNER_ONLY     0700
+#define OF_OTHERS      (S_IWGRP | S_IWOTH)
+#define OF_FILES       0666
+#define OF_DIRECTORIES (S_ISGID | 0777)
+
+static void sys_look(sys_directory directory, sys_likeness *likeness)
+{
+    struct stat facts;
+
+    *likeness = (sys_likeness){.mode = OWNER_ONLY};
+    if (fstat((int)directory, &facts) != 0)
+        return;
+    /* In a directory such as /tmp others may make files, but not change ours. */
+    likeness->mode = facts.st_mode & ~(mode_t)(facts.st_mode & S_ISVTX ? OF_OTHERS : 0);
+    likeness->owner = facts.st_uid;
+    likeness->group = facts.st_gid;
+    likeness->has_owner = geteuid() == 0 && (facts.st_uid != 0 || facts.st_gid != getegid());
+}
+
+/* Make something new alike. Where the file system knows no such thing it stays as it is. */
+static void liken(int descriptor, const sys_likeness *likeness, mode_t mode)
+{
+    if (likeness->has_owner && fchown(descriptor, likeness->owner, likeness->group) != 0)
+        errno = 0;
+    if ((mode & ~(mode_t)OWNER_ONLY) != 0 && fchmod(descriptor, mode) != 0)
+        errno = 0;
+}
+
+static int sys_create_in(sys_directory directory, const char *name, const sys_likeness *likeness)
+{
+    mode_t mode = likeness->mode & OF_FILES;
+    int descriptor =
+        sys_open_in(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, (int)mode);
+
+    if (descriptor != -1)
+        liken(descriptor, likeness, mode);
+    return descriptor;
+}
+
+/* A pipe is opened without waiting for who writes into it: it is no value file, which its type tells. */
+static int sys_open_read_in(sys_directory directory, const char *name)
+{
+    return sys_open_in(directory, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY, 0);
+}
+
+static int sys_open_sync_in(sys_directory directory, const char *name)
+{
+    return sys_open_read_in(directory, name);
+}
+
+static int sys_exists_in(sys_directory directory, const char *name)
+{
+    struct stat facts;
+
+    if (fstatat((int)directory, name, &facts, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1; /* a dangling link is taken, too */
+    return errno == ENOENT ? 0 : -1;
+}
+
+static int sys_rename_in(sys_directory directory, const char *from, const char *to)
+{
+    return renameat((int)directory, from, (int)directory, to);
+}
+
+static int sys_remove_in(sys_directory directory, const char *name)
+{
+    return unlinkat((int)directory, name, 0);
+}
+
+static int sys_make_directory_in(sys_directory directory, const char *name,
+                                 const sys_likeness *likeness)
+{
+    mode_t mode = likeness->mode & OF_DIRECTORIES;
+    int result = mkdirat((int)directory, name, mode & 0777);
+    int made = -1;
+
+    if (result == 0 && (likeness->has_owner || (mode & ~(mode_t)OWNER_ONLY) != 0))
+        made = sys_open_in(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (made != -1) {
+        liken(made, likeness, mode);
+        sys_close(made);
+    }
+    return result;
+}
+
+static int sys_remove_directory_in(sys_directory directory, const char *name)
+{
+    return unlinkat((int)directory, name, AT_REMOVEDIR);
 }
 
 static int random_from_device(unsigned char *bytes, size_t size)
 {
-    int descriptor = sys_open_read("/dev/urandom");
+    int descriptor = sys_open_in(AT_FDCWD, "/dev/urandom", O_RDONLY, 0);
     size_t done = 0;
     int system_errno = 0;
 
@@ -591,12 +822,8 @@ static char *temporary_path(const char *path)
     return temporary;
 }
 
-/* The modes of the cache directory, as opening a cache makes it (directory.py), and of all others. */
-#define ROOT_MODE      0700
-#define DIRECTORY_MODE 0777
-
 /* Make the root and what is missing above it. -1 and errno if there is no root after that. */
-static int make_root(char *path, size_t root_size)
+static int make_root(char *path, size_t root_size, int mode)
 {
     int result = -1;
 
@@ -606,46 +833,105 @@ static int make_root(char *path, size_t root_size)
         if (i < root_size && !sys_is_separator(separator))
             continue;
         path[i] = '\0';
-        result = sys_make_directory(path, i < root_size ? DIRECTORY_MODE : ROOT_MODE);
+        result = i == root_size ? sys_make_root(path, mode) : sys_make_directory(path);
         path[i] = separator;
     }
     return result == 0 || errno == EEXIST ? 0 : -1;
 }
 
-/* Make the directories between the root and the file, outermost first. -1 and errno on failure; not
- * if one was pruned before the next was made in it, which the caller finds out and tries again. */
-static int make_directories(char *path, size_t root_size)
+static sys_directory open_root(char *path, size_t root_size)
 {
-    int outermost = 1;
+    char separator = path[root_size];
+    sys_directory root;
 
-    for (char *c = path + root_size + 1; *c != '\0'; c++) {
+    path[root_size] = '\0';
+    root = sys_open_directory(path);
+    path[root_size] = separator;
+    return root;
+}
+
+static sys_directory enter_or_make(sys_directory directory, const char *name,
+                                   const sys_likeness *likeness)
+{
+    sys_directory inner = sys_enter(directory, name);
+
+    if (inner == NO_DIRECTORY && errno == ENOENT && likeness != NULL &&
+        (sys_make_directory_in(directory, name, likeness) == 0 || errno == EEXIST))
+        inner = sys_enter(directory, name);
+    return inner;
+}
+
+/* Open the directory that a file is in, following no link beneath the root; NO_DIRECTORY and errno on
+ * failure. `likeness`: make what is missing, the root excepted, and tell what it is like; it may be
+ * pruned before the next is made in it, which is ENOENT. *name: where the last component begins. */
+static sys_directory enter(char *path, size_t root_size, sys_likeness *likeness, const char **name)
+{
+    sys_directory directory = open_root(path, root_size);
+    char *start = path + root_size + 1;
+
+    if (directory != NO_DIRECTORY && likeness != NULL)
+        sys_look(directory, likeness);
+    for (char *c = start; directory != NO_DIRECTORY && *c != '\0'; c++) {
         char separator = *c;
-        int result;
 
         if (!sys_is_separator(separator))
             continue;
         *c = '\0';
-        result = sys_make_directory(path, DIRECTORY_MODE);
+        if (c > start) {
+            sys_directory outer = directory;
+
+            directory = enter_or_make(outer, start, likeness);
+            sys_leave(outer);
+        }
         *c = separator;
-        if (result != 0 && errno == ENOENT)
-            break;
-        if (result != 0 && errno != EEXIST)
-            return -1;
-        outermost = 0;
+        start = c + 1;
     }
-    return outermost ? make_root(path, root_size) : 0;
+    *name = start;
+    return directory;
 }
 
-/* Remove the directories between the root and the file, innermost first, until one is not empty.
- * The path is cut short on the way. */
-static void prune_directories(char *path, size_t root_size)
+/* Remove the file, if it is to go too, and then the directories of its path, innermost first, until one
+ * is not empty. `name` is relative to `directory`. -1 if something has to stay. */
+static int remove_in(sys_directory directory, char *name, int with_file)
 {
-    for (size_t i = strlen(path); i-- > root_size + 1;) {
-        if (!sys_is_separator(path[i]))
-            continue;
-        path[i] = '\0';
-        if (sys_remove_directory(path) != 0 && errno != ENOENT)
-            break;
+    char *end = name;
+    char separator;
+    sys_directory inner;
+    int result;
+
+    while (*end != '\0' && !sys_is_separator(*end))
+        end++;
+    if (*end == '\0')
+        return !with_file || sys_remove_in(directory, name) == 0 || errno == ENOENT ? 0 : -1;
+    if (end == name)
+        return remove_in(directory, end + 1, with_file);
+
+    separator = *end;
+    *end = '\0';
+    inner = sys_enter(directory, name);
+    result = inner == NO_DIRECTORY && errno != ENOENT ? -1 : 0;
+    if (inner != NO_DIRECTORY) {
+        result = remove_in(inner, end + 1, with_file);
+        sys_leave(inner);
+    }
+    if (result == 0 && sys_remove_directory_in(directory, name) != 0 && errno != ENOENT)
+        result = -1;
+    *end = separator;
+    return result;
+}
+
+/* More than any system takes for a path: it bounds the recursion. */
+#define LONGEST_NAME 4096
+
+static void remove_path(char *path, size_t root_size, int with_file)
+{
+    sys_directory root = NO_DIRECTORY;
+
+    if (strlen(path) - root_size <= LONGEST_NAME)
+        root = open_root(path, root_size);
+    if (root != NO_DIRECTORY) {
+        remove_in(root, path + root_size + 1, with_file);
+        sys_leave(root);
     }
 }
 
@@ -654,33 +940,50 @@ static void prune_directories(char *path, size_t root_size)
 
 static void forget_writer(dc_valuewriter *writer)
 {
+    if (writer->path != NULL && writer->directory != NO_DIRECTORY)
+        sys_leave(writer->directory);
     free(writer->path);
     free(writer->temporary);
-    *writer = (dc_valuewriter){.descriptor = -1};
+    *writer = (dc_valuewriter){.descriptor = -1, .directory = NO_DIRECTORY};
 }
 
-/* Create the temporary file, and its directories if they are missing. */
-static dc_status create_temporary(dc_valuewriter *writer, dc_error *error)
+/* The last component of the final name. */
+static const char *final_name(const dc_valuewriter *writer)
 {
-    for (int attempt = 1;; attempt++) {
-        writer->descriptor = sys_create(writer->temporary);
-        if (writer->descriptor != -1)
-            return DC_OK;
-        if (errno != ENOENT || attempt == DC_CREATE_ATTEMPTS)
-            break;
-        if (make_directories(writer->temporary, writer->root_size) != 0)
-            break;
-    }
-    return dc_error_system(error, errno, writer->temporary);
+    return writer->path + (writer->name - writer->temporary);
 }
 
-dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, const char *name,
-                              dc_error *error)
+/* Create a file, its directories if they are missing, and the root. Its descriptor, or -1 and errno; the
+ * directory that it is in, open, and its name there. */
+static int create(char *path, size_t root_size, int root_mode, sys_directory *directory,
+                  const char **name)
+{
+    sys_likeness likeness;
+
+    for (int attempt = 1;; attempt++) {
+        *directory = enter(path, root_size, &likeness, name);
+        if (*directory != NO_DIRECTORY) {
+            int descriptor = sys_create_in(*directory, *name, &likeness);
+
+            if (descriptor != -1)
+                return descriptor;
+            sys_leave(*directory);
+            *directory = NO_DIRECTORY;
+        }
+        if (errno != ENOENT || attempt == DC_CREATE_ATTEMPTS ||
+            make_root(path, root_size, root_mode) != 0)
+            return -1;
+    }
+}
+
+dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, int root_mode,
+                              const char *name, dc_error *error)
 {
     dc_status status = DC_OK;
     int taken;
 
-    *writer = (dc_valuewriter){.descriptor = -1, .root_size = strlen(directory)};
+    *writer = (dc_valuewriter){
+        .descriptor = -1, .directory = NO_DIRECTORY, .root_size = strlen(directory)};
     writer->path = join_path(directory, name);
     if (writer->path != NULL)
         writer->temporary = temporary_path(writer->path);
@@ -688,10 +991,13 @@ dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, con
         status = dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
         goto done;
     }
-    status = create_temporary(writer, error);
-    if (status != DC_OK)
+    writer->descriptor =
+        create(writer->temporary, writer->root_size, root_mode, &writer->directory, &writer->name);
+    if (writer->descriptor == -1) {
+        status = dc_error_system(error, errno, writer->temporary);
         goto done;
-    taken = sys_exists(writer->path);
+    }
+    taken = sys_exists_in(writer->directory, final_name(writer));
     if (taken != 0)
         status = dc_error_system(error, taken > 0 ? EEXIST : errno, writer->path);
 
@@ -722,6 +1028,15 @@ dc_status dc_valuewriter_write(dc_valuewriter *writer, const void *data, size_t 
     return DC_OK;
 }
 
+/* Remove the temporary file and the directories left empty: those only if descriptors are left for it. */
+static void discard_temporary(dc_valuewriter *writer)
+{
+    if (writer->name == NULL)
+        return; /* it has not been created */
+    sys_remove_in(writer->directory, writer->name);
+    remove_path(writer->temporary, writer->root_size, 0);
+}
+
 dc_status dc_valuewriter_commit(dc_valuewriter *writer, dc_error *error)
 {
     dc_status status = DC_OK;
@@ -732,13 +1047,12 @@ dc_status dc_valuewriter_commit(dc_valuewriter *writer, dc_error *error)
     if (sys_close(writer->descriptor) != 0)
         status = dc_error_system(error, errno, writer->temporary);
     /* If it is gone, somebody is removing the whole directory: the file is, as if a moment later. */
-    else if (sys_rename(writer->temporary, writer->path) != 0 && errno != ENOENT)
+    else if (sys_rename_in(writer->directory, writer->name, final_name(writer)) != 0 &&
+             errno != ENOENT)
         status = dc_error_system(error, errno, writer->path);
 
-    if (status != DC_OK) {
-        sys_remove(writer->temporary);
-        prune_directories(writer->temporary, writer->root_size);
-    }
+    if (status != DC_OK)
+        discard_temporary(writer);
     forget_writer(writer);
     return status;
 }
@@ -749,18 +1063,19 @@ void dc_valuewriter_abort(dc_valuewriter *writer)
         /* Without a descriptor the temporary file, if there is one, is another writer's. */
         if (writer->descriptor != -1) {
             sys_close(writer->descriptor);
-            sys_remove(writer->temporary);
+            discard_temporary(writer);
+        } else {
+            remove_path(writer->temporary, writer->root_size, 0);
         }
-        prune_directories(writer->temporary, writer->root_size);
     }
     forget_writer(writer);
 }
 
-dc_status dc_valuefile_write(const char *directory, const char *name, const void *data, size_t size,
-                             dc_error *error)
+dc_status dc_valuefile_write(const char *directory, int root_mode, const char *name,
+                             const void *data, size_t size, dc_error *error)
 {
     dc_valuewriter writer;
-    dc_status status = dc_valuewriter_open(&writer, directory, name, error);
+    dc_status status = dc_valuewriter_open(&writer, directory, root_mode, name, error);
 
     if (status != DC_OK)
         return status;
@@ -769,6 +1084,26 @@ dc_status dc_valuefile_write(const char *directory, const char *name, const void
         status = dc_valuewriter_commit(&writer, error);
     else
         dc_valuewriter_abort(&writer);
+    return status;
+}
+
+dc_status dc_valuefile_create(const char *directory, int root_mode, const char *name,
+                              int *descriptor, dc_error *error)
+{
+    dc_status status = DC_OK;
+    sys_directory made;
+    const char *last;
+    char *path = join_path(directory, name);
+
+    *descriptor = -1;
+    if (path == NULL)
+        return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
+    *descriptor = create(path, strlen(directory), root_mode, &made, &last);
+    if (*descriptor == -1)
+        status = dc_error_system(error, errno, path);
+    else
+        sys_leave(made);
+    free(path);
     return status;
 }
 
@@ -807,7 +1142,7 @@ static int has_synced_neighbour(const char *directory, const char *name, const c
 {
     char *path = synced[0] != '\0' && are_neighbours(name, synced) ? join_path(directory, synced)
                                                                    : NULL;
-    int is_there = path != NULL && sys_exists(path);
+    int is_there = path != NULL && sys_exists(path) > 0;
 
     free(path);
     return is_there;
@@ -834,15 +1169,21 @@ dc_status dc_valuefile_sync(const char *directory, const char *name, const char 
 {
     size_t root_size = strlen(directory);
     dc_status status = DC_OK;
+    sys_directory opened;
+    const char *last;
     char *path;
-    int descriptor;
+    int descriptor = -1;
 
     if (!dc_valuefile_is_inside(name, strlen(name)))
         return DC_OK;
     path = local_path(directory, name);
     if (path == NULL)
         return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
-    descriptor = sys_open_sync(path);
+    opened = enter(path, root_size, NULL, &last);
+    if (opened != NO_DIRECTORY) {
+        descriptor = sys_open_sync_in(opened, last);
+        sys_leave(opened);
+    }
     if (descriptor == -1) {
         if (!tells_of_no_file(errno))
             status = dc_error_system(error, errno, path);
@@ -866,6 +1207,8 @@ dc_status dc_valuefile_open(const char *directory, const char *name, int *descri
                             dc_error *error)
 {
     dc_status status = DC_OK;
+    sys_directory opened;
+    const char *last;
     char *path;
 
     *descriptor = -1;
@@ -878,7 +1221,11 @@ dc_status dc_valuefile_open(const char *directory, const char *name, int *descri
     if (path == NULL)
         return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
 
-    *descriptor = sys_open_read(path);
+    opened = enter(path, strlen(directory), NULL, &last);
+    if (opened != NO_DIRECTORY) {
+        *descriptor = sys_open_read_in(opened, last);
+        sys_leave(opened);
+    }
     if (*descriptor == -1 || sys_file_size(*descriptor, size) != 0) {
         int absent = tells_of_no_file(errno);
 
@@ -915,6 +1262,11 @@ dc_status dc_valuefile_read(int descriptor, void *buffer, size_t size, dc_error 
     return DC_OK;
 }
 
+int dc_valuefile_set_blocking(int descriptor)
+{
+    return sys_set_blocking(descriptor);
+}
+
 void dc_valuefile_close(int descriptor)
 {
     sys_close(descriptor); /* nothing was written: a failure has nothing to tell */
@@ -929,7 +1281,6 @@ void dc_valuefile_remove(const char *directory, const char *name)
     path = local_path(directory, name);
     if (path == NULL)
         return;
-    if (sys_remove(path) == 0 || errno == ENOENT)
-        prune_directories(path, strlen(directory));
+    remove_path(path, strlen(directory), 1);
     free(path);
 }

@@ -120,8 +120,9 @@ static int watch_openings(void)
 
 #define NAME_IS_URI Py_False
 
-static PyObject *private_name(PyObject *path)
+static PyObject *private_name(PyObject *path, const char *query)
 {
+    (void)query;
     return Py_NewRef(path);
 }
 
@@ -131,7 +132,7 @@ static PyObject *private_name(PyObject *path)
 
 /* The name by which SQLite opens the file without its shared cache, whatever else the process has told it
  * (sqlite3.enable_shared_cache): two sessions would have one sqlite3_file, and each other's locks. */
-static PyObject *private_name(PyObject *path)
+static PyObject *private_name(PyObject *path, const char *query)
 {
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
@@ -145,7 +146,7 @@ static PyObject *private_name(PyObject *path)
         return NULL;
     }
     from = PyBytes_AS_STRING(bytes);
-    begin = to = PyMem_Malloc(sizeof "file://" + 3 * strlen(from) + sizeof end);
+    begin = to = PyMem_Malloc(sizeof "file://" + 3 * strlen(from) + sizeof end + 1 + strlen(query));
     if (to == NULL) {
         PyErr_NoMemory();
         goto done;
@@ -155,7 +156,7 @@ static PyObject *private_name(PyObject *path)
         to += strchr(plain, *from) != NULL ? sprintf(to, "%c", *from)
                                            : sprintf(to, "%%%02X", (unsigned char)*from);
     }
-    memcpy(to, end, sizeof end);
+    sprintf(to, "%s%s%s", end, *query != '\0' ? "&" : "", query);
     name = PyUnicode_FromString(begin);
 done:
     PyMem_Free(begin);
@@ -165,7 +166,7 @@ done:
 
 #endif
 
-PyObject *connection_open(module_state *state, PyObject *path, sqlite3 **handle)
+PyObject *connection_open(module_state *state, PyObject *path, const char *query, sqlite3 **handle)
 {
     PyObject *keywords = PyTuple_Pack(5, state->name.timeout, state->name.isolation_level,
                                       state->name.check_same_thread, state->name.uri,
@@ -174,7 +175,7 @@ PyObject *connection_open(module_state *state, PyObject *path, sqlite3 **handle)
     /* A statement that is kept, and freed late, keeps the connection open beyond its end: until some moment
      * when another thread takes a lock. Without keeping any, a short one takes two or three times as long. */
     PyObject *statements = PyLong_FromLong(COMPAT_FREES_LATE ? 0 : CACHED_STATEMENTS);
-    PyObject *name = private_name(path);
+    PyObject *name = private_name(path, query != NULL ? query : "");
     PyObject *connection = NULL;
     unsigned long before;
 

@@ -24,7 +24,7 @@ int connection_bind(module_state *state, PyObject *module);
 
 /* A new Connection on the file `path`, without a busy wait or implicit transactions, for all threads.
  * *handle receives the handle behind it; NULL if connection_find_handle must be asked. */
-PyObject *connection_open(module_state *state, PyObject *path, sqlite3 **handle);
+PyObject *connection_open(module_state *state, PyObject *path, const char *query, sqlite3 **handle);
 /* What closing raises is reported as unraisable; an exception that is set stays. */
 void connection_close(module_state *state, PyObject *connection);
 

@@ -21,6 +21,7 @@ typedef struct Disk {
     PyObject *directory;       /* as assigned; NULL if never */
     PyObject *absolute;        /* the same as an absolute path */
     PyObject *directory_path;  /* and that as bytes in the file system's encoding */
+    int root_mode;             /* of the directory, should it have to be made again */
     PyObject *min_file_size;   /* as assigned */
     PyObject *pickle_protocol; /* as assigned */
     Py_ssize_t min_file_size_number;

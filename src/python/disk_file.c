@@ -69,8 +69,8 @@ int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_
     section = enter(self->writing, size >= LARGE_FILE);
     status = dc_valuefile_name(name, &error);
     if (status == DC_OK) {
-        status = dc_valuefile_write(PyBytes_AS_STRING(directory), name, content->as.bytes.data,
-                                    size, &error);
+        status = dc_valuefile_write(PyBytes_AS_STRING(directory), self->root_mode, name,
+                                    content->as.bytes.data, size, &error);
     }
     seconds = leave(section);
     if (size < LARGE_FILE) {
@@ -136,7 +136,8 @@ int disk_file_copy(Disk *self, PyObject *reader, char name[DC_VALUEFILE_NAME_SIZ
     }
     status = dc_valuefile_name(name, &error);
     if (status == DC_OK) {
-        status = dc_valuewriter_open(&writer, PyBytes_AS_STRING(directory), name, &error);
+        status = dc_valuewriter_open(&writer, PyBytes_AS_STRING(directory), self->root_mode, name,
+                                     &error);
     }
     if (status != DC_OK) {
         goto done;
@@ -222,7 +223,43 @@ PyObject *disk_file_read(Disk *self, const char *name, disk_file_size size, int 
     return content;
 }
 
-/* The file is opened again by Python, once it is known to be one of the right size. */
+/* What io.open() calls for a descriptor: it takes the one in the list that is its self. */
+static PyObject *take_descriptor(PyObject *list, PyObject *Py_UNUSED(args))
+{
+    PyObject *descriptor = PyList_GET_SIZE(list) == 1 ? Py_NewRef(PyList_GET_ITEM(list, 0)) : NULL;
+
+    if (descriptor == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the file has been opened already");
+    } else {
+        PyList_SetSlice(list, 0, 1, NULL);
+    }
+    return descriptor;
+}
+
+static PyMethodDef taking = {"opener", take_descriptor, METH_VARARGS, NULL};
+
+/* A Python file of a descriptor, which it gets, with the path as its name: opening that again could lead to another
+ * file. NULL with an exception, and the descriptor closed. */
+static PyObject *file_of(module_state *state, PyObject *path, int descriptor)
+{
+    PyObject *list = Py_BuildValue("[i]", descriptor);
+    PyObject *opener = list != NULL ? PyCFunction_New(&taking, list) : NULL;
+    PyObject *file = NULL;
+
+    if (opener != NULL && dc_valuefile_set_blocking(descriptor) == 0) {
+        file = PyObject_CallFunction(state->open, "OsiOOOOO", path, "rb", -1, Py_None, Py_None,
+                                     Py_None, Py_True, opener);
+    } else if (opener != NULL) {
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (list == NULL || PyList_GET_SIZE(list) > 0) {
+        dc_valuefile_close(descriptor);
+    }
+    Py_XDECREF(opener);
+    Py_XDECREF(list);
+    return file;
+}
+
 PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int *missing)
 {
     PyObject *local = NULL;
@@ -235,10 +272,10 @@ PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int 
     dc_status status = open_descriptor(self, name, size, &descriptor, &actual, &seconds, &error);
 
     slow_mean_add(&self->reading, seconds, SLOW_SECONDS);
-    if (descriptor >= 0) {
-        dc_valuefile_close(descriptor);
-    }
     if (status != DC_OK) {
+        if (descriptor >= 0) {
+            dc_valuefile_close(descriptor);
+        }
         note_failure(self, status, &error, missing);
         return NULL;
     }
@@ -247,11 +284,9 @@ PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int 
         path = PyObject_CallFunctionObjArgs(self->state->join, self->absolute, local, NULL);
     }
     if (path != NULL) {
-        file = PyObject_CallFunction(self->state->open, "Os", path, "rb");
-    }
-    if (file == NULL && missing != NULL && PyErr_ExceptionMatches(PyExc_FileNotFoundError)) {
-        PyErr_Clear();
-        *missing = 1;
+        file = file_of(self->state, path, descriptor);
+    } else {
+        dc_valuefile_close(descriptor);
     }
     Py_XDECREF(path);
     Py_XDECREF(local);

@@ -12,6 +12,7 @@
 #include "engine/valuefile.h"
 #include "python/convert.h"
 #include "python/disk.h"
+#include "python/disk_file.h"
 #include "python/disk_key.h"
 #include "python/disk_value.h"
 
@@ -28,6 +29,7 @@ static PyObject *Disk_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 
     if (self != NULL) {
         self->state = state;
+        self->root_mode = 0700;
     }
     return (PyObject *)self;
 }
@@ -147,6 +149,12 @@ static int Disk_set_pickle_protocol(Disk *self, PyObject *value, void *Py_UNUSED
     Py_XSETREF(self->pickle_protocol, Py_XNewRef(value));
     return 0;
 }
+
+static PyMemberDef Disk_members[] = {
+    {"_directory_mode", T_INT, offsetof(Disk, root_mode), 0,
+     PyDoc_STR("mode of the directory, should it have to be made again")},
+    {NULL, 0, 0, 0, NULL},
+};
 
 static PyGetSetDef Disk_getset[] = {
     {"_directory", (getter)Disk_get_directory, (setter)Disk_set_directory,
@@ -363,6 +371,41 @@ PyObject *Disk_hash(Disk *self, const Disk_hash_args *args)
     return result;
 }
 
+PyObject *Disk__create_file(Disk *self, const Disk__create_file_args *args)
+{
+    const char *name = convert_filename(args->filename, "filename");
+    PyObject *directory = name != NULL ? disk_directory(self) : NULL;
+    dc_error error;
+    dc_status status;
+    int descriptor;
+
+    if (directory == NULL) {
+        return NULL;
+    }
+    dc_error_clear(&error);
+    status = dc_valuefile_create(PyBytes_AS_STRING(directory), self->root_mode, name, &descriptor,
+                                 &error);
+    Py_DECREF(directory);
+    if (status != DC_OK) {
+        convert_raise(self->state, status, &error);
+        return NULL;
+    }
+    return PyLong_FromLong(descriptor);
+}
+
+PyObject *Disk__open_file(Disk *self, const Disk__open_file_args *args)
+{
+    const char *name = convert_filename(args->filename, "filename");
+    const disk_file_size any = {0, INT64_MAX};
+    PyObject *file = NULL;
+    int missing = 0;
+
+    if (name != NULL) {
+        file = disk_file_open(self, name, any, &missing);
+    }
+    return missing ? Py_NewRef(Py_None) : file;
+}
+
 PyObject *Disk__hooked(Disk *self)
 {
     return PyBool_FromLong((disk_hooks(self->state, (PyObject *)self) & DISK_HOOK_FILES) != 0);
@@ -398,6 +441,7 @@ static PyType_Slot Disk_slots[] = {
     {Py_tp_traverse, Disk_traverse},
     {Py_tp_clear, Disk_clear},
     {Py_tp_getset, Disk_getset},
+    {Py_tp_members, Disk_members},
     {Py_tp_methods, Disk_methods},
     {0, NULL},
 };

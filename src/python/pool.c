@@ -1,6 +1,8 @@
 /* pool.c: see pool.h. */
 #include "python/pool.h"
 
+#include <string.h>
+
 #ifndef _WIN32
 #include <fcntl.h>
 #include <unistd.h>
@@ -247,7 +249,7 @@ static dc_status refuse_wrongly_readonly(Session *session, PyObject *path)
 #else
     PyObject *bytes;
 
-    if (sqlite.db_readonly(session->db.handle, "main") != 1) {
+    if (session->db.read_only || sqlite.db_readonly(session->db.handle, "main") != 1) {
         return DC_OK;
     }
     if (!PyUnicode_FSConverter(path, &bytes)) {
@@ -293,11 +295,36 @@ static void warn_of_journal(SessionPool *pool, PyObject *path)
     }
 }
 
+/* Look at a file that is to be read without locks. -1 with an exception. */
+static int look_if_frozen(module_state *state, PyObject *path, const char *query, dc_frozen *frozen)
+{
+    PyThreadState *released;
+    PyObject *bytes;
+    int known = 1;
+
+    if (query == NULL || strstr(query, "immutable") == NULL) {
+        return 0;
+    }
+    if (!PyUnicode_FSConverter(path, &bytes)) {
+        return -1;
+    }
+    released = PyEval_SaveThread();
+    known = dc_frozen_look(frozen, PyBytes_AS_STRING(bytes));
+    PyEval_RestoreThread(released);
+    Py_DECREF(bytes);
+    if (!known) {
+        PyErr_Format(state->sqlite_errors[SQLITE_ERROR_OperationalError],
+                     "unable to open database file: %S", path);
+    }
+    return known ? 0 : -1;
+}
+
 /* Open a Connection, and put a session around it into the pool, in use; as session_attach. A child forked from
  * here on must find the connection in the pool. */
-static int open_attempt(module_state *state, SessionPool *pool, PyObject *path, double timeout,
-                        Session **session)
+static int open_attempt(module_state *state, SessionPool *pool, PyObject *path, const char *query,
+                        double timeout, Session **session)
 {
+    dc_frozen frozen = {.database = NULL};
     PyObject *connection;
     sqlite3 *handle;
     int made = -1;
@@ -309,11 +336,16 @@ static int open_attempt(module_state *state, SessionPool *pool, PyObject *path, 
     if (acquired <= 0) {
         return -1;
     }
-    connection = connection_open(state, path, &handle);
+    connection = look_if_frozen(state, path, query, &frozen) < 0
+                     ? NULL
+                     : connection_open(state, path, query, &handle);
     if (connection != NULL) {
         made = session_attach(state, connection, handle, session);
         if (made == 1) {
             (*session)->uses = 1;
+            (*session)->db.read_only = query != NULL;
+            (*session)->db.frozen = frozen;
+            frozen = (dc_frozen){.database = NULL};
             pool_insert(pool, *session);
             sqlite_mutex_probe((*session)->db.handle);
         } else {
@@ -324,12 +356,13 @@ static int open_attempt(module_state *state, SessionPool *pool, PyObject *path, 
             (*session)->references = Py_REFCNT(connection);
         }
     }
+    dc_frozen_clear(&frozen);
     connection_lock_release();
     return made;
 }
 
-Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, double timeout,
-                   unsigned long epoch)
+Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, const char *query,
+                   double timeout, unsigned long epoch)
 {
     Session *session = NULL;
     lock_wait wait;
@@ -340,7 +373,7 @@ Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, doubl
 
     discard_chosen(state, pool, is_to_close);
     wait_start(&wait, timeout, 0);
-    while ((made = open_attempt(state, pool, path, timeout, &session)) == 0 &&
+    while ((made = open_attempt(state, pool, path, query, timeout, &session)) == 0 &&
            wait_or_time_out(state, &wait) > 0) {
     }
     if (made != 1) {

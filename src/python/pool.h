@@ -41,10 +41,10 @@ Session *pool_find_serial(const SessionPool *pool, unsigned long serial);
 
 /* --- adding one; NULL with Timeout or another exception --- */
 
-/* Open a session on the file `path`, waiting up to `timeout` seconds for locks. `epoch`: the pool's when the path was
- * looked up. */
-Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, double timeout,
-                   unsigned long epoch);
+/* Open a session on the file `path`, waiting up to `timeout` seconds for locks. `query`: how to open it for reading
+ * only, as parameters of SQLite's URIs; NULL: not so. `epoch`: the pool's when the path was looked up. */
+Session *pool_open(module_state *state, SessionPool *pool, PyObject *path, const char *query,
+                   double timeout, unsigned long epoch);
 /* The session around the Connection that an overridden `_con` returned, pinned to the thread that adopted it first; it
  * waits as pool_open does. RuntimeError if the Connection is on another copy of SQLite. */
 Session *pool_adopt(module_state *state, SessionPool *pool, PyObject *connection, double timeout);

@@ -20,6 +20,8 @@
 #include <sys/mount.h>
 #endif
 
+#define ROOT_MODE 0700
+
 #define DIGITS    "0123456789abcdef0123456789ab"
 #define NAME      "12/34/" DIGITS ".val"
 #define TEMPORARY "12/34/" DIGITS ".cache.db-tmp"
@@ -138,7 +140,7 @@ static int entries(void)
 
 static dc_status write_value(const char *name, const void *data, size_t size)
 {
-    return dc_valuefile_write(check_directory(), name, data, size, &error);
+    return dc_valuefile_write(check_directory(), ROOT_MODE, name, data, size, &error);
 }
 
 /* Bytes that differ from place to place, so that a piece out of order is noticed. Owned. */
@@ -377,7 +379,7 @@ static void a_value_may_be_written_in_pieces(void)
     dc_valuewriter writer = {0};
     unsigned char *value = make_value(1000);
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     for (size_t i = 0; i < 1000; i += 100)
         CHECK_INT(DC_OK, dc_valuewriter_write(&writer, value + i, 100, &error));
     CHECK_INT(1000, writer.size);
@@ -403,7 +405,7 @@ static void until_the_commit_only_the_temporary_name_is_there(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(DC_OK, dc_valuewriter_write(&writer, "half", 4, &error));
     CHECK(!exists(NAME));
     CHECK(exists(TEMPORARY));
@@ -413,24 +415,64 @@ static void until_the_commit_only_the_temporary_name_is_there(void)
     CHECK(!exists(TEMPORARY));
 }
 
-static void files_and_directories_have_the_modes_of_the_umask(void)
+static void has_mode(const char *name, mode_t mode)
 {
     struct stat facts;
-    mode_t saved = umask(027);
 
+    CHECK_INT(0, lstat(path_of(name), &facts));
+    if (!CHECK_INT((long)mode, facts.st_mode & 07777))
+        printf("# of %s\n", name);
+}
+
+/* Whatever the umask is: it is of the process, and the directory of those who share it. */
+static void what_is_made_is_as_open_to_others_as_the_directory(void)
+{
+    static const struct {
+        mode_t root, file, directory;
+    } modes[] = {
+        {0700, 0600, 0700},   {0750, 0640, 0750}, {0755, 0644, 0755},  {0770, 0660, 0770},
+        {02770, 0660, 02770}, {0777, 0666, 0777}, {01777, 0644, 0755},
+    };
+    static const mode_t masks[] = {0, 022, 077};
+
+    for (size_t i = 0; i < 3 * (sizeof modes / sizeof *modes); i++) {
+        mode_t saved = umask(masks[i % 3]);
+
+        CHECK_INT(0, chmod(check_directory(), modes[i / 3].root));
+        CHECK_INT(DC_OK, write_value(NAME, "x", 1));
+        umask(saved);
+        has_mode(NAME, modes[i / 3].file);
+        has_mode("12/34", modes[i / 3].directory);
+        has_mode("12", modes[i / 3].directory);
+        dc_valuefile_remove(check_directory(), NAME);
+        CHECK_INT(0, entries());
+    }
+    CHECK_INT(0, chmod(check_directory(), 0700));
+}
+
+/* As SQLite leaves its log: else the owner could not read, or remove, what root has written. */
+static void what_root_makes_belongs_to_the_owner_of_the_directory(void)
+{
+    struct stat facts;
+
+    if (geteuid() != 0) {
+        check_skip("only root can give files away");
+        return;
+    }
+    CHECK_INT(0, chown(check_directory(), 65534, 65533));
     CHECK_INT(DC_OK, write_value(NAME, "x", 1));
-    umask(saved);
-    CHECK_INT(0, lstat(path_of(NAME), &facts));
-    CHECK_INT(0640, facts.st_mode & 07777);
-    CHECK_INT(0, lstat(path_of("12/34"), &facts));
-    CHECK_INT(0750, facts.st_mode & 07777);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(0, lstat(path_of(i == 0 ? NAME : i == 1 ? "12/34" : "12"), &facts));
+        CHECK_INT(65534, facts.st_uid);
+        CHECK_INT(65533, facts.st_gid);
+    }
 }
 
 static void the_descriptor_is_not_inherited_by_other_programs(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK(fcntl(writer.descriptor, F_GETFD) & FD_CLOEXEC);
     dc_valuewriter_abort(&writer);
 }
@@ -487,14 +529,95 @@ static void what_is_no_regular_file_is_not_found(void)
     is_not_found(check_directory(), "loop");
 }
 
-static void a_link_is_followed(void)
+/* A hostile directory: its database names files, and its links lead elsewhere. */
+static void make_links(void)
 {
-    make_directory("elsewhere");
-    CHECK_INT(DC_OK, write_value("elsewhere/x.val", "value", 5));
-    CHECK_INT(0, symlink("elsewhere", path_of("12")));
-    CHECK_INT(0, symlink("elsewhere/x.val", path_of("y.val")));
-    holds("12/x.val", (const unsigned char *)"value", 5);
-    holds("y.val", (const unsigned char *)"value", 5);
+    make_directory("outside");
+    make_directory("inside");
+    CHECK_INT(DC_OK,
+              dc_valuefile_write(path_of("outside"), ROOT_MODE, "ab/x.val", "value", 5, &error));
+    CHECK_INT(0, symlink("../outside", path_of("inside/all")));
+    CHECK_INT(0, symlink("../outside/ab", path_of("inside/ab")));
+    CHECK_INT(0, symlink("../outside/ab/x.val", path_of("inside/x.val")));
+    CHECK_INT(0, symlink("nowhere", path_of("inside/nothing")));
+}
+
+static const char *inside(void)
+{
+    static char directory[sizeof check_scratch + 32];
+
+    snprintf(directory, sizeof directory, "%s", path_of("inside"));
+    return directory;
+}
+
+static void no_link_in_the_directory_is_followed(void)
+{
+    static const char *const names[] = {"all/ab/x.val", "ab/x.val", "./ab/x.val",
+                                        "ab//x.val",    "x.val",    "nothing"};
+
+    make_links();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        is_not_found(inside(), names[i]);
+}
+
+static void nothing_is_written_through_a_link(void)
+{
+    static const char *const names[] = {"all/new.val", "all/new/new.val", "ab/new.val",
+                                        "nothing/new.val"};
+
+    make_links();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CHECK_INT(DC_SYSTEM, dc_valuefile_write(inside(), ROOT_MODE, names[i], "x", 1, &error));
+        CHECK_INT(ENOTDIR, error.system_errno);
+    }
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(inside(), ROOT_MODE, "x.val", "x", 1, &error));
+    CHECK_INT(EEXIST, error.system_errno);
+    CHECK_INT(8, entries());
+}
+
+static void nothing_is_removed_through_a_link(void)
+{
+    make_links();
+    make_directory("outside/empty");
+    dc_valuefile_remove(inside(), "all/ab/x.val");
+    dc_valuefile_remove(inside(), "ab/x.val");
+    dc_valuefile_remove(inside(), "all/empty/x.val"); /* nor the directories of its name */
+    CHECK(exists("outside/ab/x.val"));
+    CHECK(exists("outside/empty"));
+    dc_valuefile_remove(inside(), "x.val");
+    CHECK(!exists("inside/x.val"));
+    CHECK(exists("outside/ab/x.val"));
+}
+
+static void the_directory_itself_may_be_a_link(void)
+{
+    int descriptor;
+    int64_t size;
+
+    make_directory("disk");
+    CHECK_INT(0, symlink("disk", path_of("inside")));
+    CHECK_INT(DC_OK, dc_valuefile_write(inside(), ROOT_MODE, NAME, "value", 5, &error));
+    holds("disk/" NAME, (const unsigned char *)"value", 5);
+    CHECK_INT(DC_OK, dc_valuefile_open(inside(), NAME, &descriptor, &size, &error));
+    CHECK_INT(5, size);
+    dc_valuefile_close(descriptor);
+    dc_valuefile_remove(inside(), NAME);
+    CHECK(!exists("disk/12"));
+}
+
+/* Each directory is one more descriptor while a file in it is removed. */
+static void a_name_of_any_depth_is_removed_or_ignored(void)
+{
+    char name[10000];
+
+    for (size_t i = 0; i + 2 < sizeof name; i += 2)
+        memcpy(name + i, "a/", 3);
+    dc_valuefile_remove(check_directory(), name);
+    name[2 * 100] = 'x';
+    name[2 * 100 + 1] = '\0';
+    CHECK_INT(DC_OK, write_value(name, "x", 1));
+    dc_valuefile_remove(check_directory(), name);
+    CHECK_INT(0, entries());
 }
 
 static void a_truncated_file_is_corrupt(void)
@@ -526,7 +649,7 @@ static void abort_leaves_nothing(void)
     int before = next_descriptor();
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(DC_OK, dc_valuewriter_write(&writer, "half", 4, &error));
     dc_valuewriter_abort(&writer);
     CHECK_INT(0, entries());
@@ -538,7 +661,7 @@ static void abort_keeps_directories_that_others_use(void)
     dc_valuewriter writer;
 
     CHECK_INT(DC_OK, write_value("12/34/other.val", "x", 1));
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     dc_valuewriter_abort(&writer);
     CHECK(exists("12/34/other.val"));
     CHECK_INT(3, entries());
@@ -573,7 +696,7 @@ static void abort_after_a_commit_keeps_the_file(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
     dc_valuewriter_abort(&writer);
     CHECK(exists(NAME));
@@ -594,8 +717,8 @@ static void a_name_being_written_is_taken(void)
     dc_valuewriter first;
     dc_valuewriter second;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&first, check_directory(), NAME, &error));
-    CHECK_INT(DC_SYSTEM, dc_valuewriter_open(&second, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&first, check_directory(), ROOT_MODE, NAME, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuewriter_open(&second, check_directory(), ROOT_MODE, NAME, &error));
     CHECK_INT(EEXIST, error.system_errno);
     CHECK(second.path == NULL && second.temporary == NULL);
     CHECK_INT(DC_OK, dc_valuewriter_write(&first, "first", 5, &error));
@@ -610,14 +733,16 @@ static void a_missing_cache_directory_is_made_again(void)
 
     snprintf(directory, sizeof directory, "%s", path_of("above/missing"));
     umask(022);
-    CHECK_INT(DC_OK, dc_valuefile_write(directory, NAME, "value", 5, &error));
+    CHECK_INT(DC_OK, dc_valuefile_write(directory, ROOT_MODE, NAME, "value", 5, &error));
     holds("above/missing/" NAME, (const unsigned char *)"value", 5);
     CHECK_INT(0, stat(directory, &facts));
     CHECK_INT(0700, facts.st_mode & 0777);
     CHECK_INT(0, stat(path_of("above"), &facts));
     CHECK_INT(0755, facts.st_mode & 0777);
-    CHECK_INT(DC_OK, dc_valuefile_write(path_of("beside"), "plain", "value", 5, &error));
+    CHECK_INT(DC_OK, dc_valuefile_write(path_of("beside"), 02770, "plain", "value", 5, &error));
     holds("beside/plain", (const unsigned char *)"value", 5);
+    has_mode("beside", 02770);
+    has_mode("beside/plain", 0660);
 }
 
 static void a_cache_directory_that_cannot_be_made_is_an_error(void)
@@ -626,11 +751,11 @@ static void a_cache_directory_that_cannot_be_made_is_an_error(void)
 
     make_file("file");
     snprintf(directory, sizeof directory, "%s", path_of("file/missing"));
-    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, NAME, "x", 1, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, ROOT_MODE, NAME, "x", 1, &error));
     CHECK_INT(ENOTDIR, error.system_errno);
     CHECK_INT(0, symlink("nowhere/at/all", path_of("link")));
     snprintf(directory, sizeof directory, "%s", path_of("link"));
-    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, NAME, "x", 1, &error));
+    CHECK_INT(DC_SYSTEM, dc_valuefile_write(directory, ROOT_MODE, NAME, "x", 1, &error));
     CHECK_INT(ENOENT, error.system_errno);
     CHECK_CONTAINS("link/" TEMPORARY, error.message);
     CHECK_INT(2, entries());
@@ -707,7 +832,7 @@ static void a_failing_close_leaves_nothing(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     close_fault = (fault){1, EDQUOT};
     CHECK_INT(DC_SYSTEM, dc_valuewriter_commit(&writer, &error));
     CHECK_INT(EDQUOT, error.system_errno);
@@ -719,7 +844,7 @@ static void an_interrupted_close_is_a_close(void)
 {
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     close_fault = (fault){1, EINTR};
     CHECK_INT(DC_OK, dc_valuewriter_commit(&writer, &error));
     CHECK(exists(NAME));
@@ -730,7 +855,7 @@ static void a_failing_rename_leaves_nothing(void)
     int before = next_descriptor();
     dc_valuewriter writer;
 
-    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+    CHECK_INT(DC_OK, dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
     make_directory(NAME);
     CHECK_INT(DC_SYSTEM, dc_valuewriter_commit(&writer, &error));
     CHECK_INT(EISDIR, error.system_errno);
@@ -748,7 +873,8 @@ static void without_memory_there_is_no_file(void)
 
     for (int call = 1; call <= 2; call++) {
         malloc_fault = (fault){call, ENOMEM};
-        CHECK_INT(DC_NO_MEMORY, dc_valuewriter_open(&writer, check_directory(), NAME, &error));
+        CHECK_INT(DC_NO_MEMORY,
+                  dc_valuewriter_open(&writer, check_directory(), ROOT_MODE, NAME, &error));
         CHECK(writer.path == NULL && writer.temporary == NULL);
     }
     malloc_fault = (fault){1, ENOMEM};
@@ -1104,7 +1230,7 @@ static void *write_files_in_thread(void *unused)
     snprintf(directory, sizeof directory, "%s", check_scratch);
     for (int i = 0; i < 200; i++) {
         CHECK_INT(DC_OK, dc_valuefile_name(name, &own_error));
-        CHECK_INT(DC_OK, dc_valuefile_write(directory, name, "value", 5, &own_error));
+        CHECK_INT(DC_OK, dc_valuefile_write(directory, ROOT_MODE, name, "value", 5, &own_error));
         if (i % 2 == 0)
             dc_valuefile_remove(directory, name);
     }
@@ -1235,12 +1361,17 @@ int main(int argc, char **argv)
         CHECK_TEST(a_value_may_be_written_in_pieces),
         CHECK_TEST(short_and_interrupted_writes_are_continued),
         CHECK_TEST(until_the_commit_only_the_temporary_name_is_there),
-        CHECK_TEST(files_and_directories_have_the_modes_of_the_umask),
+        CHECK_TEST(what_is_made_is_as_open_to_others_as_the_directory),
+        CHECK_TEST(what_root_makes_belongs_to_the_owner_of_the_directory),
         CHECK_TEST(the_descriptor_is_not_inherited_by_other_programs),
         CHECK_TEST(names_of_other_forms_work_too),
         CHECK_TEST(a_missing_file_is_not_found),
         CHECK_TEST(what_is_no_regular_file_is_not_found),
-        CHECK_TEST(a_link_is_followed),
+        CHECK_TEST(no_link_in_the_directory_is_followed),
+        CHECK_TEST(nothing_is_written_through_a_link),
+        CHECK_TEST(nothing_is_removed_through_a_link),
+        CHECK_TEST(the_directory_itself_may_be_a_link),
+        CHECK_TEST(a_name_of_any_depth_is_removed_or_ignored),
         CHECK_TEST(a_truncated_file_is_corrupt),
         CHECK_TEST(an_unreadable_descriptor_is_a_system_error),
         CHECK_TEST(abort_leaves_nothing),

@@ -175,19 +175,114 @@ def test_a_disk_that_fetches_by_itself_may_name_what_it_likes(directory: str) ->
         assert cache.pop('key') == 'https://example.org/../value'
 
 
-def test_a_directory_and_its_parts_may_be_links(directory: str, tmp_path: Path) -> None:
-    """Somebody puts the cache, or the large values of it, on another disk."""
+# Links in the directory: who has made it may have had other rights than who reads it.
+
+LINKS = {'to a file': 'link.val', 'to a directory': 'link/outside.val'}
+
+
+def make_link(cache: diskcache.Cache, outside: Path, name: str) -> None:
+    """Make a link in the directory through which a name leads to a file outside of it."""
+    target = outside if '/' not in name else outside.parent
+    os.symlink(target, os.path.join(cache.directory, name.split('/')[0]))
+    name_file(cache, name, outside)
+
+
+@pytest.mark.parametrize('disk', [Disk, JSONDisk, NamingDisk])
+@pytest.mark.parametrize('name', LINKS.values(), ids=LINKS.keys())
+@pytest.mark.parametrize('read', READS.values(), ids=READS.keys())
+def test_a_name_that_leads_through_a_link_is_a_miss_and_the_file_stays(
+    directory: str, outside: Path, disk: type[Disk], name: str, read: Callable
+) -> None:
+    with diskcache.Cache(directory, disk=disk) as cache:
+        cache.push('value')
+        make_link(cache, outside, name)
+        (key,) = cache._stored_keys()
+        assert read(cache, key) is None
+        cache.delete(key)
+        assert len(cache) == 0
+
+
+REMOVALS: dict[str, Callable[[diskcache.Cache], object]] = {
+    'clear': lambda cache: cache.clear(),
+    'expire': lambda cache: cache.expire(now=2**40),
+    'evict': lambda cache: cache.evict('tag'),
+    'set': lambda cache: cache.set('key', 'other'),
+    'check': lambda cache: cache.check(fix=True),
+}
+
+
+@pytest.mark.parametrize('disk', [Disk, NamingDisk])
+@pytest.mark.parametrize('name', LINKS.values(), ids=LINKS.keys())
+@pytest.mark.parametrize('remove', REMOVALS.values(), ids=REMOVALS.keys())
+def test_no_row_has_a_file_removed_that_is_beyond_a_link(
+    directory: str, outside: Path, disk: type[Disk], name: str, remove: Callable
+) -> None:
+    with diskcache.Cache(directory, disk=disk) as cache:
+        cache.set('key', 'value', expire=1000, tag='tag')
+        make_link(cache, outside, name)
+        assert reports(cache) != []
+        remove(cache)
+        assert cache.get('key') in (None, 'other')
+
+
+def test_no_pickle_is_followed_that_is_beyond_a_link(directory: str, tmp_path: Path) -> None:
+    """Its names would be told of, and of a device there is no end."""
+    outside = tmp_path / 'pickle'
+    outside.write_bytes(b'cno_such_module\nname\n.')
+    with diskcache.Cache(directory) as cache:
+        cache['key'] = 'value'
+        make_link(cache, outside, 'link.val')
+        edit(cache, 'UPDATE Cache SET mode = 4')
+        assert reports(cache)[0] == f'file not found: {directory}/link.val'
+        assert not any('no_such_module' in text for text in reports(cache))
+
+
+@pytest.mark.parametrize('disk', [Disk, NamingDisk])
+def test_no_value_is_written_through_a_link(
+    directory: str, tmp_path: Path, disk: type[Disk]
+) -> None:
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    with diskcache.Cache(directory, disk=disk) as cache:
+        cache['link/one'] = LARGE
+        (name,) = value_files(directory)
+        first = Path(directory, name.split('/')[0])
+        shutil.rmtree(first)
+        os.symlink(elsewhere, first)
+        # Values are put into one directory until it has many of them.
+        with pytest.raises(NotADirectoryError):
+            cache['link/two'] = LARGE
+        assert os.listdir(elsewhere) == []
+        assert 'link/two' not in cache
+
+
+def test_the_directory_itself_may_be_a_link(directory: str, tmp_path: Path) -> None:
+    """Somebody puts the cache on another disk."""
     (tmp_path / 'disk').mkdir()
-    (tmp_path / 'elsewhere').mkdir()
     os.symlink(tmp_path / 'disk', directory)
-    os.symlink(tmp_path / 'elsewhere', tmp_path / 'disk' / 'large')
     with diskcache.Cache(directory, disk=NamingDisk) as cache:
-        cache['large/key'] = LARGE
-        cache['key'] = LARGE
-        assert os.listdir(tmp_path / 'elsewhere') == ['key']
-        assert cache['large/key'] == cache['key'] == LARGE
-        assert cache.pop('large/key') == LARGE
-        assert os.listdir(tmp_path / 'elsewhere') == []
+        cache['a/key'] = cache['key'] = LARGE
+        assert sorted(os.listdir(tmp_path / 'disk'))[0] == 'a'
+        assert cache['a/key'] == cache['key'] == LARGE
+        assert cache.pop('a/key') == LARGE
+        assert 'a' not in os.listdir(tmp_path / 'disk')
+
+
+@pytest.mark.parametrize('disk', [Disk, NamingDisk])
+def test_a_file_that_is_handed_out_is_the_one_that_was_looked_at(
+    directory: str, disk: type[Disk]
+) -> None:
+    """It has the path as its name, for X-Sendfile, but that is not opened a second time."""
+    with diskcache.Cache(directory, disk=disk) as cache:
+        cache.set('key', io.BytesIO(LARGE), read=True)
+        (name,) = value_files(directory)
+        with cache.read('key') as file:
+            assert file.name == os.path.join(directory, name)
+            assert os.get_blocking(file.fileno())
+            assert not os.get_inheritable(file.fileno())
+            assert file.read() == LARGE
+        with cache.get('key', read=True) as file:
+            assert file.read() == LARGE
 
 
 # What stands in the place of a value file.

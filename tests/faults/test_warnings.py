@@ -66,8 +66,6 @@ def test_such_a_setting_is_ignored_when_it_is_given(directory: str) -> None:
     with Cache(directory) as cache:
         assert ('keys',) not in cache._sql('SELECT key FROM Settings').fetchall()
     for cls in (Cache, FanoutCache):
-        with pytest.raises(TypeError, match='read_only'):
-            cls(directory, read_only=True)
         with pytest.raises(TypeError, match='get'):
             cls(directory, get=5)
 
