@@ -1010,8 +1010,12 @@ static void open_other(void)
     }
 }
 
-/* Up to so many each call, from there on fewer and fewer, unless all are asked for. */
-#define DENSELY 3
+/* The call to fail after this one. All are many, so further on they come more and more seldom; and SQLite asks
+ * for memory most often. */
+static int next_call(fault_kind kind, int at, int all)
+{
+    return all ? at + 1 : at + 1 + at / (kind == FAULT_SQLITE_MEMORY ? 1 : 3);
+}
 
 static void fail_each_call(fault_kind kind, const char *journal_mode, const char *text_encoding)
 {
@@ -1032,7 +1036,7 @@ static void fail_each_call(fault_kind kind, const char *journal_mode, const char
             continue;
         }
         expected = without_a_fault(each);
-        for (int at = 1, reached = 1; reached; at += all ? 1 : 1 + at / DENSELY) {
+        for (int at = 1, reached = 1; reached; at = next_call(kind, at, all)) {
             int turn = at + (int)i;
 
             if (!all) {
