@@ -25,6 +25,7 @@ JOBS        ?= auto
 DEMO_ARGS   ?=
 BENCH_ARGS  ?=
 SECONDS     ?= 60
+TARGETS     ?=
 SITUATIONS  ?=
 SQLITE      ?=
 STATIC      ?=
@@ -55,7 +56,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test test-all engine-test test-sqlite test-static test-debug \
-    stress steps soak crash lint bench count coverage clients dist clean distclean
+    stress steps soak crash fuzz faults lint bench count coverage clients dist clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -227,6 +228,19 @@ crash: $(VENV)/.built ## kill processes and lose power at every step, looking at
 	@PYTHONPATH=$(abspath build/debug/lib) $(VENV_PYTHON) tests/support/crash.py \
 	    $(if $(SHORT),--short,--seconds $(SECONDS))
 
+# Beside clang, for what is in C, atheris: without it the targets in Python go by chance.
+$(VENV)/.fuzz: | $(VENV)/.built
+	@$(PIP) install atheris || echo 'make: no atheris for this Python; its targets go by chance' >&2
+	@touch $@
+
+fuzz: SECONDS = 600
+fuzz: $(VENV)/.built $(VENV)/.fuzz ## damaged directories, pickles and keys, for SECONDS=600 in all (TARGETS=)
+	@$(VENV_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+
+faults: ## each call of the engine failing with each error, once and for good; some minutes
+	@$(MAKE) --no-print-directory -C tests/engine $(abspath build/engine/test_failures)
+	@DC_FAULTS=all build/engine/test_failures
+
 bench: $(VENV)/.bench $(ORIGINAL_STAMP) ## measure against the original and others, write docs/benchmarks.rst (BENCH_ARGS=, QUICK=1)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) benchmarks/run.py $(BENCH_ARGS)
 
@@ -264,10 +278,10 @@ count: $(VENV)/.built ## count the instructions of the hot paths, compare with w
 coverage: $(VENV)/.dev $(ORIGINAL_STAMP) django-source original-suite pysqlite3 ## which lines of C and Python the tests run
 	@rm -rf build/coverage
 	@echo '== the tests of the engine'
-	@$(MAKE) --no-print-directory -C tests/engine run SANITIZE='--coverage -O0 -Wno-error' \
+	@$(MAKE) --no-print-directory -C tests/engine run SANITIZE='--coverage -fprofile-update=atomic -O0 -Wno-error' \
 	    BUILD=$(abspath build/coverage/engine) >build/coverage-engine.log
 	@echo '== the tests of the package'
-	@CFLAGS='--coverage -O0' $(VENV_PYTHON) setup.py --quiet build --force \
+	@CFLAGS='--coverage -fprofile-update=atomic -O0' $(VENV_PYTHON) setup.py --quiet build --force \
 	    --build-lib build/coverage/lib --build-temp build/coverage/temp
 	-@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/coverage/lib) COVERAGE_FILE=build/coverage/python \
 	    $(VENV)/bin/coverage run --source build/coverage/lib/diskcache $(VENV)/bin/pytest -q $(PYTEST_ARGS)
@@ -313,7 +327,7 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, cla
 
 clean: ## remove what was built
 	@$(MAKE) --no-print-directory -C tests/engine clean
-	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev
+	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.fuzz
 
 distclean: clean ## remove what was built, and the environment
 	rm -rf .venv .original .original-suite .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -40,7 +40,8 @@ def problems() -> list[str]:
     """Return what is amiss, a line each."""
     files = listed()
     documents = [name for name in files if name.endswith(('.rst', '.md'))]
-    tests = '\n'.join((ROOT / name).read_text() for name in files if name.startswith('tests/'))
+    programs_of_tests = [name for name in files if re.match(r'tests/.*\.(py|c|h)$', name)]
+    tests = '\n'.join((ROOT / name).read_text() for name in programs_of_tests)
     programs = {Path(name).stem for name in files if name.startswith('tests/engine/')}
     found = []
     links: dict[str, set[str]] = {name: set() for name in documents}

@@ -117,22 +117,32 @@ FAULT_WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), ENOSPC, EA
 FAULT_WRAP(int, rmdir, (const char *path), (path), EBUSY, EACCES, EIO)
 FAULT_WRAP(int, unlink, (const char *path), (path), EIO, EACCES, EROFS)
 FAULT_WRAP(int, rename, (const char *from, const char *to), (from, to), ENOSPC, EIO, EACCES)
-FAULT_WRAP(int, mkdirat, (int directory, const char *path, mode_t mode), (directory, path, mode),
-           ENOSPC, EACCES, EIO, EROFS)
-FAULT_WRAP(int, unlinkat, (int directory, const char *path, int flags), (directory, path, flags),
-           EIO, EACCES, EROFS)
-FAULT_WRAP(int, renameat, (int from, const char *path, int to, const char *other),
-           (from, path, to, other), ENOSPC, EIO, EACCES)
-FAULT_WRAP(int, fstatat64, (int directory, const char *path, struct stat *facts, int flags),
-           (directory, path, facts, flags), EIO, EACCES, ENOMEM)
 FAULT_WRAP(int, getentropy, (void *buffer, size_t size), (buffer, size), EIO, ENOSYS)
 FAULT_WRAP(int, fstat64, (int descriptor, struct stat *facts), (descriptor, facts), EIO, ENOMEM)
 FAULT_WRAP(int, lstat64, (const char *path, struct stat *facts), (path, facts), EIO, EACCES, ENOMEM)
 
+FAULT_WRAP(int, fsync, (int descriptor), (descriptor), EINTR, EIO, ENOSPC)
+FAULT_WRAP(int, fstatat64, (int at, const char *path, struct stat *facts, int flags),
+           (at, path, facts, flags), EIO, EACCES, ENOMEM)
+FAULT_WRAP(int, mkdirat, (int at, const char *path, mode_t mode), (at, path, mode), ENOSPC, EACCES,
+           EIO, EROFS)
+FAULT_WRAP(int, unlinkat, (int at, const char *path, int flags), (at, path, flags), EIO, EACCES,
+           EROFS)
+FAULT_WRAP(int, renameat, (int at, const char *from, int there, const char *to),
+           (at, from, there, to), ENOSPC, EIO, EACCES)
+
+int __real_openat64(int at, const char *path, int flags, ...);
+int __wrap_openat64(int at, const char *path, int flags, ...);
+
+int __wrap_openat64(int at, const char *path, int flags, ...)
+{
+    return fault_strikes(FAULT_LIBC, "open")
+               ? FAULT_LIBC_ERROR(EINTR, EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
+               : __real_openat64(at, path, flags, 0666);
+}
+
 int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
-int __real_openat64(int directory, const char *path, int flags, ...);
-int __wrap_openat64(int directory, const char *path, int flags, ...);
 int __real_close(int descriptor);
 int __wrap_close(int descriptor);
 ssize_t __real_read(int descriptor, void *buffer, size_t size);
@@ -145,13 +155,6 @@ int __wrap_open64(const char *path, int flags, ...)
     return fault_strikes(FAULT_LIBC, "open")
                ? FAULT_LIBC_ERROR(EINTR, EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
                : __real_open64(path, flags, 0666);
-}
-
-int __wrap_openat64(int directory, const char *path, int flags, ...)
-{
-    return fault_strikes(FAULT_LIBC, "openat")
-               ? FAULT_LIBC_ERROR(EINTR, EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
-               : __real_openat64(directory, path, flags, 0666);
 }
 
 int __wrap_close(int descriptor)

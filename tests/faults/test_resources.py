@@ -150,7 +150,7 @@ def exercise(directory: str, want: str) -> list[str]:
     def let_nobody_in() -> None:
         for path in (directory, os.path.dirname(directory)):
             os.chmod(path, 0o555)
-        for each, directories, files in os.walk(directory):
+        for each, _, files in os.walk(directory):
             for name in files:
                 os.chmod(os.path.join(each, name), 0o666)
         parent = os.path.dirname(os.path.dirname(directory))
@@ -239,7 +239,7 @@ def exercise(directory: str, want: str) -> list[str]:
         assert cache[key] == value, key
     found = [str(warning.message) for warning in cache.check()]
     assert [text for text in found if not text.startswith(('unknown file', 'empty dir'))] == []
-    for name, step in steps.items():
+    for step in steps.values():
         step(cache)
     assert cache.set('new', large)
     assert cache['new'] == large
@@ -298,7 +298,7 @@ def test_items_live_by_the_clock_as_it_is(
 def test_eviction_keeps_to_its_limit_whatever_the_clock_does(
     directory: str, clock: Clock, policy: str, jump: float
 ) -> None:
-    """Of what was stored in another time too much or too little goes; never what is just written."""
+    """Of what is of another time too much or too little goes; never what is just written."""
     limit = 200_000
     with diskcache.Cache(directory, size_limit=limit, eviction_policy=policy) as cache:
         for number in range(600):
