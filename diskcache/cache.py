@@ -34,6 +34,7 @@ from .policies import (
     victims,
 )
 from .sql import EXPIRED, INTEGRITY_CHECK, VACUUM
+from .unloadable import passes_over
 from .views import LOOKUPS, DictMethods, Names, has_all_of
 
 P = ParamSpec('P')
@@ -79,13 +80,20 @@ class Cache(DictMethods, Opening):
         :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
         :param disk: subclass of :class:`Disk`
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
-            for everyone who opens it. And `memory_limit`, which is not stored: bytes that this
-            object may keep in memory of what it has read (8 MiB; 0: nothing)
+            for everyone who opens it. And two that are not stored: `memory_limit`, bytes that this
+            object may keep in memory of what it has read (8 MiB; 0: nothing), and `on_error`, what
+            it does about damage. ``'raise'``, the default: what cannot be loaded, and a database
+            that SQLite calls malformed, are errors. ``'miss'``: a lookup answers that the key is
+            missing, a queue passes the item over, and what is wrong is logged; the item stays. A
+            write to a malformed database is an error. ``'reset'``: the same, and a malformed
+            database is renamed and begun anew, empty. None: ``'miss'`` for :meth:`get`,
+            :meth:`get_many` and the views alone
         :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
         :raises Timeout: if another process keeps the database locked for a minute
-        :raises sqlite3.Error: if the database cannot be opened
+        :raises sqlite3.Error: if the database cannot be opened; one that is malformed only with
+            ``on_error='reset'``
         """
         if isinstance(disk, Disk):
             raise hinted(
@@ -98,6 +106,8 @@ class Cache(DictMethods, Opening):
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
         memory_limit = settings.pop('memory_limit', None)
+        if 'on_error' in settings:
+            self.on_error = settings.pop('on_error')
         self._check_settings(settings)
         if memory_limit is not None:
             self.memory_limit = memory_limit
@@ -140,7 +150,7 @@ class Cache(DictMethods, Opening):
         cache itself is asked without awaiting: that takes microseconds at most.
 
         The wrapper has an attribute ``__cache_key__``: a function that returns the key for given
-        arguments.
+        arguments. A result that is stored and cannot be loaded is computed and stored anew.
 
         :param name: what keys begin with (None: the function's full name)
         :param typed: whether arguments of different types are different
@@ -161,7 +171,12 @@ class Cache(DictMethods, Opening):
         checked_expire(expire)
 
         def lookup(key: Any, func: Any, args: Any, kwargs: Any) -> Any:
-            return self.get(key, default=ENOVAL, retry=True)
+            try:
+                return self.get(key, default=ENOVAL, retry=True)
+            except Exception as error:
+                if passes_over(self.disk._directory, error):
+                    return ENOVAL
+                raise
 
         def store(key: Any, result: Any, seconds: float) -> None:
             if expire is None or expire > 0:
@@ -363,11 +378,15 @@ class Cache(DictMethods, Opening):
     def __repr__(self) -> str:
         return f'{type(self).__name__}({getattr(self, "_directory", None)!r})'
 
-    def __getstate__(self) -> tuple[str, float, type[Disk]]:
-        return self._path, self.timeout, type(self.disk)
+    def __getstate__(self) -> tuple[Any, ...]:
+        # The last is only there if it says something: the original does not know it.
+        last = () if self.on_error == 'raise' else (self.on_error,)
+        return (self._path, self.timeout, type(self.disk), *last)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+        if len(state) > 3:
+            self.on_error = state[3]
+        self.__init__(*state[:3])  # type: ignore[misc]
 
     __reduce__ = reduce
 

@@ -72,8 +72,8 @@ class _Shard(Cache):
         return op.dirname(self._path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as a Cache: by now the limit is stored."""
-        return Cache, self.__getstate__()
+        """Pickle as a Cache: by now the limit is stored. What the original knows is kept."""
+        return Cache, self.__getstate__()[:3]
 
 
 def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
@@ -141,7 +141,8 @@ class FanoutCache(DictMethods):
         :param disk: subclass of :class:`Disk`, also for the named parts
         :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
             that of the whole and divided among the shards. If it is not given the stored one
-            holds. `memory_limit`, also in bytes, is divided likewise, and not stored
+            holds. Two are not stored: `memory_limit`, also in bytes, is divided likewise;
+            `on_error` says what is done about damage (None: see :attr:`on_error`)
         :raises ValueError: if `shards` is not positive, and for what :class:`Cache` raises it
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -155,6 +156,7 @@ class FanoutCache(DictMethods):
         if count < 1:
             raise ValueError(f'shards must be at least 1, not {count}')
         memory_limit = settings.pop('memory_limit', MEMORY_LIMIT)  # of all shards together
+        on_error = settings.pop('on_error', None)
         rules.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:
@@ -168,7 +170,14 @@ class FanoutCache(DictMethods):
             mismatch.check_for_cache(path)
             found = mismatch.count_shards(path)
             self._shards: tuple[Cache, ...] = tuple(
-                _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
+                _Shard(
+                    op.join(path, f'{number:03d}'),
+                    timeout,
+                    disk,
+                    shards=count,
+                    on_error=on_error,
+                    **settings,
+                )
                 for number in range(count)
             )
             self.memory_limit = memory_limit
@@ -203,6 +212,22 @@ class FanoutCache(DictMethods):
         """Set what it was before, as for a Cache, so that it can be patched for a while."""
         for shard in self._shards:
             del shard.memory_limit
+
+    @property
+    def on_error(self) -> str | None:
+        """What is done about what cannot be loaded, and about a malformed database.
+
+        ``'raise'``, ``'miss'`` and ``'reset'`` are those of :class:`Cache`. None, the default, is
+        ``'miss'`` for :meth:`get`, :meth:`get_many` and the views, and ``'raise'`` for the rest. It
+        holds for this object, and for the named parts opened from it, for which None is
+        ``'raise'``.
+        """
+        return self._shards[0].on_error
+
+    @on_error.setter
+    def on_error(self, what: str | None) -> None:
+        for shard in self._shards:
+            shard.on_error = what
 
     def memory_stats(self) -> dict[str, int]:
         """Return what the memory of this object has been good for; see :meth:`Cache.memory_stats`.
@@ -344,7 +369,8 @@ class FanoutCache(DictMethods):
 
         :param key: key of the item
         :param default: what to return if it is missing, the lock not had within the timeout, or the
-            database not read: what failed is logged by the logger ``diskcache``, once a minute
+            database not read, or the value not loaded (unless `on_error` is ``'raise'``): what
+            failed is logged by the logger ``diskcache``, once a minute
         :param read: return a file opened for reading, if the value is in one
         :param expire_time: also return when it expires, in seconds since the epoch, or None
         :param tag: also return the tag, or None
@@ -661,8 +687,10 @@ class FanoutCache(DictMethods):
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.__dict__.get("_directory")!r})'
 
-    def __getstate__(self) -> tuple[str, int, float, type[Disk]]:
-        return self._path, self._count, self.timeout, type(self.disk)
+    def __getstate__(self) -> tuple[Any, ...]:
+        # The last is only there if it says something: the original does not know it.
+        last = () if self.on_error is None else (self.on_error,)
+        return (self._path, self._count, self.timeout, type(self.disk), *last)
 
     @property
     def _path(self) -> str:
@@ -670,7 +698,8 @@ class FanoutCache(DictMethods):
         return op.dirname(self._shards[0]._path)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+        settings = {'on_error': state[4]} if len(state) > 4 else {}
+        self.__init__(*state[:4], **settings)  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the keys, shard after shard, expired ones included."""
@@ -738,6 +767,8 @@ class FanoutCache(DictMethods):
         # As it was given where that is still the same.
         is_here = op.abspath(self._directory) == op.normpath(self._path)
         directory = self._directory if is_here else self._path
+        if self.on_error is not None:
+            settings.setdefault('on_error', self.on_error)
         return Cache(op.join(directory, kind, *parts), timeout, disk, **settings)
 
     def cache(

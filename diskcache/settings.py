@@ -34,9 +34,9 @@ _KNOWN = frozenset([*DEFAULT_SETTINGS, 'sqlite_page_size'])
 _ADDED = (
     frozenset({'add_many', 'delete_many', 'get_many', 'set_many', 'touch_many', 'memory_stats'})
     | frozenset({'items', 'keys', 'setdefault', 'update', 'values'})
-    | frozenset({'mode', 'on_error'})
+    | frozenset({'mode'})
 )
-_PARAMETERS = frozenset({'memory_limit', 'read_only'})
+_PARAMETERS = frozenset({'memory_limit', 'on_error', 'read_only'})
 
 #: What others call a setting, or its name without the prefix.
 _MEANT = {
@@ -117,7 +117,7 @@ def _warn_if_misspelt(name: str) -> None:
     if name in _MEANT:
         warn(f'unknown setting {name!r}: is {_MEANT[name]!r} meant?')
         return
-    names = [*_KNOWN, 'directory', 'disk', 'memory_limit', 'timeout']
+    names = [*_KNOWN, 'directory', 'disk', 'memory_limit', 'on_error', 'timeout']
     close = difflib.get_close_matches(name, names, 1, 0.8)
     if close:
         warn(f'unknown setting {name!r}: is {close[0]!r} meant?')
