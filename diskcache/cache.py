@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, ParamSpec, SupportsFloat, SupportsIndex, TypeVar
 
-from . import _core
+from . import _core, removal
 from . import settings as rules
 from ._core import Timeout
 from .cautions import hint_at_expire, hinted
@@ -23,7 +23,7 @@ from .constants import ENOVAL, UNKNOWN
 from .directory import path_of, temporary_unless_given
 from .disk import Disk, StoredKey
 from .memoize import Store, checked_expire, memoizer
-from .opening import Opening
+from .opening import Opening, unopened
 from .pickling import reduce
 from .policies import (
     CULL_PORTION,
@@ -196,6 +196,10 @@ class Cache(DictMethods, Opening):
         if they are not new: a set by another process may be under way. Users' own files and caches
         in sub-directories are left alone.
 
+        A database that SQLite calls malformed is saved with `fix`, as far as it can be read, see
+        :mod:`diskcache.salvage`: into a new one, which takes its place; the damaged one is renamed,
+        and the files whose rows are lost are reported, and stay this time.
+
         Pickles of keys and values are followed, the first MiB of each, but not loaded, because
         that runs code: nothing is imported or called. One that is damaged, or needs a class or
         module that is not there, is reported, and stays, also with `fix`: another program, or
@@ -207,23 +211,68 @@ class Cache(DictMethods, Opening):
         :param retry: wait for the lock as long as it takes
         :return: the problems found, as recorded warnings
         :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
+        :raises OSError: if there is no room for the new database, or the other cannot be renamed
         """
         from .check import Check  # it is about what is defined here
 
-        messages = [row[0] for row in self._run_alone(INTEGRITY_CHECK, retry)]
-        if fix:
-            self._run_alone(VACUUM, retry)
-        with self._transact(retry) as (execute, cleanup):
-            check = Check(self, execute, cleanup, fix)
-            check.run()
-        with warnings.catch_warnings(record=True) as found:
+        found: list[tuple[type[Warning], str]] = []
+        seen = self._identify()
+        with self._without_reset():
+            problems = self._find_malformed(retry)
+            if problems and fix:
+                problems += self._salvage(seen, retry)
+            elif fix:
+                self._run_alone(VACUUM, retry)
+            found += ((UserWarning, text) for text in problems)
+            try:
+                with self._transact(retry) as (execute, cleanup):
+                    check = Check(self, execute, cleanup, fix, found, keep_unknown=bool(problems))
+                    check.run()
+            except sqlite3.DatabaseError as error:
+                if not (problems and removal.is_malformed(error)):
+                    raise
+        with warnings.catch_warnings(record=True) as recorded:
             warnings.simplefilter('always')
-            for message in messages:
-                if message != 'ok':
-                    warnings.warn(message, stacklevel=2)
-            for category, text in check.found:
+            for category, text in found:
                 warnings.warn(text, category, stacklevel=2)
-        return found
+        return recorded
+
+    def _find_malformed(self, retry: bool) -> list[str]:
+        """Return what SQLite finds wrong with the structure of the database."""
+        try:
+            texts = [row[0] for row in self._run_alone(INTEGRITY_CHECK, retry)]
+        except sqlite3.DatabaseError as error:
+            if not removal.is_malformed(error):
+                raise
+            return [str(error)]
+        return [text for text in texts if text != 'ok']
+
+    @cl.contextmanager
+    def _without_reset(self) -> Iterator[None]:
+        """Let what reads a malformed database fail, where it would otherwise be begun anew."""
+        resets = self.on_error == 'reset'
+        if resets:
+            self.on_error = 'miss'
+        try:
+            yield
+        finally:
+            if resets:
+                self.on_error = 'reset'
+
+    def _salvage(self, seen: tuple[int, int] | None, retry: bool) -> list[str]:
+        """Save what can be read into a new database, unless another process does it.
+
+        :param seen: the identity of the malformed database
+        :return: what has happened
+        """
+        from .salvage import Salvage  # which is seldom needed
+
+        settings = {name: getattr(self, name) for name in self._setting_names}
+        origin = self._origin.statement() if self._origin is not None else None
+        salvage = Salvage(self._path, seen, settings, origin)
+        with unopened(self._path, self.timeout) as locker:
+            salvage.run(lambda: locker._transact(retry))
+        return salvage.report
 
     def _run_alone(self, statement: str, retry: bool) -> list[Any]:
         """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
