@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from .disk import StoredKey
+from .refusal import RefusedError
 
 S = TypeVar('S', bound='DictMethods')
 
@@ -44,6 +45,16 @@ def store_items(cache: Any, other: Any, more: Mapping[str, Any]) -> None:
     cache.set_many(more, retry=True)
 
 
+def _decoded(cache: Any, name: Any) -> Iterator[Any]:
+    """Yield the key that a name is of, unless the Disk refuses it."""
+    try:
+        key = cache._decode_key(name) if type(name) is StoredKey else name
+    except RefusedError as error:
+        cache._note_refusal(None, error)
+        return
+    yield key
+
+
 def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
     """Yield the keys that have not expired."""
     shards = mapping._names(reverse)
@@ -55,7 +66,7 @@ def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
     for cache, names in shards:
         for name in names:
             if name in cache:
-                yield cache._decode_key(name) if type(name) is StoredKey else name
+                yield from _decoded(cache, name)
 
 
 def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
@@ -72,8 +83,7 @@ def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
     for cache, names in shards:
         for name in names:
             value = cache.get(name, _MISSING, retry=True)
-            if value is not _MISSING:
-                key = cache._decode_key(name) if type(name) is StoredKey else name
+            for key in _decoded(cache, name) if value is not _MISSING else ():
                 yield key, value
 
 

@@ -153,24 +153,48 @@ static PyObject *convert_key(const KeyIterator *self, const dc_key *key)
     return stored ? disk_stored_key(cache->state, key) : disk_get(cache->state, cache->disk, key);
 }
 
+/* The next key. NULL at the end, with an exception, or with *refused = 1 where the Disk does not trust the key. */
+static PyObject *take_key(KeyIterator *self, Cache *cache, int *refused)
+{
+    const dc_key *next;
+    PyObject *key;
+
+    *refused = 0;
+    if (self->position >= self->page.count && load_page(self) < 0) {
+        return NULL;
+    }
+    if (self->page.count == 0) {
+        Py_CLEAR(self->cache);
+        return NULL;
+    }
+    if (cache_ready(cache) < 0) {
+        return NULL;
+    }
+    next = &self->page.keys[self->position++];
+    key = convert_key(self, next);
+    /* Nobody looks at the page from here on: what is logged may run anything, also this iterator. */
+    *refused = key == NULL && PyErr_ExceptionMatches(cache->state->refused);
+    return key;
+}
+
 static PyObject *KeyIterator_next(KeyIterator *self)
 {
     Cache *cache = self->cache;
     PyObject *key = NULL;
+    int refused = 1;
 
     if (cache == NULL) {
         return NULL;
     }
-    if (self->loading) {
-        PyErr_SetString(PyExc_ValueError, "this iterator is in use already");
-        return NULL;
-    }
     Py_INCREF(cache); /* what runs below may end the iterator */
-    if (self->position < self->page.count || load_page(self) == 0) {
-        if (self->page.count == 0) {
-            Py_CLEAR(self->cache);
-        } else if (cache_ready(cache) == 0) {
-            key = convert_key(self, &self->page.keys[self->position++]);
+    while (refused && self->cache != NULL) {
+        if (self->loading) {
+            PyErr_SetString(PyExc_ValueError, "this iterator is in use already");
+            break;
+        }
+        key = take_key(self, cache, &refused);
+        if (refused && cache_note_refusal(cache, Py_None, NULL) < 0) {
+            break;
         }
     }
     Py_DECREF(cache);

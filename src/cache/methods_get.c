@@ -47,7 +47,8 @@ static PyObject *found_value(Lookup *lookup, const get_options *options)
 /* What get() needs of a row. */
 static int needed_to_get(const Cache *self, int tag)
 {
-    return HOT_VALUE | (tag ? HOT_TAG : 0) | (counts_access(self) ? HOT_IDENTITY : 0);
+    return HOT_VALUE | (tag || self->seals ? HOT_TAG : 0) |
+           (counts_access(self) ? HOT_IDENTITY : 0);
 }
 
 /* The whole of get(); a default of NULL makes an absent key a KeyError. */
