@@ -25,6 +25,11 @@ from .core import (
     UnknownFileWarning,
 )
 from .core import CacheWarning as CacheWarning  # not in __all__, which is the original's
+from .core import RefusedError as RefusedError
+from .core import SafeDisk as SafeDisk
+from .core import SignedDisk as SignedDisk
+from .core import UnsafeTypeError as UnsafeTypeError
+from .core import configure as configure
 from .fanout import FanoutCache
 from .persistent import Deque, Index
 from .recipes import (

@@ -21,20 +21,25 @@ from . import settings as rules
 from ._core import Timeout
 from .cautions import hint_at_expire, hinted
 from .constants import ENOVAL, UNKNOWN
+from .defaults import default_disk
 from .directory import OWNER_ONLY, checked_mode, checked_read_only, path_of, temporary_unless_given
 from .disk import Disk, StoredKey
+from .log import log_refusal
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening, unopened
 from .pickling import reduce
 from .policies import (
     CULL_PORTION,
+    EVICTION_POLICY,
     change_by_lookup,
     delete_rows,
     find_policy,
     policy_index,
     victims,
 )
-from .sql import EXPIRED, INTEGRITY_CHECK, VACUUM
+from .refusal import RefusedError
+from .signeddisk import Row, SignedDisk
+from .sql import EXPIRED, INCREMENT_SIGNED, INTEGRITY_CHECK, SIGNED_ROW, TOUCH_SIGNED, VACUUM
 from .unloadable import passes_over
 from .views import LOOKUPS, DictMethods, Names, has_all_of
 
@@ -51,6 +56,13 @@ def _describe_timeout(self: Timeout) -> str:
 
 
 Timeout.__str__ = _describe_timeout  # type: ignore[assignment,method-assign]
+
+
+def _sum(number: float, delta: float, what: str) -> float:
+    total = number + delta
+    if total != total or (isinstance(total, int) and not -(2**63) <= total < 2**63):
+        raise OverflowError(f'{what} does not fit into 64 bits')
+    return total
 
 
 class Transaction(cl.ContextDecorator, _core.Transaction):
@@ -79,7 +91,7 @@ class Cache(DictMethods, Opening):
         :param directory: path; ``~`` and environment variables are expanded; a relative one is that
             of the current directory now, wherever the process goes. None: a new temporary directory
         :param timeout: seconds to wait for a lock before an operation raises :exc:`Timeout`
-        :param disk: subclass of :class:`Disk`
+        :param disk: subclass of :class:`Disk`; for Disk itself what :func:`configure` has set
         :param settings: any of :data:`DEFAULT_SETTINGS`; they are stored in the directory and hold
             for everyone who opens it. And these, which are not stored: `memory_limit`, bytes that
             this object may keep in memory of what it has read (8 MiB; 0: nothing); `mode`, of the
@@ -99,6 +111,8 @@ class Cache(DictMethods, Opening):
         :raises sqlite3.Error: if the database cannot be opened, or is not there and `read_only` is
             true; one that is malformed is opened only with ``on_error='reset'``
         """
+        if disk is Disk:
+            disk = default_disk()
         if isinstance(disk, Disk):
             raise hinted(
                 ValueError('disk must subclass diskcache.Disk'), 'pass the class, not an object'
@@ -414,6 +428,78 @@ class Cache(DictMethods, Opening):
             return None
         return [(self, self._naming_keys(reverse))]
 
+    def _note_refusal(self, key: Any, error: RefusedError) -> None:
+        """Log what the Disk has refused, and so counts as missing.
+
+        :param key: of the item, also as it is stored; None: the key itself is refused
+        """
+        log_refusal(self._directory, key, error)
+
+    def _signed_row(
+        self, execute: Callable[..., sqlite3.Cursor], key: Any, now: float
+    ) -> tuple[int, Row] | None:
+        """Return the row of a key, with its rowid, if it has its signature and has not expired."""
+        database_key, raw = key if type(key) is StoredKey else self.disk.put(key)
+        for rowid, *columns in execute(SIGNED_ROW, (database_key, raw)).fetchall():
+            row = Row(*columns)
+            try:
+                self._signer._verify(row)
+            except RefusedError as error:
+                self._note_refusal(key, error)
+            else:
+                if row.expire_time is None or row.expire_time > now:
+                    return rowid, row
+        return None
+
+    @property
+    def _signer(self) -> SignedDisk:
+        assert isinstance(self._disk, SignedDisk)
+        return self._disk
+
+    def _touch_signed(self, key: Any, expire: float | None, retry: bool) -> bool:
+        """Do what `touch` does, with a Disk that signs: the expiry is signed too.
+
+        The native core calls it. The parameters and the result are those of `touch`.
+        """
+        with self._transact(retry) as (execute, _):
+            now = time.time()
+            found = self._signed_row(execute, key, now)
+            if found is None:
+                return False
+            rowid, row = found
+            expire_time = None if expire is None else now + float(expire)
+            value = self._signer._renew(row, expire_time=expire_time)
+            return execute(TOUCH_SIGNED, (expire_time, value, rowid)).rowcount > 0
+
+    def _increment_signed(
+        self, key: Any, delta: float, default: float | None, retry: bool
+    ) -> float:
+        """Do what `incr` does, with a Disk that signs: read, check, and write anew.
+
+        The native core calls it. The parameters, the result and the errors are those of `incr`.
+        """
+        with self._transact(retry) as (execute, _):
+            now = time.time()
+            found = self._signed_row(execute, key, now)
+            if found is None:
+                if default is None:
+                    raise KeyError(key)
+                total = _sum(default, delta, 'default + delta')
+                _core.Cache.set(self, key, total, retry=True)
+                return total
+            rowid, row = found
+            number = self._signer._number(row)
+            if number is None:
+                raise TypeError(f'the value of key {key!r} is not an int or a float')
+            total = _sum(number, delta, f'the value of key {key!r} plus delta')
+            _, mode, _, payload = self._signer.store(total, False)
+            value = self._signer._sign(row._replace(mode=mode), payload)
+            execute(INCREMENT_SIGNED, (now, mode, value, rowid))
+            change = change_by_lookup(EVICTION_POLICY[self.eviction_policy], now)
+            if change:
+                execute(change, (rowid,))
+            return total
+
     def stats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]:
         """Return how often lookups found their key, and how often not.
 
@@ -523,4 +609,5 @@ _core._register(
     enoval=ENOVAL,
     unknown=UNKNOWN,
     find_policy=find_policy,
+    refused=RefusedError,
 )

@@ -33,7 +33,10 @@ from .constants import DBNAME, MODE_PICKLE
 from .disk import Disk, JSONDisk
 from .mismatch import OWN_CLASSES
 from .pickle_walker import Walker
+from .refusal import RefusedError
+from .safedisk import SafeDisk
 from .settings import DEFAULT_SETTINGS
+from .signeddisk import Row, SignedDisk
 
 if TYPE_CHECKING:
     from .cache import Cache
@@ -45,6 +48,9 @@ _ORPHAN_GRACE = 600.0
 _STEM = f'[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{{VALUE_FILE_DIGITS - 4}}}'
 _VALUE_NAME = re.compile(_STEM + re.escape(VALUE_FILE_SUFFIX))
 _TEMPORARY_NAME = re.compile(_STEM + re.escape(TEMPORARY_FILE_SUFFIX))
+
+#: How many signed rows are in memory at a time.
+_SIGNED_PAGE = 100
 
 #: How much is shown of what cannot be read.
 _SHOWN_BYTES = 60
@@ -80,6 +86,8 @@ class Check:
         self._referred: set[str] = set()
         #: Names that pickles need and that are not there: how many pickles, and the first of them.
         self._gone: dict[str, tuple[int, str]] = {}
+        #: Names that pickles need and that a SafeDisk does not allow, likewise.
+        self._refused: dict[str, tuple[int, str]] = {}
         #: What has been found: the category and the text of each warning.
         self.found = [] if found is None else found
 
@@ -90,6 +98,7 @@ class Check:
         self._check_named_files()
         self._check_values()
         self._check_pickles()
+        self._check_signatures()
         self._check_files()
         self._check_settings()
         self._check_totals()
@@ -229,11 +238,18 @@ class Check:
             filename = self._filename(kind_of_name, name)
             if filename is not None:
                 self._check_pickled_file(filename, _whose_value(rowid, key, kind))
-        for name, (count, first) in self._gone.items():
-            others = f' and {count - 1} more' if count > 1 else ''
-            self._report(
-                f'{name} is not there: {first}{others} cannot be loaded', UnloadableWarning
-            )
+        self._report_unloadable()
+
+    def _report_unloadable(self) -> None:
+        for names, reason in (
+            (self._gone, 'is not there'),
+            (self._refused, f'is not allowed by {type(self._cache.disk).__name__}'),
+        ):
+            for name, (count, first) in names.items():
+                others = f' and {count - 1} more' if count > 1 else ''
+                self._report(
+                    f'{name} {reason}: {first}{others} cannot be loaded', UnloadableWarning
+                )
 
     def _check_pickled_file(self, filename: str, whose: str) -> None:
         with cl.suppress(OSError):  # that is reported already
@@ -246,12 +262,34 @@ class Check:
 
     def _check_pickle(self, file: Any, size: int, whose: str) -> None:
         gone: set[str] = set()
-        problem = Walker(file, size, gone).walk()
+        walker = Walker(file, size, gone)
+        problem = walker.walk()
         if problem is not None:
             self._report(f'damaged pickle: {whose} cannot be loaded: {problem}')
-        for name in gone:
-            count, first = self._gone.get(name, (0, whose))
-            self._gone[name] = count + 1, first
+        disk = self._cache.disk
+        refused: set[str] = set()
+        if isinstance(disk, SafeDisk):
+            refused = {'.'.join(name) for name in walker.names if disk._find(*name) is None}
+        for names, found in ((self._gone, gone - refused), (self._refused, refused)):
+            for name in found:
+                count, first = names.get(name, (0, whose))
+                names[name] = count + 1, first
+
+    # --- signatures ---
+
+    def _check_signatures(self) -> None:
+        """Find items that a SignedDisk refuses. They stay: another may have the key for them."""
+        disk = self._cache.disk
+        if not isinstance(disk, SignedDisk):
+            return
+        rows: list[Any] = [(0,)]
+        while rows:
+            rows = self._sql(sql.SIGNED_FROM, (rows[-1][0], _SIGNED_PAGE)).fetchall()
+            for rowid, filename, *columns in rows:
+                try:
+                    disk._check_row(Row(*columns), filename)
+                except (RefusedError, OSError) as error:
+                    self._report(f'refused: row {rowid}: {error}', UnloadableWarning)
 
     # --- files ---
 

@@ -34,10 +34,14 @@ from .constants import (
     UNKNOWN,
     Constant,
 )
+from .defaults import configure
 from .disk import Disk, JSONDisk, StoredKey
 from .memoize import full_name
 from .policies import EVICTION_POLICY
+from .refusal import RefusedError, UnsafeTypeError
+from .safedisk import SafeDisk
 from .settings import DEFAULT_SETTINGS, METADATA
+from .signeddisk import SignedDisk
 
 __all__ = [
     'DBNAME',
@@ -57,9 +61,14 @@ __all__ = [
     'Disk',
     'EmptyDirWarning',
     'JSONDisk',
+    'RefusedError',
+    'SafeDisk',
+    'SignedDisk',
     'Timeout',
     'UnknownFileWarning',
+    'UnsafeTypeError',
     'args_to_key',
+    'configure',
     'full_name',
 ]
 
@@ -70,9 +79,13 @@ for _public in (
     Disk,
     EmptyDirWarning,
     JSONDisk,
+    RefusedError,
+    SafeDisk,
+    SignedDisk,
     StoredKey,
     Transaction,
     UnknownFileWarning,
+    UnsafeTypeError,
     full_name,
 ):
     _public.__module__ = __name__

@@ -8,6 +8,7 @@ in one statement, and no value is read or written.
 from __future__ import annotations
 
 import collections
+import contextlib as cl
 import functools as ft
 import itertools as it
 import operator
@@ -24,9 +25,15 @@ from .constants import ENOVAL
 from .disk import StoredKey
 from .mismatch import check_eviction
 from .on_cache import OnCache
+from .refusal import RefusedError
+from .signeddisk import Row, SignedDisk
 
 R = TypeVar('R')
 D = TypeVar('D', bound='Deque')
+
+
+#: How many items that are signed anew are in memory at a time.
+_SIGNED_PAGE = 100
 
 
 def _whole(number: Any) -> int:
@@ -490,6 +497,7 @@ class Deque(OnCache, Sequence[Any]):
             # others than those in use, so no two rows have the same one at any moment.
             mirror = 2 * lowest - 1 if lowest + highest > 2 * QUEUE_ORIGIN else 2 * highest + 1
             execute(sql.QUEUE_MIRROR, (mirror,))
+            self._sign(execute, mirror - highest, mirror - lowest, ft.partial(operator.sub, mirror))
 
     def rotate(self, steps: int = 1) -> None:
         """Rotate the deque: move items from the back to the front. Only keys are renumbered.
@@ -515,7 +523,27 @@ class Deque(OnCache, Sequence[Any]):
             )
             for (key,) in execute(nth, (number - 1,)).fetchall():
                 width = highest - lowest + 1
-                change = (-width, key, highest) if from_back else (width, lowest, key)
-                execute(sql.QUEUE_SHIFT, change)
+                shift, first, last = (-width, key, highest) if from_back else (width, lowest, key)
+                execute(sql.QUEUE_SHIFT, (shift, first, last))
+                self._sign(execute, first + shift, last + shift, ft.partial(operator.add, -shift))
+
+    def _sign(self, execute: Any, first: int, last: int, former_key: Callable[[int], int]) -> None:
+        """Sign items anew that have got other keys, if the Disk signs; keys are signed too.
+
+        :param execute: executes SQL in the open transaction
+        :param first: their lowest key
+        :param last: their highest key
+        :param former_key: returns the key that one had before
+        """
+        disk = self._cache.disk
+        if not isinstance(disk, SignedDisk):
+            return
+        rows = [(0,)]
+        while rows:
+            rows = execute(sql.QUEUE_SIGNED, (first, last, rows[-1][0], _SIGNED_PAGE)).fetchall()
+            for rowid, key, *columns in rows:
+                with cl.suppress(RefusedError):  # it is refused under its new key as well
+                    value = disk._renew(Row(former_key(key), *columns), key=key)
+                    execute(sql.SET_VALUE, (value, rowid))
 
     __hash__ = None  # type: ignore[assignment]

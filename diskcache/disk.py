@@ -16,6 +16,7 @@ from typing import Any
 from . import _core
 from .constants import MODE_BINARY, MODE_TEXT, UNKNOWN
 from .pickling import reduce
+from .refusal import RefusedError
 
 
 class StoredKey(tuple[Any, bool]):
@@ -50,6 +51,10 @@ class Disk(_core.Disk):
         self._directory = directory
         self.min_file_size = min_file_size
         self.pickle_protocol = pickle_protocol
+
+    #: What a Disk has that signs the rows: see signeddisk.py. The native core calls them.
+    _seal = None
+    _fetch_row = None
 
     __reduce__ = reduce
 
@@ -189,6 +194,13 @@ class JSONDisk(Disk):
         :raises TypeError: if JSON cannot represent the value
         """
         return super().store(value if read else self._compress(value), read, key=key)
+
+    def _from_pickle(self, pickled: Any) -> Any:
+        """Refuse a pickle, unless a subclass stores in its own way: JSON has none."""
+        own = ('put', 'get', 'store', 'fetch')
+        if all(getattr(type(self), name) is getattr(JSONDisk, name) for name in own):
+            raise RefusedError('there is a pickle in a directory of JSON')
+        return super()._from_pickle(pickled)
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         """Convert columns back to the value, as :meth:`Disk.fetch` does."""

@@ -52,6 +52,7 @@ from ._core import Timeout
 from .cache import Cache
 from .cautions import warn_once
 from .constants import DBNAME, ENOVAL
+from .defaults import default_disk
 from .deque import Deque
 from .directory import path_of
 from .disk import Disk, StoredKey
@@ -103,8 +104,10 @@ def _share(directory: Any, shards: int, timeout: float, options: dict[str, Any])
 
     If it cannot be opened again, the operations report it: for a lookup it is a miss.
     """
+    disk = options.get('disk', Disk)
+    disk = default_disk() if disk is Disk else disk
     # Not the options themselves, which need not be hashable for FanoutCache to refuse them.
-    key = (directory, shards, timeout, options.get('disk'), repr(sorted(options.items())))
+    key = (directory, shards, timeout, disk, repr(sorted(options.items())))
     opened = _opened.get(key)
     if opened is None or not opened.is_in_place():
         try:

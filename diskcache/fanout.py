@@ -28,6 +28,7 @@ from .batches import batches, checked_pairs, hashable_keys, iter_of, size_of_pai
 from .cache import Cache
 from .cautions import hint_at_expire
 from .constants import ENOVAL
+from .defaults import default_disk
 from .deque import Deque, checked_maxlen
 from .directory import (
     OWNER_ONLY,
@@ -148,7 +149,8 @@ class FanoutCache(DictMethods):
         :param shards: number of shards. It is part of what is on disk: open a directory always with
             the number that it was made with
         :param timeout: seconds to wait for a shard's lock
-        :param disk: subclass of :class:`Disk`, also for the named parts
+        :param disk: subclass of :class:`Disk`, also for the named parts; for Disk itself what
+            :func:`configure` has set
         :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
             that of the whole and divided among the shards. If it is not given the stored one
             holds. Not stored are `memory_limit`, also in bytes, which is divided likewise; `mode`,
@@ -160,6 +162,8 @@ class FanoutCache(DictMethods):
         :raises OSError: if the directory cannot be made
         :raises Timeout: if another process keeps a shard locked for a minute
         """
+        if disk is Disk:
+            disk = default_disk()
         try:
             count = operator.index(shards)
         except TypeError:

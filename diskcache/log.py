@@ -35,6 +35,17 @@ def log_once(directory: str, text: str) -> None:
             _told.add((directory, text))
 
 
+def log_refusal(directory: str, key: object, error: Exception) -> None:
+    """Log what a Disk does not trust, and is answered as missing, once per directory and minute."""
+    now = time.monotonic()
+    if now - _logged.get((directory, 'refused'), -math.inf) >= _LOG_INTERVAL:
+        what = 'a key' if key is None else f'the value of key {key!r:.200}'
+        with cl.suppress(ImportError, OSError):
+            text = '%s is refused, and counts as missing: %s (check() tells of all)'
+            log(directory, text, what, error)
+            _logged[directory, 'refused'] = now
+
+
 def log_failure(directory: str, error: Exception) -> None:
     """Log an error that is answered with a default, once per directory, kind and minute."""
     code = getattr(error, 'sqlite_errorname', None) or str(error)  # the former from Python 3.11 on

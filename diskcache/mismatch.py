@@ -29,6 +29,7 @@ from ._core import QUEUE_DIGITS, Timeout
 from .cautions import warn_once
 from .constants import DBNAME
 from .disk import Disk, JSONDisk
+from .safedisk import SafeDisk
 
 if TYPE_CHECKING:
     from .opening import Opening as Cache
@@ -43,7 +44,9 @@ _SMALL_LIMIT = 2**28
 OWN_CLASSES = 'diskcache.core.'
 
 #: What a Disk can override without changing what can be read by others.
-_FORMLESS = frozenset({'filename', 'remove', '_write'})
+_FORMLESS = frozenset(
+    {'filename', 'remove', '_write', 'keys', 'purpose', '_made_by', *vars(SafeDisk)}
+)
 
 _QUEUE_KEY = re.compile(rf'(?:.*-)?[0-9]{{{QUEUE_DIGITS}}}', re.DOTALL)
 

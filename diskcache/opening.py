@@ -8,6 +8,7 @@ calls `_mend`, and they are made again.
 from __future__ import annotations
 
 import contextlib as cl
+import os
 import os.path as op
 import sqlite3
 import threading
@@ -33,7 +34,8 @@ from .directory import (
 from .disk import Disk
 from .log import log, log_failure, log_once
 from .policies import policy_index
-from .settings import DEFAULT_SETTINGS, METADATA
+from .settings import DEFAULT_SETTINGS, DIRECTORY_ID, METADATA
+from .signeddisk import SignedDisk
 from .unloadable import passes_over
 
 #: Seconds for which opening a cache waits for a lock, whatever its timeout.
@@ -226,7 +228,7 @@ class Opening(_core.Cache):
         damaged = rules.damaged(stored)
         usable = {name: value for name, value in stored.items() if name not in damaged}
         current = {**self._defaults(schema), **usable, **settings}
-        for name in METADATA:
+        for name in (*METADATA, DIRECTORY_ID):
             current.pop(name, None)
         for name in damaged - settings.keys():  # the default holds, but is not stored over it
             text = 'the stored setting %s is damaged, and ignored: %r'
@@ -384,6 +386,9 @@ class Opening(_core.Cache):
         self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
+        signer = self._disk if isinstance(self._disk, SignedDisk) else None
+        if signer is not None and self._read_only:
+            signer._directory_id = str(stored.get(DIRECTORY_ID))
         if self._read_only:
             if 'Cache' not in schema or 'Settings' not in schema:
                 database = op.join(self._path, DBNAME)
@@ -409,9 +414,16 @@ class Opening(_core.Cache):
         if not schema:
             origin = mismatch.Origin(mismatch.disk_name(type(self._disk)), self._shard_count)
             missing.append(origin.statement())
-        defaults = {name: value for name, value in METADATA.items() if name not in stored}
+        defaults: dict[str, Any] = {
+            name: value for name, value in METADATA.items() if name not in stored
+        }
+        if signer is not None and DIRECTORY_ID not in stored:
+            # That of before, if the files have been removed: so it is the same for all who have it.
+            defaults[DIRECTORY_ID] = signer._directory_id or os.urandom(16).hex()
         if changed or missing or defaults:
             self._apply(missing, changed, defaults)
+        if signer is not None:  # another process may have set it first
+            signer._directory_id = str(self._setting(DIRECTORY_ID))
         if not schema:
             self._page_size = self._inspect()[2]
 

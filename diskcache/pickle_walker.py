@@ -103,7 +103,8 @@ class Walker:
         self._whole = size <= _WALKED_BYTES
         self._data: bytes = file.read(min(size, _WALKED_BYTES))
         self._names_gone = gone
-        self._names: set[tuple[str, str]] = set()
+        #: What the pickle names, as (module, name).
+        self.names: set[tuple[str, str]] = set()
         self._stack: list[Any] = []
         self._at = 0  # the end of the opcode at hand
         self._memo: dict[int, Any] = {}
@@ -292,8 +293,8 @@ class Walker:
     def _name(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise pickle.UnpicklingError('a name that is no text')
-        if (module, name) not in self._names and len(self._names) < _WALKED_NAMES:
-            self._names.add((module, name))
+        if (module, name) not in self.names and len(self.names) < _WALKED_NAMES:
+            self.names.add((module, name))
             missing = _missing(module, name)
             if missing is not None:
                 self._names_gone.add(missing)

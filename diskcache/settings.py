@@ -27,6 +27,9 @@ DEFAULT_SETTINGS: dict[str, Any] = {
 
 METADATA = {'count': 0, 'size': 0, 'hits': 0, 'misses': 0}
 
+#: What a SignedDisk knows its directory by: random, stored among the settings, and no attribute.
+DIRECTORY_ID = 'signed_directory'
+
 _KNOWN = frozenset([*DEFAULT_SETTINGS, 'sqlite_page_size'])
 
 #: What only here is the name of a method, or is or shall be that of a parameter: with the original

@@ -36,6 +36,15 @@ DELETE_ROW = 'DELETE FROM Cache WHERE rowid = ?'
 DROP_TAG = 'UPDATE Cache SET tag = NULL WHERE rowid = ?'
 SET_SIZE = 'UPDATE Cache SET size = ? WHERE rowid = ?'
 
+# --- rows that are signed ---
+
+_SIGNED = 'key, raw, tag, expire_time, mode, value'
+SIGNED_ROW = f'SELECT rowid, {_SIGNED} FROM Cache WHERE key = ? AND raw = ?'
+TOUCH_SIGNED = 'UPDATE Cache SET expire_time = ?, value = ? WHERE rowid = ?'
+INCREMENT_SIGNED = 'UPDATE Cache SET store_time = ?, mode = ?, value = ? WHERE rowid = ?'
+SIGNED_FROM = f'SELECT rowid, filename, {_SIGNED} FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?'
+SET_VALUE = 'UPDATE Cache SET value = ? WHERE rowid = ?'
+
 # --- eviction policies ---
 
 EXPIRED = 'SELECT rowid, filename FROM Cache WHERE expire_time < ? LIMIT ?'
@@ -65,6 +74,10 @@ QUEUE_ENDS = (
 QUEUE_MIRROR = f'UPDATE Cache SET key = ? - key WHERE {_QUEUE}'
 QUEUE_NTH = f'SELECT key FROM Cache WHERE {_QUEUE} ORDER BY key LIMIT 1 OFFSET ?'
 QUEUE_NTH_LAST = f'SELECT key FROM Cache WHERE {_QUEUE} ORDER BY key DESC LIMIT 1 OFFSET ?'
+QUEUE_SIGNED = (
+    f'SELECT rowid, {_SIGNED} FROM Cache WHERE {_QUEUE} AND key BETWEEN ? AND ? AND rowid > ?'
+    ' ORDER BY rowid LIMIT ?'
+)
 QUEUE_SHIFT = f'UPDATE Cache SET key = key + ? WHERE {_INTEGER} AND key BETWEEN ? AND ?'
 
 NTH = 'SELECT key, raw FROM Cache WHERE key IS NOT NULL ORDER BY key, raw LIMIT 1 OFFSET ?'

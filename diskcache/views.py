@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from .constants import ENOVAL
 from .disk import StoredKey
+from .refusal import RefusedError
 
 S = TypeVar('S', bound='DictMethods')
 
@@ -43,6 +44,15 @@ def store_items(cache: Any, other: Any, more: Mapping[str, Any]) -> None:
     cache.set_many(more, retry=True)
 
 
+def _decoded(cache: Any, stored: StoredKey) -> Any:
+    """Return the key that is stored so; ENOVAL if it is refused, or cannot be loaded."""
+    try:
+        return cache._decode_key(stored)
+    except RefusedError as error:
+        cache._note_refusal(None, error)
+        return ENOVAL
+
+
 def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
     """Yield the keys that have not expired."""
     shards = mapping._names(reverse)
@@ -54,7 +64,7 @@ def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
     for cache, names in shards:
         for name in names:
             if name in cache:
-                key = cache._decode_key(name) if type(name) is StoredKey else name
+                key = _decoded(cache, name) if type(name) is StoredKey else name
                 if key is not ENOVAL:
                     yield key
 
@@ -74,7 +84,7 @@ def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
         for name in names:
             value = cache.get(name, ENOVAL, retry=True)
             if value is not ENOVAL:
-                key = cache._decode_key(name) if type(name) is StoredKey else name
+                key = _decoded(cache, name) if type(name) is StoredKey else name
                 if key is not ENOVAL:
                     yield key, value
 

@@ -82,6 +82,7 @@ PyObject *core__register(PyObject *module, const core__register_args *args)
     Py_XSETREF(state->enoval, Py_NewRef(args->enoval));
     Py_XSETREF(state->unknown, Py_NewRef(args->unknown));
     Py_XSETREF(state->find_policy, Py_NewRef(args->find_policy));
+    Py_XSETREF(state->refused, Py_NewRef(args->refused));
     Py_RETURN_NONE;
 }
 

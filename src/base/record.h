@@ -33,7 +33,9 @@ typedef enum dc_mode {
     DC_MODE_RAW = 1,
     DC_MODE_BINARY = 2,
     DC_MODE_TEXT = 3,
-    DC_MODE_PICKLE = 4
+    DC_MODE_PICKLE = 4,
+    DC_MODE_SIGNED =
+        16 /* a bit beside one of them: `value` has a signature, also for a value in a file */
 } dc_mode;
 
 /* A database key: unique together with `raw`. */

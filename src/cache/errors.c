@@ -212,6 +212,25 @@ static PyObject *show_key(Cache *self, PyObject *key, const dc_key *stored)
     return shown;
 }
 
+int cache_note_refusal(Cache *self, PyObject *key, const dc_key *stored)
+{
+    compat_exception taken = compat_exception_take();
+    PyObject *error = Py_XNewRef(compat_exception_value(&taken));
+    PyObject *named = key != NULL ? Py_NewRef(key) : convert_from_datum(&stored->datum);
+    PyObject *result = NULL;
+
+    compat_exception_put(taken);
+    PyErr_Clear();
+    if (error != NULL && named != NULL) {
+        result = PyObject_CallMethodObjArgs((PyObject *)self, self->state->name._note_refusal,
+                                            named, error, NULL);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(named);
+    Py_XDECREF(error);
+    return result != NULL ? 0 : -1;
+}
+
 typedef struct row_to_blame {
     PyObject *key;
     const dc_key *stored;

@@ -15,6 +15,7 @@
 #include "cache/pin.h"
 #include "cache/transaction.h"
 #include "engine/valuefile.h"
+#include "engine/rows.h"
 #include "python/convert.h"
 #include "python/fork_generation.h"
 
@@ -134,6 +135,37 @@ dc_rules current_rules(Cache *self, dc_row_hooks *hooks)
     return rules;
 }
 
+static dc_status insert_sealed(void *context, const dc_key *key, const dc_columns *columns,
+                               double now, int64_t *rowid)
+{
+    Cache *self = context;
+    disk_value sealed = {.columns = *columns};
+    dc_status status;
+
+    if (disk_seal(self->state, self->disk, key, &sealed) < 0) {
+        status = DC_CALLBACK;
+    } else if (cache_hooks(self) & CACHE_HOOK__row_insert) {
+        status = insert_by_hook(context, key, &sealed.columns, now, rowid);
+    } else {
+        status = status_of(self, Py_NewRef(Py_None));
+        if (status == DC_OK) {
+            status =
+                dc_row_insert(&self->transaction.session->db, key, &sealed.columns, now, rowid);
+        }
+    }
+    disk_value_clear(&sealed);
+    return status;
+}
+
+void seal_when_inserted(Cache *self, dc_rules *rules, dc_row_hooks *hooks)
+{
+    if (rules->hooks == NULL) {
+        *hooks = (dc_row_hooks){.context = self};
+        rules->hooks = hooks;
+    }
+    hooks->insert = insert_sealed;
+}
+
 /* --- items ------------------------------------------------------------------------------------ */
 
 void item_clear(item *item)
@@ -174,8 +206,25 @@ static int sync_file(Cache *self, const char *filename)
     return 0;
 }
 
-int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObject *expire,
-                 int read, PyObject *tag)
+/* Convert the value, and sign it with all that its row will have. */
+static int store_sealed(Cache *self, item *item, PyObject *value, PyObject *key,
+                        const disk_key *encoded, const dc_columns *columns, int read)
+{
+    dc_columns *stored = &item->stored.columns;
+
+    if (disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
+        return -1;
+    }
+    stored->has_expire_time = columns->has_expire_time;
+    stored->expire_time = columns->expire_time;
+    stored->tag = columns->tag;
+    return encoded != NULL && self->seals
+               ? disk_seal(self->state, self->disk, &encoded->key, &item->stored)
+               : 0;
+}
+
+int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, const disk_key *encoded,
+                 PyObject *expire, int read, PyObject *tag)
 {
     dc_columns columns;
     int failed;
@@ -189,7 +238,7 @@ int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObje
              convert_expire(expire, item->now, &columns) < 0 ||
              convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) <
                  0;
-    if (!failed && disk_store(self->state, self->disk, value, read, key, &item->stored) < 0) {
+    if (!failed && store_sealed(self, item, value, key, encoded, &columns, read) < 0) {
         blame_key(self, key);
         failed = 1;
     }
@@ -205,8 +254,5 @@ int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObje
         item_clear(item);
         return -1;
     }
-    item->stored.columns.has_expire_time = columns.has_expire_time;
-    item->stored.columns.expire_time = columns.expire_time;
-    item->stored.columns.tag = columns.tag;
     return 0;
 }

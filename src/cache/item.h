@@ -14,13 +14,15 @@ typedef struct item {
 } item;
 
 /* Convert the value, writing its file, which is the caller's until a row names it. Expire and tag
- * are looked at first: there is nothing to clean up if they are bad. `key` may be NULL. -1 with an
- * exception. */
-int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, PyObject *expire,
-                 int read, PyObject *tag);
+ * are looked at first: there is nothing to clean up if they are bad. `key` and `encoded` may be
+ * NULL: the key is not known yet. -1 with an exception. */
+int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, const disk_key *encoded,
+                 PyObject *expire, int read, PyObject *tag);
 void item_clear(item *item);
 
 /* The rules of a write now; `hooks` backs rules.hooks. */
 dc_rules current_rules(Cache *self, dc_row_hooks *hooks);
+/* Have an item whose key comes about when it is inserted signed then. */
+void seal_when_inserted(Cache *self, dc_rules *rules, dc_row_hooks *hooks);
 
 #endif

@@ -154,6 +154,15 @@ static PyObject *convert_key(const KeyIterator *self, const dc_key *key)
     return stored ? disk_stored_key(cache->state, key) : disk_get(cache->state, cache->disk, key);
 }
 
+/* Whether a key that could not be loaded is passed over; then that is logged. */
+static int passes_over(Cache *cache)
+{
+    if (PyErr_ExceptionMatches(cache->state->refused)) {
+        return cache_note_refusal(cache, Py_None, NULL) == 0;
+    }
+    return cache_passes_over(cache, ON_ERROR_MISS);
+}
+
 /* The next key. *passes: it could not be loaded, and is passed over. */
 static PyObject *next_key(KeyIterator *self, int *passes)
 {
@@ -174,7 +183,7 @@ static PyObject *next_key(KeyIterator *self, int *passes)
             Py_CLEAR(self->cache);
         } else if (cache_ready(cache) == 0) {
             key = convert_key(self, &self->page.keys[self->position++]);
-            *passes = key == NULL && cache_passes_over(cache, ON_ERROR_MISS);
+            *passes = key == NULL && passes_over(cache);
         }
     }
     Py_DECREF(cache);

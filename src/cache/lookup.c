@@ -329,6 +329,7 @@ lookup_outcome lookup_value(Lookup *lookup)
 {
     Cache *self = lookup->cache;
     const dc_columns *columns = lookup->columns;
+    const dc_key *key = is_end(lookup) ? lookup->row_key : &lookup->encoded.key;
     int alive = is_alive(self, lookup->selection.kind, columns);
     int missing;
 
@@ -339,12 +340,15 @@ lookup_outcome lookup_value(Lookup *lookup)
         lookup->value = Py_NewRef(lookup->recalled.value);
         return LOOKUP_FOUND;
     }
-    lookup->value = disk_fetch(self->state, self->disk, columns, lookup->read, &missing);
+    lookup->value = disk_fetch(self->state, self->disk, key, columns, lookup->read, &missing);
     if (lookup->value != NULL) {
         return LOOKUP_FOUND;
     }
     if (missing) {
         return LOOKUP_UNKNOWN;
+    }
+    if (!is_end(lookup) && PyErr_ExceptionMatches(self->state->refused)) {
+        return cache_note_refusal(self, lookup->key, key) < 0 ? LOOKUP_FAILED : LOOKUP_ABSENT;
     }
     if (!is_end(lookup) && PyErr_ExceptionMatches(PyExc_OSError)) {
         PyErr_Clear();
@@ -412,7 +416,7 @@ lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key)
     if (may_be_hot(self) && hot_key_of_object(key, &lookup->hot)) {
         unsigned int hooks = hooks_of_disk(self);
 
-        is_asked = !(hooks & DISK_HOOK_put);
+        is_asked = !(hooks & (DISK_HOOK_put | DISK_HOOK__seal)); /* which is checked by the key */
         outcome = is_asked ? look_in_memory(lookup, hooks) : LOOKUP_UNKNOWN;
     }
     if (outcome != LOOKUP_UNKNOWN) {

@@ -438,7 +438,8 @@ static int fill(hot_row *filled, const dc_row *row, int known, int with_key, PyO
         if (columns->filename != NULL) {
             filled->filename = PyUnicode_FromString(columns->filename);
             ok = ok && filled->filename != NULL;
-        } else if (value != NULL && columns->mode == DC_MODE_RAW) {
+        }
+        if (value != NULL && columns->mode == DC_MODE_RAW) {
             filled->column = Py_NewRef(value); /* one and the same */
         } else if (columns->value.type != DC_NULL) {
             filled->column = convert_from_datum(&columns->value);
@@ -614,7 +615,8 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
     }
     if (columns->filename != NULL) {
         row->filename = PyUnicode_FromString(columns->filename);
-    } else if (datum->type != DC_NULL) {
+    }
+    if (datum->type != DC_NULL) {
         row->column = column_object(datum, stored->owner);
         if (row->column != NULL && columns->mode == DC_MODE_RAW) {
             row->value = Py_NewRef(row->column);

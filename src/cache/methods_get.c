@@ -48,7 +48,8 @@ static PyObject *found_value(Lookup *lookup, const get_options *options)
 /* What get() needs of a row. */
 static int needed_to_get(const Cache *self, int tag)
 {
-    return HOT_VALUE | (tag ? HOT_TAG : 0) | (counts_access(self) ? HOT_IDENTITY : 0);
+    return HOT_VALUE | (tag || self->seals ? HOT_TAG : 0) |
+           (counts_access(self) ? HOT_IDENTITY : 0);
 }
 
 /* A lookup has failed, with an exception: what it comes to if that is answered as a miss. */

@@ -192,7 +192,7 @@ static int add_entry(many *many, PyObject *taken)
         return -1;
     }
     if (many->pairs && item_prepare(self, &entry->item, PyTuple_GET_ITEM(taken, 1), key,
-                                    many->expire, 0, many->tag) < 0) {
+                                    &entry->key, many->expire, 0, many->tag) < 0) {
         disk_key_clear(&entry->key);
         return -1;
     }
@@ -573,7 +573,7 @@ static int touch_many(many *many, PyObject *keys)
         return -1;
     }
     many->method = "touch";
-    many->by_method = (cache_hooks(self) & CACHE_HOOK_touch) != 0;
+    many->by_method = (cache_hooks(self) & CACHE_HOOK_touch) != 0 || self->seals;
     many->touches = 1;
     return do_all(many, keys, "keys");
 }

@@ -62,10 +62,17 @@ static dc_status write_item(Operation *operation, writing *writing)
                       .only_if_absent = writing->only_if_absent,
                       .rules = &rules,
                       .removed = &self->transaction.removed};
-    dc_db *db = operation_enter(operation);
-    dc_status status = writing->key != NULL ? dc_write_set(db, &write)
-                                            : dc_queue_push(db, writing->queue, writing->side,
-                                                            &write, &writing->row);
+    dc_db *db;
+    dc_status status;
+
+    if (writing->key == NULL && self->seals) {
+        seal_when_inserted(self, &rules, &hooks);
+        operation->seals = 1;
+    }
+    db = operation_enter(operation);
+    status = writing->key != NULL
+                 ? dc_write_set(db, &write)
+                 : dc_queue_push(db, writing->queue, writing->side, &write, &writing->row);
 
     writing->written = write.written;
     operation_leave_write(operation, written_by(writing));
@@ -131,7 +138,8 @@ static PyObject *store_value(Cache *self, const Cache_set_args *args, int only_i
         disk_put(self->state, self->disk, args->key, &encoded) < 0) {
         return NULL;
     }
-    if (item_prepare(self, &item, args->value, args->key, args->expire, read, args->tag) == 0) {
+    if (item_prepare(self, &item, args->value, args->key, &encoded, args->expire, read,
+                     args->tag) == 0) {
         if (write_and_commit(self, &writing, args->retry) == 0) {
             tell_of_size(self, &writing, args->key);
             result = PyBool_FromLong(writing.written);
@@ -198,7 +206,7 @@ PyObject *Cache_push(Cache *self, const Cache_push_args *args)
     if (parse_queue(args->prefix, &queue) < 0 ||
         parse_side(args->side, DC_BACK, &writing.side) < 0 || (read = parse_read(args->read)) < 0 ||
         cache_ready(self) < 0 ||
-        item_prepare(self, &item, args->value, NULL, args->expire, read, args->tag) < 0) {
+        item_prepare(self, &item, args->value, NULL, NULL, args->expire, read, args->tag) < 0) {
         return NULL;
     }
     dc_row_init(&writing.row);
@@ -223,8 +231,15 @@ PyObject *Cache_touch(Cache *self, const Cache_touch_args *args)
 
     memset(&expire, 0, sizeof expire);
     if (cache_ready(self) < 0 || convert_now(self->state, &now) < 0 ||
-        convert_expire(args->expire, now, &expire) < 0 ||
-        disk_put(self->state, self->disk, args->key, &encoded) < 0) {
+        convert_expire(args->expire, now, &expire) < 0) {
+        return NULL;
+    }
+    if (self->seals) {
+        return PyObject_CallMethodObjArgs((PyObject *)self, self->state->name._touch_signed,
+                                          args->key, args->expire, args->retry ? Py_True : Py_False,
+                                          NULL);
+    }
+    if (disk_put(self->state, self->disk, args->key, &encoded) < 0) {
         return NULL;
     }
     if (operation_begin_write(&operation, self, args->retry) == 0) {
@@ -255,7 +270,7 @@ static int prepare_initial(Cache *self, item *item, PyObject *key, PyObject *oth
         return -1;
     }
     *initial = convert_from_datum(&sum);
-    if (*initial == NULL || item_prepare(self, item, *initial, key, NULL, 0, NULL) < 0) {
+    if (*initial == NULL || item_prepare(self, item, *initial, key, NULL, NULL, 0, NULL) < 0) {
         Py_CLEAR(*initial);
         return -1;
     }
@@ -353,6 +368,24 @@ done:
     return result;
 }
 
+/* The same in Python, where values are signed: SQL cannot check and renew a signature. */
+static PyObject *increment_signed(Cache *self, PyObject *key, const dc_datum *delta,
+                                  PyObject *otherwise, int retry)
+{
+    dc_datum start;
+    PyObject *number = convert_from_datum(delta);
+    PyObject *result = NULL;
+
+    if (number != NULL && cache_ready(self) == 0 &&
+        (otherwise == Py_None || convert_number(otherwise, "default", &start) == 0)) {
+        result = PyObject_CallMethodObjArgs((PyObject *)self, self->state->name._increment_signed,
+                                            key, number, otherwise, retry ? Py_True : Py_False,
+                                            NULL);
+    }
+    Py_XDECREF(number);
+    return result;
+}
+
 /* incr(), and decr() as incr() of the opposite. */
 static PyObject *increment_method(Cache *self, const Cache_incr_args *args, int negate)
 {
@@ -374,6 +407,8 @@ static PyObject *increment_method(Cache *self, const Cache_incr_args *args, int 
         result = PyObject_CallMethodObjArgs((PyObject *)self, self->state->name.incr, args->key,
                                             delta_object, otherwise,
                                             args->retry ? Py_True : Py_False, NULL);
+    } else if (self->seals) {
+        result = increment_signed(self, args->key, &delta, otherwise, args->retry);
     } else {
         result = increment(self, args->key, &delta, otherwise, args->retry);
     }

@@ -132,7 +132,7 @@ static int read_to_take(Cache *self, const found *found, taken *taken)
             return -1;
         }
     }
-    taken->value = disk_fetch(self->state, self->disk, columns, 0, &missing);
+    taken->value = disk_fetch(self->state, self->disk, found_key(found), columns, 0, &missing);
     return taken->value != NULL || missing ? 0 : -1;
 }
 
@@ -172,6 +172,10 @@ static lookup_outcome try_take(Cache *self, found *found, int retry, taken *take
     if (readable < 0) {
         if (alive < 0 || locked) {
             operation_rollback(&operation);
+        }
+        if (alive > 0 && by_key && PyErr_ExceptionMatches(self->state->refused)) {
+            return cache_note_refusal(self, NULL, found_key(found)) < 0 ? LOOKUP_FAILED
+                                                                        : LOOKUP_ABSENT;
         }
         if (alive > 0) {
             blame_row(self, NULL, found_key(found), found->row.columns.filename);

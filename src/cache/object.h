@@ -108,6 +108,7 @@ typedef struct Cache {
     PyObject *metadata[METADATA_NUMBER];
     char synced_file[DC_VALUEFILE_NAME_SIZE]; /* a value file of which the disk is certain, or "" */
     int size_is_due;                /* a write that may evict has been done since `size` was read */
+    int seals;                      /* it signs what is written, and checks what is read */
     PyObject *former_disks;         /* list of what `_disk` was before, the latest last; or NULL */
     PyObject *former_memory_limits; /* likewise */
     PyObject *settings[SETTING_COUNT]; /* as assigned */

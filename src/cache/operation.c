@@ -133,8 +133,8 @@ dc_db *operation_enter(Operation *operation)
 {
     Session *session = operation->session;
 
-    operation->hooked = operation->writes &&
-                        (cache_hooks(operation->cache) & CACHE_HOOK_WRITES) != 0;
+    operation->hooked = operation->seals || (operation->writes && (cache_hooks(operation->cache) &
+                                                                   CACHE_HOOK_WRITES) != 0);
     operation->victims = session->db.victims;
     if (!operation->hooked) {
         operation->section = operation->release_gil ? session_enter_releasing_gil(session)

@@ -23,6 +23,7 @@ typedef struct Operation {
     int retry;                /* a read: wait for a lock as long as it takes */
     int writes;               /* it has the write lock */
     int release_gil;          /* it is known to take long */
+    int seals;                /* the Disk signs what it inserts, in Python */
     unsigned long generation; /* of the process that began it */
 
     /* Inside SQLite. */

@@ -95,6 +95,7 @@ static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closu
     }
     hot_empty(&self->hot); /* which has what the former disk made of it */
     Py_XSETREF(self->disk, disk);
+    self->seals = (disk_hooks(self->state, disk) & DISK_HOOK__seal) != 0;
     return 0;
 }
 

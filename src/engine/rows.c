@@ -85,7 +85,8 @@ static dc_status read_row(dc_query *query, unsigned int details, int with_key, d
     dc_datum tag = {.type = DC_NULL};
     dc_datum filename = {.type = DC_NULL};
     dc_datum key = {.type = DC_NULL};
-    int in_file = value.type == DC_NULL;
+    int64_t mode = dc_query_integer(query, COLUMN_MODE);
+    int in_file = value.type == DC_NULL || (mode & DC_MODE_SIGNED);
 
     if (details & DC_DETAIL_TAG) {
         tag = dc_query_column(query, COLUMN_TAG);
@@ -109,7 +110,7 @@ static dc_status read_row(dc_query *query, unsigned int details, int with_key, d
     set_expire_time(&row->columns, &expire_time);
     row->columns.tag = tag;
     row->columns.size = in_file ? dc_query_integer(query, COLUMN_SIZE) : 0;
-    row->columns.mode = dc_query_integer(query, COLUMN_MODE);
+    row->columns.mode = mode;
     row->columns.filename = filename_of(&filename);
     row->columns.value = value;
     row->key.datum = key;

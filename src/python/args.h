@@ -34,7 +34,7 @@
 #include "python/compat.h"
 
 /* The most parameters that a method has. */
-#define ARGS_MAX 7
+#define ARGS_MAX 8
 
 typedef struct args_parameter {
     const char *name;

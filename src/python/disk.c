@@ -17,7 +17,7 @@ unsigned int disk_hooks(module_state *state, PyObject *disk)
 {
     Disk *self = as_native(state, disk);
 
-    return self != NULL ? hooks_of(&state->disk_hooks, &self->hooks, disk) : DISK_HOOK_ALL;
+    return self != NULL ? hooks_of(&state->disk_hooks, &self->hooks, disk) : DISK_HOOK_FOREIGN;
 }
 
 int disk_require(PyObject *value, const char *name)
@@ -54,7 +54,7 @@ PyObject *disk_local_name(module_state *state, PyObject *disk, const char *filen
     return name;
 }
 
-PyObject *disk_pickle(Disk *self, PyObject *object)
+PyObject *disk_pickle_native(Disk *self, PyObject *object)
 {
     if (disk_require(self->pickle_protocol, "pickle_protocol") < 0) {
         return NULL;
@@ -62,7 +62,30 @@ PyObject *disk_pickle(Disk *self, PyObject *object)
     return PyObject_CallFunctionObjArgs(self->state->dumps, object, self->pickle_protocol, NULL);
 }
 
-PyObject *disk_unpickle(module_state *state, const dc_datum *datum)
+PyObject *disk_pickle(Disk *self, PyObject *object)
+{
+    PyObject *pickled;
+
+    if (!(disk_hooks(self->state, (PyObject *)self) & DISK_HOOK__to_pickle)) {
+        return disk_pickle_native(self, object);
+    }
+    pickled = PyObject_CallMethodOneArg((PyObject *)self, self->state->name._to_pickle, object);
+    if (pickled != NULL && !PyBytes_CheckExact(pickled)) {
+        PyErr_Format(PyExc_TypeError, "Disk._to_pickle must return bytes, not '%.200s'",
+                     Py_TYPE(pickled)->tp_name);
+        Py_CLEAR(pickled);
+    }
+    return pickled;
+}
+
+PyObject *disk_unpickle(module_state *state, PyObject *disk, PyObject *pickled)
+{
+    return disk_hooks(state, disk) & DISK_HOOK__from_pickle
+               ? PyObject_CallMethodOneArg(disk, state->name._from_pickle, pickled)
+               : PyObject_CallOneArg(state->loads, pickled);
+}
+
+PyObject *disk_unpickle_datum(module_state *state, PyObject *disk, const dc_datum *datum)
 {
     PyObject *bytes;
     PyObject *object = NULL;
@@ -73,7 +96,7 @@ PyObject *disk_unpickle(module_state *state, const dc_datum *datum)
     }
     bytes = convert_from_datum(datum);
     if (bytes != NULL) {
-        object = PyObject_CallOneArg(state->loads, bytes);
+        object = disk_unpickle(state, disk, bytes);
         Py_DECREF(bytes);
     }
     return object;

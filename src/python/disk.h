@@ -31,7 +31,7 @@ typedef struct Disk {
     double writing; /* the same for writing or removing one */
 } Disk;
 
-/* Bits of enum disk_hook that are overridden; all of them for an object that is no Disk. */
+/* Bits of enum disk_hook that are overridden; DISK_HOOK_FOREIGN for an object that is no Disk. */
 unsigned int disk_hooks(module_state *state, PyObject *disk);
 
 /* -1 with AttributeError if `value`, an attribute, has not been assigned. */
@@ -41,8 +41,12 @@ PyObject *disk_directory(Disk *self);
 /* The str under which the file of a row is here (valuefile.h), for what opens it in Python. */
 PyObject *disk_local_name(module_state *state, PyObject *disk, const char *filename);
 
-/* By the protocol of the Disk; and of a column. */
+/* By the protocol of the Disk; the first two by its hooks, which may refuse an object or a pickle. Nothing else may
+ * unpickle what is in a directory. */
 PyObject *disk_pickle(Disk *self, PyObject *object);
-PyObject *disk_unpickle(module_state *state, const dc_datum *datum);
+PyObject *disk_unpickle(module_state *state, PyObject *disk, PyObject *pickled);
+PyObject *disk_pickle_native(Disk *self, PyObject *object);
+/* The same of a column, or of a key. */
+PyObject *disk_unpickle_datum(module_state *state, PyObject *disk, const dc_datum *datum);
 
 #endif

@@ -152,7 +152,7 @@ static PyObject *decode(module_state *state, PyObject *disk, const dc_key *key)
     PyObject *object = NULL;
 
     if (!hooked && !key->raw) {
-        return disk_unpickle(state, &key->datum);
+        return disk_unpickle_datum(state, disk, &key->datum);
     }
     database_key = convert_from_column(state, &key->datum, "key");
     if (!hooked) {

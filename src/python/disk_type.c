@@ -197,7 +197,7 @@ PyObject *Disk_put(Disk *self, const Disk_put_args *args)
 PyObject *Disk_get(Disk *self, const Disk_get_args *args)
 {
     if (!args->raw) {
-        return PyObject_CallOneArg(self->state->loads, args->key);
+        return disk_unpickle(self->state, (PyObject *)self, args->key);
     }
     return PyMemoryView_Check(args->key) ? PyBytes_FromObject(args->key) : Py_NewRef(args->key);
 }
@@ -270,6 +270,16 @@ PyObject *Disk_fetch(Disk *self, const Disk_fetch_args *args)
     result = disk_fetch_native(self, &columns, args->read, any, NULL);
     Py_XDECREF(owner);
     return result;
+}
+
+PyObject *Disk__to_pickle(Disk *self, const Disk__to_pickle_args *args)
+{
+    return disk_pickle_native(self, args->object);
+}
+
+PyObject *Disk__from_pickle(Disk *self, const Disk__from_pickle_args *args)
+{
+    return PyObject_CallOneArg(self->state->loads, args->pickled);
 }
 
 PyObject *Disk_filename(Disk *self, const Disk_filename_args *Py_UNUSED(args))

@@ -213,7 +213,7 @@ PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, dis
         return convert_from_column(self->state, &columns->value, "value");
     }
     if (columns->mode == DC_MODE_PICKLE && columns->value.type != DC_NULL) {
-        return disk_unpickle(self->state, &columns->value);
+        return disk_unpickle_datum(self->state, (PyObject *)self, &columns->value);
     }
     if (columns->mode != DC_MODE_BINARY && columns->mode != DC_MODE_TEXT &&
         columns->mode != DC_MODE_PICKLE) {
@@ -232,7 +232,7 @@ PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, dis
     if (columns->mode == DC_MODE_TEXT) {
         value = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), NULL);
     } else {
-        value = PyObject_CallOneArg(self->state->loads, content);
+        value = disk_unpickle(self->state, (PyObject *)self, content);
     }
     Py_DECREF(content);
     return value;
@@ -254,29 +254,100 @@ static disk_file_size size_of_file(const dc_columns *columns, int is_native)
 static int is_cut_short(module_state *state, PyObject *disk, const dc_columns *columns)
 {
     return columns->filename != NULL && PyErr_ExceptionMatches(PyExc_Exception) &&
-           PyObject_TypeCheck(disk, state->disk_type) &&
+           !PyErr_ExceptionMatches(state->refused) && PyObject_TypeCheck(disk, state->disk_type) &&
            disk_file_differs((Disk *)disk, columns->filename, size_of_file(columns, 0));
 }
 
-static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_columns *columns,
-                               int read, int *missing)
+/* A row in the form in which hooks are given it; strong. */
+typedef struct row_objects {
+    PyObject *key, *raw, *tag, *expire_time, *mode, *value;
+} row_objects;
+
+static void clear_row_objects(row_objects *row)
 {
-    PyObject *value = convert_from_column(state, &columns->value, "value");
+    Py_XDECREF(row->key);
+    Py_XDECREF(row->raw);
+    Py_XDECREF(row->tag);
+    Py_XDECREF(row->expire_time);
+    Py_XDECREF(row->mode);
+    Py_XDECREF(row->value);
+}
+
+/* -1 with an exception. */
+static int make_row_objects(module_state *state, const dc_key *key, const dc_columns *columns,
+                            row_objects *row)
+{
+    row->key = convert_from_column(state, &key->datum, "key");
+    row->raw = PyBool_FromLong(key->raw);
+    row->tag = row->key != NULL ? convert_from_column(state, &columns->tag, "tag") : NULL;
+    row->expire_time = columns->has_expire_time ? PyFloat_FromDouble(columns->expire_time)
+                                                : Py_NewRef(Py_None);
+    row->mode = row->tag != NULL ? PyLong_FromLongLong(columns->mode) : NULL;
+    row->value = row->mode != NULL ? convert_from_column(state, &columns->value, "value") : NULL;
+    return row->value != NULL && row->expire_time != NULL ? 0 : -1;
+}
+
+int disk_seal(module_state *state, PyObject *disk, const dc_key *key, disk_value *out)
+{
+    row_objects row;
+    PyObject *sealed = NULL;
+    int result = -1;
+
+    if (!(disk_hooks(state, disk) & DISK_HOOK__seal)) {
+        return 0;
+    }
+    memset(&row, 0, sizeof row);
+    Py_INCREF(disk);
+    if (make_row_objects(state, key, &out->columns, &row) == 0) {
+        sealed = PyObject_CallMethodObjArgs(disk, state->name._seal, row.key, row.raw, row.tag,
+                                            row.expire_time, row.mode, row.value, NULL);
+    }
+    if (sealed != NULL) {
+        Py_CLEAR(out->owner);
+        result = convert_to_datum(sealed, "value", &out->columns.value, &out->owner);
+        Py_DECREF(sealed);
+    }
+    clear_row_objects(&row);
+    Py_DECREF(disk);
+    return result;
+}
+
+/* fetch(mode, filename, value, read), or what also looks at the signature. */
+static PyObject *call_fetch(module_state *state, PyObject *disk, const dc_key *key,
+                            const dc_columns *columns, PyObject *filename, PyObject *read)
+{
+    row_objects row;
     PyObject *result = NULL;
 
-    if (value != NULL) {
-        PyObject *filename = columns->filename != NULL
-                                 ? disk_local_name(state, disk, columns->filename)
-                                 : Py_NewRef(Py_None);
-        PyObject *mode = PyLong_FromLongLong(columns->mode);
-
-        if (filename != NULL && mode != NULL) {
-            result = PyObject_CallMethodObjArgs(disk, state->name.fetch, mode, filename, value,
-                                                read ? Py_True : Py_False, NULL);
+    memset(&row, 0, sizeof row);
+    if (disk_hooks(state, disk) & DISK_HOOK__fetch_row) {
+        if (make_row_objects(state, key, columns, &row) == 0) {
+            result = PyObject_CallMethodObjArgs(disk, state->name._fetch_row, row.key, row.raw,
+                                                row.tag, row.expire_time, row.mode, filename,
+                                                row.value, read, NULL);
         }
-        Py_XDECREF(mode);
-        Py_XDECREF(filename);
-        Py_DECREF(value);
+    } else {
+        row.value = convert_from_column(state, &columns->value, "value");
+        row.mode = row.value != NULL ? PyLong_FromLongLong(columns->mode) : NULL;
+        if (row.mode != NULL) {
+            result = PyObject_CallMethodObjArgs(disk, state->name.fetch, row.mode, filename,
+                                                row.value, read, NULL);
+        }
+    }
+    clear_row_objects(&row);
+    return result;
+}
+
+static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_key *key,
+                               const dc_columns *columns, int read, int *missing)
+{
+    PyObject *filename = columns->filename != NULL ? disk_local_name(state, disk, columns->filename)
+                                                   : Py_NewRef(Py_None);
+    PyObject *result = NULL;
+
+    if (filename != NULL) {
+        result = call_fetch(state, disk, key, columns, filename, read ? Py_True : Py_False);
+        Py_DECREF(filename);
     }
     if (result == NULL &&
         (PyErr_ExceptionMatches(PyExc_FileNotFoundError) || is_cut_short(state, disk, columns))) {
@@ -286,8 +357,8 @@ static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_col
     return result;
 }
 
-PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
-                     int *missing)
+PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_key *key,
+                     const dc_columns *columns, int read, int *missing)
 {
     unsigned int hooks = disk_hooks(state, disk);
     PyObject *result;
@@ -295,7 +366,7 @@ PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *colu
     *missing = 0;
     Py_INCREF(disk);
     if (hooks & DISK_HOOK_fetch) {
-        result = fetch_by_hook(state, disk, columns, read, missing);
+        result = fetch_by_hook(state, disk, key, columns, read, missing);
     } else {
         int is_native = !(hooks & (DISK_HOOK_store | DISK_HOOK_FILES));
 

@@ -29,11 +29,16 @@ int disk_store_native(Disk *self, PyObject *value, int read, disk_value *out);
  * 1 if they are to go into a file, 0 if not, -1 with an exception. */
 int disk_encode(Disk *self, PyObject *value, disk_value *out);
 
-/* The value; or NULL and *missing = 1 without an exception if its file is not there, or is not of the size that the
- * row says (of a hook's: is shorter, and the hook has failed or is only one that stores); or NULL with an exception, an OSError among them: a file that cannot be opened now (too many open ones,
- * say) is not one that is gone. */
-PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_columns *columns, int read,
-                     int *missing);
+/* Sign what is stored under a key, where the Disk does that: the signature goes into out->columns.value. The columns
+ * are complete. -1 with an exception. */
+int disk_seal(module_state *state, PyObject *disk, const dc_key *key, disk_value *out);
+
+/* `key` is that of the row, of which the tag and the expiry are known where the Disk signs them.
+ * The value; or NULL and *missing = 1 without an exception if its file is not there, or is not of the size that the
+ * row says (of a hook's: is shorter, and the hook has failed or is only one that stores); or NULL with an exception, an
+ * OSError among them: a file that cannot be opened now (too many open ones, say) is not one that is gone. */
+PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_key *key,
+                     const dc_columns *columns, int read, int *missing);
 /* `missing` may be NULL: then that is an exception. */
 PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, disk_file_size size,
                             int *missing);

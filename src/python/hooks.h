@@ -15,7 +15,7 @@
 /* clang-format off */
 #define DISK_HOOKS(X)                                                                              \
     X(DISK, put) X(DISK, get) X(DISK, store) X(DISK, fetch) X(DISK, filename) X(DISK, _write)      \
-    X(DISK, remove)
+    X(DISK, remove) X(DISK, _to_pickle) X(DISK, _from_pickle) X(DISK, _seal) X(DISK, _fetch_row)
 #define CACHE_HOOKS(X)                                                                             \
     X(CACHE, get) X(CACHE, set) X(CACHE, incr) X(CACHE, _con) X(CACHE, _row_insert)                \
     X(CACHE, _row_update) X(CACHE, _cull) X(CACHE, __delitem__) X(CACHE, _transact) X(CACHE, add)  \
@@ -30,7 +30,8 @@ enum cache_hook_index { CACHE_HOOKS(HOOK_INDEX) CACHE_HOOK_COUNT };
 enum disk_hook {
     DISK_HOOKS(HOOK_BIT)
     DISK_HOOK_FILES = DISK_HOOK_filename | DISK_HOOK__write,
-    DISK_HOOK_ALL = (1u << DISK_HOOK_COUNT) - 1
+    /* Those that an object which is no Disk has: the original's. */
+    DISK_HOOK_FOREIGN = (1u << DISK_HOOK_INDEX__to_pickle) - 1
 };
 enum cache_hook {
     CACHE_HOOKS(HOOK_BIT)

@@ -74,7 +74,7 @@ int state_fill(module_state *state)
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(call_key_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
     X(cursor_class) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join)      \
-    X(getpid) X(unknown) X(enoval) X(find_policy) X(getcwd)
+    X(getpid) X(unknown) X(enoval) X(find_policy) X(getcwd) X(refused)
 /* clang-format on */
 
 int state_traverse(module_state *state, visitproc visit, void *arg)

@@ -289,6 +289,8 @@ def test_types_of_attributes_can_be_asked_for() -> None:
     """Their names are looked up in the module that a class says it is from."""
     for name in ('Cache', 'Deque', 'Disk', 'FanoutCache', 'Index', 'JSONDisk', 'Lock'):
         typing.get_type_hints(getattr(diskcache, name))
+    for name in ('SafeDisk', 'SignedDisk'):
+        typing.get_type_hints(getattr(diskcache, name))
 
 
 def test_parameters_are_accepted_by_name(directory: str) -> None:
