@@ -15,6 +15,7 @@ _Items = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 SCHEMA: tuple[tuple[str, str], ...]
 #: By policy: its index, the statement that makes it, `get` and `cull` of EVICTION_POLICY.
 POLICIES: dict[str, tuple[str | None, str | None, str | None, str | None]]
+READING_NOTE: str
 TAG_INDEX_NAME: str
 TAG_INDEX_CREATE: str
 TAG_INDEX_DROP: str
@@ -119,6 +120,7 @@ class Cache:
     cull_limit: int
     statistics: int
     memory_limit: int
+    on_error: str | None
     def memory_stats(self) -> dict[str, int]: ...
     def get(
         self,

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, ParamSpec, SupportsFloat, SupportsIndex, TypeVar
 
-from . import _core
+from . import _core, removal
 from . import settings as rules
 from ._core import Timeout
 from .cautions import hint_at_expire, hinted
@@ -24,7 +24,7 @@ from .constants import ENOVAL, UNKNOWN
 from .directory import OWNER_ONLY, checked_mode, checked_read_only, path_of, temporary_unless_given
 from .disk import Disk, StoredKey
 from .memoize import Store, checked_expire, memoizer
-from .opening import Opening
+from .opening import Opening, unopened
 from .pickling import reduce
 from .policies import (
     CULL_PORTION,
@@ -35,6 +35,7 @@ from .policies import (
     victims,
 )
 from .sql import EXPIRED, INTEGRITY_CHECK, VACUUM
+from .unloadable import passes_over
 from .views import LOOKUPS, DictMethods, Names, has_all_of
 
 P = ParamSpec('P')
@@ -84,13 +85,19 @@ class Cache(DictMethods, Opening):
             this object may keep in memory of what it has read (8 MiB; 0: nothing); `mode`, of the
             directory if it has to be made (0o700), which files in it match: 0o750 makes 0o640;
             `read_only`, if nothing may be written, not even a lock file, as it is by itself where
-            the directory cannot be written: settings then hold for this object alone
+            the directory cannot be written: settings then hold for this object alone; and
+            `on_error`, what it does about damage. ``'raise'``, the default: what cannot be loaded,
+            and a database that SQLite calls malformed, are errors. ``'miss'``: a lookup answers
+            that the key is missing, a queue passes the item over, and what is wrong is logged; the
+            item stays. A write to a malformed database is an error. ``'reset'``: the same, and a
+            malformed database is renamed and begun anew, empty. None: ``'miss'`` for :meth:`get`,
+            :meth:`get_many` and the views alone
         :raises ValueError: if `disk` is no subclass of Disk, or a setting has an impossible value
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
         :raises Timeout: if another process keeps the database locked for a minute
         :raises sqlite3.Error: if the database cannot be opened, or is not there and `read_only` is
-            true
+            true; one that is malformed is opened only with ``on_error='reset'``
         """
         if isinstance(disk, Disk):
             raise hinted(
@@ -105,6 +112,8 @@ class Cache(DictMethods, Opening):
         memory_limit = settings.pop('memory_limit', None)
         mode = checked_mode(settings.pop('mode', None))
         read_only = checked_read_only(settings.pop('read_only', False))
+        if 'on_error' in settings:
+            self.on_error = settings.pop('on_error')
         self._check_settings(settings)
         if memory_limit is not None:
             self.memory_limit = memory_limit
@@ -149,7 +158,7 @@ class Cache(DictMethods, Opening):
         cache itself is asked without awaiting: that takes microseconds at most.
 
         The wrapper has an attribute ``__cache_key__``: a function that returns the key for given
-        arguments.
+        arguments. A result that is stored and cannot be loaded is computed and stored anew.
 
         :param name: what keys begin with (None: the function's full name)
         :param typed: whether arguments of different types are different
@@ -170,7 +179,12 @@ class Cache(DictMethods, Opening):
         checked_expire(expire)
 
         def lookup(key: Any, func: Any, args: Any, kwargs: Any) -> Any:
-            return self.get(key, default=ENOVAL, retry=True)
+            try:
+                return self.get(key, default=ENOVAL, retry=True)
+            except Exception as error:
+                if passes_over(self.disk._directory, error):
+                    return ENOVAL
+                raise
 
         def store(key: Any, result: Any, seconds: float) -> None:
             if (expire is None or expire > 0) and not self.read_only:
@@ -190,6 +204,10 @@ class Cache(DictMethods, Opening):
         if they are not new: a set by another process may be under way. Users' own files and caches
         in sub-directories are left alone.
 
+        A database that SQLite calls malformed is saved with `fix`, as far as it can be read, see
+        :mod:`diskcache.salvage`: into a new one, which takes its place; the damaged one is renamed,
+        and the files whose rows are lost are reported, and stay this time.
+
         Pickles of keys and values are followed, the first MiB of each, but not loaded, because
         that runs code: nothing is imported or called. One that is damaged, or needs a class or
         module that is not there, is reported, and stays, also with `fix`: another program, or
@@ -201,26 +219,70 @@ class Cache(DictMethods, Opening):
         :param retry: wait for the lock as long as it takes
         :return: the problems found, as recorded warnings
         :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
+        :raises OSError: if there is no room for the new database, or the other cannot be renamed
         """
         from .check import Check  # it is about what is defined here
 
         if fix:
             self._require_writable()
-
-        messages = [row[0] for row in self._run_alone(INTEGRITY_CHECK, retry)]
-        if fix:
-            self._run_alone(VACUUM, retry)
-        with self._transact(retry) as (execute, cleanup):
-            check = Check(self, execute, cleanup, fix)
-            check.run()
-        with warnings.catch_warnings(record=True) as found:
+        found: list[tuple[type[Warning], str]] = []
+        seen = self._identify()
+        with self._without_reset():
+            problems = self._find_malformed(retry)
+            if problems and fix:
+                problems += self._salvage(seen, retry)
+            elif fix:
+                self._run_alone(VACUUM, retry)
+            found += ((UserWarning, text) for text in problems)
+            try:
+                with self._transact(retry) as (execute, cleanup):
+                    check = Check(self, execute, cleanup, fix, found, keep_unknown=bool(problems))
+                    check.run()
+            except sqlite3.DatabaseError as error:
+                if not (problems and removal.is_malformed(error)):
+                    raise
+        with warnings.catch_warnings(record=True) as recorded:
             warnings.simplefilter('always')
-            for message in messages:
-                if message != 'ok':
-                    warnings.warn(message, stacklevel=2)
-            for category, text in check.found:
+            for category, text in found:
                 warnings.warn(text, category, stacklevel=2)
-        return found
+        return recorded
+
+    def _find_malformed(self, retry: bool) -> list[str]:
+        """Return what SQLite finds wrong with the structure of the database."""
+        try:
+            texts = [row[0] for row in self._run_alone(INTEGRITY_CHECK, retry)]
+        except sqlite3.DatabaseError as error:
+            if not removal.is_malformed(error):
+                raise
+            return [str(error)]
+        return [text for text in texts if text != 'ok']
+
+    @cl.contextmanager
+    def _without_reset(self) -> Iterator[None]:
+        """Let what reads a malformed database fail, where it would otherwise be begun anew."""
+        resets = self.on_error == 'reset'
+        if resets:
+            self.on_error = 'miss'
+        try:
+            yield
+        finally:
+            if resets:
+                self.on_error = 'reset'
+
+    def _salvage(self, seen: tuple[int, int] | None, retry: bool) -> list[str]:
+        """Save what can be read into a new database, unless another process does it.
+
+        :param seen: the identity of the malformed database
+        :return: what has happened
+        """
+        from .salvage import Salvage  # which is seldom needed
+
+        settings = {name: getattr(self, name) for name in self._setting_names}
+        origin = self._origin.statement() if self._origin is not None else None
+        salvage = Salvage(self._path, seen, settings, origin)
+        with unopened(self._path, self.timeout) as locker:
+            salvage.run(lambda: locker._transact(retry))
+        return salvage.report
 
     def _run_alone(self, statement: str, retry: bool) -> list[Any]:
         """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
@@ -378,11 +440,15 @@ class Cache(DictMethods, Opening):
     def __repr__(self) -> str:
         return f'{type(self).__name__}({getattr(self, "_directory", None)!r})'
 
-    def __getstate__(self) -> tuple[str, float, type[Disk]]:
-        return self._path, self.timeout, type(self.disk)
+    def __getstate__(self) -> tuple[Any, ...]:
+        # The last is only there if it says something: the original does not know it.
+        last = () if self.on_error == 'raise' else (self.on_error,)
+        return (self._path, self.timeout, type(self.disk), *last)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+        if len(state) > 3:
+            self.on_error = state[3]
+        self.__init__(*state[:3])  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the original does, unless it could not open it like this."""

@@ -59,6 +59,8 @@ class Check:
         execute: Callable[..., sqlite3.Cursor],
         cleanup: Callable[[str | None], None],
         fix: bool,
+        found: list[tuple[type[Warning], str]] | None = None,
+        keep_unknown: bool = False,
     ) -> None:
         """Prepare the check.
 
@@ -66,16 +68,20 @@ class Check:
         :param execute: executes SQL in the transaction
         :param cleanup: removes a value file once the transaction is committed
         :param fix: whether to mend what is found
+        :param found: what has been found already
+        :param keep_unknown: report files that no row names, but let them stay also with `fix`:
+            their rows have just been lost
         """
         self._cache = cache
         self._sql = execute
         self._cleanup = cleanup
         self._fix = fix
+        self._keep_unknown = keep_unknown
         self._referred: set[str] = set()
         #: Names that pickles need and that are not there: how many pickles, and the first of them.
         self._gone: dict[str, tuple[int, str]] = {}
         #: What has been found: the category and the text of each warning.
-        self.found: list[tuple[type[Warning], str]] = []
+        self.found = [] if found is None else found
 
     def run(self) -> None:
         """Look at everything."""
@@ -279,7 +285,12 @@ class Check:
         if DBNAME in relative and not (temporary and old):
             return
         self._report(f'unknown file: {full_path}', UnknownFileWarning)
-        if self._fix and old and (temporary or _VALUE_NAME.fullmatch(relative)):
+        if (
+            self._fix
+            and old
+            and not self._keep_unknown
+            and (temporary or _VALUE_NAME.fullmatch(relative))
+        ):
             self._cache.disk.remove(op.relpath(full_path, self._cache._path))
 
     # --- settings and counters ---

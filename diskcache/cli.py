@@ -25,13 +25,20 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
+from . import removal
 from ._core import Timeout
 from .cache import Cache
 from .cautions import CacheWarning, UnloadableWarning
 from .constants import DBNAME
 from .directory import path_of
+from .opening import unopened
+from .salvage import Salvage
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
+
+
+#: Seconds to wait for the lock of a database that cannot be opened, as a Cache would.
+_TIMEOUT = 60
 
 
 class CommandError(Exception):
@@ -47,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[Cache, argparse.Namespace], int] = options.command
 
     try:
+        if options.command is _check and (texts := _salvage_unopenable(options)):
+            _print_rows((UserWarning.__name__, text) for text in texts)
+            return 1
         with _open_existing(options.directory) as cache:
             return command(cache, options)
     except Timeout:
@@ -77,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _open_existing(directory: str) -> Cache:
-    """Open a cache that is there already; `Cache` itself would create one."""
+def _existing(directory: str) -> str:
+    """Return the path of a cache that is there already."""
     path = path_of(directory)
 
     if not op.isdir(path):
@@ -86,6 +96,34 @@ def _open_existing(directory: str) -> Cache:
 
     if not op.isfile(op.join(path, DBNAME)):
         raise CommandError(f'not a cache (it has no {DBNAME}): {path}')
+    return path
+
+
+def _salvage_unopenable(options: argparse.Namespace) -> list[str]:
+    """Save what can be read of a database that is too malformed to be opened, with ``--fix``.
+
+    :return: what is wrong with it and what has been done; nothing if it can be opened
+    """
+    path = _existing(options.directory)
+    seen = removal.identity(op.join(path, DBNAME))
+    try:
+        _open_existing(path).close()
+        return []
+    except sqlite3.DatabaseError as error:
+        if not removal.is_malformed(error):
+            raise
+        problem = str(error)
+    if not options.fix:
+        return [problem, 'the cache cannot be opened (--fix saves what can be read)']
+    with unopened(path, _TIMEOUT) as locker:
+        salvage = Salvage(path, seen, {}, None)
+        salvage.run(locker._transact)
+    return [problem, *salvage.report, 'now it can be opened: check it again']
+
+
+def _open_existing(directory: str) -> Cache:
+    """Open a cache that is there already; `Cache` itself would create one."""
+    path = _existing(directory)
 
     with warnings.catch_warnings():
         # What is done here is the same for every Disk.

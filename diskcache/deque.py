@@ -266,11 +266,18 @@ class Deque(OnCache, Sequence[Any]):
                 self._clear()
         return self
 
-    def _values(self, reverse: bool) -> Iterator[Any]:
+    def _values(self, reverse: bool, passed: Any = None) -> Iterator[Any]:
+        """Yield the items.
+
+        :param passed: what to yield in the place of one that cannot be loaded, and is passed over
+            (None: nothing)
+        """
         for key in self._cache._stored_keys(reverse):
             value = self._cache.get(key, default=ENOVAL, retry=True)
             if value is not ENOVAL:
                 yield value
+            elif passed is not None and key in self._cache:
+                yield passed
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the items from front to back."""
@@ -355,7 +362,8 @@ class Deque(OnCache, Sequence[Any]):
         :raises ValueError: if there is no such item
         """
         first, last, _ = slice(start, stop).indices(len(self))
-        for index, item in enumerate(it.islice(self, max(first, last))):
+        items = self if self._overridden('__iter__') else self._values(False, passed=ENOVAL)
+        for index, item in enumerate(it.islice(items, max(first, last))):
             if index >= first and (item is value or item == value) and index < last:
                 return index
         raise ValueError('deque.index(value): value not in deque')

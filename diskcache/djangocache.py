@@ -59,6 +59,7 @@ from .fanout import FanoutCache
 from .index import Index
 from .memoize import memoizer
 from .settings import DEFAULT_SETTINGS
+from .unloadable import passes_over
 
 __all__ = ['DjangoCache']
 
@@ -195,9 +196,9 @@ class DjangoCache(BaseCache):
         :param directory: LOCATION; ``~`` and environment variables are expanded
         :param params: the other settings: what Django documents for every backend, and SHARDS
             (number of shards, 8), DATABASE_TIMEOUT (seconds to wait for a lock, 0.010) and OPTIONS:
-            any of :data:`DEFAULT_SETTINGS`, `mode` and `read_only` (see :class:`FanoutCache`), and
-            `disk`, a subclass of :class:`Disk` or the path to import it from. MAX_ENTRIES
-            and CULL_FREQUENCY are accepted and make no difference
+            any of :data:`DEFAULT_SETTINGS`, `mode`, `read_only` and `on_error` (see
+            :class:`FanoutCache`), and `disk`, a subclass of :class:`Disk` or the path to import it
+            from. MAX_ENTRIES and CULL_FREQUENCY are accepted and make no difference
         :raises django.core.exceptions.ImproperlyConfigured: if OPTIONS is no mapping, or has what
             stands beside it
         :raises ValueError: if a setting has an impossible value
@@ -310,7 +311,8 @@ class DjangoCache(BaseCache):
 
         :param key: key of the item
         :param default: what to return if it is missing, the lock not had within DATABASE_TIMEOUT,
-            or the database not read: what failed is logged, see :meth:`FanoutCache.get`
+            or the database not read or the value not loaded: that is logged, see
+            :meth:`FanoutCache.get`
         :param version: its version (None: VERSION)
         :param read: return a file opened for reading, if the value is in one
         :param expire_time: also return when it expires, in seconds since the epoch, or None
@@ -728,7 +730,12 @@ class DjangoCache(BaseCache):
             return f'{name}:{hashlib.sha256(data).hexdigest()}'
 
         def lookup(key: str, func: Any, args: Any, kwargs: Any) -> Any:
-            return self.get(key, ENOVAL, version, retry=True)
+            try:
+                return self.get(key, ENOVAL, version, retry=True)
+            except Exception as error:
+                if passes_over(self.directory, error):
+                    return ENOVAL
+                raise
 
         def store(key: str, result: Any, seconds: float) -> None:
             expire = self.get_backend_timeout(timeout)

@@ -81,9 +81,9 @@ class _Shard(Cache):
         return op.dirname(self._path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as a Cache: by now the limit is stored."""
+        """Pickle as a Cache: by now the limit is stored. What the original knows is kept."""
         opening = ft.partial(Cache, read_only=True) if self._read_only_asked else Cache
-        return opening, self.__getstate__()
+        return opening, self.__getstate__()[:3]
 
 
 def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
@@ -151,9 +151,10 @@ class FanoutCache(DictMethods):
         :param disk: subclass of :class:`Disk`, also for the named parts
         :param settings: any of :data:`DEFAULT_SETTINGS`, for each shard; `size_limit`, in bytes, is
             that of the whole and divided among the shards. If it is not given the stored one
-            holds. `memory_limit`, also in bytes, is divided likewise, and not stored; `mode` is
-            that of each directory that has to be made, and `read_only` holds for the named parts
-            too, see :class:`Cache`
+            holds. Not stored are `memory_limit`, also in bytes, which is divided likewise; `mode`,
+            of each directory that has to be made; `read_only`, which holds for the named parts
+            too, see :class:`Cache`; and `on_error`, what is done about damage (None: see
+            :attr:`on_error`)
         :raises ValueError: if `shards` is not positive, and for what :class:`Cache` raises it
         :raises TypeError: if an argument is of the wrong type, or a setting is named like a method
         :raises OSError: if the directory cannot be made
@@ -170,6 +171,7 @@ class FanoutCache(DictMethods):
         mode = checked_mode(settings.pop('mode', None))
         self._mode = OWNER_ONLY if mode is None else mode
         self._read_only_asked = checked_read_only(settings.pop('read_only', False))
+        on_error = settings.pop('on_error', None)
         rules.check(Cache, settings)
         size_limit = settings.get('size_limit')
         if size_limit is not None:
@@ -189,7 +191,14 @@ class FanoutCache(DictMethods):
             found = mismatch.count_shards(path)
             settings = {**settings, **self._parameters()}
             self._shards: tuple[Cache, ...] = tuple(
-                _Shard(op.join(path, f'{number:03d}'), timeout, disk, shards=count, **settings)
+                _Shard(
+                    op.join(path, f'{number:03d}'),
+                    timeout,
+                    disk,
+                    shards=count,
+                    on_error=on_error,
+                    **settings,
+                )
                 for number in range(count)
             )
             self.memory_limit = memory_limit
@@ -233,6 +242,22 @@ class FanoutCache(DictMethods):
         """Set what it was before, as for a Cache, so that it can be patched for a while."""
         for shard in self._shards:
             del shard.memory_limit
+
+    @property
+    def on_error(self) -> str | None:
+        """What is done about what cannot be loaded, and about a malformed database.
+
+        ``'raise'``, ``'miss'`` and ``'reset'`` are those of :class:`Cache`. None, the default, is
+        ``'miss'`` for :meth:`get`, :meth:`get_many` and the views, and ``'raise'`` for the rest. It
+        holds for this object, and for the named parts opened from it, for which None is
+        ``'raise'``.
+        """
+        return self._shards[0].on_error
+
+    @on_error.setter
+    def on_error(self, what: str | None) -> None:
+        for shard in self._shards:
+            shard.on_error = what
 
     def memory_stats(self) -> dict[str, int]:
         """Return what the memory of this object has been good for; see :meth:`Cache.memory_stats`.
@@ -374,7 +399,8 @@ class FanoutCache(DictMethods):
 
         :param key: key of the item
         :param default: what to return if it is missing, the lock not had within the timeout, or the
-            database not read: what failed is logged by the logger ``diskcache``, once a minute
+            database not read, or the value not loaded (unless `on_error` is ``'raise'``): what
+            failed is logged by the logger ``diskcache``, once a minute
         :param read: return a file opened for reading, if the value is in one
         :param expire_time: also return when it expires, in seconds since the epoch, or None
         :param tag: also return the tag, or None
@@ -691,8 +717,10 @@ class FanoutCache(DictMethods):
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.__dict__.get("_directory")!r})'
 
-    def __getstate__(self) -> tuple[str, int, float, type[Disk]]:
-        return self._path, self._count, self.timeout, type(self.disk)
+    def __getstate__(self) -> tuple[Any, ...]:
+        # The last is only there if it says something: the original does not know it.
+        last = () if self.on_error is None else (self.on_error,)
+        return (self._path, self._count, self.timeout, type(self.disk), *last)
 
     @property
     def _path(self) -> str:
@@ -706,7 +734,8 @@ class FanoutCache(DictMethods):
         return super().__reduce_ex__(protocol)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+        settings = {'on_error': state[4]} if len(state) > 4 else {}
+        self.__init__(*state[:4], **settings)  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the keys, shard after shard, expired ones included."""
@@ -780,6 +809,8 @@ class FanoutCache(DictMethods):
                 lasting = is_lasting(settings.get('sqlite_synchronous'))
                 make_directory(directory, self._mode, lasting)
         settings = {**self._parameters(), **settings}
+        if self.on_error is not None:
+            settings.setdefault('on_error', self.on_error)
         return Cache(op.join(directory, parts[-1]), timeout, disk, **settings)
 
     def cache(

@@ -7,11 +7,12 @@ calls `_mend`, and they are made again.
 
 from __future__ import annotations
 
+import contextlib as cl
 import os.path as op
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from . import _core, file_systems, mismatch, removal
@@ -30,9 +31,10 @@ from .directory import (
     warn_of_others,
 )
 from .disk import Disk
-from .log import log, log_once
+from .log import log, log_failure, log_once
 from .policies import policy_index
 from .settings import DEFAULT_SETTINGS, METADATA
+from .unloadable import passes_over
 
 #: Seconds for which opening a cache waits for a lock, whatever its timeout.
 _OPEN_TIMEOUT = 60.0
@@ -211,6 +213,11 @@ class Opening(_core.Cache):
                 same = removal.identity(database) == before and op.exists(database + '-shm')
                 if same or not more:
                     raise
+            except sqlite3.DatabaseError as error:
+                if not (more and self.on_error == 'reset' and removal.is_malformed(error)):
+                    raise
+                if removal.identity(database) == before and not self._set_aside(before, error):
+                    raise
             _core.Cache.close(self)
             make_directory(self._path, self._mode, lasting)
 
@@ -290,10 +297,20 @@ class Opening(_core.Cache):
         """
         if self._read_only:
             return not unopened  # whoever can write may put another in its place
-        database = op.join(self._path, DBNAME)
-        removed = not op.exists(database)
+        removed = not op.exists(op.join(self._path, DBNAME))
         if unopened and not removed:
             return False
+        self._make_again()
+        if removed:
+            log(self._path, 'the database has been removed, and is made anew')
+        return True
+
+    def _make_again(self) -> None:
+        """Make what is missing of the directory and the database, with the settings of this object.
+
+        What is there already, because others have made it, stays as it is.
+        """
+        database = op.join(self._path, DBNAME)
         own = {name: getattr(self, name) for name in self._setting_names}
         for more in removal.attempts():
             try:
@@ -313,8 +330,49 @@ class Opening(_core.Cache):
                 if self._has_all_files():
                     break
             _core.Cache.close(self)
-        if removed:
-            log(self._path, 'the database has been removed, and is made anew')
+
+    def _identify(self) -> tuple[int, int] | None:
+        """Return what tells the database from others that have had its name."""
+        return removal.identity(op.join(self._path, DBNAME))
+
+    def _reset_malformed(self, device: int, inode: int, error: Exception) -> bool:
+        """Put a malformed database aside, unless another process has, and make a new one.
+
+        :param device: and `inode`: what :func:`removal.identity` returned of the database
+        :param error: what SQLite says of it
+        :return: whether there is another database now
+        """
+        if not self._set_aside((device, inode), error):
+            return False
+        self._make_again()
+        return True
+
+    def _set_aside(self, identity: tuple[int, int] | None, error: Exception) -> bool:
+        """Rename a malformed database, unless another process has; tell whether it is gone."""
+        if self._read_only:
+            return False
+        database = op.join(self._path, DBNAME)
+        try:
+            aside = removal.set_aside(database, identity)
+        except OSError as obstacle:
+            text = 'the database is malformed (%s), and cannot be renamed: %s'
+            log(self._path, text, error, obstacle)
+            return False
+        if aside is not None:
+            text = (
+                'the database is malformed (%s): it has been renamed to %s, and a new one is begun.'
+                ' What it had in value files stays until check(fix=True)'
+            )
+            log(self._path, text, error, op.basename(aside))
+        return True
+
+    def _pass_over(self, error: Exception) -> bool:
+        """Tell whether an error says that something cannot be loaded; then it is logged."""
+        return passes_over(self._path, error)
+
+    def _log_failure(self, error: Exception) -> bool:
+        """Log a lookup that is answered as if the key were missing; return True."""
+        log_failure(self._path, error)
         return True
 
     def _has_all_files(self) -> bool:
@@ -392,15 +450,23 @@ class Opening(_core.Cache):
         return execute
 
 
-def _read_schema(directory: str) -> Mapping[Any, Any]:
-    """Return the schema of a cache that is not to be opened; empty if it cannot be read now."""
+@cl.contextmanager
+def unopened(directory: str, timeout: float = 0) -> Iterator[Opening]:
+    """Give an object that reads and locks the database of a cache that is not to be opened."""
     # In a session: closing any other connection can take locks from threads (session.c).
     reader = Opening.__new__(Opening)
     reader._directory = directory
-    reader._timeout = 0
+    reader._timeout = timeout
     try:
-        return reader._inspect()[1]
-    except (Timeout, sqlite3.Error):
-        return {}
+        yield reader
     finally:
         reader.close()
+
+
+def _read_schema(directory: str) -> Mapping[Any, Any]:
+    """Return the schema of a cache that is not to be opened; empty if it cannot be read now."""
+    with unopened(directory) as reader:
+        try:
+            return reader._inspect()[1]
+        except (Timeout, sqlite3.Error):
+            return {}

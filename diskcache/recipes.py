@@ -48,6 +48,7 @@ from .fanout import FanoutCache
 from .memoize import full_name as full_name
 from .memoize import memoizer, name_of
 from .mismatch import check_eviction
+from .unloadable import passes_over
 from .wrappers import guarded, is_coroutine_function, throttled
 
 __all__ = [
@@ -753,7 +754,12 @@ def memoize_stampede(
             _delete_if(home, marker, mine)
 
     def lookup(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-        pair, expire_time = cache.get(key, default=ENOVAL, expire_time=True, retry=True)
+        try:
+            pair, expire_time = cache.get(key, default=ENOVAL, expire_time=True, retry=True)
+        except Exception as error:
+            if passes_over(cache.directory, error):
+                return ENOVAL
+            raise
         if pair is ENOVAL:
             return ENOVAL
         result, taken = pair

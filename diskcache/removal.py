@@ -1,4 +1,4 @@
-"""What to do where somebody removes the files of a database while others have it open.
+"""What to do where the files of a database are removed, or put aside, while others have it open.
 
 SQLite goes on with files that have no name any more, and opens by their names the log and the
 wal-index of a database, whichever they belong to by then.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib as cl
 import os
 import os.path as op
+import sqlite3
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -21,6 +22,9 @@ REMOVAL_SECONDS = 0.1
 
 #: How often a database is tried to be opened where somebody is still removing it.
 ATTEMPTS = 100
+
+_SQLITE_CORRUPT = 11
+_SQLITE_NOTADB = 26
 
 #: Seconds between two looks.
 _POLL = 0.001
@@ -63,8 +67,11 @@ def remove_remains(database: str) -> None:
     A process that has it open holds locks on its wal-index, which SQLite would use for the new
     database as well.
     """
-    remains = [database + '-shm', database + '-wal']
+    remains = _beside(database)
     deadline = time.monotonic() + REMOVAL_SECONDS
+    if not op.exists(database):
+        with cl.suppress(OSError), _locked(op.dirname(database)):
+            pass  # another process may be about to put one there
     while not op.exists(database) and any(map(op.exists, remains)):
         if time.monotonic() < deadline:
             time.sleep(_POLL)
@@ -74,6 +81,68 @@ def remove_remains(database: str) -> None:
                 if not op.exists(database):
                     with cl.suppress(FileNotFoundError):
                         os.remove(path)
+
+
+def _beside(database: str) -> list[str]:
+    """Return the paths of the wal-index and the log of a database."""
+    return [database + '-shm', database + '-wal']
+
+
+def is_malformed(error: Exception) -> bool:
+    """Tell whether SQLite calls a database malformed, or says that a file is none."""
+    code = getattr(error, 'sqlite_errorcode', None)  # from Python 3.11 on, and always by _core
+    if code is not None:
+        return code & 0xFF in (_SQLITE_CORRUPT, _SQLITE_NOTADB)
+    return isinstance(error, sqlite3.DatabaseError) and any(
+        text in str(error) for text in ('malformed', 'file is not a database')
+    )
+
+
+def set_aside(
+    database: str, seen: tuple[int, int] | None, successor: str | None = None
+) -> str | None:
+    """Rename a database, with its log. Who has it open notices that its file has moved.
+
+    Of several processes that do it at once, one does.
+
+    :param seen: the identity of the file that is meant
+    :param successor: a database without a log, which takes the name
+    :return: the new path; None if the name leads to another file by now, and nothing has been done
+    :raises OSError: if it cannot be renamed
+    """
+    with _locked(op.dirname(database)):
+        if identity(database) != seen:
+            return None
+        stem = aside = time.strftime(f'{database}-damaged-%Y%m%d-%H%M%S')
+        number = 1
+        while op.lexists(aside):
+            number += 1
+            aside = f'{stem}-{number}'
+        os.rename(database, aside)
+        with cl.suppress(FileNotFoundError):
+            os.rename(database + '-wal', aside + '-wal')
+        with cl.suppress(FileNotFoundError):
+            os.remove(database + '-shm')  # it has locks of those who have the former one open
+        if successor is not None:
+            _take_place(successor, database)
+    return aside
+
+
+def _take_place(successor: str, database: str) -> None:
+    """Give a database a name that no other has; what others have made there meanwhile is empty."""
+    while True:
+        try:
+            os.link(successor, database)
+        except FileExistsError:
+            for path in (database, *_beside(database)):
+                with cl.suppress(FileNotFoundError):
+                    os.remove(path)
+        except OSError:  # no links in this file system
+            os.rename(successor, database)
+            return
+        else:
+            os.remove(successor)
+            return
 
 
 def is_truncated(database: str) -> bool:

@@ -31,12 +31,10 @@ _KNOWN = frozenset([*DEFAULT_SETTINGS, 'sqlite_page_size'])
 
 #: What only here is the name of a method, or is or shall be that of a parameter: with the original
 #: programs may have stored settings of these names.
-_ADDED = (
-    frozenset({'add_many', 'delete_many', 'get_many', 'set_many', 'touch_many', 'memory_stats'})
-    | frozenset({'items', 'keys', 'setdefault', 'update', 'values'})
-    | frozenset({'on_error'})
-)
-_PARAMETERS = frozenset({'memory_limit', 'mode', 'read_only'})
+_ADDED = frozenset(
+    {'add_many', 'delete_many', 'get_many', 'set_many', 'touch_many', 'memory_stats'}
+) | frozenset({'items', 'keys', 'setdefault', 'update', 'values'})
+_PARAMETERS = frozenset({'memory_limit', 'mode', 'on_error', 'read_only'})
 
 #: What others call a setting, or its name without the prefix.
 _MEANT = {
@@ -115,7 +113,7 @@ def _warn_if_misspelt(name: str) -> None:
     if name in _MEANT:
         warn(f'unknown setting {name!r}: is {_MEANT[name]!r} meant?')
         return
-    names = [*_KNOWN, 'directory', 'disk', 'memory_limit', 'mode', 'read_only', 'timeout']
+    names = [*_KNOWN, *_PARAMETERS, 'directory', 'disk', 'timeout']
     close = difflib.get_close_matches(name, names, 1, 0.8)
     if close:
         warn(f'unknown setting {name!r}: is {close[0]!r} meant?')

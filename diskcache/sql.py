@@ -132,3 +132,71 @@ PICKLED_FILES = (
     f'SELECT rowid, CAST(key AS BLOB), typeof(key), {_FILENAME} FROM Cache'
     f' WHERE mode = {MODE_PICKLE} AND value IS NULL AND filename IS NOT NULL'
 )
+
+# --- salvage: from the copy of a damaged database, and from what the program sqlite3 finds ---
+
+ATTACH = 'ATTACH ? AS ?'
+
+
+#: Whether a database can be read at all, and has the table of a cache.
+HAS_TABLE = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'Cache'"
+
+
+def set_pragma(name: str, value: int | str) -> str:
+    return f'PRAGMA {name} = {value}'
+
+
+def drop_trigger(name: str) -> str:
+    return f'DROP TRIGGER {name}'
+
+
+ALL_ROWIDS = 'SELECT rowid FROM Cache'
+SALVAGED_SETTINGS = 'SELECT key, value FROM damaged.Settings NOT INDEXED'
+RECOVERED_SETTINGS = 'SELECT key, value FROM recovered.Settings NOT INDEXED'
+SALVAGED_ORIGIN = 'SELECT name, sql FROM damaged.sqlite_master WHERE name = ?'
+SALVAGED_INDEX = (
+    'SELECT rowid, typeof(key), CAST(key AS BLOB), raw FROM damaged.Cache INDEXED BY Cache_key_raw'
+)
+SALVAGED_INDEX_BACK = f'{SALVAGED_INDEX} ORDER BY key DESC, raw DESC'
+SALVAGED_ROWIDS_FROM = 'SELECT rowid FROM damaged.Cache NOT INDEXED WHERE rowid >= ? ORDER BY rowid'
+SALVAGED_ROWIDS_BACK = 'SELECT rowid FROM damaged.Cache NOT INDEXED ORDER BY rowid DESC'
+
+_COLUMNS = (
+    'rowid, key, raw, store_time, expire_time, access_time, access_count, tag, size, mode,'
+    ' filename, value'
+)
+#: What is found is a row of a cache.
+_IS_ROW = (
+    "typeof(raw) = 'integer' AND raw IN (0, 1) AND typeof(mode) = 'integer' AND key IS NOT NULL"
+)
+#: Of two rows of one key, which only a damaged index lets be, the later one is taken.
+_SALVAGE = (
+    f'INSERT OR REPLACE INTO main.Cache ({_COLUMNS}) SELECT {_COLUMNS}'
+    f' FROM damaged.Cache AS found NOT INDEXED WHERE {_IS_ROW} AND rowid'
+)
+SALVAGE_ROWS = f'{_SALVAGE} BETWEEN ? AND ?'
+#: The same for one, which does not look at the row behind it.
+SALVAGE_ROW = (
+    f'{_SALVAGE} = ? AND NOT EXISTS (SELECT 1 FROM main.Cache AS other WHERE other.key = found.key'
+    ' AND other.raw = found.raw AND other.rowid > found.rowid)'
+)
+RECOVERED_ROWS = 'recovered.Cache'
+#: Rows of pages to which nothing leads: the columns have lost their names.
+LOST_ROWS = (
+    '(SELECT id AS rowid, c1 AS key, c2 AS raw, c3 AS store_time, c4 AS expire_time,'
+    ' c5 AS access_time, c6 AS access_count, c7 AS tag, c8 AS size, c9 AS mode, c10 AS filename,'
+    ' c11 AS value FROM recovered.lost_and_found WHERE nfield = 12 AND c0 IS NULL)'
+)
+
+
+def rowids_of(rows: str) -> str:
+    """Return the query for the numbers of recovered rows."""
+    return f'SELECT rowid FROM {rows} WHERE {_IS_ROW} ORDER BY rowid DESC'
+
+
+def recover_row(rows: str) -> str:
+    """Return the statement that adds a recovered row, unless its number or its key is there."""
+    return (
+        f'INSERT OR IGNORE INTO main.Cache ({_COLUMNS}) SELECT {_COLUMNS}'
+        f' FROM {rows} WHERE rowid = ? AND {_IS_ROW}'
+    )

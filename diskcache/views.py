@@ -11,6 +11,7 @@ from collections import abc
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from .constants import ENOVAL
 from .disk import StoredKey
 
 S = TypeVar('S', bound='DictMethods')
@@ -20,8 +21,6 @@ Names = Iterable[tuple[Any, Iterator[Any]]]
 
 #: What a mapping looks its items up with.
 LOOKUPS = ('__iter__', '__reversed__', '__getitem__', '__contains__')
-
-_MISSING = object()
 
 
 def has_all_of(cls: type, base: type, names: Iterable[str] = LOOKUPS) -> bool:
@@ -55,7 +54,9 @@ def _keys(mapping: Any, reverse: bool = False) -> Iterator[Any]:
     for cache, names in shards:
         for name in names:
             if name in cache:
-                yield cache._decode_key(name) if type(name) is StoredKey else name
+                key = cache._decode_key(name) if type(name) is StoredKey else name
+                if key is not ENOVAL:
+                    yield key
 
 
 def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
@@ -71,10 +72,11 @@ def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
         return
     for cache, names in shards:
         for name in names:
-            value = cache.get(name, _MISSING, retry=True)
-            if value is not _MISSING:
+            value = cache.get(name, ENOVAL, retry=True)
+            if value is not ENOVAL:
                 key = cache._decode_key(name) if type(name) is StoredKey else name
-                yield key, value
+                if key is not ENOVAL:
+                    yield key, value
 
 
 class KeysView(abc.KeysView[Any]):
@@ -154,7 +156,8 @@ class DictMethods:
         Of several who try at once, one stores its value, and all get that.
 
         :param key: any picklable object
-        :param default: its value if it is missing, or has expired
+        :param default: its value if it is missing, has expired, or counts as missing because it
+            cannot be loaded
         :return: the value
         """
         this: Any = self
@@ -162,4 +165,12 @@ class DictMethods:
             return this[key]
         except KeyError:
             this.add(key, default, retry=True)
-            return this.get(key, default=default, retry=True)
+        value = this.get(key, default=ENOVAL, retry=True)
+        if value is not ENOVAL:
+            return value
+        with this.transact(retry=True):  # it is gone again, or what is there cannot be loaded
+            value = this.get(key, default=ENOVAL, retry=True)
+            if value is ENOVAL:
+                this.set(key, default, retry=True)
+                value = this.get(key, default=default, retry=True)
+        return value

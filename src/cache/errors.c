@@ -141,6 +141,48 @@ int cache_end_housekeeping(module_state *state, compat_exception current)
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* Ask a method of unloadable.py's kind, with the exception that is set, whether it counts: then it is cleared. */
+static int is_passed_over(Cache *self, PyObject *method)
+{
+    compat_exception raised = compat_exception_take();
+    PyObject *answer =
+        PyObject_CallMethodOneArg((PyObject *)self, method, compat_exception_value(&raised));
+    int passed = answer != NULL ? PyObject_IsTrue(answer) : -1;
+
+    Py_XDECREF(answer);
+    if (passed == 0) {
+        compat_exception_put(raised);
+    } else {
+        compat_exception_drop(raised);
+    }
+    return passed > 0;
+}
+
+int cache_passes_over(Cache *self, enum on_error level)
+{
+    return self->on_error >= level && PyErr_ExceptionMatches(PyExc_Exception) &&
+           is_passed_over(self, self->state->name._pass_over);
+}
+
+int is_malformed(Cache *self)
+{
+    compat_exception raised;
+    int code = -1;
+
+    if (PyErr_ExceptionMatches(self->state->sqlite_errors[SQLITE_ERROR_DatabaseError])) {
+        raised = compat_exception_take();
+        code = convert_sqlite_code(self->state, compat_exception_value(&raised));
+        compat_exception_put(raised);
+    }
+    return code == DC_SQLITE_CORRUPT || code == DC_SQLITE_NOTADB;
+}
+
+int cache_misses_malformed(Cache *self, enum on_error level)
+{
+    return self->on_error >= level && self->on_error != ON_ERROR_RESET && is_malformed(self) &&
+           is_passed_over(self, self->state->name._log_failure);
+}
+
 /* --- notes that say where ----------------------------------------------------------------------- */
 
 /* A key as a note shows it: `key` itself, or what is stored of it. New reference, or NULL with an exception. */
@@ -189,12 +231,11 @@ static PyObject *describe_row(void *subject, const void *context)
         disk = shown != NULL ? blame_disk(self->disk) : NULL;
     }
     if (disk != NULL) {
-        note =
-            row->filename != NULL
-                ? PyUnicode_FromFormat("diskcache: reading the value of key %U, file '%s' in %R%U",
-                                       shown, row->filename, self->directory, disk)
-                : PyUnicode_FromFormat("diskcache: reading the value of key %U in %R%U", shown,
-                                       self->directory, disk);
+        note = row->filename != NULL
+                   ? PyUnicode_FromFormat(BLAME_READING "value of key %U, file '%s' in %R%U", shown,
+                                          row->filename, self->directory, disk)
+                   : PyUnicode_FromFormat(BLAME_READING "value of key %U in %R%U", shown,
+                                          self->directory, disk);
     }
     Py_XDECREF(disk);
     Py_XDECREF(shown);

@@ -38,6 +38,16 @@ void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *fil
 /* Note in the exception that is set, if it is one of SQLite's, which database it is about. */
 void blame_database(Cache *self);
 
+/* A key or a value could not be loaded, and the exception says why. If on_error says at least so much, and the
+ * exception is one that is about what was loaded (unloadable.py), log it and clear it: 1. Else 0, with it or with
+ * another. No lock may be held. */
+int cache_passes_over(Cache *self, enum on_error level);
+
+/* Whether the exception that is set says that a database is malformed, or none. */
+int is_malformed(Cache *self);
+/* The same, and on_error has it answered as a miss: it is logged and cleared, 1. Else 0. */
+int cache_misses_malformed(Cache *self, enum on_error level);
+
 /* Note in the exception that is set which key's value could not be stored; NULL: the key was to be made. */
 void blame_key(Cache *self, PyObject *key);
 

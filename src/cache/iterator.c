@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cache/errors.h"
+#include "cache/mending.h"
 #include "cache/operation.h"
 #include "python/convert.h"
 
@@ -153,11 +154,13 @@ static PyObject *convert_key(const KeyIterator *self, const dc_key *key)
     return stored ? disk_stored_key(cache->state, key) : disk_get(cache->state, cache->disk, key);
 }
 
-static PyObject *KeyIterator_next(KeyIterator *self)
+/* The next key. *passes: it could not be loaded, and is passed over. */
+static PyObject *next_key(KeyIterator *self, int *passes)
 {
     Cache *cache = self->cache;
     PyObject *key = NULL;
 
+    *passes = 0;
     if (cache == NULL) {
         return NULL;
     }
@@ -171,9 +174,23 @@ static PyObject *KeyIterator_next(KeyIterator *self)
             Py_CLEAR(self->cache);
         } else if (cache_ready(cache) == 0) {
             key = convert_key(self, &self->page.keys[self->position++]);
+            *passes = key == NULL && cache_passes_over(cache, ON_ERROR_MISS);
         }
     }
     Py_DECREF(cache);
+    return key;
+}
+
+static PyObject *KeyIterator_next(KeyIterator *self)
+{
+    PyObject *key;
+    int passes;
+    int failures = 0;
+
+    do {
+        key = next_key(self, &passes);
+    } while (passes || (key == NULL && self->cache != NULL && PyErr_Occurred() &&
+                        cache_has_healed(self->cache, NULL, NULL, &failures)));
     return key;
 }
 

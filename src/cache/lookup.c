@@ -200,7 +200,7 @@ void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_o
     const dc_row *row = lookup->columns == &lookup->found.row.columns ? &lookup->found.row : NULL;
     PyObject *value = outcome == LOOKUP_FOUND && !has_fetch_hook(self) ? lookup->value : NULL;
 
-    if (outcome != LOOKUP_FAILED && lookup->has_hot_key && stamped->stable) {
+    if (outcome >= LOOKUP_ABSENT && lookup->has_hot_key && stamped->stable) {
         hot_remember(&self->hot, &lookup->hot, stamped->attachment, &stamped->stamp, row,
                      lookup->needed != 0 ? lookup->needed : KNOWN_OF_LOCATED, value);
     }
@@ -351,7 +351,7 @@ lookup_outcome lookup_value(Lookup *lookup)
         return LOOKUP_ABSENT;
     }
     blame_row(self, lookup->key, is_end(lookup) ? lookup->row_key : NULL, columns->filename);
-    return LOOKUP_FAILED;
+    return LOOKUP_BROKEN;
 }
 
 /* --- a key -------------------------------------------------------------------------------------- */
@@ -433,13 +433,29 @@ lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key)
 
 /* --- an end ------------------------------------------------------------------------------------- */
 
-lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
+int lookup_passes_end(Lookup *lookup)
+{
+    int passes = cache_passes_over(lookup->cache, ON_ERROR_MISS) &&
+                 select_beside(&lookup->selection, lookup->rowid, lookup->row_key);
+
+    forget_recalled(lookup);
+    Py_CLEAR(lookup->value);
+    return passes;
+}
+
+/* Whether the row to be found is beside one that has been passed over. */
+static int is_beside(const Lookup *lookup)
+{
+    return lookup->selection.passes || lookup->selection.queue.passed != 0;
+}
+
+static lookup_outcome find_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
 {
     Cache *self = lookup->cache;
     lookup_outcome outcome = LOOKUP_UNKNOWN;
     stamped_read stamped;
 
-    lookup->has_hot_key = kind != HOT_NO_END;
+    lookup->has_hot_key = kind != HOT_NO_END && !is_beside(lookup);
     if (lookup->has_hot_key) {
         hot_key_of_end(&self->hot, kind, prefix, &lookup->hot);
     }
@@ -452,7 +468,7 @@ lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
     self->hot.misses += self->hot.limit > 0;
     while ((outcome = read_row(lookup, &stamped)) == LOOKUP_FOUND) {
         outcome = lookup_value(lookup);
-        if (outcome == LOOKUP_FOUND || outcome == LOOKUP_FAILED) {
+        if (outcome == LOOKUP_FOUND || outcome < LOOKUP_ABSENT) {
             break;
         }
         if (delete_if_same(self, &lookup->found, lookup->retry) < 0) {
@@ -461,5 +477,16 @@ lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
         lookup->hot.as.commits = self->hot.commits; /* of what is read next */
     }
     lookup_remember(lookup, &stamped, outcome);
+    return outcome;
+}
+
+lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
+{
+    lookup_outcome outcome = find_end(lookup, kind, prefix);
+
+    while (outcome == LOOKUP_BROKEN && lookup->selection.kind != SELECT_NTH &&
+           lookup_passes_end(lookup)) {
+        outcome = find_end(lookup, kind, prefix);
+    }
     return outcome;
 }

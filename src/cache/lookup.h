@@ -20,7 +20,8 @@
 
 /* What a lookup has come to. */
 typedef enum lookup_outcome {
-    LOOKUP_FAILED = -1, /* with an exception */
+    LOOKUP_BROKEN = -2, /* the key or the value of the row cannot be loaded: with an exception */
+    LOOKUP_FAILED,      /* with an exception */
     LOOKUP_ABSENT,      /* there is no such row, or it has expired */
     LOOKUP_FOUND,
     LOOKUP_UNKNOWN /* memory does not know, or the value's file is not there: SQLite is to be asked */
@@ -77,8 +78,12 @@ void lookup_clear(Lookup *lookup);
 lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key);
 
 /* The row at an end, as the selection says; those that have expired, or whose file is gone, are deleted on the
- * way. Memory knows of it under `kind`, unless that is HOT_NO_END. `prefix`: of a queue, or NULL. */
+ * way. What cannot be loaded is passed over, if on_error says so. Memory knows of it under `kind`, unless that is
+ * HOT_NO_END. `prefix`: of a queue, or NULL. */
 lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix);
+/* The same for the row beside the one found, of which `key` could not be loaded, with an exception: 1 if that is
+ * cleared, and the next call of lookup_of_end finds another; else 0. */
+int lookup_passes_end(Lookup *lookup);
 
 /* --- the steps --- */
 

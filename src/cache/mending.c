@@ -1,9 +1,12 @@
 /* mending.c: see mending.h. */
 #include "cache/mending.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
+#include "cache/owner.h"
 #include "cache/sessions.h"
 #include "python/wait.h"
 
@@ -29,11 +32,12 @@ static int is_gone(Cache *self, Session *session)
     return lacks_settings || dc_db_has_moved(&session->db);
 }
 
-/* Make anew what has been removed. `unopened`: the file could not be opened. 1, or 0 if that is not because it
- * has been removed; -1 with an exception. */
-static int mend(Cache *self, PyObject *unopened)
+/* Call a method of opening.py that makes the database anew, without sessions on the former one. Its truth, or -1
+ * with an exception. */
+static int mend_by(Cache *self, PyObject *method, PyObject *arguments)
 {
-    PyObject *result;
+    PyObject *result = NULL;
+    PyObject *body;
     int mended = -1;
 
     self->mender = PyThread_get_thread_ident();
@@ -41,13 +45,28 @@ static int mend(Cache *self, PyObject *unopened)
     cache_forget_file(self);
     dc_access_log_clear(&self->access_log); /* of rows that are gone */
     pool_discard_idle(self->state, &self->pool, 0);
-    result = PyObject_CallMethodOneArg((PyObject *)self, self->state->name._mend, unopened);
+    body = arguments != NULL ? PyObject_GetAttr((PyObject *)self, method) : NULL;
+    if (body != NULL) {
+        result = PyObject_CallObject(body, arguments);
+        Py_DECREF(body);
+    }
     self->mender = 0;
     self->looked_at = 0.0;
     if (result != NULL) {
         mended = PyObject_IsTrue(result);
         Py_DECREF(result);
     }
+    return mended;
+}
+
+/* Make anew what has been removed. `unopened`: the file could not be opened. 1, or 0 if that is not because it
+ * has been removed; -1 with an exception. */
+static int mend(Cache *self, PyObject *unopened)
+{
+    PyObject *arguments = PyTuple_Pack(1, unopened);
+    int mended = mend_by(self, self->state->name._mend, arguments);
+
+    Py_XDECREF(arguments);
     return mended;
 }
 
@@ -133,4 +152,67 @@ Session *cache_take_session(Cache *self)
         }
     }
     return session;
+}
+
+/* --- a malformed database ----------------------------------------------------------------------- */
+
+#define HEALING_ATTEMPTS 3
+
+static int is_one_of(const char *name, const char *const *names)
+{
+    while (*names != NULL && strcmp(name, *names) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+/* Whether a call can be made again: a file that has been read, or an iterator, is used up. */
+static int can_repeat(const args_table *table, const void *parsed)
+{
+    static const char *const iterables[] = {"items", "keys", "pairs", NULL};
+    PyObject *const *fields = parsed;
+
+    for (int i = 0; table != NULL && i < table->count; i++) {
+        const args_parameter *parameter = &table->parameters[i];
+
+        if (parameter->is_flag || fields[i] == NULL) {
+            continue;
+        }
+        if ((strcmp(parameter->name, "read") == 0 && fields[i] != Py_False) ||
+            (is_one_of(parameter->name, iterables) && !PyList_Check(fields[i]) &&
+             !PyTuple_Check(fields[i]) && !PyDict_Check(fields[i]))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int cache_heal(Cache *self, const args_table *table, const void *parsed, int *failures)
+{
+    compat_exception raised;
+    PyObject *arguments;
+    int other_task;
+    int healed;
+
+    if (self->opening || self->disk == NULL || self->mender != 0 || self->malformed.inode == 0 ||
+        (*failures)++ == HEALING_ATTEMPTS || !is_malformed(self) ||
+        cache_owns_transaction(self, &other_task)) {
+        return 0;
+    }
+    raised = compat_exception_take();
+    arguments = Py_BuildValue("KKO", self->malformed.device, self->malformed.inode,
+                              compat_exception_value(&raised));
+    healed = mend_by(self, self->state->name._reset_malformed, arguments);
+    Py_XDECREF(arguments);
+    if (healed < 0 && !PyErr_ExceptionMatches(PyExc_Exception)) { /* of a signal handler */
+        compat_exception_drop(raised);
+        return 0;
+    }
+    PyErr_Clear();
+    if (healed > 0 && can_repeat(table, parsed)) {
+        compat_exception_drop(raised);
+        return 1;
+    }
+    compat_exception_put(raised);
+    return 0;
 }

@@ -7,6 +7,7 @@
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
 #include "cache/iterator.h"
+#include "cache/mending.h"
 #include "cache/pin.h"
 #include "cache/transaction.h"
 
@@ -94,6 +95,9 @@ PyObject *Cache__decode_key(Cache *self, const Cache__decode_key_args *args)
 
     if (cache_ready(self) == 0 && disk_put(self->state, self->disk, args->stored, &encoded) == 0) {
         key = disk_get(self->state, self->disk, &encoded.key);
+        if (key == NULL && cache_passes_over(self, ON_ERROR_GET)) {
+            key = Py_NewRef(self->state->enoval);
+        }
     }
     disk_key_clear(&encoded);
     return key;
@@ -101,7 +105,13 @@ PyObject *Cache__decode_key(Cache *self, const Cache__decode_key_args *args)
 
 PyObject *cache_iterate(Cache *self)
 {
-    return iterator_new(self, DC_BY_ROWID, KEY_DECODED);
+    PyObject *iterator;
+    int failures = 0;
+
+    do {
+        iterator = iterator_new(self, DC_BY_ROWID, KEY_DECODED);
+    } while (iterator == NULL && cache_has_healed(self, NULL, NULL, &failures));
+    return iterator;
 }
 
 PyObject *Cache___reversed__(Cache *self)
@@ -133,4 +143,6 @@ static PyObject *Cache___delattr__(Cache *self, PyObject *name)
     return hooks_delattr(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name);
 }
 
+#define METHOD_FAILURES                    int failures = 0;
+#define METHOD_FAILED(self, table, parsed) cache_has_healed(self, table, parsed, &failures)
 #include "python/methods_define.h"

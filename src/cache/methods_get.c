@@ -9,6 +9,7 @@
 
 #include "cache/access.h"
 #include "cache/errors.h"
+#include "cache/mending.h"
 #include "cache/methods.h"
 #include "cache/row.h"
 #include "engine/rows.h"
@@ -50,6 +51,15 @@ static int needed_to_get(const Cache *self, int tag)
     return HOT_VALUE | (tag ? HOT_TAG : 0) | (counts_access(self) ? HOT_IDENTITY : 0);
 }
 
+/* A lookup has failed, with an exception: what it comes to if that is answered as a miss. */
+static lookup_outcome answer_failure(Cache *self, lookup_outcome outcome, enum on_error level)
+{
+    int misses = outcome == LOOKUP_BROKEN ? cache_passes_over(self, level)
+                                          : cache_misses_malformed(self, level);
+
+    return misses ? LOOKUP_ABSENT : LOOKUP_FAILED;
+}
+
 /* The whole of get(); a default of NULL makes an absent key a KeyError. */
 static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
                            const get_options *options)
@@ -65,6 +75,9 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
     lookup.with_columns = options->expire_time || options->tag;
     lookup.read = options->read;
     outcome = lookup_of_key(&lookup, key);
+    if (outcome < LOOKUP_ABSENT) {
+        outcome = answer_failure(self, outcome, otherwise != NULL ? ON_ERROR_GET : ON_ERROR_MISS);
+    }
     if (outcome != LOOKUP_FAILED &&
         cache_log_access(self, outcome == LOOKUP_FOUND, lookup.rowid) == 0) {
         result = outcome == LOOKUP_FOUND ? found_value(&lookup, options)
@@ -114,9 +127,14 @@ static PyObject *get_by_hook(Cache *self, PyObject *key, int read, int retry)
 PyObject *cache_subscript(Cache *self, PyObject *key)
 {
     static const get_options options = {.retry = 1};
+    PyObject *value;
+    int failures = 0;
 
-    return cache_hooks(self) & CACHE_HOOK_get ? get_by_hook(self, key, 0, 1)
-                                              : get_value(self, key, NULL, &options);
+    do {
+        value = cache_hooks(self) & CACHE_HOOK_get ? get_by_hook(self, key, 0, 1)
+                                                   : get_value(self, key, NULL, &options);
+    } while (value == NULL && cache_has_healed(self, NULL, NULL, &failures));
+    return value;
 }
 
 PyObject *Cache_read(Cache *self, const Cache_read_args *args)
@@ -127,7 +145,7 @@ PyObject *Cache_read(Cache *self, const Cache_read_args *args)
                                               : get_value(self, args->key, NULL, &options);
 }
 
-int cache_contains(Cache *self, PyObject *key)
+static int contains(Cache *self, PyObject *key)
 {
     Lookup lookup;
     lookup_outcome outcome;
@@ -137,8 +155,22 @@ int cache_contains(Cache *self, PyObject *key)
     }
     lookup_init(&lookup, self, 0, 0);
     outcome = lookup_of_key(&lookup, key);
+    if (outcome == LOOKUP_FAILED) {
+        outcome = answer_failure(self, outcome, ON_ERROR_MISS);
+    }
     lookup_clear(&lookup);
-    return outcome; /* -1, 0, 1 as they are */
+    return outcome; /* -1, 0, 1 as they are: no value is loaded */
+}
+
+int cache_contains(Cache *self, PyObject *key)
+{
+    int failures = 0;
+    int result;
+
+    do {
+        result = contains(self, key);
+    } while (result < 0 && cache_has_healed(self, NULL, NULL, &failures));
+    return result;
 }
 
 /* --- many keys ---------------------------------------------------------------------------------- */
@@ -173,11 +205,25 @@ static PyObject *value_of_many(Lookup *lookup, lookup_outcome outcome, const sta
     if (stamped != NULL) {
         lookup_remember(lookup, stamped, outcome);
     }
+    if (outcome < LOOKUP_ABSENT) {
+        outcome = answer_failure(self, outcome, ON_ERROR_GET);
+    }
     if (outcome == LOOKUP_FAILED ||
         cache_log_access(self, outcome == LOOKUP_FOUND, lookup->rowid) < 0) {
         return NULL;
     }
     return Py_NewRef(outcome == LOOKUP_FOUND ? lookup->value : self->state->enoval);
+}
+
+/* As many as there are keys: each is missing. */
+static PyObject *all_absent(Cache *self, Py_ssize_t count)
+{
+    PyObject *values = PyList_New(count);
+
+    for (Py_ssize_t i = 0; i < count && values != NULL; i++) {
+        PyList_SET_ITEM(values, i, Py_NewRef(self->state->enoval));
+    }
+    return values;
 }
 
 /* A list of the values of keys in a tuple. */
@@ -229,6 +275,9 @@ PyObject *cache_get_values(Cache *self, PyObject *keys, int retry)
         lookup_init(&lookups[i], self, needed, retry);
     }
     result = look_up_many(self, keys, lookups, outcomes);
+    if (result == NULL && cache_misses_malformed(self, ON_ERROR_GET)) {
+        result = all_absent(self, count);
+    }
     for (Py_ssize_t i = 0; i < count; i++) {
         lookup_clear(&lookups[i]);
     }

@@ -10,6 +10,7 @@
 
 #include "cache/access.h"
 #include "cache/errors.h"
+#include "cache/mending.h"
 #include "cache/methods.h"
 #include "cache/operation.h"
 #include "cache/row.h"
@@ -151,7 +152,7 @@ PyObject *Cache_add(Cache *self, const Cache_add_args *args)
     return store_value(self, args, 1);
 }
 
-int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value)
+static int assign_subscript(Cache *self, PyObject *key, PyObject *value)
 {
     PyObject *result;
 
@@ -173,6 +174,17 @@ int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value)
     }
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
+}
+
+int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value)
+{
+    int failures = 0;
+    int result;
+
+    do {
+        result = assign_subscript(self, key, value);
+    } while (result < 0 && cache_has_healed(self, NULL, NULL, &failures));
+    return result;
 }
 
 PyObject *Cache_push(Cache *self, const Cache_push_args *args)

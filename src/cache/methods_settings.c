@@ -10,6 +10,7 @@
 #include "cache/access.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
+#include "cache/mending.h"
 #include "cache/operation.h"
 #include "engine/settings.h"
 #include "engine/volume.h"
@@ -57,10 +58,13 @@ int cache_renew_size(Cache *self)
 Py_ssize_t cache_length(Cache *self)
 {
     int64_t count = 0;
+    int failures = 0;
+    int result;
 
-    return read_counter(self, METADATA_COUNT, &count, NULL) < 0
-               ? -1
-               : (Py_ssize_t)(count > 0 ? count : 0);
+    do {
+        result = read_counter(self, METADATA_COUNT, &count, NULL);
+    } while (result < 0 && cache_has_healed(self, NULL, NULL, &failures));
+    return result < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
 }
 
 PyObject *Cache_volume(Cache *self)

@@ -137,7 +137,7 @@ static int read_to_take(Cache *self, const found *found, taken *taken)
 }
 
 /* One attempt at taking the selected row out, after it has been read. LOOKUP_FOUND: it is taken; the value is
- * NULL if its file was missing. LOOKUP_UNKNOWN: look again. */
+ * NULL if its file was missing. LOOKUP_BROKEN: it cannot be read, and stays. LOOKUP_UNKNOWN: look again. */
 static lookup_outcome try_take(Cache *self, found *found, int retry, taken *taken)
 {
     Operation operation = {.cache = NULL};
@@ -176,7 +176,7 @@ static lookup_outcome try_take(Cache *self, found *found, int retry, taken *take
         if (alive > 0) {
             blame_row(self, NULL, found_key(found), found->row.columns.filename);
         }
-        return LOOKUP_FAILED;
+        return alive > 0 ? LOOKUP_BROKEN : LOOKUP_FAILED;
     }
     if (alive > 0 && !locked) {
         deleted = delete_if_same(self, found, retry);
@@ -186,6 +186,16 @@ static lookup_outcome try_take(Cache *self, found *found, int retry, taken *take
         return LOOKUP_FAILED;
     }
     return alive ? LOOKUP_FOUND : LOOKUP_UNKNOWN;
+}
+
+/* A row could not be read, and stays: of an end the next one is selected, if on_error says so. */
+static lookup_outcome pass_over(Cache *self, const found *found)
+{
+    if (!cache_passes_over(self, ON_ERROR_MISS)) {
+        return LOOKUP_FAILED;
+    }
+    return select_beside(found->selection, found->row.rowid, found_key(found)) ? LOOKUP_UNKNOWN
+                                                                               : LOOKUP_ABSENT;
 }
 
 /* Take the selected row out of the table: LOOKUP_FOUND with what it was. */
@@ -200,6 +210,9 @@ static lookup_outcome take_item(Cache *self, found *found, int retry, taken *tak
             return outcome;
         }
         taken_clear(taken);
+        if (outcome == LOOKUP_BROKEN) {
+            outcome = pass_over(self, found);
+        }
         if (outcome == LOOKUP_FOUND && found->selection->kind == SELECT_KEY) {
             return LOOKUP_ABSENT;
         }
@@ -321,6 +334,7 @@ PyObject *Cache_peek(Cache *self, const Cache_peek_args *args)
 PyObject *Cache_peekitem(Cache *self, const Cache_peekitem_args *args)
 {
     Lookup lookup;
+    PyObject *key;
     PyObject *result = NULL;
     lookup_outcome outcome;
 
@@ -329,11 +343,13 @@ PyObject *Cache_peekitem(Cache *self, const Cache_peekitem_args *args)
     }
     lookup_init_end(&lookup, self, SELECT_END, args->retry);
     lookup.selection.last = args->last;
-    outcome = lookup_of_end(&lookup, args->last ? HOT_LAST : HOT_FIRST, NULL);
+    do {
+        outcome = lookup_of_end(&lookup, args->last ? HOT_LAST : HOT_FIRST, NULL);
+        key = outcome == LOOKUP_FOUND ? disk_get(self->state, self->disk, lookup.row_key) : NULL;
+    } while (outcome == LOOKUP_FOUND && key == NULL && lookup_passes_end(&lookup));
     if (outcome == LOOKUP_FOUND) {
-        result = pair_with_details(self->state, disk_get(self->state, self->disk, lookup.row_key),
-                                   Py_NewRef(lookup.value), lookup.columns, args->expire_time,
-                                   args->tag);
+        result = pair_with_details(self->state, key, Py_XNewRef(lookup.value), lookup.columns,
+                                   args->expire_time, args->tag);
     } else if (outcome == LOOKUP_ABSENT) {
         PyErr_SetString(PyExc_KeyError, "dictionary is empty");
     }
@@ -367,7 +383,7 @@ PyObject *Cache__peek_nth(Cache *self, const Cache__peek_nth_args *args)
                             : before < 0                ? HOT_HIGHEST
                                                         : HOT_LOWEST,
                             NULL);
-    if (outcome != LOOKUP_FAILED) {
+    if (outcome >= LOOKUP_ABSENT) {
         value = Py_NewRef(outcome == LOOKUP_FOUND ? lookup.value : self->state->enoval);
     }
     lookup_clear(&lookup);

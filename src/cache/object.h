@@ -86,6 +86,14 @@ typedef struct Checkpointer {
     atomic_uint lock_turns; /* odd while it has the write lock, for an instant */
 } Checkpointer;
 
+/* What on_error says: what is answered as a miss, each one more than those before it. */
+enum on_error {
+    ON_ERROR_RAISE,
+    ON_ERROR_GET,  /* None: a get() that fails */
+    ON_ERROR_MISS, /* any lookup */
+    ON_ERROR_RESET /* the same, and a malformed database is begun anew */
+};
+
 typedef struct Cache {
     PyObject_HEAD
     module_state *state;
@@ -121,6 +129,9 @@ typedef struct Cache {
     int opening; /* __init__ is at it: what is missing in the directory has not been removed */
     unsigned long mender; /* the thread that makes what has been removed anew, or 0 */
     double looked_at;     /* on the monotonic clock: whether the file is still there */
+    enum on_error on_error;
+    file_identity
+        malformed; /* a database of this path that was found to be malformed, the latest */
     Checkpointer checkpointer;
     Turn turn;
     struct Cache *next, *previous; /* in the list of all caches of the process */

@@ -218,7 +218,7 @@ int operation_leave_read(Operation *operation, dc_status *status)
             return 1;
         }
     } else {
-        cache_note_session_failure(session);
+        cache_note_session_failure(operation->cache, session);
         convert_raise(operation->cache->state, *status, &session->db.error);
         blame_database(operation->cache);
     }
@@ -549,7 +549,7 @@ static void raise_failed_commit(Cache *self, WriteTransaction *transaction, dc_s
     dc_error error = transaction->session->db.error;
     compat_exception interruption = compat_exception_take(); /* of a signal handler */
 
-    cache_note_session_failure(transaction->session);
+    cache_note_session_failure(self, transaction->session);
     undo_transaction(self, transaction);
     compat_exception_put(interruption);
     if (status == DC_BUSY) {
@@ -653,7 +653,7 @@ int operation_fail(Operation *operation, dc_status status)
     dc_error error = session->db.error;
     int is_open = status == DC_CALLBACK || session_is_open(state, session);
 
-    cache_note_session_failure(session);
+    cache_note_session_failure(operation->cache, session);
     /* First: raising can run a finalizer, which must not join a transaction that is given up. */
     operation_rollback(operation);
     if (is_open) {

@@ -48,7 +48,8 @@ dc_status find_row(dc_db *db, found *found)
     case SELECT_QUEUE:
         return dc_queue_end(db, &selection->queue, selection->side, &found->row);
     case SELECT_END:
-        return dc_scan_end(db, selection->last, &found->row);
+        return dc_scan_end(db, selection->last, selection->passes ? &selection->passed : NULL,
+                           &found->row);
     case SELECT_NTH:
         return dc_scan_nth(db, selection->side, selection->before, &found->row);
     default:
@@ -56,6 +57,20 @@ dc_status find_row(dc_db *db, found *found)
                    ? dc_row_locate(db, selection->key, &found->row)
                    : dc_row_get(db, selection->key, selection->details, &found->row);
     }
+}
+
+int select_beside(selection *selection, int64_t rowid, const dc_key *key)
+{
+    if (selection->kind == SELECT_QUEUE) {
+        selection->queue.passed = dc_queue_number(&key->datum);
+        return 1;
+    }
+    if (selection->kind == SELECT_END) {
+        selection->passes = 1;
+        selection->passed = rowid;
+        return 1;
+    }
+    return 0;
 }
 
 const dc_key *found_key(const found *found)

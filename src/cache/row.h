@@ -31,17 +31,22 @@ typedef struct selection {
     int last;             /* SELECT_END */
     int64_t before;       /* SELECT_NTH: rows between the side and the one */
     int with_tag;         /* taking: the tag is asked for */
+    int passes;           /* SELECT_END: over the row `passed`, and those beyond it */
+    int64_t passed;
 } selection;
 
 /* A selection and the row that it yields. Set the selection and dc_row_init the row; zeroing all of it would
  * cost more than the rest. */
 typedef struct found {
-    const selection *selection;
+    selection *selection;
     dc_row row;
 } found;
 
 /* Fill found->row: DC_OK, DC_NOT_FOUND. Inside SQLite. */
 dc_status find_row(dc_db *db, found *found);
+/* Select the row beside this one: it, and what is beyond it, is passed over. 0 where there is nothing to go on
+ * with: of a key, and of a place. */
+int select_beside(selection *selection, int64_t rowid, const dc_key *key);
 /* The key of a row that has been found, as it stands in the database. */
 const dc_key *found_key(const found *found);
 

@@ -40,8 +40,33 @@ static Session *open_read_only(Cache *self, PyObject *path, double timeout, unsi
     return session;
 }
 
+/* What file the path leads to, as far as on_error needs to know it. */
+static file_identity identify(Cache *self)
+{
+    file_identity file = {0, 0};
+    compat_exception current = compat_exception_take();
+    PyObject *found = NULL;
+
+    if (self->on_error == ON_ERROR_RESET) {
+        found = PyObject_CallMethod((PyObject *)self, "_identify", NULL);
+        if (found != NULL && PyTuple_Check(found)) {
+            PyArg_ParseTuple(found, "KK", &file.device, &file.inode);
+        }
+        Py_XDECREF(found);
+        PyErr_Clear(); /* then it is not known */
+    }
+    compat_exception_put(current);
+    return file;
+}
+
+static int is_same_file(file_identity one, file_identity other)
+{
+    return one.inode == other.inode && one.device == other.device;
+}
+
 static Session *open_session(Cache *self)
 {
+    file_identity before;
     Session *session = NULL;
     PyObject *directory = NULL;
     PyObject *path = NULL;
@@ -57,9 +82,13 @@ static Session *open_session(Cache *self)
         path = PyObject_CallFunction(self->state->join, "Os", directory, DC_DATABASE_NAME);
     }
     while (path != NULL && session == NULL && attempts-- > 0) {
+        before = identify(self);
         session = self->read_only ? open_read_only(self, path, timeout, epoch)
                                   : pool_open(self->state, &self->pool, path, NULL, timeout, epoch);
         if (session == NULL) {
+            if (is_malformed(self) && is_same_file(before, identify(self))) {
+                self->malformed = before;
+            }
             if (PyErr_ExceptionMatches(self->state->Timeout)) {
                 PyErr_Clear();
                 cache_raise_timeout(self);
@@ -71,6 +100,8 @@ static Session *open_session(Cache *self)
             /* Removed in the middle of it: its log may be that of the next file of the name. */
             pool_discard(self->state, &self->pool, session);
             session = NULL;
+        } else if (is_same_file(before, identify(self))) {
+            session->file = before;
         }
     }
     if (attempts < 0) {
@@ -157,7 +188,12 @@ int cache_session_is_readonly(const Session *session)
     return !session->exposed && (session->db.error.sqlite_code & 0xff) == DC_SQLITE_READONLY;
 }
 
-void cache_note_session_failure(Session *session)
+void cache_note_session_failure(Cache *self, Session *session)
 {
+    int code = session->db.error.sqlite_code & 0xff;
+
+    if ((code == DC_SQLITE_CORRUPT || code == DC_SQLITE_NOTADB) && session->file.inode != 0) {
+        self->malformed = session->file;
+    }
     session->must_close |= cache_session_is_readonly(session);
 }

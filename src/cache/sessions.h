@@ -23,6 +23,6 @@ void cache_forget_file(Cache *self);
 /* Where SQLite could open the log or the wal-index only for reading, for want of a descriptor say, nobody
  * could write with the session ever. The second has the next operation open another then. */
 int cache_session_is_readonly(const Session *session);
-void cache_note_session_failure(Session *session);
+void cache_note_session_failure(Cache *self, Session *session);
 
 #endif

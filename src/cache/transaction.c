@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "cache/errors.h"
+#include "cache/mending.h"
 #include "cache/operation.h"
 #include "cache/owner.h"
 #include "cache/pin.h"
@@ -85,6 +86,8 @@ static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused
     Operation operation = {.block = 1};
     const char *filename;
     PyObject *result = NULL;
+    int failures = 0;
+    int begun;
 
     if (require_cache(self) < 0) {
         return NULL;
@@ -93,7 +96,10 @@ static PyObject *Transaction_enter(Transaction *self, PyObject *Py_UNUSED(unused
     if (cache_ready_to_open(self->cache) < 0 || (self->filename != NULL && filename == NULL)) {
         return NULL;
     }
-    if (operation_begin_write(&operation, self->cache, self->retry) < 0) {
+    do {
+        begun = operation_begin_write(&operation, self->cache, self->retry);
+    } while (begun < 0 && cache_has_healed(self->cache, NULL, NULL, &failures));
+    if (begun < 0) {
         if (filename != NULL) {
             cache_discard_file(self->cache, filename);
         }

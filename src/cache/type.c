@@ -261,6 +261,42 @@ static int Cache_set_memory_limit(Cache *self, PyObject *value, void *Py_UNUSED(
     return result;
 }
 
+/* In the order of enum on_error. */
+static const char *const on_error_names[] = {"raise", NULL, "miss", "reset"};
+
+static PyObject *Cache_get_on_error(Cache *self, void *Py_UNUSED(closure))
+{
+    const char *name = on_error_names[self->on_error];
+
+    return name != NULL ? PyUnicode_FromString(name) : Py_NewRef(Py_None);
+}
+
+static int Cache_set_on_error(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    int chosen = value == Py_None ? ON_ERROR_GET : -1;
+
+    for (int i = 0; i <= ON_ERROR_RESET && value != NULL && PyUnicode_Check(value); i++) {
+        if (on_error_names[i] != NULL &&
+            PyUnicode_CompareWithASCIIString(value, on_error_names[i]) == 0) {
+            chosen = i;
+        }
+    }
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "on_error cannot be deleted");
+        return -1;
+    }
+    if (chosen < 0) {
+        PyErr_Format(PyExc_ValueError, "on_error must be 'raise', 'miss', 'reset' or None, not %R",
+                     value);
+        return -1;
+    }
+    if (chosen == ON_ERROR_RESET && self->on_error != ON_ERROR_RESET) {
+        cache_forget_file(self); /* of which file the sessions are is not known */
+    }
+    self->on_error = (enum on_error)chosen;
+    return 0;
+}
+
 /* The original's writes look at the volume before they evict, and keep the size. To read it costs more than a
  * write should take: it is read when somebody asks. What cannot be read stays what it was. */
 static PyObject *Cache_get_size(Cache *self, void *Py_UNUSED(closure))
@@ -327,6 +363,11 @@ static PyGetSetDef Cache_getset[] = {
      PyDoc_STR("bytes in a page of the database"), NULL},
     {"memory_limit", (getter)Cache_get_memory_limit, (setter)Cache_set_memory_limit,
      PyDoc_STR("bytes that this object may keep in memory of what it has read; 0: nothing"), NULL},
+    {"on_error", (getter)Cache_get_on_error, (setter)Cache_set_on_error,
+     PyDoc_STR(
+         "what is done about a value that cannot be loaded, and a malformed database: 'raise', "
+         "'miss', 'reset', or None: get() alone answers with the default"),
+     NULL},
     {"_txn_id", (getter)Cache_get_txn_id, (setter)Cache_set_txn_id,
      PyDoc_STR("identifier of the thread that has a transaction open, or None"), NULL},
     SETTING_ATTRIBUTE("eviction_policy", SETTING_EVICTION_POLICY,

@@ -111,7 +111,7 @@ static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Sessio
         convert_raise(self->state, status == DC_BUSY ? DC_SQLITE : status, &session->db.error);
         blame_database(self);
     }
-    cache_note_session_failure(session);
+    cache_note_session_failure(self, session);
     cache_return_session(self, session);
     return outcome;
 }

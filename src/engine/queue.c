@@ -26,8 +26,18 @@ static dc_datum text_datum(const char *data, size_t size)
     return datum;
 }
 
+int64_t dc_queue_number(const dc_datum *key)
+{
+    return key->type == DC_INTEGER
+               ? key->as.integer
+               : strtoll(key->as.bytes.data + key->as.bytes.size - DC_QUEUE_DIGITS, NULL, 10);
+}
+
 dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *row)
 {
+    int64_t lowest = queue->prefix == NULL ? DC_QUEUE_LOWEST : 0;
+    int64_t above = side == DC_FRONT && queue->passed != 0 ? queue->passed : lowest;
+    int64_t below = side == DC_BACK && queue->passed != 0 ? queue->passed : DC_QUEUE_HIGHEST;
     dc_query query;
     dc_datum low_text;
     dc_datum high_text;
@@ -37,8 +47,8 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
 
     if (queue->prefix == NULL) {
         dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_INTEGERS_FRONT : DC_SQL_INTEGERS_BACK);
-        dc_query_bind_integer(&query, DC_QUEUE_LOWEST);
-        dc_query_bind_integer(&query, DC_QUEUE_HIGHEST);
+        dc_query_bind_integer(&query, above);
+        dc_query_bind_integer(&query, below);
         return dc_row_read_one(&query, DC_DETAIL_ALL, 1, row);
     }
     low = malloc(2 * (queue->prefix_size + 32));
@@ -46,8 +56,8 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
         return dc_db_out_of_memory(db);
     }
     high = low + queue->prefix_size + 32;
-    low_text = text_datum(low, format_queue_key(low, queue, 0));
-    high_text = text_datum(high, format_queue_key(high, queue, DC_QUEUE_HIGHEST));
+    low_text = text_datum(low, format_queue_key(low, queue, above));
+    high_text = text_datum(high, format_queue_key(high, queue, below));
     dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_TEXT_FRONT : DC_SQL_TEXT_BACK);
     dc_query_bind(&query, &low_text);
     dc_query_bind(&query, &high_text);
@@ -62,15 +72,10 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
 static dc_status next_key(const dc_queue *queue, dc_side side, int empty, dc_row *row,
                           dc_error *error)
 {
-    const dc_datum *last = &row->key.datum;
     int64_t number = DC_QUEUE_ORIGIN;
 
     if (!empty) {
-        number =
-            last->type == DC_INTEGER
-                ? last->as.integer
-                : strtoll(last->as.bytes.data + last->as.bytes.size - DC_QUEUE_DIGITS, NULL, 10);
-        number += side == DC_BACK ? 1 : -1;
+        number = dc_queue_number(&row->key.datum) + (side == DC_BACK ? 1 : -1);
     }
     if (number >= DC_QUEUE_HIGHEST || number <= (queue->prefix == NULL ? DC_QUEUE_LOWEST : 0)) {
         return dc_error_set(error, DC_OVERFLOW, "no key is left at this side of the queue");

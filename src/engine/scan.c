@@ -6,11 +6,16 @@
 
 #include "engine/rows.h"
 
-dc_status dc_scan_end(dc_db *db, int last, dc_row *row)
+dc_status dc_scan_end(dc_db *db, int last, const int64_t *passed, dc_row *row)
 {
+    const dc_sql ends[] = {DC_SQL_FIRST, DC_SQL_LAST};
+    const dc_sql beside[] = {DC_SQL_FIRST_ABOVE, DC_SQL_LAST_BELOW};
     dc_query query;
 
-    dc_query_start(&query, db, last ? DC_SQL_LAST : DC_SQL_FIRST);
+    dc_query_start(&query, db, (passed != NULL ? beside : ends)[last != 0]);
+    if (passed != NULL) {
+        dc_query_bind_integer(&query, *passed);
+    }
     return dc_row_read_one(&query, DC_DETAIL_ALL, 1, row);
 }
 

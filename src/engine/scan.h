@@ -7,8 +7,9 @@
 #include "engine/db.h"
 #include "engine/queue.h"
 
-/* Fill the row, key included, that was inserted first (or last); DC_NOT_FOUND. */
-dc_status dc_scan_end(dc_db *db, int last, dc_row *row);
+/* Fill the row, key included, that was inserted first (or last); DC_NOT_FOUND. `passed`, unless it is NULL: the
+ * number of a row; those from it to that end are passed over. */
+dc_status dc_scan_end(dc_db *db, int last, const int64_t *passed, dc_row *row);
 /* Fill the row, key included, that has `before` others before it in the order of the keys, seen from
  * that side; DC_NOT_FOUND. */
 dc_status dc_scan_nth(dc_db *db, dc_side side, int64_t before, dc_row *row);

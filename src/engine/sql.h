@@ -99,6 +99,10 @@
         " ORDER BY rowid LIMIT 1")                                                                 \
     X(LAST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE " DC_NAMED                       \
         " ORDER BY rowid DESC LIMIT 1")                                                            \
+    X(FIRST_ABOVE, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE rowid > ?1 AND " DC_NAMED \
+        " ORDER BY rowid LIMIT 1")                                                                 \
+    X(LAST_BELOW, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE rowid < ?1 AND " DC_NAMED  \
+        " ORDER BY rowid DESC LIMIT 1")                                                            \
     /* of `raw` only the order: each row that is passed over would be asked */                     \
     X(NTH_LOWEST, "SELECT " DC_ROW_COLUMNS ", key, raw FROM Cache WHERE key IS NOT NULL"           \
         " ORDER BY key, raw LIMIT 1 OFFSET ?1")                                                    \

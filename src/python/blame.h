@@ -4,6 +4,9 @@
 
 #include "python/compat.h" /* first: it includes Python.h */
 
+/* How a note begins on an exception of loading a key or a value, and no other; unloadable.py looks for it. */
+#define BLAME_READING "diskcache: reading the "
+
 /* Add a note to the exception that is set, as add_note() of Python 3.11 does, if it is one that programs
  * handle. `describe` returns it as a new str, or NULL for none: what it raises is dropped. No lock may be
  * held, because showing a key runs Python code. */

@@ -55,6 +55,9 @@ static inline PyObject *compat_exception_value(compat_exception *taken)
 {
 #if PY_VERSION_HEX < 0x030C0000
     PyErr_NormalizeException(&taken->type, &taken->value, &taken->traceback);
+    if (taken->value != NULL && taken->traceback != NULL) {
+        PyException_SetTraceback(taken->value, taken->traceback);
+    }
 #endif
     return taken->value;
 }
@@ -66,6 +69,16 @@ static inline void compat_exception_put(compat_exception taken)
 #else
     PyErr_SetRaisedException(taken.value);
 #endif
+}
+
+/* Forget one that was set aside. */
+static inline void compat_exception_drop(compat_exception taken)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    Py_XDECREF(taken.type);
+    Py_XDECREF(taken.traceback);
+#endif
+    Py_XDECREF(taken.value);
 }
 
 /* Whether an object that another thread has used last may be freed late. */

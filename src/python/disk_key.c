@@ -191,9 +191,8 @@ static PyObject *describe_key(void *disk, const void *context)
         PyErr_Clear(); /* a Disk of a user's own may have none */
     }
     note = directory != NULL
-               ? PyUnicode_FromFormat("diskcache: %s key %U in %R%U", blamed->doing, shown,
-                                      directory, name)
-               : PyUnicode_FromFormat("diskcache: %s key %U%U", blamed->doing, shown, name);
+               ? PyUnicode_FromFormat("%skey %U in %R%U", blamed->doing, shown, directory, name)
+               : PyUnicode_FromFormat("%skey %U%U", blamed->doing, shown, name);
 done:
     Py_XDECREF(directory);
     Py_XDECREF(name);
@@ -204,7 +203,7 @@ done:
 static int encode_or_blame(module_state *state, PyObject *disk, PyObject *key, int with_directory,
                            disk_key *out)
 {
-    const key_to_blame blamed = {"converting the", key, with_directory};
+    const key_to_blame blamed = {"diskcache: converting the ", key, with_directory};
     int result;
 
     Py_INCREF(disk);
@@ -228,7 +227,7 @@ int disk_put_for_hash(module_state *state, PyObject *disk, PyObject *key, disk_k
 
 PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key)
 {
-    key_to_blame blamed = {"reading the", NULL, 1};
+    key_to_blame blamed = {BLAME_READING, NULL, 1};
     compat_exception raised;
     PyObject *result;
 

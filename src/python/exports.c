@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/record.h"
 #include "engine/sql.h"
+#include "python/blame.h"
 
 static const struct {
     const char *name;
@@ -27,6 +28,7 @@ static const struct {
     {"DATABASE_NAME", DC_DATABASE_NAME},
     {"VALUE_FILE_SUFFIX", DC_VALUEFILE_SUFFIX},
     {"TEMPORARY_FILE_SUFFIX", DC_VALUEFILE_TEMPORARY_SUFFIX},
+    {"READING_NOTE", BLAME_READING},
     {"TAG_INDEX_NAME", DC_TAG_INDEX_NAME},
     {"TAG_INDEX_CREATE", DC_TAG_INDEX_CREATE},
     {"TAG_INDEX_DROP", DC_TAG_INDEX_DROP},

@@ -1,11 +1,20 @@
 /* methods_define.h: defines, from the file of a type's methods (args.h), what CPython calls, NAME_call for each, and
  * the table METHOD_OF(methods) of all. Include it once for a type, after methods_declare.h and what the file calls
  * OTHER.
+ *
+ * A type can have a call repeated that has failed, with an exception: METHOD_FAILED(self, table, parsed) is an
+ * expression, and METHOD_FAILURES declares what it keeps of one call. If it is true it has cleared the exception.
+ * Without arguments `table` is NULL.
  */
 #include "python/args.h"
 
 #ifndef METHOD_RECEIVER
 #define METHOD_RECEIVER "$self" /* "$module" of a module's functions */
+#endif
+
+#ifndef METHOD_FAILED
+#define METHOD_FAILED(self, table, parsed) 0
+#define METHOD_FAILURES
 #endif
 
 /* clang-format off */
@@ -43,15 +52,27 @@
                                             Py_ssize_t nargs, PyObject *kwnames)                   \
     {                                                                                              \
         METHOD_OF(name##_args) parsed = {__VA_ARGS__};                                             \
+        PyObject *result;                                                                          \
+        METHOD_FAILURES                                                                            \
                                                                                                    \
-        return args_parse(&METHOD_OF(name##_table), args, nargs, kwnames, &parsed) < 0             \
-                   ? NULL                                                                          \
-                   : METHOD_OF(name)(self, &parsed);                                               \
+        if (args_parse(&METHOD_OF(name##_table), args, nargs, kwnames, &parsed) < 0) {             \
+            return NULL;                                                                           \
+        }                                                                                          \
+        do {                                                                                       \
+            result = METHOD_OF(name)(self, &parsed);                                               \
+        } while (result == NULL && METHOD_FAILED(self, &METHOD_OF(name##_table), &parsed));        \
+        return result;                                                                             \
     }
 #define NO_ARGUMENTS(name, docstring)                                                              \
     static PyObject *METHOD_OF(name##_call)(METHOD_SELF *self, PyObject *Py_UNUSED(unused))        \
     {                                                                                              \
-        return METHOD_OF(name)(self);                                                              \
+        PyObject *result;                                                                          \
+        METHOD_FAILURES                                                                            \
+                                                                                                   \
+        do {                                                                                       \
+            result = METHOD_OF(name)(self);                                                        \
+        } while (result == NULL && METHOD_FAILED(self, NULL, NULL));                               \
+        return result;                                                                             \
     }
 #include METHODS
 #undef OTHER

@@ -22,6 +22,11 @@
 
 #include "engine/db.h"
 
+/* What tells a file from others that have had its name; zeros: it is not known. */
+typedef struct file_identity {
+    unsigned long long device, inode;
+} file_identity;
+
 typedef struct Session {
     dc_db db;
     PyObject *connection;     /* strong; NULL only while it is being closed */
@@ -30,6 +35,7 @@ typedef struct Session {
     unsigned long epoch;      /* of the pool when it was opened */
     unsigned long generation; /* of the process that opened it */
     int uses;                 /* operations and transactions that are using it */
+    file_identity file;       /* that it was opened on, if whoever opened it has asked */
     int lacks_settings; /* the file had no table of settings when it was opened; not checked since */
     int pinned;
     unsigned long thread; /* to which it is pinned, or exposed */

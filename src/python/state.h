@@ -11,7 +11,8 @@
 /* Attribute names used from C, interned once. */
 /* clang-format off */
 #define STATE_NAMES(X)                                                                             \
-    X(__delitem__) X(_cleanup) X(_con) X(_get_running_loop) X(_mend) X(_pin) X(_transact)          \
+    X(__delitem__) X(_cleanup) X(_con) X(_get_running_loop) X(_log_failure) X(_mend)           \
+    X(_pass_over) X(_pin) X(_reset_malformed) X(_transact)                                         \
     X(_transaction) X(asyncio) X(cached_statements) X(check_same_thread) X(close) X(con)           \
     X(current_task) X(execute) X(fetch) X(fetchall) X(get) X(get_ident) X(in_transaction) X(incr)  \
     X(isolation_level) X(items) X(key) X(keys) X(lowlevel) X(pid) X(put) X(read) X(remove)         \

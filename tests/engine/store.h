@@ -199,7 +199,7 @@ static const dc_queue integers DATABASE_UNUSED = {.prefix = NULL};
 
 static inline dc_queue prefixed(const char *prefix)
 {
-    return (dc_queue){prefix, strlen(prefix)};
+    return (dc_queue){.prefix = prefix, .prefix_size = strlen(prefix)};
 }
 
 /* Rows 0 to count - 1 of 4000 bytes each, stored and accessed one second after the other. */

@@ -557,7 +557,7 @@ static dc_status push_back(void)
 static dc_status push_front_of_a_long_prefix(void)
 {
     static char prefix[700];
-    const dc_queue queue = {prefix, sizeof prefix};
+    const dc_queue queue = {.prefix = prefix, .prefix_size = sizeof prefix};
 
     memset(prefix, 'p', sizeof prefix);
     return push_to(&queue, DC_FRONT);
@@ -727,7 +727,7 @@ static dc_status look_around(void)
     dc_status status;
 
     dc_row_init(&row);
-    status = dc_scan_end(&db, 0, &row);
+    status = dc_scan_end(&db, 0, NULL, &row);
     if (status == DC_OK) {
         answer_row(&row, 1);
         status = dc_scan_nth(&db, DC_BACK, 2, &row);

@@ -238,7 +238,7 @@ static void an_item_too_large_is_not_pushed(void)
 
 static void a_prefix_may_contain_nul(void)
 {
-    const dc_queue queue = {"a\0b", 3};
+    const dc_queue queue = {.prefix = "a\0b", .prefix_size = 3};
     dc_row row;
 
     open_store();
@@ -286,6 +286,33 @@ static void a_pushed_row_can_be_copied(void)
     close_store();
 }
 
+/* From each side those up to an item are left out, and those of the other side stay. */
+static void items_can_be_passed_over(void)
+{
+    dc_queue queues[] = {integers, prefixed("a")};
+    dc_row row;
+
+    open_store();
+    dc_row_init(&row);
+    for (int i = 0; i < 2; i++) {
+        dc_queue *queue = &queues[i];
+
+        for (int64_t value = 0; value < 3; value++) {
+            push(queue, DC_BACK, value, &row);
+        }
+        for (int side = DC_FRONT; side <= DC_BACK; side++) {
+            queue->passed = 0;
+            for (int64_t left = 3; left > 0; left--) {
+                CHECK(end_is(queue, (dc_side)side, side == DC_FRONT ? 3 - left : left - 1, &row));
+                queue->passed = dc_queue_number(&row.key.datum);
+            }
+            CHECK_INT(DC_NOT_FOUND, dc_queue_end(&db, queue, (dc_side)side, &row));
+        }
+    }
+    dc_row_clear(&row);
+    close_store();
+}
+
 int main(int argc, char **argv)
 {
     static check_test tests[] = {
@@ -301,6 +328,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_prefix_may_contain_nul),
         CHECK_TEST(a_push_beyond_the_last_key_is_an_overflow),
         CHECK_TEST(a_pushed_row_can_be_copied),
+        CHECK_TEST(items_can_be_passed_over),
     };
 
     return database_main(argc, argv, tests, sizeof tests / sizeof *tests);

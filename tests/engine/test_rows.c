@@ -243,20 +243,25 @@ static void the_first_and_the_last_are_by_insertion(void)
 
     open_store();
     dc_row_init(&row);
-    CHECK_INT(DC_NOT_FOUND, dc_scan_end(&db, 0, &row));
-    CHECK_INT(DC_NOT_FOUND, dc_scan_end(&db, 1, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_end(&db, 0, NULL, &row));
+    CHECK_INT(DC_NOT_FOUND, dc_scan_end(&db, 1, NULL, &row));
     set(text("z"), inline_value(integer(1)));
     set(bytes(DC_BLOB, "m", 1), inline_value(integer(2)));
     set(real(0.5), tagged(inline_value(text("x")), integer(4)));
     CHECK_INT(DC_OK, set_by(&roomy, text("z"), inline_value(integer(3)), NOW + 9));
-    CHECK_INT(DC_OK, dc_scan_end(&db, 0, &row));
+    CHECK_INT(DC_OK, dc_scan_end(&db, 0, NULL, &row));
     CHECK(is_text("z", row.key.datum));
     CHECK(is_integer(3, row.columns.value));
-    CHECK_INT(DC_OK, dc_scan_end(&db, 1, &row));
+    CHECK_INT(DC_OK, dc_scan_end(&db, 1, NULL, &row));
     CHECK(is_real(0.5, row.key.datum));
     CHECK_INT(1, row.key.raw);
     CHECK_INT(3, row.rowid);
     CHECK(is_integer(4, row.columns.tag));
+    CHECK_INT(DC_OK, dc_scan_end(&db, 1, &row.rowid, &row));
+    CHECK_INT(2, row.rowid);
+    CHECK_INT(DC_OK, dc_scan_end(&db, 0, &row.rowid, &row));
+    CHECK_INT(3, row.rowid);
+    CHECK_INT(DC_NOT_FOUND, dc_scan_end(&db, 0, &row.rowid, &row));
     dc_row_clear(&row);
     close_store();
 }

@@ -45,6 +45,8 @@ static const statement_shape shapes[] = {
     {DC_SQL_TEXT_BACK, 3, 10},
     {DC_SQL_FIRST, 0, 10},
     {DC_SQL_LAST, 0, 10},
+    {DC_SQL_FIRST_ABOVE, 1, 10},
+    {DC_SQL_LAST_BELOW, 1, 10},
     {DC_SQL_NTH_LOWEST, 1, 10},
     {DC_SQL_NTH_HIGHEST, 1, 10},
     {DC_SQL_MAX_ROWID, 0, 1},

@@ -16,7 +16,7 @@ static void what_a_trigger_keeps_from_being_inserted_is_not_written(void)
     const dc_rules exact = {DC_POLICY_NONE, 0, 0, NULL};
     const dc_key key = raw_key(text("key"));
     const dc_columns number = inline_value(integer(1));
-    const dc_queue queue = {NULL, 0};
+    const dc_queue queue = {.prefix = NULL};
     const dc_columns file = file_value("12/34/new.val", 5);
     const dc_datum one = integer(1);
     dc_datum sum = null_datum;

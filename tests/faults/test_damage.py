@@ -498,9 +498,12 @@ def test_damage_is_reported_and_mended(directory: str, damage: str) -> None:
         assert set(found) & set(reports(cache, fix=True)) != set()
         left = [text for text in reports(cache) if not text.startswith('unknown file')]
         assert left == []  # But for a file that no row names any more: it might be a new one.
-        assert (cache['first'], cache['last'], cache['large text']) == (1, 2, 'x' * 50_000)
+        # Where the size of a file is wrong it may be the file that is: those two rows go.
+        sizes_are_wrong = damage == DAMAGES['large sizes']
+        assert (cache['first'], cache['last']) == (1, 2)
+        assert cache.get('large text') == (None if sizes_are_wrong else 'x' * 50_000)
         assert cache.get('first', tag=True) == (1, 'tag')
-        assert len(list(cache)) == len(list(cache.iterkeys())) == len(cache) >= 7
+        assert len(list(cache)) == len(list(cache.iterkeys())) == len(cache) >= 7 - sizes_are_wrong
         assert cache.volume() < 2**20
         cache.clear()
     with diskcache.Cache(directory) as cache:

@@ -127,6 +127,7 @@ enum kind {
     CUT = 't',
     SYNCED = 's',
     MADE = 'm',
+    LINKED = 'l',
     RENAMED = 'r',
     REMOVED = 'u',
     MARKED = '!'
@@ -255,6 +256,31 @@ static void note_path(enum kind kind, const char *path, const char *second)
     }
 }
 
+/* The path of a name that is relative to an open directory. */
+static const char *path_at(int directory, const char *name, char path[8192])
+{
+    char link[64];
+    ssize_t size;
+
+    if (record < 0 || directory == AT_FDCWD || name[0] == '/') {
+        return name;
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", directory);
+    size = readlink(link, path, 4096);
+    size = size > 0 ? size : 0;
+    snprintf(path + size, 8192 - (size_t)size, "/%s", name);
+    return path;
+}
+
+static void note_path_at(enum kind kind, int directory, const char *name, const char *second)
+{
+    char first_path[8192];
+    char second_path[8192];
+
+    note_path(kind, path_at(directory, name, first_path),
+              second != NULL ? path_at(directory, second, second_path) : NULL);
+}
+
 /* --- the calls ------------------------------------------------------------------------------------ */
 
 /* A call by number or path: count it, do it, record it if it has succeeded. errno stays the call's. */
@@ -289,6 +315,13 @@ CALL(int, rmdir, (const char *path), (path), path, note_path(REMOVED, path, NULL
 CALL(int, mkdir, (const char *path, mode_t mode), (path, mode), path, note_path(MADE, path, NULL))
 CALL(int, rename, (const char *from, const char *to), (from, to), from,
      note_path(RENAMED, from, to))
+CALL(int, link, (const char *from, const char *to), (from, to), from, note_path(LINKED, from, to))
+CALL(int, unlinkat, (int at, const char *name, int flags), (at, name, flags), at,
+     note_path_at(REMOVED, at, name, NULL))
+CALL(int, mkdirat, (int at, const char *name, mode_t mode), (at, name, mode), at,
+     note_path_at(MADE, at, name, NULL))
+CALL(int, renameat, (int at, const char *from, int to_at, const char *to), (at, from, to_at, to), at,
+     note_path_at(RENAMED, at, from, to))
 
 #define WRITE(name, parameters, arguments, half_arguments, position)                               \
     ssize_t name parameters                                                                        \
@@ -320,20 +353,23 @@ WRITE(pwrite, (int fd, const void *data, size_t size, off_t offset), (fd, data, 
 WRITE(pwrite64, (int fd, const void *data, size_t size, off64_t offset), (fd, data, size, offset),
       (fd, data, half_of(size), offset), offset)
 
-static int open_and_note(int (*next)(const char *, int, ...), const char *name, const char *path,
-                         int flags, mode_t mode)
+static int open_and_note(int (*next)(int, const char *, int, ...), const char *call, int at,
+                         const char *name, int flags, mode_t mode)
 {
+    char memory[8192];
+    const char *path;
     int is_new;
     int returned;
     int error;
 
     if (!(flags & (O_CREAT | O_TRUNC))) {
-        return next(path, flags, mode);
+        return next(at, name, flags, mode);
     }
-    step(name, 0);
+    step(call, 0);
     begin_call();
+    path = path_at(at, name, memory);
     is_new = is_below_root(path) && access(path, F_OK) != 0;
-    returned = next(path, flags, mode);
+    returned = next(at, name, flags, mode);
     error = errno;
     if (returned >= 0 && is_new) {
         append(CREATED, inode_of(returned), 0, path, strlen(path), NULL);
@@ -345,22 +381,27 @@ static int open_and_note(int (*next)(const char *, int, ...), const char *name, 
     return returned;
 }
 
-#define OPEN(name)                                                                                 \
-    int name(const char *path, int flags, ...)                                                     \
+/* All of them by openat, which opens what open does. */
+#define OPEN(name, at, ...)                                                                        \
+    int name(__VA_ARGS__ const char *path, int flags, ...)                                         \
     {                                                                                              \
-        static int (*next)(const char *, int, ...);                                                \
+        static int (*next)(int, const char *, int, ...);                                           \
         va_list arguments;                                                                         \
         mode_t mode;                                                                               \
                                                                                                    \
-        next = next != NULL ? next : NEXT(int (*)(const char *, int, ...), #name);                 \
+        next = next != NULL ? next : NEXT(int (*)(int, const char *, int, ...), "openat");         \
         va_start(arguments, flags);                                                                \
         mode = va_arg(arguments, mode_t);                                                          \
         va_end(arguments);                                                                         \
-        return open_and_note(next, #name, path, flags, mode);                                      \
+        return open_and_note(next, #name, at, path, flags, mode);                                  \
     }
 
-OPEN(open)
-OPEN(open64)
+#define DIRECTORY int directory,
+
+OPEN(open, AT_FDCWD, )
+OPEN(open64, AT_FDCWD, )
+OPEN(openat, directory, DIRECTORY)
+OPEN(openat64, directory, DIRECTORY)
 
 /* Locks: what the kernel gives back when the process is killed. */
 #define FCNTL(name)                                                                                \

@@ -154,6 +154,10 @@ class Disk:
             file.pending.append((self.number, entry.offset, data))
         elif entry.kind == 's':
             self.inodes[entry.inode].sync()
+        elif entry.kind == 'l':
+            directory, name = self.find(entry.first)
+            target, new_name = self.find(entry.second)
+            target.change(self.number, {new_name: directory.names[name]})
         elif entry.kind == 'u':
             directory, name = self.find(entry.first)
             directory.change(self.number, {name: None})

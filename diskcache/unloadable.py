@@ -1,0 +1,60 @@
+"""What cannot be loaded: which exceptions say so, and what is logged of it.
+
+To load a value is to run code: of pickle, of the classes in it and the modules that those need, of
+a Disk. No list of what that may raise is complete. So any error counts but for those that are not
+about the value: memory or stack that are used up, the operating system, a lock, and what a signal
+handler has raised, which only happened to come in that moment. What is no Exception, such as
+KeyboardInterrupt, never counts.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from types import TracebackType
+
+from ._core import READING_NOTE, Timeout
+from .log import log
+
+_NOT_OF_THE_VALUE = (MemoryError, RecursionError, OSError, Timeout)
+
+#: How often, in seconds, the same item is logged.
+_LOG_INTERVAL = 60.0
+#: So many items are remembered to have been logged.
+_LOGGED_MOST = 1000
+
+#: When an item was logged last: a time on the monotonic clock by directory and the note about it.
+_logged: dict[tuple[str, str], float] = {}
+
+
+def passes_over(directory: str, error: Exception) -> bool:
+    """Tell whether an error is one of loading a key or a value; then it is logged.
+
+    :param directory: of the cache
+    :param error: from whatever has loaded it; a note says which key it is
+    """
+    notes: list[str] = getattr(error, '__notes__', [])
+    note = next((each for each in notes if each.startswith(READING_NOTE)), None)
+    if note is None or isinstance(error, _NOT_OF_THE_VALUE) or _is_of_a_signal(error.__traceback__):
+        return False
+    now = time.monotonic()
+    if now - _logged.get((directory, note), -math.inf) >= _LOG_INTERVAL:
+        if len(_logged) >= _LOGGED_MOST:
+            _logged.clear()
+        _logged[directory, note] = now
+        what = note.removeprefix('diskcache: ')
+        log(directory, 'what cannot be loaded counts as missing, and stays: %s: %r', what, error)
+    return True
+
+
+def _is_of_a_signal(traceback: TracebackType | None) -> bool:
+    """Tell whether a traceback leads through the handler of a signal."""
+    handlers = {
+        getattr(signal.getsignal(number), '__code__', None) for number in signal.valid_signals()
+    }
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
