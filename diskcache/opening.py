@@ -205,7 +205,7 @@ class Opening(_core.Cache):
             before = removal.identity(database)
             try:
                 removal.remove_remains(database)
-                make_database(self._path, DBNAME)
+                self._make_database()
                 self._open_database(disk, settings)
                 return
             except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
@@ -222,6 +222,11 @@ class Opening(_core.Cache):
                     raise
             _core.Cache.close(self)
             make_directory(self._path, self._mode, lasting)
+
+    def _make_database(self) -> None:
+        """Make the file of the database, unless a `_con` of a subclass's says where that is."""
+        if type(self)._con is Opening._con:
+            make_database(self._path, DBNAME)
 
     def _open_database(self, disk: type[Disk], settings: dict[str, Any]) -> None:
         stored, schema, self._page_size = self._inspect()
@@ -315,7 +320,7 @@ class Opening(_core.Cache):
                 if is_lasting(own.get('sqlite_synchronous')):
                     sync_directory(op.dirname(self._path))
                 removal.remove_remains(database)
-                make_database(self._path, DBNAME)
+                self._make_database()
                 stored, schema, self._page_size = self._inspect()
                 kept = {name: value for name, value in stored.items() if name in own}
                 self._complete_directory({**own, **kept}, stored, schema)
