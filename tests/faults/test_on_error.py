@@ -336,6 +336,7 @@ def test_an_end_whose_key_cannot_be_loaded_is_passed_over(
             cache.peekitem()
 
 
+@pytest.mark.slow
 def test_many_that_cannot_be_loaded_are_passed_over(
     directory: str, gone: Callable[[], None]
 ) -> None:
