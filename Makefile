@@ -6,8 +6,9 @@
 #   make test PYTEST_ARGS=tests/layers JOBS=0           one room, in one process, where a debugger works
 #   make demo DEMO_ARGS='--limit 200'                   a shorter demo
 #   make stress SECONDS=600 SITUATIONS='kills forks'    some of the situations, for ten minutes
-#   make soak SECONDS=600                               everything at once, for ten minutes
+#   make soak SECONDS=3600                              everything at once, for an hour
 #   make crash SECONDS=600                              kills and losses of power, for ten minutes
+#   make load SECONDS=10                                servers and pools, each for ten seconds
 #   make bench BENCH_ARGS='core web'                    some of the benchmarks
 #   make bench QUICK=1                                  all of them in a minute, to see that they work
 #   make test-sqlite SQLITE='sid 0.5.4.post2'        some of the SQLites; SHORT=1 for some of the tests
@@ -56,7 +57,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test test-all engine-test test-sqlite test-static test-debug \
-    stress steps soak crash fuzz faults lint bench count coverage clients dist clean distclean
+    stress steps soak crash fuzz faults load tsan valgrind lint bench count coverage clients dist clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -94,6 +95,11 @@ $(VENV)/.ready:
 $(VENV)/.built: $(C_SOURCES) $(C_HEADERS) setup.py pyproject.toml | $(VENV)/.ready
 	@echo '== building and installing diskcache (editable)'
 	@$(PIP) install --no-build-isolation --editable '.[cli,test]'
+	@touch $@
+
+$(VENV)/.load: pyproject.toml | $(VENV)/.built
+	@echo '== installing the servers that are put under load'
+	@$(PIP) install --no-build-isolation --editable '.[cli,load,test]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.built
@@ -218,8 +224,31 @@ steps: $(VENV)/.built $(ORIGINAL_STAMP) ## another process between any two steps
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) -m pytest -m stress \
 	    tests/concurrency/test_steps.py
 
-soak: $(VENV)/.built $(ORIGINAL_STAMP) ## everything at once in 8 processes, losing nothing, for SECONDS=60
-	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/support/soak.py --seconds $(SECONDS)
+# Side by side, so that it takes so long once.
+soak: $(VENV)/.built $(ORIGINAL_STAMP) ## everything at once in 8 processes, losing and leaking nothing, for SECONDS=60
+	@$(VENV_PYTHON) tests/support/leaks.py --seconds $(SECONDS) & leaks=$$!; failed=0; \
+	DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) $(VENV_PYTHON) tests/support/soak.py --seconds $(SECONDS) \
+	    || failed=1; \
+	wait $$leaks || failed=1; exit $$failed
+
+load: $(VENV)/.load ## gunicorn, uWSGI, celery, pools, gevent, trio at work on the same caches, each for SECONDS=60
+	@LOAD_SECONDS=$(SECONDS) $(VENV_PYTHON) -m pytest -q -p no:cacheprovider -m stress \
+	    tests/concurrency/test_load.py
+
+# With clang: gcc 12 stops at a false warning. test_api puts a made-up SQLite in the place of the real one, which
+# the sanitizer's own calls of dlsym meet.
+tsan: ## the tests of the C engine under the thread sanitizer, threads with handles of their own among them
+	@$(MAKE) --no-print-directory -C tests/engine run CC=clang SANITIZE=-fsanitize=thread \
+	    BUILD=$(abspath build/tsan) WITHOUT=test_api
+
+# For what is used before it is set; the address sanitizer of engine-test finds leaks, and does not take the end of a
+# forked child for one. Without test_failures, which runs each operation once for each call in it that can fail.
+valgrind: ## the tests of the C engine under valgrind's memcheck; some minutes
+	@command -v valgrind >/dev/null || { \
+	    echo 'make: valgrind not found; on Debian and Ubuntu: apt-get install valgrind' >&2; exit 1; }
+	@$(MAKE) --no-print-directory -C tests/engine run SANITIZE=-Wno-error BUILD=$(abspath build/valgrind) \
+	    WITHOUT=test_failures \
+	    RUNNER='valgrind -q --error-exitcode=9'
 
 # On a build with points at which there is no system call (DC_PAUSE in src/base/debug.h).
 crash: $(VENV)/.built ## kill processes and lose power at every step, looking at what is left, for SECONDS=60 or more (SHORT=1)
@@ -327,7 +356,7 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, cla
 
 clean: ## remove what was built
 	@$(MAKE) --no-print-directory -C tests/engine clean
-	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.fuzz
+	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.load
 
 distclean: clean ## remove what was built, and the environment
 	rm -rf .venv .original .original-suite .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -10,19 +10,27 @@ import atexit
 import contextlib as cl
 import functools as ft
 import os
+import os.path as op
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, ParamSpec, SupportsFloat, SupportsIndex, TypeVar
 
 from . import _core, removal
 from . import settings as rules
 from ._core import Timeout
-from .cautions import hint_at_expire, hinted
-from .constants import ENOVAL, UNKNOWN
+from .cautions import hint_at_expire, hinted, recorded
+from .constants import DBNAME, ENOVAL, UNKNOWN
 from .defaults import default_disk
-from .directory import OWNER_ONLY, checked_mode, checked_read_only, path_of, temporary_unless_given
+from .directory import (
+    OWNER_ONLY,
+    checked_mode,
+    checked_read_only,
+    path_of,
+    size_of,
+    temporary_unless_given,
+)
 from .disk import Disk, StoredKey
 from .log import log_refusal
 from .memoize import Store, checked_expire, memoizer
@@ -39,7 +47,17 @@ from .policies import (
 )
 from .refusal import RefusedError
 from .signeddisk import Row, SignedDisk
-from .sql import EXPIRED, INCREMENT_SIGNED, INTEGRITY_CHECK, SIGNED_ROW, TOUCH_SIGNED, VACUUM
+from .sql import (
+    CHECKPOINT,
+    EXPIRED,
+    INCREMENT_SIGNED,
+    INTEGRITY_CHECK,
+    SIGNED_ROW,
+    TOUCH_SIGNED,
+    TRUNCATE_LOG,
+    VACUUM,
+    busy_timeout,
+)
 from .unloadable import passes_over
 from .views import LOOKUPS, DictMethods, Names, has_all_of
 
@@ -209,14 +227,20 @@ class Cache(DictMethods, Opening):
 
         return memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)
 
-    def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
+    def check(
+        self,
+        fix: bool = False,
+        retry: bool = False,
+        *,
+        progress: Callable[[str, int, int | None], object] | None = None,
+    ) -> list[warnings.WarningMessage]:
         """Check the database and the value files against each other.
 
-        With `fix`, what nobody could look up or read goes: rows without their file, rows of which
-        key or value is no pickle and should be one; see :mod:`diskcache.check`. Sizes and counts
-        are corrected, and of the files that no row names those go that this package made and left,
-        if they are not new: a set by another process may be under way. Users' own files and caches
-        in sub-directories are left alone.
+        With `fix`, what nobody could look up or read goes: rows without their file or with one of
+        another size, rows of which key or value is no pickle and should be one; see
+        :mod:`diskcache.check`. Counters are corrected, missing indexes and triggers are made. Of
+        the files that no row names those go that this package made and left, if they are not new:
+        a set may be under way. Users' own files and caches in sub-directories are left alone.
 
         A database that SQLite calls malformed is saved with `fix`, as far as it can be read, see
         :mod:`diskcache.salvage`: into a new one, which takes its place; the damaged one is renamed,
@@ -227,39 +251,37 @@ class Cache(DictMethods, Opening):
         module that is not there, is reported, and stays, also with `fix`: another program, or
         another Python, that shares the directory may be able to read it.
 
-        While the files are looked at nobody else can write.
+        Others can write meanwhile. The write lock is held for milliseconds at a time, and only to
+        look once more at what seems wrong. It is held for longer only to make an index. Memory does
+        not grow with the number of rows or files, but with what is found.
+
+        The `message` of each warning has three attributes more: `mended`, whether it has been
+        mended; `reason`, why it has not, as a text; and `harmless`, whether nothing is wrong with
+        the cache, as far as one can tell: a file is none of its own, or is new and may be that of a
+        set under way, or a class is not there for this program.
 
         :param fix: whether to mend what is found
         :param retry: wait for the lock as long as it takes
+        :param progress: called now and then with the step ('database', 'rows', 'files', 'totals'),
+            how many rows or files are done, and of how many, or None where that is not known. What
+            it raises ends the check; what has been mended stays so
         :return: the problems found, as recorded warnings
-        :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
+        :raises Timeout: if the lock is needed, and cannot be had within the cache's timeout and
+            `retry` is false
         :raises OSError: if there is no room for the new database, or the other cannot be renamed
         """
         from .check import Check  # it is about what is defined here
 
         if fix:
             self._require_writable()
-        found: list[tuple[type[Warning], str]] = []
-        seen = self._identify()
         with self._without_reset():
-            problems = self._find_malformed(retry)
-            if problems and fix:
-                problems += self._salvage(seen, retry)
-            elif fix:
-                self._run_alone(VACUUM, retry)
-            found += ((UserWarning, text) for text in problems)
-            try:
-                with self._transact(retry) as (execute, cleanup):
-                    check = Check(self, execute, cleanup, fix, found, keep_unknown=bool(problems))
-                    check.run()
-            except sqlite3.DatabaseError as error:
-                if not (problems and removal.is_malformed(error)):
-                    raise
-        with warnings.catch_warnings(record=True) as recorded:
-            warnings.simplefilter('always')
-            for category, text in found:
-                warnings.warn(text, category, stacklevel=2)
-        return recorded
+            problems = Check(self, fix, retry, progress).run()
+        found = []
+        for each in problems:
+            message = each.category(each.text)
+            vars(message).update(mended=each.mended, harmless=each.harmless, reason=each.reason)
+            found.append(recorded(message))
+        return found
 
     def _find_malformed(self, retry: bool) -> list[str]:
         """Return what SQLite finds wrong with the structure of the database."""
@@ -298,11 +320,55 @@ class Cache(DictMethods, Opening):
             salvage.run(lambda: locker._transact(retry))
         return salvage.report
 
-    def _run_alone(self, statement: str, retry: bool) -> list[Any]:
-        """Run SQL that no transaction can contain, waiting for the lock as a transaction does."""
+    def compact(self, retry: bool = False) -> int:
+        """Give back to the disk what the database and its log do not need.
+
+        The database is written anew, without free pages and half empty ones, and the log is cut
+        to nothing. Usually there is little to gain: the database shrinks by itself, but for
+        directories with ``sqlite_auto_vacuum=0``. While it is written, which takes a second for
+        some 100 MB, nobody else can write; others can read. It needs twice the room of the database
+        on the disk meanwhile. The log stays as it is if somebody reads for longer than the timeout.
+
+        :param retry: wait for the lock as long as it takes
+        :return: bytes given back
+        :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false
+        :raises sqlite3.OperationalError: inside a transaction, in a cache that is not to be
+            written, or if the disk is full
+        """
+        self._require_writable()
+        files = [op.join(self._path, DBNAME), op.join(self._path, f'{DBNAME}-wal')]
+        before = sum(map(size_of, files))
+        self._run_alone(VACUUM, retry)
+        self._truncate_log(retry)
+        return max(before - sum(map(size_of, files)), 0)
+
+    def _truncate_log(self, retry: bool) -> None:
+        """Cut the log to nothing, as soon as nobody reads from it any more.
+
+        SQLite would wait for readers with the write lock. So it is told not to wait.
+        """
+        timeout = float(self._timeout)
+        deadline = time.monotonic() + timeout
+        self._run_alone(CHECKPOINT, retry)
+        self._sql(busy_timeout(0))
+        try:
+            while True:
+                with cl.suppress(sqlite3.OperationalError):  # somebody else copies the log
+                    if self._sql(TRUNCATE_LOG).fetchone()[0] == 0:
+                        return
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.001)
+        finally:
+            self._sql(busy_timeout(timeout))
+
+    def _run_alone(
+        self, statement: str, retry: bool, parameters: Sequence[Any] = ()
+    ) -> sqlite3.Cursor:
+        """Run SQL that no transaction contains, waiting for the lock as a transaction does."""
         while True:
             try:
-                return self._sql(statement).fetchall()  # SQLite waits for as long as the timeout.
+                return self._sql(statement, parameters)  # SQLite waits for as long as the timeout.
             except sqlite3.OperationalError as error:
                 if str(error) != 'database is locked':
                     raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools as ft
 import os.path as op
 import sys
+import types
 import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -36,13 +37,28 @@ _warned: set[tuple[str, str]] = set()
 
 def warn(text: str) -> None:
     """Warn the line outside of this package that led here."""
+    _, level = _outside()
+    warnings.warn(text, CacheWarning, level)
+
+
+def _outside() -> tuple[types.FrameType, int]:
+    """Return the line outside of this package that led here, and its level for who asks."""
     package = op.dirname(__file__)
-    level = 2
+    level = 1
     frame = sys._getframe(1)
     while frame.f_back is not None and op.dirname(frame.f_code.co_filename) == package:
         frame = frame.f_back
         level += 1
-    warnings.warn(text, CacheWarning, level)
+    return frame, level
+
+
+def recorded(message: Warning) -> warnings.WarningMessage:
+    """Return a warning of the line outside of this package that led here, as if recorded.
+
+    It is not issued: that would go by the filters, which belong to all threads.
+    """
+    frame, _ = _outside()
+    return warnings.WarningMessage(message, type(message), frame.f_code.co_filename, frame.f_lineno)
 
 
 def warn_once(subject: str, kind: str, text: str) -> None:

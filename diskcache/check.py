@@ -5,6 +5,11 @@ power, by a disk, by somebody's SQL. Whatever of it cannot be looked up or canno
 is found here, and with `fix` it goes, as a row whose file is missing always has: a cache is to hold
 what can be had, and everything else would be met again and again by those who iterate or pull.
 
+Others go on writing meanwhile. Rows are read in pages, without a lock. What seems wrong there is
+looked at again with the write lock, row by row, and only what is still wrong is reported and
+mended. After some milliseconds the lock is given back, for others to write. Under the lock a row
+that names a file has it: a file is written before its row, and removed after it.
+
 Pickles are followed as far as that runs nobody's code: see pickle_walker.py. What is found in them
 is told and nothing else, also with `fix`: a class that is not there for this program may be for
 another that shares the directory, and what this Python cannot read a newer one may.
@@ -19,17 +24,17 @@ import io
 import os
 import os.path as op
 import pickle
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from . import removal, sql
 from . import settings as rules
-from . import sql
-from ._core import TEMPORARY_FILE_SUFFIX, VALUE_FILE_DIGITS, VALUE_FILE_SUFFIX
-from .cautions import EmptyDirWarning, UnknownFileWarning, UnloadableWarning
-from .constants import DBNAME, MODE_PICKLE
+from .cautions import UnloadableWarning
+from .check_files import FileCheck, Names
+from .constants import MODE_PICKLE
 from .disk import Disk, JSONDisk
 from .mismatch import OWN_CLASSES
 from .pickle_walker import Walker
@@ -41,70 +46,113 @@ from .signeddisk import Row, SignedDisk
 if TYPE_CHECKING:
     from .cache import Cache
 
-#: Seconds for which a value file is left alone that no row names: a set may be under way.
-_ORPHAN_GRACE = 600.0
+#: How many rows are looked at together, without a lock.
+_PAGE_ROWS = 1000
 
-#: The names of value files, by their suffix, when they are complete and while they are written.
-_STEM = f'[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{{VALUE_FILE_DIGITS - 4}}}'
-_VALUE_NAME = re.compile(_STEM + re.escape(VALUE_FILE_SUFFIX))
-_TEMPORARY_NAME = re.compile(_STEM + re.escape(TEMPORARY_FILE_SUFFIX))
+#: Seconds for which the write lock is held, but for the last row that is looked at. It is then left
+#: to others for as long.
+_PORTION_SECONDS = 0.005
 
-#: How many signed rows are in memory at a time.
-_SIGNED_PAGE = 100
+#: How often the counters are compared before it is given up to mend them.
+_TOTAL_ATTEMPTS = 4
+
+#: From here on numbers are not added to, they are replaced: in SQLite a sum has 64 bits.
+_LARGE = 2**62
 
 #: How much is shown of what cannot be read.
 _SHOWN_BYTES = 60
 
+#: The first and the last number that a row can have.
+_FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
+
+#: What `progress` of :meth:`Cache.check` is called with: step, how many are done, of how many.
+Progress = Callable[[str, int, int | None], object]
+
+
+@dataclass
+class Found:
+    """Something that a check has found."""
+
+    text: str
+    category: type[Warning] = UserWarning
+    mended: bool = False
+    #: Nothing is wrong with the cache, as far as one can tell: others own this, or can read it, or
+    #: are just writing it.
+    harmless: bool = False
+    #: Why it stays, also with `fix`.
+    reason: str = ''
+
+
+class _Problem(NamedTuple):
+    """Something that is wrong with a row, as far as a look without the lock can tell."""
+
+    rowid: int
+    text: str
+    #: The statement that mends it, and its parameters.
+    mend: tuple[str, tuple[Any, ...]] | None = None
+    #: That of the row, if it is mended by deleting the row.
+    filename: str | None = None
+    reason: str = ''
+    category: type[Warning] = UserWarning
+
 
 class Check:
-    """One check of a cache, inside a transaction."""
+    """One check of a cache."""
 
     def __init__(
-        self,
-        cache: Cache,
-        execute: Callable[..., sqlite3.Cursor],
-        cleanup: Callable[[str | None], None],
-        fix: bool,
-        found: list[tuple[type[Warning], str]] | None = None,
-        keep_unknown: bool = False,
+        self, cache: Cache, fix: bool, retry: bool, progress: Progress | None = None
     ) -> None:
         """Prepare the check.
 
         :param cache: the cache
-        :param execute: executes SQL in the transaction
-        :param cleanup: removes a value file once the transaction is committed
         :param fix: whether to mend what is found
-        :param found: what has been found already
-        :param keep_unknown: report files that no row names, but let them stay also with `fix`:
-            their rows have just been lost
+        :param retry: wait for the lock as long as it takes
+        :param progress: called with the step, and how much of it is done, never with a lock held
         """
         self._cache = cache
-        self._sql = execute
-        self._cleanup = cleanup
         self._fix = fix
-        self._keep_unknown = keep_unknown
-        self._referred: set[str] = set()
+        self._retry = retry
+        self._progress = progress or (lambda step, done, total: None)
+        #: A row is looked at again, with the lock.
+        self._confirms = False
+        #: SQLite finds fault with the database; files without a row may be those of rows just lost.
+        self._is_malformed = False
         #: Names that pickles need and that are not there: how many pickles, and the first of them.
         self._gone: dict[str, tuple[int, str]] = {}
         #: Names that pickles need and that a SafeDisk does not allow, likewise.
         self._refused: dict[str, tuple[int, str]] = {}
-        #: What has been found: the category and the text of each warning.
-        self.found = [] if found is None else found
+        #: What has been found.
+        self.found: list[Found] = []
 
-    def run(self) -> None:
-        """Look at everything."""
-        self._check_keys()
-        self._check_texts()
-        self._check_named_files()
-        self._check_values()
-        self._check_pickles()
-        self._check_signatures()
-        self._check_files()
+    def run(self) -> list[Found]:
+        """Look at everything, and return what has been found.
+
+        :raises Timeout: if the lock cannot be had in time, and is needed
+        """
+        self._progress('database', 0, None)
+        self._check_database()
+        try:
+            self._check_contents()
+        except sqlite3.DatabaseError as error:
+            if not (self._is_malformed and removal.is_malformed(error)):
+                raise
+        return self.found
+
+    def _check_contents(self) -> None:
+        if not self._check_schema():
+            return
+        with cl.closing(Names()) as self._names:
+            self._check_rows()
+            self._check_files()
         self._check_settings()
         self._check_totals()
 
-    def _report(self, text: str, category: type[Warning] = UserWarning) -> None:
-        self.found.append((category, text))
+    def _report(self, text: str, **details: Any) -> None:
+        self.found.append(Found(text, **details))
+
+    def _read(self, select: str, *arguments: Any) -> sqlite3.Cursor:
+        """Execute a query, waiting where others have the database locked for reading."""
+        return self._cache._run_alone(select, self._retry, arguments)
 
     def _is_usual(self, *methods: str) -> bool:
         """Tell whether these methods of the Disk are those that this package brings."""
@@ -118,36 +166,134 @@ class Check:
             for name in methods
         )
 
-    def _refer(self, filename: str) -> str:
-        """Return the path of a row's file, and take it for accounted for."""
-        full_path = op.join(self._cache._path, self._cache.disk._local_name(filename))
-        self._referred.add(op.normpath(full_path))
-        return full_path
+    # --- the database ---
 
-    def _open(self, filename: str) -> cl.AbstractContextManager[BinaryIO | None]:
-        """Open a row's file; None if there is none, or something else in its place.
+    def _check_database(self) -> None:
+        """Let SQLite look at its pages and indexes.
 
-        :raises OSError: if that cannot be found out now
+        Indexes can be made anew. Of what else is damaged that is saved which can be read.
         """
-        file = self._cache.disk._open_file(filename)
-        return cl.nullcontext() if file is None else file
+        cache, retry = self._cache, self._retry
+        seen = cache._identify()
+        wrong = left = cache._find_malformed(retry)
+        saved: list[str] = []
+        if self._fix and any('index' in text for text in wrong):
+            with cl.suppress(sqlite3.DatabaseError):  # more is wrong than the indexes
+                self._read(sql.REINDEX)
+                left = cache._find_malformed(retry)
+        self._is_malformed = bool(left)
+        if self._fix and left:
+            saved = cache._salvage(seen, retry)
+            left = cache._find_malformed(retry)
+        for text in wrong + saved:
+            self._report(text, mended=self._fix and not left, reason='the database is damaged')
 
-    def _delete(self, rowid: int, filename: str | None = None) -> None:
-        if filename is not None:
-            self._refer(filename)
-        if self._fix and self._sql(sql.DELETE_ROW, (rowid,)).rowcount > 0:
-            self._cleanup(filename)
+    def _check_schema(self) -> bool:
+        """Find tables, indexes and triggers that are missing; tell whether there are the tables."""
+        stored, schema, _ = self._cache._inspect()
+        missing = self._cache._missing_objects(stored, schema)
+        missing.pop(None, None)
+        if not missing:
+            return True
+        if self._fix:
+            with self._cache._transact(self._retry) as (execute, cleanup):
+                doubles = self._delete_doubles(execute, cleanup) if 'Cache' in schema else []
+                for statement in missing.values():
+                    execute(statement)
+            self.found += doubles
+        for name in missing:
+            self._report(f'missing in the database: {name}', mended=self._fix)
+        return self._fix or not {'Cache', 'Settings'} & missing.keys()
 
-    def _delete_with_file(self, rowid: int) -> None:
-        for _, filename in self._rows(sql.FILENAME, rowid):
-            self._delete(rowid, filename)
+    def _delete_doubles(
+        self, execute: Callable[..., sqlite3.Cursor], cleanup: Callable[[str | None], None]
+    ) -> list[Found]:
+        """Delete rows with the key of another, which no index has kept from being."""
+        found = []
+        for rowid, kind, name in execute(sql.DOUBLES).fetchall():
+            mended = execute(sql.DELETE_ROW, (rowid,)).rowcount > 0
+            found.append(Found(f'key stored twice: row {rowid}', mended=mended))
+            cleanup(self._filename(kind, name))
+        return found
 
     # --- rows ---
 
-    def _rows(self, select: str, *arguments: Any) -> Iterator[tuple[int, str | None]]:
-        """Yield the numbers of rows and the names of their files."""
-        for rowid, kind, name in self._sql(select, arguments).fetchall():
-            yield rowid, self._filename(kind, name)
+    def _check_rows(self) -> None:
+        """Look at all rows, page by page."""
+        done, total = 0, self._count()
+        low = _FIRST_ROW
+        while True:
+            self._progress('rows', done, total)
+            end = self._read(sql.PAGE_END, low, _PAGE_ROWS - 1).fetchone()
+            high = _LAST_ROW if end is None else end[0]
+            rowids = sorted({problem.rowid for problem in self._problems(low, high)})
+            if rowids:
+                self._confirm(rowids)
+            if high == _LAST_ROW:
+                break
+            low = high + 1
+            done += _PAGE_ROWS
+        self._report_unloadable()
+
+    def _count(self) -> int | None:
+        """Return how many rows there are, as far as that is known."""
+        try:
+            return len(self._cache)
+        except sqlite3.DatabaseError:
+            return None
+
+    def _confirm(self, rowids: list[int]) -> None:
+        """Look at rows again, with the lock: what is still wrong is reported, and mended."""
+        left = rowids[::-1]
+        self._confirms = True
+        try:
+            while left:
+                found: list[Found] = []
+                with self._cache._transact(self._retry) as (execute, cleanup):
+                    end = time.monotonic() + _PORTION_SECONDS
+                    while True:
+                        found += self._judge(left.pop(), execute, cleanup)
+                        if not left or time.monotonic() >= end:
+                            break
+                self.found += found
+                if left:
+                    time.sleep(_PORTION_SECONDS)
+        finally:
+            self._confirms = False
+
+    def _judge(
+        self,
+        rowid: int,
+        execute: Callable[..., sqlite3.Cursor],
+        cleanup: Callable[[str | None], None],
+    ) -> Iterator[Found]:
+        """Yield what is wrong with a row, and mend it."""
+        for problem in self._problems(rowid, rowid):
+            mend = problem.mend if self._fix else None
+            mended = mend is not None and execute(*mend).rowcount > 0
+            yield Found(
+                problem.text,
+                problem.category,
+                mended=mended,
+                harmless=problem.category is UnloadableWarning,
+                reason=problem.reason,
+            )
+            if mended and mend is not None and mend[0] == sql.DELETE_ROW:
+                cleanup(problem.filename)
+                return
+
+    def _problems(self, low: int, high: int) -> Iterator[_Problem]:
+        """Yield what is wrong with the rows from one number to another."""
+        yield from self._wrong_keys(low, high)
+        yield from self._wrong_texts(low, high)
+        yield from self._wrong_numbers(low, high)
+        yield from self._wrong_files(low, high)
+        if self._is_usual('put', 'get'):
+            yield from self._wrong_pickled_keys(low, high)
+        if self._is_usual('store', 'fetch', '_write'):
+            yield from self._wrong_values(low, high)
+            yield from self._wrong_pickles(low, high)
+        yield from self._wrong_signatures(low, high)
 
     @staticmethod
     def _filename(kind: str, name: bytes | None) -> str | None:
@@ -160,112 +306,142 @@ class Check:
             return None
         return filename if Disk._is_inside(filename) else None
 
-    def _check_keys(self) -> None:
+    @staticmethod
+    def _deletion(rowid: int, text: str, filename: str | None) -> _Problem:
+        return _Problem(rowid, text, (sql.DELETE_ROW, (rowid,)), filename)
+
+    def _wrong_keys(self, low: int, high: int) -> Iterator[_Problem]:
         """Find rows that no key can be the key of: they cannot be looked up."""
         usual = self._is_usual('put', 'get')
-        for rowid, filename in self._rows(sql.WITHOUT_KEY_OR_PICKLE if usual else sql.WITHOUT_KEY):
-            self._report(f'no key: row {rowid}')
-            self._delete(rowid, filename)
+        select = sql.WITHOUT_KEY_OR_PICKLE if usual else sql.WITHOUT_KEY
+        for rowid, kind, name in self._read(select, low, high).fetchall():
+            yield self._deletion(rowid, f'no key: row {rowid}', self._filename(kind, name))
 
-    def _check_texts(self) -> None:
+    def _wrong_texts(self, low: int, high: int) -> Iterator[_Problem]:
         """Find texts that are not UTF-8: Python cannot read them."""
-        for name in ('key', 'value', 'tag'):
-            for rowid in self._cache._damaged_texts(name):
-                ((text,),) = self._sql(sql.text_of(name), (rowid,)).fetchall()
-                self._report(f'{name} not UTF-8: row {rowid}, {text[:_SHOWN_BYTES]!r}')
-                if name != 'tag':
-                    self._delete_with_file(rowid)
-                elif self._fix:
-                    self._sql(sql.DROP_TAG, (rowid,))
+        for column in ('key', 'value', 'tag'):
+            for rowid in self._cache._damaged_texts(column, low, high):
+                for text, kind, name in self._read(sql.text_of(column), rowid).fetchall():
+                    shown = f'{column} not UTF-8: row {rowid}, {text[:_SHOWN_BYTES]!r}'
+                    if column == 'tag':
+                        yield _Problem(rowid, shown, (sql.set_column('tag'), (None, rowid)))
+                    else:
+                        yield self._deletion(rowid, shown, self._filename(kind, name))
 
-    def _check_named_files(self) -> None:
-        """Compare rows with their files."""
+    def _wrong_numbers(self, low: int, high: int) -> Iterator[_Problem]:
+        """Find times and counts that are none. Without its time it is unknown whether a row is
+        stale; without the others only its turn to be evicted.
+        """
+        for rowid, kind, name, *wrong in self._read(sql.WITHOUT_NUMBERS, low, high).fetchall():
+            for column, is_wrong in zip(sql.NUMBERS, wrong, strict=True):
+                text = f'{column} is no number: row {rowid}'
+                if not is_wrong:
+                    continue
+                if column == 'expire_time':
+                    yield self._deletion(rowid, text, self._filename(kind, name))
+                else:
+                    now = time.time() if column.endswith('time') else 0
+                    yield _Problem(rowid, text, (sql.set_column(column), (now, rowid)))
+
+    def _wrong_files(self, low: int, high: int) -> Iterator[_Problem]:
+        """Compare rows with their files, and note the names of these."""
         has_pickles = self._is_usual('store', 'fetch', '_write')
-        for rowid, mode, size, kind, name in self._sql(sql.WITH_FILE).fetchall():
+        rows = self._read(sql.WITH_FILE, low, high).fetchall()
+        if rows and not self._confirms:
+            names = (self._filename(kind, name) for *_, kind, name in rows)
+            self._names.add(self._relative(name) for name in names if name is not None)
+        for rowid, mode, size, kind, name in rows:
             filename = self._filename(kind, name)
             if filename is None:
-                self._report(f'no name of a file: row {rowid}, {name[:_SHOWN_BYTES]!r}')
-                self._delete(rowid)
+                shown = f'no name of a file: row {rowid}, {name[:_SHOWN_BYTES]!r}'
+                yield self._deletion(rowid, shown, None)
                 continue
-            full_path = self._refer(filename)
+            path = self._path(filename)
             try:
                 with self._open(filename) as file:
                     real_size = None if file is None else _size_of(file)
                     is_pickle = mode == MODE_PICKLE and has_pickles and real_size == size
                     whole = not is_pickle or file is None or _ends_as_pickle(file)
             except OSError as error:  # No reason to delete anything.
-                self._report(f'file cannot be looked at: {full_path}, {error.strerror}')
+                text = f'file cannot be looked at: {path}, {error.strerror}'
+                yield _Problem(rowid, text, reason='it may be sound')
                 continue
             if real_size is None:
-                self._report(f'file not found: {full_path}')
-                self._delete(rowid, filename)
+                yield self._deletion(rowid, f'file not found: {path}', filename)
             elif size != real_size:
                 # With the real size a value that is cut short would be taken for a whole one.
-                self._report(f'wrong file size: {full_path}, {real_size} != {size}')
-                self._delete(rowid, filename)
+                text = f'wrong file size: {path}, {real_size} != {size}'
+                yield self._deletion(rowid, text, filename)
             elif not whole:
-                self._report(f'no pickle: {full_path}')
-                self._delete(rowid, filename)
+                yield self._deletion(rowid, f'no pickle: {path}', filename)
 
-    def _check_values(self) -> None:
+    def _relative(self, filename: str) -> bytes:
+        """Return the name that a row's file has when the directory is listed."""
+        path = op.normpath(self._cache.disk._local_name(filename))
+        return os.fsencode(path.replace(os.sep, '/'))
+
+    def _open(self, filename: str) -> cl.AbstractContextManager[BinaryIO | None]:
+        """Open a row's file; None if there is none, or something else in its place.
+
+        :raises OSError: if that cannot be found out now
+        """
+        file = self._cache.disk._open_file(filename)
+        return cl.nullcontext() if file is None else file
+
+    def _path(self, filename: str) -> str:
+        return op.join(self._cache._path, self._cache.disk._local_name(filename))
+
+    def _wrong_values(self, low: int, high: int) -> Iterator[_Problem]:
         """Find rows without a value, with one that is no pickle, or with the size of no file."""
-        if not self._is_usual('store', 'fetch', '_write'):
-            return
-        for rowid, is_nowhere, is_broken in self._sql(sql.WRONG_VALUES).fetchall():
-            if is_nowhere:
-                self._report(f'no value: row {rowid}')
-                self._delete(rowid)
+        for row in self._read(sql.WRONG_VALUES, low, high).fetchall():
+            rowid, kind, name, has_no_mode, is_nowhere, is_broken = row
+            filename = self._filename(kind, name)
+            if has_no_mode:
+                yield self._deletion(rowid, f'unknown mode: row {rowid}', filename)
+            elif is_nowhere:
+                yield self._deletion(rowid, f'no value: row {rowid}', filename)
             elif is_broken:
-                self._report(f'no pickle: row {rowid}')
-                self._delete_with_file(rowid)
+                yield self._deletion(rowid, f'no pickle: row {rowid}', filename)
             else:
-                self._report(f'wrong size without a file: row {rowid}')
-                if self._fix:
-                    self._sql(sql.SET_SIZE, (0, rowid))
+                text = f'wrong size without a file: row {rowid}'
+                yield _Problem(rowid, text, (sql.set_column('size'), (0, rowid)))
 
     # --- pickles ---
 
-    def _check_pickles(self) -> None:
-        """Find keys and values that cannot be unpickled here."""
-        if self._is_usual('put', 'get'):
-            for rowid, key in self._sql(sql.PICKLED_KEYS):
-                self._check_pickle(io.BytesIO(key), len(key), f'the key of row {rowid}')
-        if not self._is_usual('store', 'fetch', '_write'):
-            return
-        for rowid, key, kind, value in self._sql(sql.PICKLED_VALUES):
-            self._check_pickle(io.BytesIO(value), len(value), _whose_value(rowid, key, kind))
-        for rowid, key, kind, kind_of_name, name in self._sql(sql.PICKLED_FILES):
+    def _wrong_pickled_keys(self, low: int, high: int) -> Iterator[_Problem]:
+        for rowid, key in self._read(sql.PICKLED_KEYS, low, high):
+            yield from self._walk(io.BytesIO(key), len(key), rowid, f'the key of row {rowid}')
+
+    def _wrong_pickles(self, low: int, high: int) -> Iterator[_Problem]:
+        """Find values that cannot be unpickled here."""
+        for rowid, key, kind, value in self._read(sql.PICKLED_VALUES, low, high):
+            whose = _whose_value(rowid, key, kind)
+            yield from self._walk(io.BytesIO(value), len(value), rowid, whose)
+        for row in self._read(sql.PICKLED_FILES, low, high).fetchall():
+            rowid, key, kind, kind_of_name, name = row
             filename = self._filename(kind_of_name, name)
             if filename is not None:
-                self._check_pickled_file(filename, _whose_value(rowid, key, kind))
-        self._report_unloadable()
+                yield from self._walk_file(filename, rowid, _whose_value(rowid, key, kind))
 
-    def _report_unloadable(self) -> None:
-        for names, reason in (
-            (self._gone, 'is not there'),
-            (self._refused, f'is not allowed by {type(self._cache.disk).__name__}'),
-        ):
-            for name, (count, first) in names.items():
-                others = f' and {count - 1} more' if count > 1 else ''
-                self._report(
-                    f'{name} {reason}: {first}{others} cannot be loaded', UnloadableWarning
-                )
+    def _walk_file(self, filename: str, rowid: int, whose: str) -> Iterator[_Problem]:
+        with cl.suppress(OSError), self._open(filename) as file:  # that is reported already
+            if file is not None and _ends_as_pickle(file):
+                size = _size_of(file)
+                file.seek(0)
+                yield from self._walk(file, size, rowid, f'{whose}, {self._path(filename)},')
 
-    def _check_pickled_file(self, filename: str, whose: str) -> None:
-        with cl.suppress(OSError):  # that is reported already
-            path = self._refer(filename)
-            with self._open(filename) as file:
-                if file is not None and _ends_as_pickle(file):
-                    size = _size_of(file)
-                    file.seek(0)
-                    self._check_pickle(file, size, f'{whose}, {path},')
-
-    def _check_pickle(self, file: Any, size: int, whose: str) -> None:
+    def _walk(self, file: Any, size: int, rowid: int, whose: str) -> Iterator[_Problem]:
         gone: set[str] = set()
         walker = Walker(file, size, gone)
         problem = walker.walk()
+        if not self._confirms:
+            self._note_names(gone, walker, whose)
         if problem is not None:
-            self._report(f'damaged pickle: {whose} cannot be loaded: {problem}')
+            text = f'damaged pickle: {whose} cannot be loaded: {problem}'
+            yield _Problem(rowid, text, reason='another Python may be able to read it')
+
+    def _note_names(self, gone: set[str], walker: Walker, whose: str) -> None:
+        """Note the names that a pickle needs, and that are not there or not allowed."""
         disk = self._cache.disk
         refused: set[str] = set()
         if isinstance(disk, SafeDisk):
@@ -275,96 +451,122 @@ class Check:
                 count, first = names.get(name, (0, whose))
                 names[name] = count + 1, first
 
-    # --- signatures ---
+    def _report_unloadable(self) -> None:
+        for names, reason in (
+            (self._gone, 'is not there'),
+            (self._refused, f'is not allowed by {type(self._cache.disk).__name__}'),
+        ):
+            for name, (count, first) in names.items():
+                others = f' and {count - 1} more' if count > 1 else ''
+                self._report(
+                    f'{name} {reason}: {first}{others} cannot be loaded',
+                    category=UnloadableWarning,
+                    harmless=True,
+                    reason='another program may be able to load it',
+                )
 
-    def _check_signatures(self) -> None:
+    def _wrong_signatures(self, low: int, high: int) -> Iterator[_Problem]:
         """Find items that a SignedDisk refuses. They stay: another may have the key for them."""
         disk = self._cache.disk
         if not isinstance(disk, SignedDisk):
             return
-        rows: list[Any] = [(0,)]
-        while rows:
-            rows = self._sql(sql.SIGNED_FROM, (rows[-1][0], _SIGNED_PAGE)).fetchall()
-            for rowid, filename, *columns in rows:
-                try:
-                    disk._check_row(Row(*columns), filename)
-                except (RefusedError, OSError) as error:
-                    self._report(f'refused: row {rowid}: {error}', UnloadableWarning)
+        for rowid, filename, *columns in self._read(sql.SIGNED_PAGE, low, high):
+            try:
+                disk._check_row(Row(*columns), filename)
+            except (RefusedError, OSError) as error:
+                yield _Problem(
+                    rowid,
+                    f'refused: row {rowid}: {error}',
+                    category=UnloadableWarning,
+                    reason='another program may have the key for it',
+                )
 
-    # --- files ---
+    # --- files, settings and counters ---
 
     def _check_files(self) -> None:
-        """Report files and directories that no row accounts for."""
-        directories = []
-        for dirpath, dirs, files in os.walk(self._cache._path):
-            dirs[:] = [name for name in dirs if not op.exists(op.join(dirpath, name, DBNAME))]
-            directories.append(dirpath)
-            for name in files:
-                full_path = op.join(dirpath, name)
-                if op.normpath(full_path) not in self._referred:
-                    self._check_unknown_file(full_path)
-        # From the bottom up: what is above may have nothing else in it.
-        empty: set[str] = set()
-        for dirpath in reversed(directories[1:]):
-            if _has_only(dirpath, empty):
-                empty.add(dirpath)
-                self._report(f'empty directory: {dirpath}', EmptyDirWarning)
-                if self._fix:
-                    with cl.suppress(OSError):  # a set may have used it meanwhile
-                        os.rmdir(dirpath)
+        """Look for files and directories that no row accounts for."""
+        files = FileCheck(
+            self._cache._path,
+            self._names,
+            self._names_in_rows,
+            self._wait_for_writers,
+            self._progress,
+            self._cache.disk.remove if self._fix else None,
+            self._is_usual('filename'),
+            self._is_malformed,
+        )
+        for text, details in files.run():
+            self._report(text, **details)
 
-    def _check_unknown_file(self, full_path: str) -> None:
-        relative = op.relpath(full_path, self._cache._path).replace(os.sep, '/')
-        try:
-            old = time.time() - os.lstat(full_path).st_mtime > _ORPHAN_GRACE
-        except FileNotFoundError:
-            return
-        temporary = _TEMPORARY_NAME.fullmatch(relative) is not None
-        if DBNAME in relative and not (temporary and old):
-            return
-        self._report(f'unknown file: {full_path}', UnknownFileWarning)
-        if (
-            self._fix
-            and old
-            and not self._keep_unknown
-            and (temporary or _VALUE_NAME.fullmatch(relative))
-        ):
-            self._cache.disk.remove(op.relpath(full_path, self._cache._path))
+    def _wait_for_writers(self) -> None:
+        """Wait until the transactions that are open now have been committed, or not."""
+        with self._cache._transact(self._retry):
+            pass
 
-    # --- settings and counters ---
+    def _names_in_rows(self) -> Iterator[bytes]:
+        """Yield the names of all files that rows name at one moment."""
+        for kind, name in self._read(sql.FILENAMES):
+            filename = self._filename(kind, name)
+            if filename is not None:
+                yield self._relative(filename)
 
     def _check_settings(self) -> None:
         """Find stored settings that nobody can have set; opening a cache ignores them."""
         stored, _, _ = self._cache._inspect()
-        for name in rules.damaged(stored):
-            self._report(f'Settings.{name} is damaged: {stored[name]!r:.{_SHOWN_BYTES}}')
-            if self._fix:
-                self._sql(sql.DELETE_SETTING, (name,))
-                if name in DEFAULT_SETTINGS:
-                    value = getattr(self._cache, name, DEFAULT_SETTINGS[name])
-                    self._sql(sql.REPLACE_SETTING, (name, value))
+        damaged = rules.damaged(stored)
+        if damaged and self._fix:
+            with self._cache._transact(self._retry) as (execute, _):
+                stored, _, _ = self._cache._inspect()
+                damaged = rules.damaged(stored)
+                for name in damaged:
+                    execute(sql.DELETE_SETTING, (name,))
+                    if name in DEFAULT_SETTINGS:
+                        value = getattr(self._cache, name, DEFAULT_SETTINGS[name])
+                        execute(sql.REPLACE_SETTING, (name, value))
+        for name in damaged:
+            text = f'Settings.{name} is damaged: {stored[name]!r:.{_SHOWN_BYTES}}'
+            self._report(text, mended=self._fix)
 
     def _check_totals(self) -> None:
-        """Compare the counters that triggers keep with what they count."""
-        for name, actual, label in (
-            ('count', self._number(sql.COUNT_KEYS), 'COUNT(Cache.key)'),
-            ('size', self._number(sql.SUM_SIZES), 'SUM(Cache.size)'),
-        ):
-            try:
-                kept = self._cache.reset(name)
-            except ValueError:
-                kept = None
-            if kept != actual:
-                self._report(f'Settings.{name} != {label}; {kept} != {actual}')
-                if self._fix:
-                    self._sql(sql.REPLACE_SETTING, (name, actual))
+        """Compare the counters that triggers keep with what they count.
 
-    def _number(self, select: str) -> Any:
+        To count takes long, and others write meanwhile. But the difference stays what it is.
+        """
+        self._progress('totals', 0, None)
+        found: dict[str, Found] = {}
+        for left in reversed(range(_TOTAL_ATTEMPTS)):
+            wrong = self._wrong_totals()
+            if left == _TOTAL_ATTEMPTS - 1:
+                found = {name: Found(text) for name, (text, *_) in wrong.items()}
+            for name in found:
+                found[name].mended = name not in wrong
+            if not (wrong and self._fix and left):
+                break
+            with self._cache._transact(self._retry) as (execute, _):
+                for name, (_, kept, actual) in wrong.items():
+                    if isinstance(kept, int) and abs(kept) < _LARGE and abs(actual) < _LARGE:
+                        execute(sql.INCREASE_SETTING, (actual - kept, name))
+                    else:
+                        execute(sql.REPLACE_SETTING, (name, actual))
+        self.found += found.values()
+        for name in ('count', 'size'):
+            with cl.suppress(ValueError, sqlite3.DatabaseError):
+                self._cache.reset(name)
+
+    def _wrong_totals(self) -> dict[str, tuple[str, Any, Any]]:
+        """Return the counters that are wrong: what to say, what is kept, and what is so."""
         try:
-            ((number,),) = self._sql(select).fetchall()
+            ((count, size, rows, total),) = self._read(sql.TOTALS).fetchall()
         except sqlite3.OperationalError:  # more than 64 bits
-            ((number,),) = self._sql(sql.TOTAL_SIZES).fetchall()
-        return number
+            ((count, size, rows, total),) = self._read(sql.LARGE_TOTALS).fetchall()
+        return {
+            name: (f'Settings.{name} != {label}; {kept} != {actual}', kept, actual)
+            for name, label, kept, actual in (
+                ('count', 'COUNT(Cache.key)', count, rows),
+                ('size', 'SUM(Cache.size)', size, total),
+            )
+            if kept != actual
+        }
 
 
 def _whose_value(rowid: int, key: bytes, kind: str) -> str:
@@ -385,11 +587,3 @@ def _ends_as_pickle(file: BinaryIO) -> bool:
     """
     file.seek(max(_size_of(file) - 1, 0))
     return file.read(1) == pickle.STOP  # zeros are what a loss of power leaves
-
-
-def _has_only(dirpath: str, directories: set[str]) -> bool:
-    """Tell whether nothing but such directories is in one; not if it is gone meanwhile."""
-    try:
-        return all(op.join(dirpath, name) in directories for name in os.listdir(dirpath))
-    except OSError:
-        return False

@@ -2,37 +2,54 @@
 
 =============================  ================================================================
 ``check DIRECTORY [--fix]``    compare the database with the value files, report problems
+``compact DIRECTORY``          give free pages and the log back to the disk
 ``stats DIRECTORY``            items, volume, hits and misses, and the settings that shape them
 ``clear DIRECTORY``            remove every item; settings and statistics stay
 =============================  ================================================================
 
-Exit status: 0 if all is well, 1 if ``check`` found something (mended or not), 2 if the command
-could not be carried out. That classes of the program that uses the cache are missing here is
-shown, but it is no problem. A directory is never created: opening a mistyped path
-as a cache would make an empty one there and then find nothing wrong with it.
+Exit status:
 
-On a terminal, output is laid out by ``rich`` if the extra ``diskcache[cli]`` is installed.
-Elsewhere it is plain lines, so that what comes out of a pipe is never folded.
+=  =============================================================================================
+0  all is well
+1  ``check`` found problems; with ``--fix`` all of them have been mended
+2  the command could not be carried out
+3  ``check --fix`` found problems, and some of them stay
+=  =============================================================================================
+
+That classes of the program that uses the cache are missing here, or that a file in the directory is
+somebody else's, or a new one whose value may just be being stored, is shown, but it is no problem.
+A directory is never created: opening a mistyped path as a cache would make an empty one there and
+then find nothing wrong with it.
+
+On a terminal, output is laid out by ``rich`` if the extra ``diskcache[cli]`` is installed, and
+``check`` shows how far it is. Elsewhere output is plain lines, so that what comes out of a pipe is
+never folded; a check that takes long tells now and then, on standard error, how far it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib as cl
 import importlib.util
 import os.path as op
 import sqlite3
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from . import removal
 from ._core import Timeout
 from .cache import Cache
-from .cautions import CacheWarning, UnloadableWarning
+from .cautions import CacheWarning
 from .constants import DBNAME
 from .directory import path_of
 from .opening import unopened
 from .salvage import Salvage
+
+#: Between two lines that tell how far a check is.
+SECONDS_BETWEEN_LINES = 5.0
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
 
@@ -82,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = add('check', _check, 'compare the database with the value files')
     check.add_argument('--fix', action='store_true', help='mend what is found')
+    add('compact', _compact, 'give free pages and the log back to the disk')
     add('stats', _stats, 'show items, volume, hits, misses and settings')
     add('clear', _clear, 'remove every item')
     return parser
@@ -132,17 +150,45 @@ def _open_existing(directory: str) -> Cache:
 
 
 def _check(cache: Cache, options: argparse.Namespace) -> int:
-    found = cache.check(fix=options.fix)
-    _print_rows((warning.category.__name__, str(warning.message)) for warning in found)
+    with _progress() as progress:
+        found = cache.check(fix=options.fix, progress=progress)
+    _print_rows((_kind(warning), _told(warning, options.fix)) for warning in found)
 
-    problems = [warning for warning in found if warning.category is not UnloadableWarning]
+    problems = [warning for warning in found if not _message(warning).harmless]
     if not problems:
         print('no problems found')
         return 0
 
-    outcome = 'mended' if options.fix else 'not mended (--fix does)'
+    if not options.fix:
+        print(f'problems found: {len(problems)}, not mended (--fix does)')
+        return 1
+
+    left = sum(not _message(warning).mended for warning in problems)
+    outcome = f'{left} of them stay' if left else 'all mended'
     print(f'problems found: {len(problems)}, {outcome}')
-    return 1
+    return 3 if left else 1
+
+
+def _message(warning: warnings.WarningMessage) -> Any:
+    """Return the message with the attributes that `check` gives it."""
+    return warning.message
+
+
+def _kind(warning: warnings.WarningMessage) -> str:
+    return warning.category.__name__
+
+
+def _told(warning: warnings.WarningMessage, fix: bool) -> str:
+    """Return what has been found, and with `fix` what has become of it."""
+    message = _message(warning)
+    if not fix or message.mended:
+        return f'{message}{" (mended)" if fix else ""}'
+    return f'{message} (stays{f": {message.reason}" if message.reason else ""})'
+
+
+def _compact(cache: Cache, options: argparse.Namespace) -> int:
+    print(f'given back: {cache.compact():,} bytes')
+    return 0
 
 
 def _stats(cache: Cache, options: argparse.Namespace) -> int:
@@ -164,8 +210,38 @@ def _clear(cache: Cache, options: argparse.Namespace) -> int:
     return 0
 
 
+@cl.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], object]]:
+    """Give what shows the progress of a check: a bar, or now and then a line."""
+    if sys.stderr.isatty() and _has_rich():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task('')
+            yield lambda step, done, total: bar.update(
+                task, description=step, completed=done, total=total
+            )
+        return
+
+    last = time.monotonic()
+
+    def tell(step: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            of = '' if total is None else f' of {total:,}'
+            print(f'{step}: {done:,}{of}', file=sys.stderr, flush=True)
+
+    yield tell
+
+
+def _has_rich() -> bool:
+    return importlib.util.find_spec('rich') is not None
+
+
 def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
-    if not (sys.stdout.isatty() and importlib.util.find_spec('rich')):
+    if not (sys.stdout.isatty() and _has_rich()):
         for name, text in rows:
             print(f'{name}: {text}')
         return

@@ -226,3 +226,11 @@ def warn_of_others(directory: str, place: str) -> None:
             f'{place}: every user of this machine can write to the directory, and so run code in'
             f' the programs that read from it: chmod o-w {directory}',
         )
+
+
+def size_of(path: str) -> int:
+    """Return the size of a file in bytes, 0 if there is none."""
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0

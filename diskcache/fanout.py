@@ -123,6 +123,13 @@ def _patient_keys(
             time.sleep(_PAUSE)
 
 
+def _named_steps(
+    name: str, progress: Callable[[str, int, int | None], object]
+) -> Callable[[str, int, int | None], object]:
+    """Return what is called as `progress` is, which gets a name before each step."""
+    return lambda step, done, total: progress(f'{name} {step}', done, total)
+
+
 class FanoutCache(DictMethods):
     """Disk-backed cache in shards: a :class:`Cache` for many writers.
 
@@ -616,16 +623,41 @@ class FanoutCache(DictMethods):
                     removed += timeout.args[0]
         return removed
 
-    def check(self, fix: bool = False, retry: bool = False) -> list[warnings.WarningMessage]:
+    def check(
+        self,
+        fix: bool = False,
+        retry: bool = False,
+        *,
+        progress: Callable[[str, int, int | None], object] | None = None,
+    ) -> list[warnings.WarningMessage]:
         """Check the databases and the value files of all shards, see :meth:`Cache.check`.
 
         :param fix: whether to mend what is found
         :param retry: wait for the locks as long as it takes
+        :param progress: called with each step of each shard, '000 rows' for instance, how many rows
+            or files are done, and of how many, or None where that is not known
         :return: the problems found, as recorded warnings
-        :raises Timeout: if a lock cannot be had within the timeout and `retry` is false: an
-            unchecked shard must not look like a good one
+        :raises Timeout: if a lock is needed, and cannot be had within the timeout, and `retry` is
+            false: an unchecked shard must not look like a good one
         """
-        return [problem for shard in self._shards for problem in shard.check(fix, retry)]
+        found = []
+        for number, shard in enumerate(self._shards):
+            if progress is None:
+                found += shard.check(fix, retry)
+            else:
+                found += shard.check(fix, retry, progress=_named_steps(f'{number:03d}', progress))
+        return found
+
+    def compact(self, retry: bool = False) -> int:
+        """Give back to the disk what the shards do not need, one by one; see :meth:`Cache.compact`.
+
+        :param retry: wait for the locks as long as it takes
+        :return: bytes given back
+        :raises Timeout: if a lock cannot be had within the timeout and `retry` is false; the shards
+            before are compact then
+        :raises sqlite3.OperationalError: inside a transaction, or if the disk is full
+        """
+        return sum(shard.compact(retry) for shard in self._shards)
 
     def expire(self, retry: bool = False) -> int:
         """Remove the items that have expired.

@@ -410,12 +410,9 @@ class Opening(_core.Cache):
             for name, value in current.items()
             if name not in stored or stored[name] != value
         }
-        missing = [create for name, create in _core.SCHEMA if name not in schema]
-        index, create_index = policy_index(self.eviction_policy)
-        if create_index is not None and index not in schema:
-            missing.append(create_index)
-        if bool(self.tag_index) != (_core.TAG_INDEX_NAME in schema):
-            missing.append(_core.TAG_INDEX_CREATE if self.tag_index else _core.TAG_INDEX_DROP)
+        missing = list(self._missing_objects(current, schema).values())
+        if not current.get('tag_index') and _core.TAG_INDEX_NAME in schema:
+            missing.append(_core.TAG_INDEX_DROP)
         if not schema:
             origin = mismatch.Origin(mismatch.disk_name(type(self._disk)), self._shard_count)
             missing.append(origin.statement())
@@ -431,6 +428,24 @@ class Opening(_core.Cache):
             signer._directory_id = str(self._setting(DIRECTORY_ID))
         if not schema:
             self._page_size = self._inspect()[2]
+
+    def _missing_objects(
+        self, settings: Mapping[str, Any], schema: Mapping[str, Any]
+    ) -> dict[str | None, str]:
+        """Return what is not in the schema and should be, by name, and how it is made.
+
+        What a policy of a program's own wants to be made has no name, if it is no index.
+        """
+        policy = settings.get('eviction_policy')
+        if not isinstance(policy, str) or not rules.is_usable('eviction_policy', policy):
+            policy = self.eviction_policy
+        objects: list[tuple[str | None, str]] = [*_core.SCHEMA]
+        index, create_index = policy_index(policy)
+        if create_index is not None:
+            objects.append((index, create_index))
+        if settings.get('tag_index'):
+            objects.append((_core.TAG_INDEX_NAME, _core.TAG_INDEX_CREATE))
+        return {name: create for name, create in objects if name not in schema}
 
     @property
     def _con(self) -> sqlite3.Connection:

@@ -35,7 +35,7 @@ _KNOWN = frozenset([*DEFAULT_SETTINGS, 'sqlite_page_size'])
 #: What only here is the name of a method, or is or shall be that of a parameter: with the original
 #: programs may have stored settings of these names.
 _ADDED = frozenset(
-    {'add_many', 'delete_many', 'get_many', 'set_many', 'touch_many', 'memory_stats'}
+    {'add_many', 'compact', 'delete_many', 'get_many', 'set_many', 'touch_many', 'memory_stats'}
 ) | frozenset({'items', 'keys', 'setdefault', 'update', 'values'})
 _PARAMETERS = frozenset({'memory_limit', 'mode', 'on_error', 'read_only'})
 

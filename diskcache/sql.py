@@ -13,6 +13,7 @@ from ._core import MODE_BINARY, MODE_PICKLE, MODE_TEXT, QUEUE_HIGHEST, QUEUE_LOW
 # --- a database ---
 
 INTEGRITY_CHECK = 'PRAGMA integrity_check'
+REINDEX = 'REINDEX'
 VACUUM = 'VACUUM'
 
 #: The view that records what a cache was made with, and its text as it stands in the schema.
@@ -33,8 +34,6 @@ def create_origin(disk: str, shards: int | None) -> str:
 # --- rows ---
 
 DELETE_ROW = 'DELETE FROM Cache WHERE rowid = ?'
-DROP_TAG = 'UPDATE Cache SET tag = NULL WHERE rowid = ?'
-SET_SIZE = 'UPDATE Cache SET size = ? WHERE rowid = ?'
 
 # --- rows that are signed ---
 
@@ -42,7 +41,7 @@ _SIGNED = 'key, raw, tag, expire_time, mode, value'
 SIGNED_ROW = f'SELECT rowid, {_SIGNED} FROM Cache WHERE key = ? AND raw = ?'
 TOUCH_SIGNED = 'UPDATE Cache SET expire_time = ?, value = ? WHERE rowid = ?'
 INCREMENT_SIGNED = 'UPDATE Cache SET store_time = ?, mode = ?, value = ? WHERE rowid = ?'
-SIGNED_FROM = f'SELECT rowid, filename, {_SIGNED} FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?'
+SIGNED_PAGE = f'SELECT rowid, filename, {_SIGNED} FROM Cache WHERE rowid BETWEEN ? AND ?'
 SET_VALUE = 'UPDATE Cache SET value = ? WHERE rowid = ?'
 
 # --- eviction policies ---
@@ -97,15 +96,47 @@ ROWID_CHANGE = 'UPDATE Cache SET rowid = ? WHERE rowid = ?'
 
 DELETE_SETTING = 'DELETE FROM Settings WHERE CAST(key AS BLOB) = CAST(? AS BLOB)'
 REPLACE_SETTING = 'INSERT OR REPLACE INTO Settings VALUES (?, ?)'
+INCREASE_SETTING = 'UPDATE Settings SET value = value + ? WHERE key = ?'
+
 
 COUNT_KEYS = 'SELECT COUNT(key) FROM Cache'
 SUM_SIZES = 'SELECT COALESCE(SUM(size), 0) FROM Cache'
-TOTAL_SIZES = 'SELECT TOTAL(size) FROM Cache'  # where the sum has more than 64 bits
+
+
+def _totals(total: str) -> str:
+    """Return the query for what is kept and what is so: both of one moment."""
+
+    def kept(name: str) -> str:
+        number = "CASE WHEN typeof(value) IN ('integer', 'real') THEN value END"
+        return f"(SELECT {number} FROM Settings WHERE key = '{name}')"
+
+    return f'SELECT {kept("count")}, {kept("size")}, COUNT(key), {total} FROM Cache'
+
+
+TOTALS = _totals('COALESCE(SUM(size), 0)')
+LARGE_TOTALS = _totals('TOTAL(size)')  # where the sum has more than 64 bits
+
+#: All but the last of the rows that have the same key, which an index keeps from being.
+DOUBLES = (
+    'SELECT rowid, typeof(filename), CAST(filename AS BLOB) FROM (SELECT rowid, filename,'
+    ' row_number() OVER (PARTITION BY key, raw ORDER BY store_time DESC, rowid DESC) AS number'
+    ' FROM Cache WHERE key IS NOT NULL AND raw IS NOT NULL) WHERE number > 1'
+)
+
+#: The number of the row that is so many behind one.
+PAGE_END = 'SELECT rowid FROM Cache WHERE rowid >= ? ORDER BY rowid LIMIT 1 OFFSET ?'
+#: What follows looks at the rows from one number to another.
+_PAGE = 'rowid BETWEEN ? AND ?'
 
 
 def text_of(column: str) -> str:
-    """Return the query for the bytes of a text in a row."""
-    return f'SELECT CAST({column} AS BLOB) FROM Cache WHERE rowid = ?'
+    """Return the query for the bytes of a text in a row, and for its file."""
+    return f'SELECT CAST({column} AS BLOB), {_FILENAME} FROM Cache WHERE rowid = ?'
+
+
+def set_column(column: str) -> str:
+    """Return the statement that sets a column of a row."""
+    return f'UPDATE Cache SET {column} = ? WHERE rowid = ?'
 
 
 def _no_pickle(column: str) -> str:
@@ -115,35 +146,49 @@ def _no_pickle(column: str) -> str:
 
 #: A file's name as it is stored: it may be no text, or none that Python can read.
 _FILENAME = 'typeof(filename), CAST(filename AS BLOB)'
-_FILENAMES = f'SELECT rowid, {_FILENAME} FROM Cache WHERE'
 _NO_KEY = 'key IS NULL OR raw IS NULL OR raw NOT IN (0, 1)'
 
-FILENAME = f'{_FILENAMES} rowid = ?'
 #: Rows that no key can be the key of; with a Disk of this package's also those without a pickle.
-WITHOUT_KEY = f'{_FILENAMES} {_NO_KEY}'
-WITHOUT_KEY_OR_PICKLE = f'{_FILENAMES} {_NO_KEY} OR (raw = 0 AND {_no_pickle("key")})'
+WITHOUT_KEY = f'SELECT rowid, {_FILENAME} FROM Cache WHERE {_PAGE} AND ({_NO_KEY})'
+WITHOUT_KEY_OR_PICKLE = (
+    f'SELECT rowid, {_FILENAME} FROM Cache'
+    f' WHERE {_PAGE} AND ({_NO_KEY} OR (raw = 0 AND {_no_pickle("key")}))'
+)
 
-WITH_FILE = f'SELECT rowid, mode, size, {_FILENAME} FROM Cache WHERE filename IS NOT NULL'
+#: Columns that are numbers, in the order of the query: it tells for each whether it is none.
+NUMBERS = ('expire_time', 'store_time', 'access_time', 'access_count')
+_NO_NUMBERS = [f"typeof({column}) IN ('text', 'blob')" for column in NUMBERS]
+WITHOUT_NUMBERS = (
+    f'SELECT rowid, {_FILENAME}, {", ".join(_NO_NUMBERS)} FROM Cache'
+    f' WHERE {_PAGE} AND ({" OR ".join(_NO_NUMBERS)})'
+)
 
+FILENAMES = f'SELECT {_FILENAME} FROM Cache WHERE filename IS NOT NULL'
+WITH_FILE = (
+    f'SELECT rowid, mode, size, {_FILENAME} FROM Cache WHERE {_PAGE} AND filename IS NOT NULL'
+)
+
+_NO_MODE = "(typeof(mode) NOT IN ('integer', 'null') OR mode NOT BETWEEN 0 AND 4)"
 _NOWHERE = (
-    f'filename IS NULL AND (mode IN ({MODE_BINARY}, {MODE_TEXT})'
-    f' OR (mode = {MODE_PICKLE} AND value IS NULL))'
+    f'(filename IS NULL AND (mode IN ({MODE_BINARY}, {MODE_TEXT})'
+    f' OR (mode = {MODE_PICKLE} AND value IS NULL)))'
 )
-_BROKEN = f'mode = {MODE_PICKLE} AND value IS NOT NULL AND {_no_pickle("value")}'
-#: Rows without a value, with one that is no pickle, or with the size of no file.
+_BROKEN = f'(mode = {MODE_PICKLE} AND value IS NOT NULL AND {_no_pickle("value")})'
+#: Rows with a mode that is none, without a value, with one that is no pickle, or with the size of
+#: no file.
 WRONG_VALUES = (
-    f'SELECT rowid, {_NOWHERE}, {_BROKEN} FROM Cache'
-    f' WHERE ({_NOWHERE}) OR ({_BROKEN}) OR (filename IS NULL AND size IS NOT 0)'
+    f'SELECT rowid, {_FILENAME}, {_NO_MODE}, {_NOWHERE}, {_BROKEN} FROM Cache WHERE {_PAGE}'
+    f' AND ({_NO_MODE} OR {_NOWHERE} OR {_BROKEN} OR (filename IS NULL AND size IS NOT 0))'
 )
 
-PICKLED_KEYS = f'SELECT rowid, key FROM Cache WHERE raw = 0 AND NOT {_no_pickle("key")}'
+PICKLED_KEYS = f'SELECT rowid, key FROM Cache WHERE {_PAGE} AND raw = 0 AND NOT {_no_pickle("key")}'
 PICKLED_VALUES = (
-    'SELECT rowid, CAST(key AS BLOB), typeof(key), value FROM Cache'
-    f' WHERE mode = {MODE_PICKLE} AND value IS NOT NULL AND NOT {_no_pickle("value")}'
+    f'SELECT rowid, CAST(key AS BLOB), typeof(key), value FROM Cache WHERE {_PAGE}'
+    f' AND mode = {MODE_PICKLE} AND value IS NOT NULL AND NOT {_no_pickle("value")}'
 )
 PICKLED_FILES = (
-    f'SELECT rowid, CAST(key AS BLOB), typeof(key), {_FILENAME} FROM Cache'
-    f' WHERE mode = {MODE_PICKLE} AND value IS NULL AND filename IS NOT NULL'
+    f'SELECT rowid, CAST(key AS BLOB), typeof(key), {_FILENAME} FROM Cache WHERE {_PAGE}'
+    f' AND mode = {MODE_PICKLE} AND value IS NULL AND filename IS NOT NULL'
 )
 
 # --- salvage: from the copy of a damaged database, and from what the program sqlite3 finds ---
@@ -213,3 +258,26 @@ def recover_row(rows: str) -> str:
         f'INSERT OR IGNORE INTO main.Cache ({_COLUMNS}) SELECT {_COLUMNS}'
         f' FROM {rows} WHERE rowid = ? AND {_IS_ROW}'
     )
+
+
+# --- check: the names of files, in a database of its own that SQLite keeps on disk ---
+
+CREATE_NAMES = (
+    'PRAGMA cache_size = -1000',
+    'PRAGMA journal_mode = OFF',
+    'PRAGMA synchronous = OFF',
+    'CREATE TABLE Name (name BLOB PRIMARY KEY) WITHOUT ROWID',
+)
+ADD_NAME = 'INSERT OR IGNORE INTO Name VALUES (?)'
+HAS_NAME = 'SELECT 1 FROM Name WHERE name = ?'
+COUNT_NAMES = 'SELECT COUNT(*) FROM Name'
+
+# --- compact ---
+
+CHECKPOINT = 'PRAGMA wal_checkpoint(PASSIVE)'
+TRUNCATE_LOG = 'PRAGMA wal_checkpoint(TRUNCATE)'
+
+
+def busy_timeout(seconds: float) -> str:
+    """Return the statement that says how long SQLite itself waits for a lock."""
+    return f'PRAGMA busy_timeout = {round(1000 * seconds)}'

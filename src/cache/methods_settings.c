@@ -4,6 +4,7 @@
 #include "cache/methods.h"
 
 #include <float.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -342,7 +343,6 @@ PyObject *Cache__inspect(Cache *self)
 
 /* Rows of which a column has a text that is not UTF-8: the context of an engine call. */
 typedef struct damaged_texts {
-    const char *sql;
     int64_t *rowids; /* owned */
     size_t count, room;
 } damaged_texts;
@@ -368,7 +368,8 @@ static dc_status note_damaged(void *context, const dc_datum *rowid, const dc_dat
     return DC_OK;
 }
 
-PyObject *Cache__damaged_texts(Cache *self, const Cache__damaged_texts_args *args)
+/* Write the query for the texts of a column in a range of rows; -1 with an exception. */
+static int select_texts(const Cache__damaged_texts_args *args, char *select, size_t size)
 {
     static const struct {
         const char *name;
@@ -376,27 +377,38 @@ PyObject *Cache__damaged_texts(Cache *self, const Cache__damaged_texts_args *arg
     } columns[] = {{"key", DC_SELECT_TEXTS("key")},
                    {"value", DC_SELECT_TEXTS("value")},
                    {"tag", DC_SELECT_TEXTS("tag")}};
-    damaged_texts damaged = {.sql = NULL};
+    int64_t low = PyLong_AsLongLong(args->low);
+    int64_t high = PyErr_Occurred() == NULL ? PyLong_AsLongLong(args->high) : 0;
+
+    if (PyErr_Occurred() != NULL) {
+        return -1;
+    }
+    for (size_t i = 0; PyUnicode_Check(args->column) && i < sizeof columns / sizeof *columns; i++) {
+        if (PyUnicode_CompareWithASCIIString(args->column, columns[i].name) == 0) {
+            snprintf(select, size, columns[i].sql, low, high);
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "column must be key, value or tag, not %R", args->column);
+    return -1;
+}
+
+PyObject *Cache__damaged_texts(Cache *self, const Cache__damaged_texts_args *args)
+{
+    damaged_texts damaged = {.rowids = NULL};
     Operation operation = {.cache = NULL};
+    char select[sizeof DC_SELECT_TEXTS("value") + 2 * 20];
     PyObject *rowids = NULL;
     dc_status status;
 
-    for (size_t i = 0; PyUnicode_Check(args->column) && i < sizeof columns / sizeof *columns; i++) {
-        if (PyUnicode_CompareWithASCIIString(args->column, columns[i].name) == 0) {
-            damaged.sql = columns[i].sql;
-        }
-    }
-    if (damaged.sql == NULL) {
-        PyErr_Format(PyExc_ValueError, "column must be key, value or tag, not %R", args->column);
-        return NULL;
-    }
-    if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
+    if (select_texts(args, select, sizeof select) < 0 || cache_ready(self) < 0 ||
+        operation_begin_read(&operation, self) < 0) {
         return NULL;
     }
     operation.release_gil = 1;
     do {
         damaged.count = 0;
-        status = dc_db_query(operation_enter(&operation), damaged.sql, note_damaged, &damaged);
+        status = dc_db_query(operation_enter(&operation), select, note_damaged, &damaged);
     } while (operation_leave_read(&operation, &status));
     operation_end_read(&operation);
     rowids = status == DC_OK ? PyList_New((Py_ssize_t)damaged.count) : NULL;

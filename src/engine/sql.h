@@ -8,6 +8,8 @@
 #ifndef DC_ENGINE_SQL_H
 #define DC_ENGINE_SQL_H
 
+#include <inttypes.h>
+
 /* The columns that rows.c reads into a dc_row, in the order of its enum row_column: those that every lookup
  * needs, and those that some do. */
 #define DC_VALUE_COLUMNS "expire_time, size, mode, filename, value"
@@ -222,7 +224,9 @@ extern const dc_schema_object dc_schema[DC_SCHEMA_COUNT];
 #define DC_SELECT_PRAGMA_SETTINGS                                                                  \
     "SELECT key, value FROM Settings WHERE key >= 'sqlite_' AND key < 'sqlite`' ORDER BY key"
 #define DC_SELECT_SCHEMA "SELECT name, sql FROM sqlite_master"
+/* With the first and the last rowid: numbers, which dc_db_query cannot bind. */
 #define DC_SELECT_TEXTS(column)                                                                    \
-    "SELECT rowid, " column " FROM Cache WHERE typeof(" column ") = 'text'"
+    "SELECT rowid, " column " FROM Cache WHERE rowid BETWEEN %" PRId64 " AND %" PRId64             \
+    " AND typeof(" column ") = 'text'"
 
 #endif

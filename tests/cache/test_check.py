@@ -109,6 +109,25 @@ def test_an_old_orphan_is_reported_and_removed(
     assert_intact(cache)
 
 
+def test_what_is_left_of_files_that_were_being_written_is_reported_and_removed(
+    cache: diskcache.Cache,
+) -> None:
+    names = [
+        'ab/cd/0123456789abcdef0123456789ab.cache.db-tmp',
+        'cache.db-123-140123456789-new',
+    ]
+    os.makedirs(os.path.join(cache.directory, 'ab/cd'))
+    paths = [Path(cache.directory, name) for name in names]
+    for path in paths:
+        path.touch()
+    assert cache.check(fix=True) == []  # They may be just being written.
+    for path in paths:
+        age(path)
+    found = {text for _, text in reports(cache, fix=True)}
+    assert {f'unknown file: {path}' for path in paths} <= found
+    assert not any(path.exists() for path in paths)
+
+
 def test_a_fresh_orphan_is_reported_but_not_removed(cache: diskcache.Cache) -> None:
     path = orphan(cache, old=False)
     assert (UnknownFileWarning, f'unknown file: {path}') in reports(cache, fix=True)
@@ -305,29 +324,44 @@ def test_a_damaged_database_is_reported(cache: diskcache.Cache) -> None:
 
 
 @pytest.mark.parametrize('fix', [False, True])
+def test_a_sound_cache_is_checked_without_the_lock(
+    directory: str, locked: Callable, fix: bool
+) -> None:
+    with diskcache.Cache(directory, timeout=0) as cache:
+        cache['key'] = LARGE
+        with locked():
+            assert cache.check(fix=fix) == []
+
+
+@pytest.mark.parametrize('fix', [False, True])
 @pytest.mark.parametrize('timeout', [0, 0.01])
-def test_a_locked_cache_is_a_timeout(
+def test_what_seems_wrong_in_a_locked_cache_is_a_timeout(
     directory: str, locked: Callable, fix: bool, timeout: float
 ) -> None:
-    with (
-        diskcache.Cache(directory, timeout=timeout) as cache,
-        locked(),
-        pytest.raises(diskcache.Timeout),
-    ):
-        cache.check(fix=fix)
+    """It may be a row, or a file, of the one who has the lock."""
+    with diskcache.Cache(directory, timeout=timeout) as cache:
+        cache['key'] = LARGE
+        value_path(cache).unlink()
+        with locked(), pytest.raises(diskcache.Timeout):
+            cache.check(fix=fix)
+        assert len(reports(cache, fix)) > 0
 
 
 @pytest.mark.parametrize('fix', [False, True])
 def test_with_retry_a_check_waits_for_the_lock(directory: str, locked: Callable, fix: bool) -> None:
     with diskcache.Cache(directory, timeout=0.01) as cache:
+        cache['key'] = LARGE
+        path = value_path(cache)
+        path.unlink()
         with locked():
             thread = threading.Thread(target=lambda: done.append(cache.check(fix, retry=True)))
-            done: list[object] = []
+            done: list[Any] = []
             thread.start()
             thread.join(0.1)
             assert done == []
         thread.join()
-        assert done == [[]]
+        ((warning, *_),) = done
+        assert str(warning.message) == f'file not found: {path}'
 
 
 def test_many_damages_at_once_are_all_repaired(
@@ -347,6 +381,168 @@ def test_many_damages_at_once_are_all_repaired(
     assert not any(path.exists() for path in orphans)
     assert value_files(cache.directory) == stored_filenames(cache)
     assert_intact(cache)
+
+
+def outcomes(cache: diskcache.Cache) -> dict[str, tuple[bool, bool, str]]:
+    """Mend a cache; return, by its text, what has become of each thing found."""
+    return {
+        str(warning.message).replace(cache.directory, ''): (
+            warning.message.mended,
+            warning.message.harmless,
+            warning.message.reason,
+        )
+        for warning in cache.check(fix=True)
+    }
+
+
+def test_each_warning_tells_whether_it_has_been_mended(cache: diskcache.Cache) -> None:
+    cache['key'], cache['pickle'] = LARGE, ('a',)
+    path = value_path(cache)
+    path.unlink()
+    cache._sql("UPDATE Cache SET value = ? WHERE key = 'pickle'", (b'\x80\x63N.',))
+    new, old = orphan(cache, old=False), orphan(cache, old=True)
+    Path(cache.directory, 'README').write_text('of the user')
+    assert not any(warning.message.mended for warning in cache.check())
+    found = {text.split(': ')[0]: outcome for text, outcome in outcomes(cache).items()}
+    assert found.keys() == {'file not found', 'damaged pickle', 'unknown file'}
+    assert found['file not found'][:2] == (True, False)
+    assert found['damaged pickle'][:2] == (False, False)
+    found = outcomes(cache)
+    assert found.pop('unknown file: /README') == (False, True, 'it is none of the cache')
+    mended, harmless, reason = found.pop(f'unknown file: {str(new)[len(cache.directory) :]}')
+    assert (mended, harmless) == (False, True)
+    assert 'just being stored' in reason
+    assert len(found) == 1
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_warnings_name_the_line_that_called(cache: diskcache.Cache) -> None:
+    Path(cache.directory, 'unknown').touch()
+    (warning,) = cache.check()
+    assert warning.filename == __file__
+
+
+MISSING = [
+    'INDEX Cache_key_raw',
+    'INDEX Cache_expire_time',
+    'INDEX Cache_store_time',
+    'INDEX Cache_tag_rowid',
+    'TRIGGER Settings_count_insert',
+    'TRIGGER Settings_size_update',
+]
+
+
+@pytest.mark.parametrize('what', MISSING)
+def test_a_missing_index_or_trigger_is_reported_and_made(
+    directory: str, assert_intact: Callable, what: str
+) -> None:
+    with diskcache.Cache(directory, tag_index=1) as cache:
+        cache.set('key', LARGE, tag='tag')
+        cache._sql(f'DROP {what}')
+        cache._sql("UPDATE Cache SET size = 5 WHERE key = 'key'")
+        if what.startswith('TRIGGER'):
+            cache.set('other', LARGE, tag='tag')
+        text = f'missing in the database: {what.split()[1]}'
+        assert (UserWarning, text) in reports(cache)
+        assert (UserWarning, text) in reports(cache, fix=True)
+        assert_intact(cache)
+        assert what.split()[1] in cache._inspect()[1]
+
+
+def test_of_rows_with_the_same_key_the_last_one_stays(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    cache['key'] = LARGE
+    path = value_path(cache)
+    cache._sql('DROP INDEX Cache_key_raw')
+    cache._sql(
+        'INSERT INTO Cache (key, raw, store_time, access_time, mode, value)'
+        " SELECT key, raw, store_time + 1, access_time, 1, 'new' FROM Cache"
+    )
+    assert (UserWarning, 'key stored twice: row 1') in reports(cache, fix=True)
+    assert cache['key'] == 'new'
+    assert not path.exists()
+    assert_intact(cache)
+
+
+def test_an_index_that_lacks_rows_is_made_anew(
+    cache: diskcache.Cache, assert_intact: Callable
+) -> None:
+    """The pages of the index are those of a time at which there were fewer rows."""
+    cache.set_many((number, 'x' * 100) for number in range(100))
+    cache._sql('PRAGMA writable_schema = ON')
+    select = "SELECT sql FROM sqlite_master WHERE name = 'Cache_key_raw'"
+    ((create,),) = cache._sql(select).fetchall()
+    change = "UPDATE sqlite_master SET sql = ? WHERE name = 'Cache_key_raw'"
+    cache._sql(change, (f'{create} WHERE key < 0',))
+    cache.close()
+    cache._sql('REINDEX')  # As a partial index it has no row.
+    cache._sql('PRAGMA writable_schema = ON')
+    cache._sql(change, (create,))
+    cache.close()
+    with diskcache.Cache(cache.directory) as damaged:
+        assert any('Cache_key_raw' in text for _, text in reports(damaged))
+        found = damaged.check(fix=True)
+        assert any('Cache_key_raw' in str(warning.message) for warning in found)
+        assert all(warning.message.mended for warning in found)
+        assert damaged[50] == 'x' * 100
+        assert_intact(damaged)
+
+
+def test_progress_is_told_without_a_lock(cache: diskcache.Cache, other: Interpreter) -> None:
+    cache.set_many((number, number) for number in range(2500))
+    cache['key'] = LARGE
+    cache._sql('UPDATE Cache SET size = 5 WHERE key < 1500')
+    told = []
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        told.append((step, done, total))
+        script = "Cache(directory, timeout=0).set('at once', 1)"
+        assert other.run(script, directory=cache.directory)
+
+    assert len(cache.check(fix=True, progress=progress)) == 1500
+    assert told[:4] == [
+        ('database', 0, None),
+        ('rows', 0, 2502),
+        ('rows', 1000, 2502),
+        ('rows', 2000, 2502),
+    ]
+    assert told[-1] == ('totals', 0, None)
+    assert ('files', 1, 1) in told
+    assert cache.check() == []
+
+
+def test_what_progress_raises_ends_the_check(cache: diskcache.Cache, other: Interpreter) -> None:
+    cache.set_many((number, number) for number in range(2500))
+    cache._sql('UPDATE Cache SET size = 5')
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        if done == 2000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.check(fix=True, progress=progress)
+    assert other.run("Cache(directory, timeout=0).set('a', 1)", directory=cache.directory)
+    assert cache._sql('SELECT COUNT(*) FROM Cache WHERE size = 5').fetchone() == (500,)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_rows_and_files(alone: Interpreter, directory: str) -> None:
+    """Neither all rows nor all names of files are in memory at one time."""
+
+    def scenario(directory: str) -> int:
+        import tracemalloc
+
+        with Cache(directory, disk_min_file_size=10, cull_limit=0) as cache:  # noqa: F821
+            cache.set_many((number, 'x' * 20) for number in range(5_000))
+            cache.set_many(((number, 'tuple'), (number,)) for number in range(5_000))
+            assert cache.check() == []
+            tracemalloc.start()
+            assert cache.check() == []
+            return tracemalloc.get_traced_memory()[1]
+
+    assert alone.run(scenario, directory=directory) < 700_000
 
 
 # --- pickles ---

@@ -33,6 +33,8 @@ DJANGO = importlib.util.find_spec('django') is not None
 
 # What this package has beside the original's interface: parameters, which come last, ...
 ADDED_PARAMETERS = {
+    'Cache.check': ', *, progress=None',
+    'FanoutCache.check': ', *, progress=None',
     'Cache.memoize': ', *, signature=False, cache_if=None',
     'FanoutCache.memoize': ', *, signature=False, cache_if=None',
     'Index.memoize': ', *, signature=False, cache_if=None',
@@ -47,6 +49,7 @@ ADDED_NAMES = {
     # Attributes of instances in the original.
     'Cache': {
         'add_many',
+        'compact',
         'count',
         'cull_limit',
         'delete_many',
@@ -71,6 +74,7 @@ ADDED_NAMES = {
     },
     'FanoutCache': {
         'add_many',
+        'compact',
         'delete_many',
         'get_many',
         'items',

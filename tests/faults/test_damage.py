@@ -397,6 +397,12 @@ DAMAGES = {
     'the mode of a pickle, without a value': TEXT.format('mode = 4, value = NULL'),
     'the mode of a pickle, with a text': TEXT.format('mode = 4'),
     'the mode of a pickle, with a number': TEXT.format('mode = 4, value = 5'),
+    'a mode that is unknown': TEXT.format('mode = 9'),
+    'a mode that is a text': TEXT.format("mode = 'mode'"),
+    'an expiry that is a text': TEXT.format("expire_time = 'soon'"),
+    'a time that is a text': TEXT.format("store_time = 'now'"),
+    'a time of access that is a blob': TEXT.format("access_time = x'00'"),
+    'a count of accesses that is a text': TEXT.format("access_count = 'often'"),
     'the mode of a pickle, with zeros': TEXT.format('mode = 4, value = zeroblob(100)'),
     'a key that is NULL': TEXT.format('key = NULL'),
     'a raw that is NULL': TEXT.format('raw = NULL'),
@@ -705,20 +711,19 @@ def test_what_check_cannot_look_at_is_reported_and_stays(
         cache['key'] = [bytes(50_000)]
         cache.check()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with cache._transact() as (sql, cleanup):
-            from diskcache.check import Check
+        from diskcache.check import Check
 
-            check = Check(cache, sql, cleanup, True)
-            lowest_free = os.dup(0)
-            os.close(lowest_free)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
-            try:
-                check._check_named_files()
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        check = Check(cache, True, False)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        try:
+            check._confirm([1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert cache['key'] == [bytes(50_000)]
         assert cache.check(fix=True) == []
-        return [text for _, text in check.found]
+        return [found.text for found in check.found]
 
     (text,) = alone.run(scenario, directory=directory)
     assert text.startswith('file cannot be looked at')

@@ -647,9 +647,9 @@ def test_waiting_for_a_lock_can_be_interrupted(directory: str, alone: Interprete
 @pytest.mark.parametrize(
     'call',
     [lambda cache: cache.set('key', 1), lambda cache: cache.incr('key'),
-     lambda cache: cache.clear(), lambda cache: cache.check(),
+     lambda cache: cache.clear(), lambda cache: cache.compact(),
      lambda cache: cache.set_many({'key': 1}), lambda cache: cache.transact().__enter__()],
-    ids=['set', 'incr', 'clear', 'check', 'set_many', 'transact'],
+    ids=['set', 'incr', 'clear', 'compact', 'set_many', 'transact'],
 )  # fmt: skip
 def test_a_timeout_says_where_for_how_long_and_who(
     directory: str, locked: Callable, call: Callable

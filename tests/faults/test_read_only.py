@@ -124,6 +124,7 @@ WRITES: dict[str, Callable[[Cache], object]] = {
     'reset': lambda cache: cache.reset('size_limit', 5),
     'stats': lambda cache: cache.stats(reset=True),
     'check': lambda cache: cache.check(fix=True),
+    'compact': lambda cache: cache.compact(),
     'create_tag_index': lambda cache: cache.create_tag_index(),
     'drop_tag_index': lambda cache: cache.drop_tag_index(),
     'in a transaction': lambda cache: in_transaction(cache),

@@ -124,6 +124,8 @@ def exercise(directory: str, want: str) -> list[str]:
     import ctypes
     import resource
 
+    import diskcache.check  # While the files of the interpreter can be read.
+
     large = bytes(50_000)
     unmounted = 'cannot mount a file system'
     soft_files, hard_files = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -420,6 +420,8 @@ def keep_inside(event: str, arguments: tuple[Any, ...]) -> None:
     )
     if event in ('os.remove', 'os.rmdir') and arguments[1] != -1:
         return  # relative to a directory that shutil.rmtree has opened
+    if event == 'sqlite3.connect' and not arguments[0]:
+        return  # a temporary database
     if writes and isinstance(arguments[0], str | bytes):
         name = os.fsdecode(arguments[0])
         if name.startswith('file:'):

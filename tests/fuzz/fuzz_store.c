@@ -332,8 +332,8 @@ static void read_all(void)
         }
         dc_key_page_clear(&page);
     }
-    dc_scan_end(&db, 0, &row);
-    dc_scan_end(&db, 1, &row);
+    dc_scan_end(&db, 0, NULL, &row);
+    dc_scan_end(&db, 1, NULL, &row);
     dc_scan_nth(&db, DC_FRONT, 1, &row);
     dc_scan_max_rowid(&db, &number);
     dc_setting_get(&db, "size", &row);

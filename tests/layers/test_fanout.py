@@ -394,7 +394,6 @@ PATIENT: dict[str, tuple[Callable[[FanoutCache], object], object]] = {
     'reset': (lambda fanout: fanout.reset('cull_limit', 5), 5),
     'create_tag_index': (lambda fanout: fanout.create_tag_index(), None),
     'drop_tag_index': (lambda fanout: fanout.drop_tag_index(), None),
-    'check': (lambda fanout: fanout.check(retry=True), []),
 }
 
 
@@ -436,9 +435,15 @@ def test_readers_do_not_wait_for_writers(fanout: FanoutCache) -> None:
 
 @pytest.mark.parametrize('timeout', [0, 0.01])
 def test_check_of_a_locked_shard_is_a_timeout(directory: str, timeout: float) -> None:
+    """Unless it is sound: then no lock is needed."""
     with FanoutCache(directory, SHARDS, timeout) as fanout:
+        with hold(fanout._shards[2]):
+            assert fanout.check() == []
+        fanout._shards[2]['key'] = LARGE
+        os.remove(next(Path(fanout._shards[2].directory).glob('*/*/*.val')))
         with hold(fanout._shards[2]), pytest.raises(Timeout):
             fanout.check()
+        fanout.check(fix=True, retry=True)
         assert_sound(fanout)
 
 
@@ -750,6 +755,27 @@ def test_check_reports_the_faults_of_all_shards_and_mends_them(fanout: FanoutCac
     assert not orphan.exists()
     assert sorted(fanout) == [0, 1, 2]
     assert_sound(fanout)
+
+
+def test_check_tells_its_progress_in_each_shard(fanout: FanoutCache) -> None:
+    steps = []
+    assert fanout.check(progress=lambda step, done, total: steps.append(step)) == []
+    expected = {
+        f'{number:03d} {step}'
+        for number in range(SHARDS)
+        for step in ('database', 'rows', 'totals')
+    }
+    assert set(steps) == expected
+
+
+def test_compact_gives_back_what_all_shards_do_not_need(directory: str) -> None:
+    with FanoutCache(directory, SHARDS, sqlite_auto_vacuum=0) as fanout:
+        fanout.set_many((number, 'x' * 1000) for number in range(4000))
+        fanout.clear()
+        before = fanout.volume()
+        assert fanout.compact() >= before / 2
+        assert fanout.volume() < before / 2
+        assert_sound(fanout)
 
 
 # ---- Transactions
