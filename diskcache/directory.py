@@ -145,9 +145,9 @@ def make_directory(path: str, mode: int = OWNER_ONLY, lasting: bool = False) -> 
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     except OSError as error:
         there = path
-        while not op.lexists(there):
+        while not op.lexists(there) and there != op.dirname(there):
             there = op.dirname(there)
-        if not op.isdir(there):
+        if op.lexists(there) and not op.isdir(there):
             text = f'Cache directory "{path}"'
             text += ' is not a directory' if there == path else f': {there} is not a directory'
             raise OSError(error.errno, text) from None

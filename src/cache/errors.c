@@ -48,10 +48,13 @@ double cache_timeout(Cache *self)
 int cache_refuse_write(Cache *self)
 {
     dc_error error = {.sqlite_code = DC_SQLITE_READONLY};
-    const char *path = self->path != NULL ? PyUnicode_AsUTF8(self->path) : NULL;
+    const char *path = NULL;
 
     if (!self->read_only) {
         return 0;
+    }
+    if (self->path != NULL) {
+        path = PyUnicode_AsUTF8(self->path);
     }
     if (path == NULL) {
         PyErr_Clear(); /* one that is not UTF-8 is in the note */

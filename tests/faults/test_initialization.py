@@ -94,3 +94,16 @@ def test_no_method_of_an_object_that_was_not_initialized_crashes(
                     pass
 
     alone.run(scenario, name=name, working_directory=str(tmp_path))
+
+
+def test_the_name_of_a_directory_need_not_be_text(tmp_path: Path) -> None:
+    """On Linux it is bytes: Python has what is not UTF-8 as surrogates."""
+    with diskcache.Cache(os.fsencode(tmp_path) + b'/\xa7') as cache:  # type: ignore[arg-type]
+        cache['key'] = b'value' * 20_000
+        assert cache.pop('key') == b'value' * 20_000
+    assert os.listdir(os.fsencode(tmp_path)) == [b'\xa7']
+
+
+def test_an_empty_name_of_a_directory_is_refused() -> None:
+    with pytest.raises(FileNotFoundError, match='Cache directory "" does not exist'):
+        diskcache.Cache('')
