@@ -273,19 +273,19 @@ def done(load: Load) -> list[int]:
 POOLS = {
     'multiprocessing': """
         with multiprocessing.get_context(method).Pool(3, maxtasksperchild=40) as pool:
-            while time.monotonic() < end:
+            while time.monotonic() < end or calls < 300:
                 workers.update(pool.map(load_work.work, range(calls, calls + 60), chunksize=5))
                 calls += 60
         """,
     'concurrent.futures': """
-        while time.monotonic() < end:
+        while time.monotonic() < end or calls < 300:
             context = multiprocessing.get_context(method)
             with concurrent.futures.ProcessPoolExecutor(3, context) as pool:
                 workers.update(pool.map(load_work.work, range(calls, calls + 120)))
             calls += 120
         """,
     'processes with threads': """
-        while time.monotonic() < end:
+        while time.monotonic() < end or calls < 300:
             context = multiprocessing.get_context(method)
             starts = range(calls, calls + 120, 40)
             crew = [context.Process(target=work_in_threads, args=(first,)) for first in starts]
