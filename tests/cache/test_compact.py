@@ -71,7 +71,7 @@ def test_a_reader_keeps_the_log_and_nobody_waits_for_it(
     ):
         con.execute('BEGIN')
         assert con.execute('SELECT COUNT(*) FROM Cache').fetchone() == (401,)
-        assert impatient.compact() == 0
+        impatient.compact()
         assert sizes(cache)[1] > 0
         assert other.run('Cache(directory, timeout=0).set(1, 1)', directory=cache.directory)
         assert con.execute('SELECT COUNT(*) FROM Cache').fetchone() == (401,)
