@@ -326,6 +326,14 @@ static int sys_open_read_in(sys_directory directory, const char *name)
     return open_in(directory, name, _O_RDONLY);
 }
 
+static int sys_open_read_unlinked(sys_directory directory, const char *name)
+{
+    (void)directory;
+    (void)name;
+    errno = ENOSYS;
+    return -1;
+}
+
 static int sys_open_sync_in(sys_directory directory, const char *name)
 {
     return open_in(directory, name, _O_RDWR); /* who may not write may not flush */
@@ -401,6 +409,9 @@ static int sys_random(unsigned char *bytes, size_t size)
 
 #include <stdatomic.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 #if defined(__has_include)
 #if __has_include(<sys/random.h>)
@@ -606,9 +617,37 @@ static int sys_create_in(sys_directory directory, const char *name, const sys_li
 }
 
 /* A pipe is opened without waiting for who writes into it: it is no value file, which its type tells. */
+#define TO_READ        (O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY)
+
 static int sys_open_read_in(sys_directory directory, const char *name)
 {
-    return sys_open_in(directory, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY, 0);
+    return sys_open_in(directory, name, TO_READ, 0);
+}
+
+/* Open a file to read by a path from a directory, or from here (NO_DIRECTORY), no component of which may be a link:
+ * ELOOP if one is. ENOSYS where the system cannot do that in one call. */
+static int sys_open_read_unlinked(sys_directory directory, const char *path)
+{
+#if defined(__linux__) && defined(SYS_openat2)
+    enum { NO_SYMLINKS = 0x04 }; /* RESOLVE_NO_SYMLINKS of linux/openat2.h, which may be older */
+    const struct {
+        uint64_t flags, mode, resolve;
+    } how = {TO_READ | O_CLOEXEC, 0, NO_SYMLINKS};
+    long at = directory == NO_DIRECTORY ? AT_FDCWD : (long)directory;
+    long descriptor;
+
+    do
+        descriptor = syscall(SYS_openat2, at, path, &how, sizeof how);
+    while (descriptor == -1 && errno == EINTR);
+    if (descriptor == -1 && (errno == EPERM || errno == EINVAL))
+        errno = ENOSYS; /* not allowed in a container, or unknown flags */
+    return (int)descriptor;
+#else
+    (void)directory;
+    (void)path;
+    errno = ENOSYS;
+    return -1;
+#endif
 }
 
 static int sys_open_sync_in(sys_directory directory, const char *name)
@@ -1203,12 +1242,34 @@ done:
 /* ---- Reading and removing ----------------------------------------------------------------------
  */
 
+/* Open a value file to read: in one call if there is no link in the whole path, else from the root, else step by step. */
+static int open_to_read(char *path, size_t root_size)
+{
+    int descriptor = sys_open_read_unlinked(NO_DIRECTORY, path);
+    sys_directory directory;
+    const char *last;
+
+    if (descriptor == -1 && errno == ELOOP) {
+        directory = open_root(path, root_size);
+        if (directory == NO_DIRECTORY)
+            return -1;
+        descriptor = sys_open_read_unlinked(directory, path + root_size + 1);
+        sys_leave(directory);
+    }
+    if (descriptor == -1 && errno == ENOSYS) {
+        directory = enter(path, root_size, NULL, &last);
+        if (directory == NO_DIRECTORY)
+            return -1;
+        descriptor = sys_open_read_in(directory, last);
+        sys_leave(directory);
+    }
+    return descriptor;
+}
+
 dc_status dc_valuefile_open(const char *directory, const char *name, int *descriptor, int64_t *size,
                             dc_error *error)
 {
     dc_status status = DC_OK;
-    sys_directory opened;
-    const char *last;
     char *path;
 
     *descriptor = -1;
@@ -1221,11 +1282,7 @@ dc_status dc_valuefile_open(const char *directory, const char *name, int *descri
     if (path == NULL)
         return dc_error_set(error, DC_NO_MEMORY, "no memory for the path of a value file");
 
-    opened = enter(path, strlen(directory), NULL, &last);
-    if (opened != NO_DIRECTORY) {
-        *descriptor = sys_open_read_in(opened, last);
-        sys_leave(opened);
-    }
+    *descriptor = open_to_read(path, strlen(directory));
     if (*descriptor == -1 || sys_file_size(*descriptor, size) != 0) {
         int absent = tells_of_no_file(errno);
 

@@ -30,8 +30,8 @@
  *     recursion, as every level of tuples takes an entry.
  *   - An int of 32 bits takes the shortest of BININT1, BININT2 (both unsigned) and BININT, a longer
  *     one LONG1 with the fewest bytes of two's complement. Beyond 64 bits: declined.
- *   - All opcodes after the header, STOP included, are in one frame. A pickle that is longer than the
- *     buffer on the stack: declined.
+ *   - All opcodes after the header, STOP included, are in one frame. A pickle that is longer than a
+ *     frame: declined.
  *   - Text is UTF-8. With a surrogate, the only thing this cannot encode: declined.
  *   - A frame of fewer than 4 bytes is written without its FRAME opcode.
  */
@@ -40,6 +40,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -50,7 +51,8 @@ enum {
     FRAME_SIZE_MIN = 4,          /* bytes; a shorter frame gets no FRAME opcode */
     FOLLOWED_SIZE_MAX = 1 << 16, /* bytes; longer ones have several frames */
     MEMO_INLINE_SIZE = 256,      /* entries */
-    KEY_SIZE_MAX = 4096,         /* bytes of a key that is written without the pickler */
+    KEY_SIZE_MAX = 1 << 16,      /* bytes of a key that is written without the pickler: one frame */
+    KEY_INLINE_SIZE = 512,       /* bytes of those that need no memory of their own */
     KEY_OBJECTS_MAX = 32         /* entries of a list that is searched once for each of them */
 };
 
@@ -315,8 +317,10 @@ PyObject *key_pickle_optimize(PyObject *pickled, PyObject *optimize_fallback)
 typedef struct key_writer {
     size_t object_count;
     const PyObject *objects[KEY_OBJECTS_MAX]; /* those a pickler would remember */
+    unsigned char *bytes;                     /* inline_bytes, or owned */
     size_t size;
-    unsigned char bytes[KEY_SIZE_MAX];
+    size_t capacity;
+    unsigned char inline_bytes[KEY_INLINE_SIZE];
 } key_writer;
 
 /* True if `object` has not been written before and will be known from now on. */
@@ -334,9 +338,27 @@ static bool key_remember(key_writer *writer, const PyObject *object)
     return true;
 }
 
+/* Make room for `size` bytes more. */
+static bool key_make_room(key_writer *writer, size_t size)
+{
+    unsigned char *bytes;
+
+    if (writer->bytes != writer->inline_bytes || size > KEY_SIZE_MAX - writer->size) {
+        return false;
+    }
+    bytes = malloc(KEY_SIZE_MAX);
+    if (bytes == NULL) {
+        return false; /* the pickler may say so */
+    }
+    memcpy(bytes, writer->inline_bytes, writer->size);
+    writer->bytes = bytes;
+    writer->capacity = KEY_SIZE_MAX;
+    return true;
+}
+
 static bool key_append(key_writer *writer, const void *bytes, size_t size)
 {
-    if (size > KEY_SIZE_MAX - writer->size) {
+    if (size > writer->capacity - writer->size && !key_make_room(writer, size)) {
         return false;
     }
     memcpy(writer->bytes + writer->size, bytes, size);
@@ -512,6 +534,8 @@ PyObject *key_pickle_dumps(PyObject *object, int protocol)
         return NULL;
     }
     writer.object_count = 0;
+    writer.bytes = writer.inline_bytes;
+    writer.capacity = KEY_INLINE_SIZE;
     writer.bytes[0] = OPCODE_PROTO;
     writer.bytes[1] = (unsigned char)protocol;
     writer.size = HEADER_SIZE + FRAME_HEADER_SIZE;
@@ -521,6 +545,9 @@ PyObject *key_pickle_dumps(PyObject *object, int protocol)
         if (result == NULL) {
             PyErr_Clear(); /* no memory; the pickler may say so */
         }
+    }
+    if (writer.bytes != writer.inline_bytes) {
+        free(writer.bytes);
     }
     return result;
 }

@@ -671,7 +671,7 @@ def test_a_truncated_pickle(protocol: int) -> None:
 
 KEY_PROTOCOLS = (4, 5)
 KEY_OBJECTS_MAX = 32
-KEY_SIZE_MAX = 4096 - 2 - 9  # of what PROTO and FRAME leave of the buffer
+KEY_SIZE_MAX = 65_536 - 2 - 9  # of what PROTO and FRAME leave of the buffer
 
 
 def optimized(key: object, protocol: int) -> bytes:

@@ -18,6 +18,7 @@
 #include "database.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 
 typedef enum fault_kind {
     FAULT_SQLITE,
@@ -139,6 +140,25 @@ int __wrap_openat64(int at, const char *path, int flags, ...)
     return fault_strikes(FAULT_LIBC, "open")
                ? FAULT_LIBC_ERROR(EINTR, EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
                : __real_openat64(at, path, flags, 0666);
+}
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+/* Of those that are called by their number: openat2. */
+long __wrap_syscall(long number, ...)
+{
+    va_list arguments;
+    long values[4];
+
+    va_start(arguments, number);
+    for (int i = 0; i < 4; i++) {
+        values[i] = va_arg(arguments, long);
+    }
+    va_end(arguments);
+    return fault_strikes(FAULT_LIBC, "openat2")
+               ? FAULT_LIBC_ERROR(EINTR, ENOSYS, EPERM, EMFILE, EIO, EACCES, ENOMEM)
+               : __real_syscall(number, values[0], values[1], values[2], values[3]);
 }
 
 int __real_open64(const char *path, int flags, ...);

@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -40,6 +41,7 @@ static fault write_fault;
 static fault close_fault;
 static fault fsync_fault;
 static fault getentropy_fault;
+static fault syscall_fault; /* openat2, the one that is called by its number */
 static size_t longest_write = SIZE_MAX;
 
 void *__real_malloc(size_t size);
@@ -47,6 +49,8 @@ ssize_t __real_write(int descriptor, const void *data, size_t size);
 int __real_close(int descriptor);
 int __real_fsync(int descriptor);
 int __real_getentropy(void *buffer, size_t size);
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
 void *__wrap_malloc(size_t size);
 ssize_t __wrap_write(int descriptor, const void *data, size_t size);
 int __wrap_close(int descriptor);
@@ -93,6 +97,20 @@ int __wrap_fsync(int descriptor)
     if (fstat(descriptor, &facts) == 0 && synced_count < (int)(sizeof synced / sizeof *synced))
         synced[synced_count++] = facts.st_ino;
     return __real_fsync(descriptor);
+}
+
+long __wrap_syscall(long number, ...)
+{
+    va_list arguments;
+    long values[4];
+
+    va_start(arguments, number);
+    for (int i = 0; i < 4; i++)
+        values[i] = va_arg(arguments, long);
+    va_end(arguments);
+    return fails(&syscall_fault)
+               ? -1
+               : __real_syscall(number, values[0], values[1], values[2], values[3]);
 }
 
 int __wrap_getentropy(void *buffer, size_t size)
@@ -558,6 +576,27 @@ static void no_link_in_the_directory_is_followed(void)
     make_links();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         is_not_found(inside(), names[i]);
+}
+
+/* Where the system opens no path without links in one call, or forbids that call. */
+static void a_path_is_followed_a_step_at_a_time_without_openat2(void)
+{
+    static const int errors[] = {ENOSYS, EPERM, EINTR};
+
+    no_link_in_the_directory_is_followed();
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        dc_error error;
+        int descriptor;
+        int64_t size;
+
+        syscall_fault = (fault){1, errors[i]};
+        is_not_found(inside(), "ab/x.val");
+        syscall_fault = (fault){1, errors[i]};
+        CHECK_INT(DC_OK,
+                  dc_valuefile_open(path_of("outside"), "ab/x.val", &descriptor, &size, &error));
+        CHECK_INT(0, syscall_fault.countdown);
+        dc_valuefile_close(descriptor);
+    }
 }
 
 static void nothing_is_written_through_a_link(void)
@@ -1368,6 +1407,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_missing_file_is_not_found),
         CHECK_TEST(what_is_no_regular_file_is_not_found),
         CHECK_TEST(no_link_in_the_directory_is_followed),
+        CHECK_TEST(a_path_is_followed_a_step_at_a_time_without_openat2),
         CHECK_TEST(nothing_is_written_through_a_link),
         CHECK_TEST(nothing_is_removed_through_a_link),
         CHECK_TEST(the_directory_itself_may_be_a_link),
