@@ -150,7 +150,7 @@ def program(
 
 
 @pytest.mark.usefixtures('program')
-@pytest.mark.parametrize('seed', [1, 2])
+@pytest.mark.parametrize('seed', [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('damage', DAMAGES.values(), ids=DAMAGES.keys())
 def test_what_was_readable_is_saved(
     directory: str, tmp_path: Path, damage: Callable, seed: int
