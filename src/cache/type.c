@@ -216,8 +216,9 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
         case SETTING_STATISTICS:
             result = self->statistics = PyObject_IsTrue(value);
             break;
-        case SETTING_COUNT:
-            break;
+        default: /* a new setting needs a case of its own */
+            PyErr_BadInternalCall();
+            return -1;
         }
     }
     if (result < 0) {

@@ -168,6 +168,7 @@ def test_another_thread_may_be_at_work_on_the_connection_of_a_cache_that_is_drop
     alone.run(scenario, directory=directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('work', ['check', 'SQL', 'transact'])
 def test_a_cache_may_be_initialized_again_while_another_thread_works(
     alone: Interpreter, directory: str, work: str

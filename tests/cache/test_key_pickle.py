@@ -301,6 +301,7 @@ def test_an_object_in_the_extension_registry(code: int) -> None:
         copyreg.remove_extension(__name__, 'Extension', code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [1, 63, 64, 65, 255, 256, 257, 1000, 5000])
 def test_many_memo_entries(count: int) -> None:
     names = [f'name {number}' for number in range(count)]

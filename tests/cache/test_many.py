@@ -280,6 +280,7 @@ def test_more_than_a_batch_is_several_transactions(cache: Cache, statements: lis
     assert commits(statements) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('size', 'limit'), [(20_000, 2**22), (1_000_000, 2**26)])
 def test_a_batch_is_limited_by_its_bytes(
     cache: Cache, statements: list[str], size: int, limit: int

@@ -129,6 +129,7 @@ def test_others_write_while_a_check_mends(cache: diskcache.Cache, alone: Interpr
     assert cache.check() == []
 
 
+@pytest.mark.slow
 def test_counters_are_mended_while_others_write(cache: diskcache.Cache, alone: Interpreter) -> None:
     cache.reset('cull_limit', 0)  # What is kept of the size would evict all.
     cache.set_many((number, number) for number in range(20_000))

@@ -45,6 +45,7 @@ def test_no_read_is_older_than_the_last_commit(
 # --- what the runs above meet but rarely ----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='the descriptors are looked up in /proc')
 @pytest.mark.parametrize('situation', ['closing', 'journal-modes'])
 def test_no_lock_is_lost_to_a_descriptor_closed_in_another_thread(

@@ -97,6 +97,7 @@ def test_clear_and_check_get_along_with_writers(
         assert_intact(cache)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('turn', range(4))
 def test_killed_writers_leave_a_sound_cache(
     crew: list[Interpreter], directory: str, turn: int

@@ -351,6 +351,7 @@ class Visitor:
         return least < count <= most
 
 
+@pytest.mark.slow
 def test_a_worker_killed_under_load_takes_nothing_with_it(start_site: Callable[..., Site]) -> None:
     site = start_site()
     workers = {answer.pid for answer in site.ask_each_worker('/page/')}
@@ -395,6 +396,7 @@ def test_a_site_that_is_loaded_before_the_workers_are_forked_works_too(
 # --- starting and ending -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_stored_outlives_the_server(start_site: Callable[..., Site]) -> None:
     site = start_site()
     session = site.ask('/session/')
@@ -410,6 +412,7 @@ def test_what_is_stored_outlives_the_server(start_site: Callable[..., Site]) -> 
     assert site.ask('/factors/91/').body == factors
 
 
+@pytest.mark.slow
 def test_a_temporary_directory_goes_when_ctrl_c_ends_the_server(
     start_site: Callable[..., Site], tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_local_directory_is_on_no_network(tmp_path: Path) -> None:
     assert file_systems.network_of(str(tmp_path / 'missing')) is None
 
 
+@pytest.mark.slow
 @needs_fuse
 @pytest.mark.parametrize('cls', ['Cache', 'FanoutCache'])
 @pytest.mark.parametrize('lacks', [(), ('no-maps', 'no-links')], ids=['maps', 'no maps'])
@@ -158,6 +159,7 @@ def test_a_file_system_without_locks_is_an_error_at_once(
     assert os.listdir(tmp_path / 'source' / 'cache') == []
 
 
+@pytest.mark.slow
 @needs_fuse
 def test_processes_share_a_cache_on_a_network(alone: Interpreter, tmp_path: Path) -> None:
     def scenario(target: str) -> object:

@@ -100,6 +100,7 @@ END_TRANSACTION = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('end', END_TRANSACTION.values(), ids=END_TRANSACTION.keys())
 @pytest.mark.parametrize('hook', ['_row_insert', '_row_update', '_cull'])
 @pytest.mark.parametrize('size', [10, pytest.param(100_000, marks=pytest.mark.slow)])

@@ -149,6 +149,7 @@ def program(
 # What is saved.
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('program')
 @pytest.mark.parametrize('seed', [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('damage', DAMAGES.values(), ids=DAMAGES.keys())
@@ -461,6 +462,7 @@ def test_what_cannot_be_a_miss_is_an_error(directory: str, operate: Callable) ->
     assert damaged_files(directory) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('operate', 'expected'),
     [case for name, case in {**READS, **OTHERS}.items() if name != 'set from a file'],

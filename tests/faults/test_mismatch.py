@@ -139,6 +139,7 @@ def test_shards_that_are_still_being_made_are_no_mismatch(
     assert warned(FanoutCache, directory, 8) == []
 
 
+@pytest.mark.slow
 def test_many_may_open_a_new_one_at_once(directory: str, other: Interpreter) -> None:
     script = """
     with warnings.catch_warnings(record=True) as caught:

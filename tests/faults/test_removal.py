@@ -301,6 +301,7 @@ def work_in_a_process(directory: str, number: int, seconds: float) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_processes_go_on_and_agree_afterwards(directory: str) -> None:
     package = ROOT
     with Interpreter(package) as first, Interpreter(package) as second:

@@ -25,6 +25,7 @@ linux = pytest.mark.skipif(sys.platform != 'linux', reason='needs Linux')
 # --- memory ---
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize('method', ['clear', 'evict', 'expire', 'set_many', 'get_many', 'pop'])
 def test_without_memory_for_sqlite_no_lock_is_left(

@@ -296,6 +296,7 @@ def test_what_a_disk_raises_over_a_whole_file_is_no_miss(directory: str) -> None
             cache.get('key')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['pop', 'pull', 'popitem'])
 def test_others_write_while_a_large_value_is_read_to_be_taken_out(
     cache: diskcache.Cache, method: str

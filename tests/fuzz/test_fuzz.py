@@ -32,6 +32,7 @@ def test_what_was_found_is_no_fault_any_more(target: str, tmp_path: Path) -> Non
     assert int(result.stdout.split()[0]) > 0
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize('target', TARGETS)
 def test_it_goes_on_by_chance(target: str, tmp_path: Path) -> None:
