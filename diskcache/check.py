@@ -569,8 +569,10 @@ class Check:
         }
 
 
-def _whose_value(rowid: int, key: bytes, kind: str) -> str:
+def _whose_value(rowid: int, key: bytes | None, kind: str) -> str:
     """Return how the value of a row is called."""
+    if key is None:  # which is reported as well
+        return f'the value of row {rowid}'
     shown = key[:_SHOWN_BYTES]
     text = repr(shown) if kind == 'blob' else repr(shown.decode(errors='replace'))
     return f'the value of key {text if kind != "integer" else text[1:-1]} (row {rowid})'

@@ -590,6 +590,14 @@ def test_iterating_in_order_comes_to_an_end_and_passes_over_what_no_key_can_name
     assert list(reversed(cache) if reverse else cache) == expected
 
 
+def test_a_pickle_whose_key_is_null_is_reported(cache: diskcache.Cache) -> None:
+    cache['key'] = {'a': 'pickle'}
+    edit(cache, 'UPDATE Cache SET key = NULL')
+    assert any('no key' in text for text in reports(cache))
+    reports(cache, fix=True)
+    assert len(cache) == 0
+
+
 @pytest.mark.parametrize('raw', ['NULL', '5', "'x'"])
 def test_many_rows_that_no_key_can_name_are_passed_over(cache: diskcache.Cache, raw: str) -> None:
     cache.set_many((number, 1) for number in range(1000))
