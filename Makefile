@@ -263,8 +263,8 @@ $(VENV)/.fuzz: | $(VENV)/.built
 	@touch $@
 
 fuzz: SECONDS = 600
-fuzz: $(VENV)/.built $(VENV)/.fuzz ## damaged directories, pickles and keys, for SECONDS=600 in all (TARGETS=)
-	@$(VENV_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+fuzz: $(VENV)/.built $(VENV)/.fuzz ## damaged directories, pickles and keys, for SECONDS=600 in all (TARGETS=, SEED=)
+	@$(VENV_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 faults: ## each call of the engine failing with each error, once and for good; some minutes
 	@$(MAKE) --no-print-directory -C tests/engine $(abspath build/engine/test_failures)

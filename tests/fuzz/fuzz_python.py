@@ -523,6 +523,7 @@ def main() -> None:
                 [
                     sys.argv[0],
                     f'-max_total_time={int(arguments.seconds)}',
+                    f'-seed={arguments.seed % 2**32}',
                     f'-timeout={SECONDS_OF_ONE}',
                     f'-exact_artifact_path={failed}',
                     '-rss_limit_mb=2048',

@@ -1,6 +1,6 @@
 """Fuzz for so many seconds in all: the engine and the pickles of keys in C, the rest in Python.
 
-    run.py --seconds 600 [TARGET ...]
+    run.py --seconds 600 [--seed 1] [TARGET ...]
 
 What is found of interest goes to build/fuzz/TARGET/corpus, beside what is kept in corpus/TARGET.
 An input that fails is left in build/fuzz/TARGET-failed, and the run ends with an error that says
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -54,11 +55,12 @@ def build(target: str, compiler: str, main: list[str]) -> Path:
     return program
 
 
-def fuzz_in_c(target: str, corpus: Path, failed: Path, seconds: int) -> list[str]:
+def fuzz_in_c(target: str, corpus: Path, failed: Path, seconds: int, seed: int) -> list[str]:
     program = build(target, 'clang', ['-fsanitize=fuzzer'])
     return [
         str(program),
         f'-max_total_time={seconds}',
+        f'-seed={seed % 2**32}',
         '-timeout=20',
         '-rss_limit_mb=2048',
         '-max_len=4096',
@@ -69,14 +71,15 @@ def fuzz_in_c(target: str, corpus: Path, failed: Path, seconds: int) -> list[str
     ]
 
 
-def fuzz_in_python(target: str, corpus: Path, failed: Path, seconds: int) -> list[str]:
+def fuzz_in_python(target: str, corpus: Path, failed: Path, seconds: int, seed: int) -> list[str]:
     for path in (HERE / 'corpus' / target).iterdir():
         shutil.copy(path, corpus)
     script = str(HERE / 'fuzz_python.py')
-    return [sys.executable, script, target, str(corpus), str(failed), f'--seconds={seconds}']
+    times = [f'--seconds={seconds}', f'--seed={seed}']
+    return [sys.executable, script, target, str(corpus), str(failed), *times]
 
 
-def fuzz(target: str, seconds: int) -> bool:
+def fuzz(target: str, seconds: int, seed: int) -> bool:
     """Fuzz one target; return whether all went well."""
     corpus, failed = BUILD / target / 'corpus', BUILD / f'{target}-failed'
     corpus.mkdir(parents=True, exist_ok=True)
@@ -85,7 +88,7 @@ def fuzz(target: str, seconds: int) -> bool:
         print(f'== {target}: there is no clang, it is not fuzzed')
         return True
     prepare = fuzz_in_c if target in IN_C else fuzz_in_python
-    command = prepare(target, corpus, failed, seconds)
+    command = prepare(target, corpus, failed, seconds, seed)
     log = BUILD / f'{target}.log'
     # Of Python's memory little is given back at its end.
     environment = {**os.environ, 'ASAN_OPTIONS': f'detect_leaks={int(target == "store")}'}
@@ -116,10 +119,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('targets', nargs='*', help='all, unless some are named')
     parser.add_argument('--seconds', type=int, default=600, help='in all')
+    parser.add_argument('--seed', type=int, default=time.time_ns(), help='another each time')
     arguments = parser.parse_args()
     targets = arguments.targets or [*IN_C, *IN_PYTHON]
     seconds = max(1, arguments.seconds // len(targets))
-    went_well = [fuzz(target, seconds) for target in targets]
+    went_well = [fuzz(target, seconds, arguments.seed) for target in targets]
     return 0 if all(went_well) else 1
 
 
