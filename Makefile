@@ -180,7 +180,7 @@ NEEDED_BY_TESTS = $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite 
 
 test: $(NEEDED_BY_TESTS) engine-test ## build, then run the tests, those of the C engine included, but for the slow ones
 	@echo '== the Python tests, but for the slow ones (make test-all)'
-	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest -m 'not slow and not stress' $(PARALLEL) $(PYTEST_ARGS)
+	@$(TEST_ENVIRONMENT) DISKCACHE_BRIEF=1 $(VENV_PYTHON) -m pytest -m 'not slow and not stress' $(PARALLEL) $(PYTEST_ARGS)
 
 test-all: $(NEEDED_BY_TESTS) engine-test ## the slow tests too (not make stress, steps, soak)
 	@echo '== the Python tests'

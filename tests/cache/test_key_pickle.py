@@ -15,6 +15,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import os
 import pickle
 import pickletools
 import struct
@@ -43,8 +44,8 @@ generous = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-#: For what is in `make test`: a run is short, and each has other examples.
-brief = settings(generous, max_examples=50)
+#: `make test` asks for few examples, which are others each time; everything else has them all.
+brief = settings(generous, max_examples=50 if 'DISKCACHE_BRIEF' in os.environ else 200)
 
 
 def outcome(function: Callable[[bytes], bytes], data: bytes) -> bytes | type[BaseException]:
