@@ -121,6 +121,8 @@ class Check:
         self._gone: dict[str, tuple[int, str]] = {}
         #: Names that pickles need and that a SafeDisk does not allow, likewise.
         self._refused: dict[str, tuple[int, str]] = {}
+        #: Rows that a SignedDisk has written, where the Disk is another: how many, and the first.
+        self._signed: tuple[int, int | None] = (0, None)
         #: What has been found.
         self.found: list[Found] = []
 
@@ -464,11 +466,27 @@ class Check:
                     harmless=True,
                     reason='another program may be able to load it',
                 )
+        number, lowest = self._signed
+        if number:
+            others = f' and {number - 1} more' if number > 1 else ''
+            self._report(
+                f'signed: row {lowest}{others} cannot be loaded without a SignedDisk',
+                category=UnloadableWarning,
+                harmless=True,
+                reason='a program that has the key can load it',
+            )
 
     def _wrong_signatures(self, low: int, high: int) -> Iterator[_Problem]:
-        """Find items that a SignedDisk refuses. They stay: another may have the key for them."""
+        """Find items that a SignedDisk refuses. They stay: another may have the key for them.
+
+        Those that it has written are counted with another Disk, which has no key.
+        """
         disk = self._cache.disk
         if not isinstance(disk, SignedDisk):
+            if not self._confirms:
+                ((count, first),) = self._read(sql.COUNT_SIGNED, low, high)
+                before, known = self._signed
+                self._signed = before + count, first if known is None else known
             return
         for rowid, filename, *columns in self._read(sql.SIGNED_PAGE, low, high):
             try:

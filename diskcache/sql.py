@@ -8,7 +8,14 @@ from __future__ import annotations
 import pickle
 import re
 
-from ._core import MODE_BINARY, MODE_PICKLE, MODE_TEXT, QUEUE_HIGHEST, QUEUE_LOWEST
+from ._core import (
+    MODE_BINARY,
+    MODE_PICKLE,
+    MODE_SIGNED,
+    MODE_TEXT,
+    QUEUE_HIGHEST,
+    QUEUE_LOWEST,
+)
 
 # --- a database ---
 
@@ -168,7 +175,11 @@ WITH_FILE = (
     f'SELECT rowid, mode, size, {_FILENAME} FROM Cache WHERE {_PAGE} AND filename IS NOT NULL'
 )
 
-_NO_MODE = "(typeof(mode) NOT IN ('integer', 'null') OR mode NOT BETWEEN 0 AND 4)"
+_IS_SIGNED = f'mode BETWEEN {MODE_SIGNED} AND {MODE_SIGNED + MODE_PICKLE}'
+_NO_MODE = (
+    "(typeof(mode) NOT IN ('integer', 'null')"
+    f' OR (mode NOT BETWEEN 0 AND {MODE_PICKLE} AND NOT {_IS_SIGNED}))'
+)
 _NOWHERE = (
     f'(filename IS NULL AND (mode IN ({MODE_BINARY}, {MODE_TEXT})'
     f' OR (mode = {MODE_PICKLE} AND value IS NULL)))'
@@ -180,6 +191,9 @@ WRONG_VALUES = (
     f'SELECT rowid, {_FILENAME}, {_NO_MODE}, {_NOWHERE}, {_BROKEN} FROM Cache WHERE {_PAGE}'
     f' AND ({_NO_MODE} OR {_NOWHERE} OR {_BROKEN} OR (filename IS NULL AND size IS NOT 0))'
 )
+
+#: How many rows a SignedDisk has written, and the first of them.
+COUNT_SIGNED = f'SELECT COUNT(*), MIN(rowid) FROM Cache WHERE {_PAGE} AND {_IS_SIGNED}'
 
 PICKLED_KEYS = f'SELECT rowid, key FROM Cache WHERE {_PAGE} AND raw = 0 AND NOT {_no_pickle("key")}'
 PICKLED_VALUES = (

@@ -20,7 +20,17 @@ from interpreter import Interpreter
 from safe_types import Point
 
 import diskcache
-from diskcache import Cache, Deque, FanoutCache, Index, SignedDisk, UnsafeTypeError
+from diskcache import (
+    Cache,
+    Deque,
+    Disk,
+    FanoutCache,
+    Index,
+    JSONDisk,
+    SafeDisk,
+    SignedDisk,
+    UnsafeTypeError,
+)
 from diskcache import log as log_module
 from diskcache.constants import MODE_RAW
 
@@ -521,3 +531,23 @@ def test_a_disk_without_its_cache_decides_nothing(signed: Cache) -> None:
     with pytest.raises(RuntimeError):
         SiteDisk(signed.directory)._seal('key', True, None, None, mode, value)
     assert size == 0
+
+
+@pytest.mark.filterwarnings('ignore::diskcache.CacheWarning')
+def test_a_check_without_the_key_deletes_nothing(signed: Cache, directory: str) -> None:
+    """Who maintains a directory, on the command line for one, has no key for what is signed.
+
+    The modes of signed rows are none of a Disk's. They were taken for damage, and all items were
+    deleted. They are told of, once.
+    """
+    values = {'raw': 1, 'pickle': (1, 2), 'file': b'x' * 50_000, 'text': 'é' * 50_000}
+    signed.update(values)
+    for disk in (Disk, JSONDisk, SafeDisk):
+        with Cache(directory, disk=disk) as other:
+            (found,) = other.check(fix=True)
+        text = 'signed: row 1 and 3 more cannot be loaded without a SignedDisk'
+        assert str(found.message) == text
+        assert found.message.harmless  # type: ignore[union-attr]
+        assert not found.message.mended  # type: ignore[union-attr]
+    assert dict(signed) == values
+    assert signed.check() == []
