@@ -171,6 +171,7 @@ void seal_when_inserted(Cache *self, dc_rules *rules, dc_row_hooks *hooks)
 void item_clear(item *item)
 {
     Py_CLEAR(item->tag_owner);
+    Py_CLEAR(item->unsealed);
     disk_value_clear(&item->stored);
 }
 
@@ -218,9 +219,28 @@ static int store_sealed(Cache *self, item *item, PyObject *value, PyObject *key,
     stored->has_expire_time = columns->has_expire_time;
     stored->expire_time = columns->expire_time;
     stored->tag = columns->tag;
-    return encoded != NULL && self->seals
+    if (encoded == NULL || !self->seals) {
+        return 0;
+    }
+    item->mendings = self->mendings;
+    item->unsealed = convert_from_datum(&stored->value);
+    return item->unsealed != NULL
                ? disk_seal(self->state, self->disk, &encoded->key, &item->stored)
-               : 0;
+               : -1;
+}
+
+int item_seal_anew(Cache *self, item *item, const disk_key *encoded)
+{
+    disk_value *stored = &item->stored;
+
+    if (item->unsealed == NULL || item->mendings == self->mendings) {
+        return 0;
+    }
+    item->mendings = self->mendings;
+    Py_CLEAR(stored->owner);
+    return convert_to_datum(item->unsealed, "value", &stored->columns.value, &stored->owner) == 0
+               ? disk_seal(self->state, self->disk, &encoded->key, stored)
+               : -1;
 }
 
 int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, const disk_key *encoded,

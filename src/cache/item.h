@@ -10,6 +10,8 @@
 typedef struct item {
     disk_value stored; /* its columns complete with tag and expire_time */
     PyObject *tag_owner;
+    PyObject *unsealed;     /* strong: the value without its signature, where it is signed; else NULL */
+    unsigned long mendings; /* of the cache, when it was signed */
     double now;
 } item;
 
@@ -18,6 +20,9 @@ typedef struct item {
  * NULL: the key is not known yet. -1 with an exception. */
 int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, const disk_key *encoded,
                  PyObject *expire, int read, PyObject *tag);
+/* With the write lock: sign the item anew if the directory has been made anew meanwhile, with another id perhaps. -1
+ * with an exception. */
+int item_seal_anew(Cache *self, item *item, const disk_key *encoded);
 void item_clear(item *item);
 
 /* The rules of a write now; `hooks` backs rules.hooks. */

@@ -32,6 +32,16 @@ static int is_gone(Cache *self, Session *session)
     return lacks_settings || dc_db_has_moved(&session->db);
 }
 
+int cache_session_has_moved(Cache *self, Session *session)
+{
+    int moved;
+
+    self->looked_at = 0.0;
+    moved = is_gone(self, session);
+    self->looked_at = 0.0; /* whoever takes a session next has to see it, too */
+    return moved;
+}
+
 /* Call a method of opening.py that makes the database anew, without sessions on the former one. Its truth, or -1
  * with an exception. */
 static int mend_by(Cache *self, PyObject *method, PyObject *arguments)
@@ -41,6 +51,7 @@ static int mend_by(Cache *self, PyObject *method, PyObject *arguments)
     int mended = -1;
 
     self->mender = PyThread_get_thread_ident();
+    self->mendings++;
     checkpoint_finish(self);
     cache_forget_file(self);
     dc_access_log_clear(&self->access_log); /* of rows that are gone */

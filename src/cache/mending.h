@@ -18,6 +18,9 @@ Session *cache_find_session(Cache *self);
 /* The same, in use, for an operation: also that of a Connection that an overridden `_con` returns. */
 Session *cache_take_session(Cache *self);
 
+/* Whether a session's file has another path by now, or none: asked anew. */
+int cache_session_has_moved(Cache *self, Session *session);
+
 /* After a call has failed, with an exception: if a malformed database is why, and has been begun anew, or if others
  * have done so. 1: the exception is cleared, and the call is to be repeated. 0: with the exception, also where the
  * arguments cannot be used twice. `*failures` is counted up, and zero at first. */

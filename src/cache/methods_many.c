@@ -311,7 +311,8 @@ static int write_batch(many *many)
     for (int i = 0; i < many->count; i++) {
         entry *entry = entry_at(many, i);
 
-        if (operation_add_file(&operation, entry->item.stored.columns.filename) < 0) {
+        if (item_seal_anew(self, &entry->item, &entry->key) < 0 ||
+            operation_add_file(&operation, entry->item.stored.columns.filename) < 0) {
             operation_rollback(&operation);
             return -1;
         }

@@ -28,7 +28,7 @@ typedef struct writing {
     const disk_key *key;   /* or NULL: push */
     const dc_queue *queue; /* push: the next two */
     dc_side side;
-    const item *item;
+    item *item;
     int only_if_absent;
     dc_row row;  /* push: receives the key */
     int written; /* result */
@@ -91,7 +91,8 @@ static int write_and_commit(Cache *self, writing *writing, int retry)
     if (operation_begin_write(&operation, self, retry) < 0) {
         goto done;
     }
-    if (operation_add_file(&operation, filename) < 0) {
+    if (item_seal_anew(self, writing->item, writing->key) < 0 ||
+        operation_add_file(&operation, filename) < 0) {
         operation_rollback(&operation);
         goto done;
     }

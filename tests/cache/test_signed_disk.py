@@ -455,15 +455,28 @@ def test_a_directory_that_is_emptied_keeps_its_id_while_somebody_has_it_open(
 
 
 def test_a_directory_that_is_made_anew_by_another_has_another_id(signed: Cache) -> None:
-    """At most the item that was on its way when that is noticed is lost."""
+    """Items that were on their way when that is noticed are signed for the new one."""
     signed['key'] = 1
     empty(signed.directory)
     with Cache(signed.directory, disk=SiteDisk) as another:
         another['key'] = 2
-        signed['lost'] = 3
+        signed['first'] = 3
         signed['kept'] = 4
         assert signed['key'] == 2
+        assert another['first'] == signed['first'] == 3
         assert another['kept'] == signed['kept'] == 4
+        assert another.check() == []
+
+
+def test_many_items_are_signed_for_a_directory_that_another_has_made_anew(signed: Cache) -> None:
+    """All of a batch is signed before the lock is taken, and so before that is noticed."""
+    values = {'inline': 1, 'pickle': (1, 2), 'file': b'x' * 50_000}
+    signed['key'] = 1
+    empty(signed.directory)
+    with Cache(signed.directory, disk=SiteDisk) as another:
+        signed.set_many(values.items())
+        assert dict(another) == dict(signed) == values
+        assert another.check() == []
 
 
 def test_a_directory_is_read_that_nothing_may_be_written_to(signed: Cache) -> None:
