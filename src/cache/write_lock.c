@@ -23,6 +23,18 @@ static dc_status begin_once(Cache *self, Session *session)
     return status;
 }
 
+/* Whoever puts another database in the place of a malformed one keeps the former one locked for
+ * removal.REMOVAL_SECONDS: who waits for the lock sees then that it has moved. A thread that was held up between its
+ * look and BEGIN for as long has not seen it. */
+#define LONG_AGO_SECONDS 0.05
+
+/* With the write lock, `looked` being when the session was taken. */
+static int has_moved_meanwhile(Cache *self, Session *session, double looked)
+{
+    return dc_clock() - looked > LONG_AGO_SECONDS && !(cache_hooks(self) & CACHE_HOOK__con) &&
+           cache_session_has_moved(self, session);
+}
+
 /* Wait a little, unless the timeout is over. `turns`: checkpoint_lock_turns before the attempt. If only our own
  * checkpoint held the lock, do not raise Timeout. 1, or 0 or -1 with an exception. */
 static int wait_for_lock(Cache *self, lock_wait *wait, unsigned int turns)
@@ -77,6 +89,7 @@ typedef enum begin_outcome { BEGIN_FAILED = -1, BEGIN_BUSY, BEGIN_DONE, BEGIN_AG
  * session, now, may do better. */
 static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Session **begun)
 {
+    double looked = dc_clock();
     Session *session = *begun = cache_take_session(self);
     begin_outcome outcome = BEGIN_FAILED;
     dc_status status;
@@ -99,10 +112,13 @@ static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Sessio
         dc_db_rollback(&session->db);
         status = DC_BUSY;
     }
-    if (status == DC_OK) {
+    if (status == DC_OK && !has_moved_meanwhile(self, session, looked)) {
         return BEGIN_DONE;
     }
-    if (status == DC_BUSY && !is_stuck(self, session)) {
+    if (status == DC_OK) {
+        dc_db_rollback(&session->db);
+        outcome = BEGIN_AGAIN;
+    } else if (status == DC_BUSY && !is_stuck(self, session)) {
         outcome = BEGIN_BUSY;
     } else if (cache_session_is_readonly(session) && !*reopened) {
         *reopened = 1;

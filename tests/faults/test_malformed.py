@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import pytest
 from consistency import stored_filenames, value_files
 from interpreter import Interpreter
 
+import diskcache
 from diskcache import Cache, Deque, FanoutCache
 from diskcache.cli import main
 
@@ -674,3 +676,65 @@ def test_rows_that_no_page_leads_to(
             assert len(saved) == ITEMS
             assert cache['file', 3] == b'\3' * 40_000
             assert cache.get('tagged', tag=True) == (('a', 1), 'tag')
+
+
+#: Writes a key, and stands still at one of its steps, for each line: a directory and a number.
+WRITER = """
+import ctypes, os, sys
+import diskcache
+shim = ctypes.CDLL(None)
+for line in sys.stdin:
+    directory, step = line.rsplit(None, 1)
+    with diskcache.Cache(directory) as cache:
+        cache['before'] = 1
+        shim.step_arm(ctypes.c_long(int(step)), 1, 0)
+        cache['new'] = 2
+        passed = shim.step_disarm()
+        print(passed, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='the steps are found by a preloaded library')
+def test_nothing_is_lost_that_another_writes_however_long_it_stands_still(
+    directory: str, tmp_path: Path, preload: Callable[[str], dict[str, str]]
+) -> None:
+    """Between the look whether the database has moved and BEGIN, others may save it meanwhile.
+
+    What was written then went to the damaged database, which nobody reads.
+    """
+    fill(directory)
+    (page, *_) = pages_with(directory, value_of(200).encode(), b'\x0d')
+    overwrite(directory, page * PAGE, bytes(PAGE))
+    with subprocess.Popen(
+        [sys.executable, '-c', WRITER],
+        env={**os.environ, **preload('at_each_step.c')},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        lost, saved, steps = [], 0, range(1, 1000)
+        for step in steps:
+            copy = str(tmp_path / f'{step}')
+            shutil.copytree(directory, copy)
+            writer.stdin.write(f'{copy} {step}\n'.encode())
+            answer = writer.stdout.readline()
+            if answer != b'!\n':
+                assert int(answer) < step
+                break
+            os.kill(writer.pid, signal.SIGSTOP)
+            try:
+                with Cache(copy, timeout=0.05) as cache, suppress(diskcache.Timeout):
+                    saved += bool(cache.check(fix=True))
+            finally:
+                os.kill(writer.pid, signal.SIGCONT)
+            writer.stdin.write(b'.')
+            writer.stdout.readline()
+            with Cache(copy) as cache:
+                if cache.get('new') != 2:
+                    lost.append(step)
+        writer.stdin.close()
+    assert lost == []
+    assert saved > 5
