@@ -224,9 +224,8 @@ static int store_sealed(Cache *self, item *item, PyObject *value, PyObject *key,
     }
     item->mendings = self->mendings;
     item->unsealed = convert_from_datum(&stored->value);
-    return item->unsealed != NULL
-               ? disk_seal(self->state, self->disk, &encoded->key, &item->stored)
-               : -1;
+    return item->unsealed != NULL ? disk_seal(self->state, self->disk, &encoded->key, &item->stored)
+                                  : -1;
 }
 
 int item_seal_anew(Cache *self, item *item, const disk_key *encoded)
