@@ -13,6 +13,7 @@ import os.path as op
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -298,6 +299,7 @@ class Opening(_core.Cache):
         :return: whether that was not for another reason
         """
         if self._read_only:
+            self._forget_directory_id()
             return not unopened  # whoever can write may put another in its place
         removed = not op.exists(op.join(self._path, DBNAME))
         if unopened and not removed:
@@ -392,9 +394,8 @@ class Opening(_core.Cache):
     ) -> None:
         """Make what is missing in the directory; nothing is written if nothing is."""
         signer = self._disk if isinstance(self._disk, SignedDisk) else None
-        if signer is not None and self._read_only:
-            signer._directory_id = str(stored.get(DIRECTORY_ID))
         if self._read_only:
+            self._forget_directory_id()
             if 'Cache' not in schema or 'Settings' not in schema:
                 database = op.join(self._path, DBNAME)
                 raise sqlite3.DatabaseError(f'{database} is not a diskcache database')
@@ -428,6 +429,41 @@ class Opening(_core.Cache):
             signer._directory_id = str(self._setting(DIRECTORY_ID))
         if not schema:
             self._page_size = self._inspect()[2]
+
+    def _forget_directory_id(self) -> None:
+        """Have a SignedDisk look for the id of a directory that only others can write."""
+        if isinstance(self._disk, SignedDisk):
+            reference = weakref.ref(self)
+
+            def find() -> str | None:
+                cache = reference()
+                try:
+                    return None if cache is None else str(cache._setting(DIRECTORY_ID))
+                except KeyError:  # no SignedDisk has opened it yet
+                    return None
+
+            self._disk._find_directory_id = find
+            self._disk._directory_id = None
+
+    def _take_directory_id(self) -> bool:
+        """Read the id that a SignedDisk signs, from a database that has just been opened.
+
+        :return: whether it is another
+        """
+        signer = self._disk
+        if not isinstance(signer, SignedDisk):
+            return False  # one of a program's own that signs
+        before = signer._directory_id
+        if self._read_only:
+            self._forget_directory_id()
+            return True
+        try:
+            signer._directory_id = str(self._setting(DIRECTORY_ID))
+        except KeyError:  # another Disk has made it anew
+            self._make_again()
+        except (Timeout, sqlite3.Error):
+            return False  # what is about to be done meets it, too
+        return signer._directory_id != before
 
     def _missing_objects(
         self, settings: Mapping[str, Any], schema: Mapping[str, Any]

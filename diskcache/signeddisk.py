@@ -24,7 +24,7 @@ import io
 import os
 import pickle
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from . import _core
@@ -145,6 +145,8 @@ class SignedDisk(SafeDisk):
 
     #: Of the directory, which the Cache sets.
     _directory_id: str | None = None
+    #: Reads it where only others can set it, and may not have done so yet.
+    _find_directory_id: Callable[[], str | None] | None = None
 
     def __init__(self, directory: str, *args: Any, **kwargs: Any) -> None:
         """Set the directory and the limits, as :class:`Disk` does.
@@ -188,13 +190,18 @@ class SignedDisk(SafeDisk):
     # --- signatures ---
 
     def _message(self, row: Row, payload: bytes) -> bytes:
-        if self._directory_id is None:
+        directory_id = self._directory_id  # another thread may forget it
+        if directory_id is None and self._find_directory_id is not None:
+            directory_id = self._directory_id = self._find_directory_id()
+            if directory_id is None:
+                raise RefusedError('nothing in the directory has been signed yet')
+        if directory_id is None:
             raise RuntimeError('a SignedDisk signs for a Cache, which tells it of its directory')
         return b''.join(
             (
                 _part(_VERSION),
                 _part(self.purpose),
-                _part(self._directory_id),
+                _part(directory_id),
                 _key_part(row.key),
                 _part(bool(row.raw)),
                 _part(row.tag),

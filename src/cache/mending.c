@@ -129,12 +129,33 @@ static int wait_for_mender(Cache *self)
     return again > 0 ? 0 : -1;
 }
 
+/* A file that has just been opened may be another than before: this cache had none open, since it was closed or its
+ * process has forked. Then what the Disk signs is another id. -1 with an exception. */
+static int take_directory_id(Cache *self)
+{
+    PyObject *is_other;
+
+    self->has_new_session = 0;
+    if (self->opening || self->disk == NULL || self->mender != 0) {
+        return 0;
+    }
+    self->mender = PyThread_get_thread_ident();
+    is_other = PyObject_CallMethodNoArgs((PyObject *)self, self->state->name._take_directory_id);
+    self->mender = 0;
+    self->mendings += is_other == Py_True;
+    Py_XDECREF(is_other);
+    return is_other != NULL ? 0 : -1;
+}
+
 Session *cache_find_session(Cache *self)
 {
     Session *session = wait_for_mender(self) == 0 ? cache_open_or_idle_session(self) : NULL;
 
     if (session == NULL && mend_unopened(self) > 0) {
         session = cache_open_or_idle_session(self);
+    }
+    if (session != NULL && self->has_new_session) {
+        session = take_directory_id(self) == 0 ? cache_open_or_idle_session(self) : NULL;
     }
     /* Whoever removes the files may be at it again. */
     for (int i = 0; i < MENDING_ATTEMPTS && session != NULL && is_gone(self, session); i++) {

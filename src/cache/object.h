@@ -129,8 +129,10 @@ typedef struct Cache {
     enum { WRITABLE, READ_ONLY_ASKED, READ_ONLY_UNWRITABLE } read_only;
     int opening; /* __init__ is at it: what is missing in the directory has not been removed */
     unsigned long mender; /* the thread that makes what has been removed anew, or 0 */
-    unsigned long mendings; /* how often that has been done: what a Disk signs with may be another since */
-    double looked_at;     /* on the monotonic clock: whether the file is still there */
+    unsigned long
+        mendings; /* how often that has been done: what a Disk signs with may be another since */
+    int has_new_session; /* the Disk signs, and the id that it signs has not been read from there */
+    double looked_at;    /* on the monotonic clock: whether the file is still there */
     enum on_error on_error;
     file_identity
         malformed; /* a database of this path that was found to be malformed, the latest */

@@ -103,6 +103,7 @@ static Session *open_session(Cache *self)
         } else if (is_same_file(before, identify(self))) {
             session->file = before;
         }
+        self->has_new_session |= session != NULL && self->seals;
     }
     if (attempts < 0) {
         PyErr_Format(self->state->sqlite_errors[SQLITE_ERROR_OperationalError],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import pickle
 import shutil
 import threading
@@ -466,6 +467,53 @@ def test_a_directory_that_is_made_anew_by_another_has_another_id(signed: Cache) 
         assert another['first'] == signed['first'] == 3
         assert another['kept'] == signed['kept'] == 4
         assert another.check() == []
+
+
+def test_a_directory_that_is_made_anew_is_noticed_by_a_cache_that_had_been_closed(
+    signed: Cache,
+) -> None:
+    """No file is open then that could be seen to have moved."""
+    signed['key'] = 1
+    signed.close()
+    empty(signed.directory)
+    with Cache(signed.directory, disk=SiteDisk) as another:
+        another['key'] = 2
+        assert signed['key'] == 2
+        signed['new'] = 3
+        assert another['new'] == 3
+        another.close()
+        signed['newer'] = 4
+        assert another['newer'] == 4
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there is no fork')
+def test_a_directory_that_is_made_anew_is_noticed_by_a_child(signed: Cache) -> None:
+    """It opens files of its own."""
+    signed['key'] = 1
+    empty(signed.directory)
+    with Cache(signed.directory, disk=SiteDisk) as another:
+        another['key'] = 2
+        child = os.fork()
+        if child == 0:
+            signed['new'] = 3
+            os._exit(signed.get('key') != 2)
+        assert os.waitpid(child, 0)[1] == 0
+        assert another['new'] == 3
+
+
+@pytest.mark.filterwarnings('ignore::diskcache.CacheWarning')
+def test_what_is_read_only_finds_the_id_that_others_make_later(directory: str) -> None:
+    """It is opened before anybody has signed, and open while the directory is made anew."""
+    Cache(directory).close()
+    with Cache(directory, disk=SiteDisk, read_only=True) as reader:
+        assert reader.get('key') is None
+        with Cache(directory, disk=SiteDisk) as writer:
+            writer['key'] = 1
+            assert reader['key'] == 1
+        empty(directory)
+        with Cache(directory, disk=SiteDisk) as writer:
+            writer['key'] = 2
+            assert reader['key'] == 2
 
 
 def test_many_items_are_signed_for_a_directory_that_another_has_made_anew(signed: Cache) -> None:
