@@ -172,6 +172,9 @@ class Opening(_core.Cache):
         :raises sqlite3.OperationalError: if it cannot be opened like this
         """
         database = op.join(self._path, DBNAME)
+        if op.exists(database) and not op.isfile(database):
+            # SQLite would wait for somebody to write to a pipe.
+            raise sqlite3.OperationalError(f'unable to open database file: {database} is no file')
         if not op.exists(database):
             reason = 'read_only is true' if self._read_only_asked else 'cannot be made'
             raise sqlite3.OperationalError(
@@ -355,7 +358,7 @@ class Opening(_core.Cache):
         """Rename a malformed database, unless another process has; tell whether it is gone."""
         if self._read_only:
             return False
-        database = op.join(self._path, DBNAME)
+        database = op.realpath(op.join(self._path, DBNAME))  # as in salvage.py
         try:
             aside = removal.set_aside(database, identity)
         except OSError as obstacle:

@@ -59,7 +59,8 @@ class Salvage:
         :param settings: of the new database, where none can be read
         :param origin: the statement that records what the cache was made with, likewise
         """
-        self._database = op.join(directory, DBNAME)
+        # SQLite follows a link: the log is beside the file, and all look whether that has moved.
+        self._database = op.realpath(op.join(directory, DBNAME))
         self._seen = seen
         self._settings = settings
         self._origin = origin

@@ -738,3 +738,48 @@ def test_nothing_is_lost_that_another_writes_however_long_it_stands_still(
         writer.stdin.close()
     assert lost == []
     assert saved > 5
+
+
+def damage_index(directory: str) -> None:
+    """Overwrite the first page of the index of keys."""
+    with closing(sqlite3.connect(f'{directory}/cache.db')) as con:
+        ((root,),) = con.execute("SELECT rootpage FROM sqlite_master WHERE name = 'Cache_key_raw'")
+    overwrite(directory, (root - 1) * PAGE, b'x' * PAGE)
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='links need a privilege')
+@pytest.mark.parametrize('on_error', ['miss', 'reset'])
+def test_a_database_behind_a_link_is_replaced_where_it_is(
+    directory: str, tmp_path: Path, on_error: str
+) -> None:
+    """Its log is beside the file, and whether the file has moved is all that others look at.
+
+    A database in the place of the link is one that nobody who has the other open gets to see, and
+    that lacks what is in the log.
+    """
+    fill(directory)
+    damage_index(directory)
+    real = tmp_path / 'other' / 'real.db'
+    real.parent.mkdir()
+    os.rename(f'{directory}/cache.db', real)
+    os.symlink(real, f'{directory}/cache.db')
+    with (
+        Cache(directory, on_error='miss') as another,
+        Cache(directory, on_error='miss' if on_error == 'reset' else 'raise') as cache,
+    ):
+        another.stats(enable=True)
+        another.reset('cull_limit', 7)  # is in the log
+        if on_error == 'miss':
+            assert 'items saved: 1506; lost: 0' in texts(cache, fix=True)
+            assert another[5] == cache[5] == value_of(5)
+            assert cache.reset('cull_limit') == 7
+            assert cache.check() == []
+        else:
+            cache.on_error = 'reset'
+            cache['old'] = 1
+        cache['new'] = 2
+        assert another['new'] == 2
+        another['newer'] = 3
+        assert cache['newer'] == 3
+    assert real.exists()
+    assert os.path.islink(f'{directory}/cache.db')
