@@ -58,6 +58,8 @@ def _locked(directory: str) -> Generator[None, None, None]:
         yield
     finally:
         if descriptor is not None:
+            with cl.suppress(OSError):  # a child that was forked meanwhile shares the lock
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 

@@ -16,7 +16,7 @@ from interpreter import Interpreter
 from places import ROOT
 
 import diskcache
-from diskcache import Cache, Deque, FanoutCache, Index
+from diskcache import Cache, Deque, FanoutCache, Index, removal
 
 LARGE = b'x' * 100_000
 
@@ -323,3 +323,23 @@ def test_processes_go_on_and_agree_afterwards(directory: str) -> None:
                 assert process.run(read, directory=directory) == 1
             cache.check(fix=True)
             assert left_wrong(cache) == []
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there is no fork')
+def test_a_child_that_was_forked_while_files_were_renamed_keeps_nobody_out(tmp_path: Path) -> None:
+    """It has the descriptor too, of a lock that closing one of the two does not give back."""
+    fcntl = pytest.importorskip('fcntl')
+    end, ends = os.pipe()
+    with removal._locked(str(tmp_path)):
+        child = os.fork()
+        if child == 0:
+            os.close(ends)
+            os.read(end, 1)
+            os._exit(0)
+    another = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        for descriptor in (another, end, ends):
+            os.close(descriptor)
+        os.waitpid(child, 0)
