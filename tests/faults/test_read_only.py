@@ -710,3 +710,17 @@ def test_nothing_is_left_open(directory: str) -> None:
             with Cache(directory, read_only=True) as cache:
                 assert cache['large'] == LARGE
         assert len(os.listdir('/proc/self/fd')) <= before
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='there are no pipes with names')
+def test_a_pipe_in_the_place_of_the_database_is_an_error(directory: str) -> None:
+    """To open one for reading waits for somebody who writes."""
+    os.mkdir(directory)
+    os.mkfifo(f'{directory}/cache.db')
+    opened = subprocess.run(
+        [sys.executable, '-c', f'import diskcache; diskcache.Cache({directory!r}, read_only=True)'],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert 'is no file' in opened.stderr
