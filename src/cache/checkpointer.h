@@ -23,8 +23,8 @@
 
 #include "cache/object.h"
 
-/* A checkpoint normally holds the write lock for microseconds. A write waits so many seconds for that of its own process,
- * even beyond its timeout. */
+/* A checkpoint normally holds the write lock for microseconds. A write waits so many seconds for that of its own
+ * process, even beyond its timeout. */
 #define CHECKPOINT_GRACE_SECONDS 0.1
 
 /* Call after a commit. `wal_bytes`: bytes of pages in the log. What goes wrong is tried again after a later commit. -1

@@ -30,13 +30,14 @@ int cache_refuse_write(Cache *self);
 /* KeyError(key); a key that is a tuple would otherwise become the exception's arguments. */
 void raise_key_error(PyObject *key);
 
+/* A Disk has refused what stands in a row, and the key counts as absent: log the exception that is set, and clear it.
+ * `key` or, if that is NULL, `stored` is that of the row; Py_None: the key itself is refused. -1 with another
+ * exception. */
+int cache_note_refusal(Cache *self, PyObject *key, const dc_key *stored);
+
 /* A value could not be read: say in a note to the exception of which key, and in which file, so that the
  * item can be found and deleted. `key` is the key itself, or else `stored` what the row has. No lock may
  * be held. */
-/* A Disk has refused what stands in a row, and the key counts as absent: log the exception that is set, and clear it.
- * `key` or, if that is NULL, `stored` is that of the row. -1 with another exception. */
-int cache_note_refusal(Cache *self, PyObject *key, const dc_key *stored);
-
 void blame_row(Cache *self, PyObject *key, const dc_key *stored, const char *filename);
 
 /* Note in the exception that is set, if it is one of SQLite's, which database it is about. */

@@ -14,8 +14,8 @@
 #include "cache/operation.h"
 #include "cache/pin.h"
 #include "cache/transaction.h"
-#include "engine/valuefile.h"
 #include "engine/rows.h"
+#include "engine/valuefile.h"
 #include "python/convert.h"
 #include "python/fork_generation.h"
 

@@ -75,8 +75,9 @@ void dc_db_detach(dc_db *db);
 /* The same in a forked child, for a handle that was idle when the parent forked: closing it then
  * does not checkpoint the log, which is the parent's. */
 void dc_db_detach_inherited(dc_db *db);
-/* In a forked child, for a handle that was in a transaction: release the locks that this process believes the inherited handle has, without
- * touching the files, and forget the handle. What it was doing goes on in the parent only. */
+/* In a forked child, for a handle that was in a transaction: release the locks that this process believes the
+ * inherited handle has, without touching the files, and forget the handle. What it was doing goes on in the parent
+ * only. */
 void dc_db_abandon(dc_db *db);
 /* Of that only the locks, for a file that others may go on with. */
 void dc_file_forget_locks(sqlite3_file *file);

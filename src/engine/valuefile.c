@@ -1242,7 +1242,8 @@ done:
 /* ---- Reading and removing ----------------------------------------------------------------------
  */
 
-/* Open a value file to read: in one call if there is no link in the whole path, else from the root, else step by step. */
+/* Open a value file to read: in one call if there is no link in the whole path, else from the root, else step by
+ * step. */
 static int open_to_read(char *path, size_t root_size)
 {
     int descriptor = sys_open_read_unlinked(NO_DIRECTORY, path);

@@ -22,7 +22,8 @@
 /* "ab/cd/", the other digits, the suffix and NUL */
 #define DC_VALUEFILE_NAME_SIZE (DC_VALUEFILE_DIGITS + 2 + sizeof DC_VALUEFILE_SUFFIX)
 
-/* Write a fresh random relative name, its components separated as the platform does. Fails with DC_SYSTEM if the system has no randomness. */
+/* Write a fresh random relative name, its components separated as the platform does. Fails with DC_SYSTEM if the
+ * system has no randomness. */
 dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error);
 
 /* Whether a name of `size` bytes, as a row has it, is that of a file inside the cache directory, so that
@@ -53,9 +54,9 @@ typedef struct dc_valuewriter {
 
 /* Open a writer for directory/name, making the sub-directories in `name` if they are missing
  * (again, if another process prunes them meanwhile), and `directory`, of the mode `root_mode`, if somebody
- * has removed it. They and the file are as open to others as `directory` is. A link in place of a sub-directory is ENOTDIR.
- * A file of that name that is there or being written already is never replaced: DC_SYSTEM with EEXIST.
- * On failure nothing is left behind and nothing is owned. */
+ * has removed it. They and the file are as open to others as `directory` is. A link in place of a
+ * sub-directory is ENOTDIR. A file of that name that is there or being written already is never replaced:
+ * DC_SYSTEM with EEXIST. On failure nothing is left behind and nothing is owned. */
 dc_status dc_valuewriter_open(dc_valuewriter *writer, const char *directory, int root_mode,
                               const char *name, dc_error *error);
 /* Append all `size` bytes; retries short writes and EINTR. After a failure the writer is still

@@ -22,7 +22,8 @@
  * a moment. -1 with ImportError (or what a signal handler raised); the table then is as it was. */
 int connection_bind(module_state *state, PyObject *module);
 
-/* A new Connection on the file `path`, without a busy wait or implicit transactions, for all threads.
+/* A new Connection on the file `path`, without a busy wait or implicit transactions, for all threads. `query`: more
+ * parameters of SQLite's URI, or NULL; they are ignored on Windows, where the name is none.
  * *handle receives the handle behind it; NULL if connection_find_handle must be asked. */
 PyObject *connection_open(module_state *state, PyObject *path, const char *query, sqlite3 **handle);
 /* What closing raises is reported as unraisable; an exception that is set stays. */

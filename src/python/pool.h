@@ -11,8 +11,8 @@
  * knows of every connection that it has inherited. Before the child opens its first one, all pools of the process
  * let go of what they hold (cache/registry.h): idle sessions are closed without a checkpoint. The others are abandoned
  * (dc_db_abandon), and their connections never closed, since that would roll the parent's work back in memory that both
- * share. So are exposed ones, since another thread may have been inside SQLite with them. Excepted are external ones, those
- * whose Connection only the library has, and those of the thread that forked with nothing under way.
+ * share. So are exposed ones, since another thread may have been inside SQLite with them. Excepted are external ones,
+ * those whose Connection only the library has, and those of the thread that forked with nothing under way.
  */
 #ifndef DC_PYTHON_POOL_H
 #define DC_PYTHON_POOL_H

@@ -106,7 +106,6 @@ static int remove_value_file(const char *path, const struct stat *facts, int typ
     return 0;
 }
 
-/* Enough rows for a deletion that does without triggers are in many_rows. */
 #define ROWS                                                                                       \
     "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size,"  \
     " mode, filename, value) VALUES "
