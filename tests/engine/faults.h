@@ -101,10 +101,10 @@ void *__wrap_realloc(void *memory, size_t size)
 
 /* ---- The C library -------------------------------------------------------------------------- */
 
-/* Declare a function to be wrapped, and the beginning of what takes its place. An interrupted call comes only
- * once: who tries again does so until it is not. */
+/* An interrupted call comes only once: who tries again does so until it is not. */
 #define FAULT_LIBC_ERROR(...) (errno = fault.lasting ? EIO : FAULT_ERROR(__VA_ARGS__), -1)
 
+/* Declare a function to be wrapped, and define what takes its place. */
 #define FAULT_WRAP(type, name, parameters, arguments, ...)                                         \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
@@ -115,13 +115,9 @@ void *__wrap_realloc(void *memory, size_t size)
     }
 
 FAULT_WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), ENOSPC, EACCES, EIO, EROFS)
-FAULT_WRAP(int, rmdir, (const char *path), (path), EBUSY, EACCES, EIO)
-FAULT_WRAP(int, unlink, (const char *path), (path), EIO, EACCES, EROFS)
-FAULT_WRAP(int, rename, (const char *from, const char *to), (from, to), ENOSPC, EIO, EACCES)
 FAULT_WRAP(int, getentropy, (void *buffer, size_t size), (buffer, size), EIO, ENOSYS)
 FAULT_WRAP(int, fstat64, (int descriptor, struct stat *facts), (descriptor, facts), EIO, ENOMEM)
 FAULT_WRAP(int, lstat64, (const char *path, struct stat *facts), (path, facts), EIO, EACCES, ENOMEM)
-
 FAULT_WRAP(int, fsync, (int descriptor), (descriptor), EINTR, EIO, ENOSPC)
 FAULT_WRAP(int, fstatat64, (int at, const char *path, struct stat *facts, int flags),
            (at, path, facts, flags), EIO, EACCES, ENOMEM)
@@ -137,9 +133,17 @@ int __wrap_openat64(int at, const char *path, int flags, ...);
 
 int __wrap_openat64(int at, const char *path, int flags, ...)
 {
+    va_list arguments;
+    int mode = 0;
+
+    va_start(arguments, flags);
+    if (flags & O_CREAT) {
+        mode = va_arg(arguments, int);
+    }
+    va_end(arguments);
     return fault_strikes(FAULT_LIBC, "open")
                ? FAULT_LIBC_ERROR(EINTR, EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
-               : __real_openat64(at, path, flags, 0666);
+               : __real_openat64(at, path, flags, mode);
 }
 
 long __real_syscall(long number, ...);
@@ -161,21 +165,12 @@ long __wrap_syscall(long number, ...)
                : __real_syscall(number, values[0], values[1], values[2], values[3]);
 }
 
-int __real_open64(const char *path, int flags, ...);
-int __wrap_open64(const char *path, int flags, ...);
 int __real_close(int descriptor);
 int __wrap_close(int descriptor);
 ssize_t __real_read(int descriptor, void *buffer, size_t size);
 ssize_t __wrap_read(int descriptor, void *buffer, size_t size);
 ssize_t __real_write(int descriptor, const void *data, size_t size);
 ssize_t __wrap_write(int descriptor, const void *data, size_t size);
-
-int __wrap_open64(const char *path, int flags, ...)
-{
-    return fault_strikes(FAULT_LIBC, "open")
-               ? FAULT_LIBC_ERROR(EINTR, EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
-               : __real_open64(path, flags, 0666);
-}
 
 int __wrap_close(int descriptor)
 {
