@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
+
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
@@ -75,20 +77,6 @@ static void optimize_alike(const unsigned char *data, size_t size, int headed)
 
 /* --- objects --- */
 
-typedef struct input {
-    const unsigned char *data;
-    size_t left;
-} input;
-
-static unsigned take(input *in)
-{
-    if (in->left == 0) {
-        return 0;
-    }
-    in->left--;
-    return *in->data++;
-}
-
 enum { OBJECTS_MAX = 60 };
 
 /* Put objects onto a list, later ones of earlier ones; the last is the key. */
@@ -113,13 +101,10 @@ static PyObject *make_key(input *in)
             }
         } else if (kind <= 3) {
             size_t size = take(in) * (take(in) % 3 + 1);
+            const char *bytes = take_bytes(in, &size);
 
-            size = size < in->left ? size : in->left;
-            made = kind == 2 ? PyBytes_FromStringAndSize((const char *)in->data, (Py_ssize_t)size)
-                             : PyUnicode_DecodeUTF8((const char *)in->data, (Py_ssize_t)size,
-                                                    "surrogateescape");
-            in->data += size;
-            in->left -= size;
+            made = kind == 2 ? PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size)
+                             : PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)size, "surrogateescape");
         } else if (kind <= 6) {
             unsigned char bytes[10];
             size_t size = kind == 4 ? 2 : kind == 5 ? 5 : 10;

@@ -6,6 +6,8 @@
  */
 #include "store.h"
 
+#include "input.h"
+
 #include "engine/access_log.h"
 #include "engine/scan.h"
 #include "engine/valuefile.h"
@@ -22,20 +24,6 @@ static void insist(int held, const char *what)
 }
 
 /* ---- The input -------------------------------------------------------------------------------- */
-
-typedef struct input {
-    const unsigned char *data;
-    size_t left;
-} input;
-
-static unsigned take(input *in)
-{
-    if (in->left == 0) {
-        return 0;
-    }
-    in->left--;
-    return *in->data++;
-}
 
 static uint64_t take_number(input *in, int width)
 {
@@ -68,11 +56,9 @@ static dc_datum take_datum(input *in, dc_datum usual)
     }
     if (kind >= 5) {
         size_t size = take(in);
+        const char *data = take_bytes(in, &size);
 
-        size = size < in->left ? size : in->left;
-        datum = bytes(kind == 5 ? DC_BLOB : DC_TEXT, (const char *)in->data, size);
-        in->data += size;
-        in->left -= size;
+        datum = bytes(kind == 5 ? DC_BLOB : DC_TEXT, data, size);
     }
     return datum;
 }
