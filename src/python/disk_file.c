@@ -169,6 +169,7 @@ static void note_failure(Disk *self, dc_status status, const dc_error *error, in
     }
 }
 
+/* *descriptor is -1 on failure. */
 static dc_status open_descriptor(Disk *self, const char *name, disk_file_size size, int *descriptor,
                                  int64_t *actual, double *seconds, dc_error *error)
 {
@@ -186,6 +187,8 @@ static dc_status open_descriptor(Disk *self, const char *name, disk_file_size si
     *seconds = leave(section);
     Py_DECREF(directory);
     if (status == DC_OK && (*actual < size.least || *actual > size.most)) {
+        dc_valuefile_close(*descriptor);
+        *descriptor = -1;
         status = dc_error_set(error, DC_CORRUPT, "%s: wrong size", name);
     }
     return status;
@@ -273,9 +276,6 @@ PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int 
 
     slow_mean_add(&self->reading, seconds, SLOW_SECONDS);
     if (status != DC_OK) {
-        if (descriptor >= 0) {
-            dc_valuefile_close(descriptor);
-        }
         note_failure(self, status, &error, missing);
         return NULL;
     }

@@ -18,6 +18,8 @@ typedef struct disk_file_size {
     int64_t least, most;
 } disk_file_size;
 
+#define DISK_FILE_ANY_SIZE ((disk_file_size){0, INT64_MAX})
+
 /* The bytes of a file; or a Python file object. NULL with an exception; or with *missing = 1, unless that is NULL,
  * where the file is not there or has not the size. */
 PyObject *disk_file_read(Disk *self, const char *name, disk_file_size size, int *missing);

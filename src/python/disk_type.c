@@ -248,7 +248,6 @@ PyObject *Disk__encode(Disk *self, const Disk__encode_args *args)
 
 PyObject *Disk_fetch(Disk *self, const Disk_fetch_args *args)
 {
-    const disk_file_size any = {0, INT64_MAX};
     dc_columns columns;
     PyObject *owner = NULL;
     PyObject *result = NULL;
@@ -267,7 +266,7 @@ PyObject *Disk_fetch(Disk *self, const Disk_fetch_args *args)
     if (convert_to_datum(args->value, "value", &columns.value, &owner) < 0) {
         return NULL;
     }
-    result = disk_fetch_native(self, &columns, args->read, any, NULL);
+    result = disk_fetch_native(self, &columns, args->read, DISK_FILE_ANY_SIZE, NULL);
     Py_XDECREF(owner);
     return result;
 }
@@ -406,12 +405,11 @@ PyObject *Disk__create_file(Disk *self, const Disk__create_file_args *args)
 PyObject *Disk__open_file(Disk *self, const Disk__open_file_args *args)
 {
     const char *name = convert_filename(args->filename, "filename");
-    const disk_file_size any = {0, INT64_MAX};
     PyObject *file = NULL;
     int missing = 0;
 
     if (name != NULL) {
-        file = disk_file_open(self, name, any, &missing);
+        file = disk_file_open(self, name, DISK_FILE_ANY_SIZE, &missing);
     }
     return missing ? Py_NewRef(Py_None) : file;
 }
