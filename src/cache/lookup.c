@@ -439,8 +439,9 @@ lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key)
 
 int lookup_passes_end(Lookup *lookup)
 {
-    int passes = cache_passes_over(lookup->cache, ON_ERROR_MISS) &&
-                 select_beside(&lookup->selection, lookup->rowid, lookup->row_key);
+    /* First the selection: where nothing is beside, the exception stays. */
+    int passes = select_beside(&lookup->selection, lookup->rowid, lookup->row_key) &&
+                 cache_passes_over(lookup->cache, ON_ERROR_MISS);
 
     forget_recalled(lookup);
     Py_CLEAR(lookup->value);
@@ -488,8 +489,7 @@ lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
 {
     lookup_outcome outcome = find_end(lookup, kind, prefix);
 
-    while (outcome == LOOKUP_BROKEN && lookup->selection.kind != SELECT_NTH &&
-           lookup_passes_end(lookup)) {
+    while (outcome == LOOKUP_BROKEN && lookup_passes_end(lookup)) {
         outcome = find_end(lookup, kind, prefix);
     }
     return outcome;
