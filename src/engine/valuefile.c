@@ -1067,12 +1067,12 @@ dc_status dc_valuewriter_write(dc_valuewriter *writer, const void *data, size_t 
     return DC_OK;
 }
 
-/* Remove the temporary file and the directories left empty: those only if descriptors are left for it. */
-static void discard_temporary(dc_valuewriter *writer)
+/* Remove the temporary file, if this writer has created it, and the directories left empty: those only if
+ * descriptors are left for it. */
+static void discard_temporary(dc_valuewriter *writer, int created)
 {
-    if (writer->name == NULL)
-        return; /* it has not been created */
-    sys_remove_in(writer->directory, writer->name);
+    if (created)
+        sys_remove_in(writer->directory, writer->name);
     remove_path(writer->temporary, writer->root_size, 0);
 }
 
@@ -1091,7 +1091,7 @@ dc_status dc_valuewriter_commit(dc_valuewriter *writer, dc_error *error)
         status = dc_error_system(error, errno, writer->path);
 
     if (status != DC_OK)
-        discard_temporary(writer);
+        discard_temporary(writer, 1);
     forget_writer(writer);
     return status;
 }
@@ -1100,12 +1100,11 @@ void dc_valuewriter_abort(dc_valuewriter *writer)
 {
     if (writer->temporary != NULL) {
         /* Without a descriptor the temporary file, if there is one, is another writer's. */
-        if (writer->descriptor != -1) {
+        int created = writer->descriptor != -1;
+
+        if (created)
             sys_close(writer->descriptor);
-            discard_temporary(writer);
-        } else {
-            remove_path(writer->temporary, writer->root_size, 0);
-        }
+        discard_temporary(writer, created);
     }
     forget_writer(writer);
 }
@@ -1162,17 +1161,22 @@ static int tells_of_no_file(int system_errno)
 /* ---- Syncing -----------------------------------------------------------------------------------
  */
 
+/* Bytes of the directory in a name, with its last separator. */
+static size_t directory_size(const char *name)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; name[i] != '\0'; i++)
+        size = sys_is_separator(name[i]) ? i + 1 : size;
+    return size;
+}
+
 /* Whether two names are of files in the same directory. */
 static int are_neighbours(const char *name, const char *other)
 {
-    size_t directory_size = 0; /* with its separator */
-    size_t other_size = 0;
+    size_t size = directory_size(name);
 
-    for (size_t i = 0; name[i] != '\0'; i++)
-        directory_size = sys_is_separator(name[i]) ? i + 1 : directory_size;
-    for (size_t i = 0; other[i] != '\0'; i++)
-        other_size = sys_is_separator(other[i]) ? i + 1 : other_size;
-    return directory_size == other_size && memcmp(name, other, other_size) == 0;
+    return size == directory_size(other) && memcmp(name, other, size) == 0;
 }
 
 /* Whether `synced` is in the directory of `name`, and still there: then the directory has never been
