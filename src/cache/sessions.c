@@ -40,23 +40,30 @@ static Session *open_read_only(Cache *self, PyObject *path, double timeout, unsi
     return session;
 }
 
-/* What file the path leads to, as far as on_error needs to know it. */
-static file_identity identify(Cache *self)
+/* What file the path leads to, as far as on_error needs to know it; zeros if that cannot be found out. An exception
+ * that is set stays. -1 with one that came out of a signal handler, in its place. */
+static int identify(Cache *self, file_identity *file)
 {
-    file_identity file = {0, 0};
-    compat_exception current = compat_exception_take();
-    PyObject *found = NULL;
+    const compat_exception none = {.value = NULL};
+    compat_exception current;
+    PyObject *found;
 
-    if (self->on_error == ON_ERROR_RESET) {
-        found = PyObject_CallMethod((PyObject *)self, "_identify", NULL);
-        if (found != NULL && PyTuple_Check(found)) {
-            PyArg_ParseTuple(found, "KK", &file.device, &file.inode);
-        }
-        Py_XDECREF(found);
-        PyErr_Clear(); /* then it is not known */
+    *file = (file_identity){0, 0};
+    if (self->on_error != ON_ERROR_RESET) {
+        return 0;
+    }
+    current = compat_exception_take();
+    found = PyObject_CallMethod((PyObject *)self, "_identify", NULL);
+    if (found != NULL && PyTuple_Check(found)) {
+        PyArg_ParseTuple(found, "KK", &file->device, &file->inode);
+    }
+    Py_XDECREF(found);
+    if (cache_end_housekeeping(self->state, none) < 0) {
+        compat_exception_drop(current);
+        return -1;
     }
     compat_exception_put(current);
-    return file;
+    return 0;
 }
 
 static int is_same_file(file_identity one, file_identity other)
@@ -67,6 +74,7 @@ static int is_same_file(file_identity one, file_identity other)
 static Session *open_session(Cache *self)
 {
     file_identity before;
+    file_identity after;
     Session *session = NULL;
     PyObject *directory = NULL;
     PyObject *path = NULL;
@@ -82,11 +90,13 @@ static Session *open_session(Cache *self)
         path = PyObject_CallFunction(self->state->join, "Os", directory, DC_DATABASE_NAME);
     }
     while (path != NULL && session == NULL && attempts-- > 0) {
-        before = identify(self);
+        if (identify(self, &before) < 0) {
+            break;
+        }
         session = self->read_only ? open_read_only(self, path, timeout, epoch)
                                   : pool_open(self->state, &self->pool, path, NULL, timeout, epoch);
         if (session == NULL) {
-            if (is_malformed(self) && is_same_file(before, identify(self))) {
+            if (is_malformed(self) && identify(self, &after) == 0 && is_same_file(before, after)) {
                 self->malformed = before;
             }
             if (PyErr_ExceptionMatches(self->state->Timeout)) {
@@ -100,7 +110,11 @@ static Session *open_session(Cache *self)
             /* Removed in the middle of it: its log may be that of the next file of the name. */
             pool_discard(self->state, &self->pool, session);
             session = NULL;
-        } else if (is_same_file(before, identify(self))) {
+        } else if (identify(self, &after) < 0) {
+            pool_discard(self->state, &self->pool, session);
+            session = NULL;
+            break;
+        } else if (is_same_file(before, after)) {
             session->file = before;
         }
         self->has_new_session |= session != NULL && self->seals;

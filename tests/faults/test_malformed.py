@@ -523,6 +523,35 @@ def test_with_reset_a_malformed_database_can_be_opened(
         assert cache['key'] == 1
 
 
+@pytest.mark.parametrize('left', [0, 1], ids=['before it is opened', 'after that'])
+@pytest.mark.parametrize('malformed', [False, True])
+def test_an_interrupt_is_not_lost_while_a_file_is_identified(
+    directory: str, left: int, malformed: bool
+) -> None:
+    """With `reset` a session's file is looked at in Python, which is where a signal is noticed."""
+
+    class Interrupted(Cache):
+        left = -1
+
+        def _identify(self) -> tuple[int, int] | None:
+            Interrupted.left -= 1
+            if Interrupted.left == -1:
+                signal.raise_signal(signal.SIGINT)
+            return super()._identify()
+
+    fill(directory)
+    cache = Interrupted(directory, on_error='reset')
+    cache.close()
+    if malformed:
+        DAMAGES['header'](directory, random.Random(1))
+    Interrupted.left = left
+    with pytest.raises(KeyboardInterrupt):
+        cache.get(5)
+    assert damaged_files(directory) == []
+    assert cache.get(5) == (None if malformed else value_of(5))
+    cache.close()
+
+
 def test_in_a_transaction_nothing_is_begun_anew(directory: str) -> None:
     """What it has done until then could not be repeated. The next operation begins anew."""
     fill(directory)
