@@ -53,7 +53,9 @@ static int has_just_changed(const dc_frozen *frozen)
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return (now.tv_sec - frozen->seconds) * 1000000000 + now.tv_nsec - frozen->nanoseconds <
+    /* A file may have any time: too much for 64 bits of nanoseconds. */
+    return ((double)now.tv_sec - (double)frozen->seconds) * 1e9 +
+               (double)(now.tv_nsec - frozen->nanoseconds) <
            TICK_NANOSECONDS;
 }
 

@@ -96,6 +96,23 @@ static void a_file_that_has_just_changed_is_taken_after_a_tick(void)
     }
 }
 
+/* That of an image, say, or of a broken clock. */
+static void a_file_may_be_of_any_time(void)
+{
+    static const int64_t seconds[] = {-2000000000, 0, INT64_C(15000000000)};
+    dc_frozen frozen;
+
+    write_file("cache.db", "pages");
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+        struct timespec times[2] = {{.tv_sec = (time_t)seconds[i]}, {.tv_sec = (time_t)seconds[i]}};
+
+        CHECK_INT(0, utimensat(AT_FDCWD, path_of("cache.db"), times, 0));
+        CHECK_INT(1, dc_frozen_look(&frozen, path_of("cache.db")));
+        CHECK_INT(1, dc_frozen_holds(&frozen));
+        dc_frozen_clear(&frozen);
+    }
+}
+
 static void a_file_that_is_not_there_is_not_taken(void)
 {
     dc_frozen frozen;
@@ -112,6 +129,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_file_that_is_shorter_removed_or_replaced_does_not_hold),
         CHECK_TEST(commits_in_a_log_are_not_in_the_file),
         CHECK_TEST(a_file_that_has_just_changed_is_taken_after_a_tick),
+        CHECK_TEST(a_file_may_be_of_any_time),
         CHECK_TEST(a_file_that_is_not_there_is_not_taken),
     };
 
