@@ -177,7 +177,7 @@ int is_malformed(Cache *self)
         code = convert_sqlite_code(self->state, compat_exception_value(&raised));
         compat_exception_put(raised);
     }
-    return code == DC_SQLITE_CORRUPT || code == DC_SQLITE_NOTADB;
+    return says_malformed(code);
 }
 
 int cache_misses_malformed(Cache *self, enum on_error level)

@@ -48,7 +48,13 @@ void blame_database(Cache *self);
  * another. No lock may be held. */
 int cache_passes_over(Cache *self, enum on_error level);
 
-/* Whether the exception that is set says that a database is malformed, or none. */
+/* Whether SQLite's primary result code says that a database is malformed, or that a file is none. */
+static inline int says_malformed(int code)
+{
+    return code == DC_SQLITE_CORRUPT || code == DC_SQLITE_NOTADB;
+}
+
+/* Whether the exception that is set says so. */
 int is_malformed(Cache *self);
 /* The same, and on_error has it answered as a miss: it is logged and cleared, 1. Else 0. */
 int cache_misses_malformed(Cache *self, enum on_error level);

@@ -205,9 +205,7 @@ int cache_session_is_readonly(const Session *session)
 
 void cache_note_session_failure(Cache *self, Session *session)
 {
-    int code = session->db.error.sqlite_code & 0xff;
-
-    if ((code == DC_SQLITE_CORRUPT || code == DC_SQLITE_NOTADB) && session->file.inode != 0) {
+    if (says_malformed(session->db.error.sqlite_code & 0xff) && session->file.inode != 0) {
         self->malformed = session->file;
     }
     session->must_close |= cache_session_is_readonly(session);
