@@ -7,36 +7,42 @@
 
 #define OPEN_ATTEMPTS 100
 
-/* Open a file for reading only. How depends on whether somebody is writing just now, which may have changed until
- * it is open; and if it has no log it need not be read without locks. */
 #define READ_ONLY_ATTEMPTS 3
 #define WITH_LOCKS         "mode=ro"
 
-static Session *open_read_only(Cache *self, PyObject *path, double timeout, unsigned long epoch)
+/* One attempt at opening a file for reading only; if it has no log it need not be read without locks. *again: how it
+ * is to be opened has perhaps changed meanwhile, since somebody is writing, and the exception comes of that. */
+static Session *try_read_only(Cache *self, PyObject *path, double timeout, unsigned long epoch,
+                              int *again)
 {
+    PyObject *query = PyObject_CallMethod((PyObject *)self, "_read_only_query", NULL);
+    const char *text = query != NULL ? PyUnicode_AsUTF8(query) : NULL;
     Session *session = NULL;
 
-    for (int left = READ_ONLY_ATTEMPTS; session == NULL && left > 0; left--) {
-        PyObject *query = PyObject_CallMethod((PyObject *)self, "_read_only_query", NULL);
-        const char *text = query != NULL ? PyUnicode_AsUTF8(query) : NULL;
-
-        if (text != NULL) {
-            session = pool_open(self->state, &self->pool, path, text, timeout, epoch);
-        }
-        if (session != NULL && session->db.frozen.database != NULL &&
-            !dc_db_says_wal(&session->db)) {
-            pool_discard(self->state, &self->pool, session);
-            session = pool_open(self->state, &self->pool, path, WITH_LOCKS, timeout, epoch);
-            left = 1;
-        }
-        if (session == NULL && text != NULL && left > 1 &&
-            PyErr_ExceptionMatches(self->state->sqlite_errors[SQLITE_ERROR_OperationalError])) {
-            PyErr_Clear();
-        } else if (session == NULL) {
-            left = 1;
-        }
-        Py_XDECREF(query);
+    *again = 0;
+    if (text != NULL) {
+        session = pool_open(self->state, &self->pool, path, text, timeout, epoch);
+        *again = session == NULL &&
+                 PyErr_ExceptionMatches(self->state->sqlite_errors[SQLITE_ERROR_OperationalError]);
     }
+    Py_XDECREF(query);
+    if (session != NULL && session->db.frozen.database != NULL && !dc_db_says_wal(&session->db)) {
+        pool_discard(self->state, &self->pool, session);
+        session = pool_open(self->state, &self->pool, path, WITH_LOCKS, timeout, epoch);
+    }
+    return session;
+}
+
+static Session *open_read_only(Cache *self, PyObject *path, double timeout, unsigned long epoch)
+{
+    int left = READ_ONLY_ATTEMPTS;
+    int again;
+    Session *session;
+
+    do {
+        PyErr_Clear();
+        session = try_read_only(self, path, timeout, epoch, &again);
+    } while (again && --left > 0);
     return session;
 }
 
