@@ -216,10 +216,6 @@ static void write_rows(input *in)
         int is_wal;
         int synchronous;
 
-        database_connect(&db);
-        database_execute(&db, "PRAGMA encoding = 'UTF-16'");
-        database_close(&db);
-        remove_database();
         insist(database_open(&db, database_path("cache.db")) == DC_OK, "it can be opened");
         database_execute(&db, "PRAGMA encoding = 'UTF-16'");
         database_execute(&db, "PRAGMA journal_mode = wal");

@@ -137,14 +137,18 @@ static int record = -1;
 static char root[4096];
 static pthread_mutex_t in_order = PTHREAD_MUTEX_INITIALIZER;
 
-static int (*next_lock)(pthread_mutex_t *);
+static int lock(pthread_mutex_t *mutex)
+{
+    static int (*next)(pthread_mutex_t *);
+
+    next = next != NULL ? next : NEXT(int (*)(pthread_mutex_t *), "pthread_mutex_lock");
+    return next(mutex);
+}
 
 static void begin_call(void)
 {
     if (record >= 0) {
-        next_lock = next_lock != NULL ? next_lock
-                                      : NEXT(int (*)(pthread_mutex_t *), "pthread_mutex_lock");
-        next_lock(&in_order);
+        lock(&in_order);
     }
 }
 
@@ -284,7 +288,7 @@ static void note_path_at(enum kind kind, int directory, const char *name, const 
 /* --- the calls ------------------------------------------------------------------------------------ */
 
 /* A call by number or path: count it, do it, record it if it has succeeded. errno stays the call's. */
-#define CALL(result, name, parameters, arguments, first, note)                                     \
+#define CALL(result, name, parameters, arguments, note)                                            \
     result name parameters                                                                         \
     {                                                                                              \
         static result(*next) parameters;                                                           \
@@ -306,21 +310,20 @@ static void note_path_at(enum kind kind, int directory, const char *name, const 
         return returned;                                                                           \
     }
 
-CALL(int, fsync, (int fd), (fd), fd, note_sync(fd))
-CALL(int, fdatasync, (int fd), (fd), fd, note_sync(fd))
-CALL(int, ftruncate, (int fd, off_t size), (fd, size), fd, note_cut(fd, size))
-CALL(int, ftruncate64, (int fd, off64_t size), (fd, size), fd, note_cut(fd, size))
-CALL(int, unlink, (const char *path), (path), path, note_path(REMOVED, path, NULL))
-CALL(int, rmdir, (const char *path), (path), path, note_path(REMOVED, path, NULL))
-CALL(int, mkdir, (const char *path, mode_t mode), (path, mode), path, note_path(MADE, path, NULL))
-CALL(int, rename, (const char *from, const char *to), (from, to), from,
-     note_path(RENAMED, from, to))
-CALL(int, link, (const char *from, const char *to), (from, to), from, note_path(LINKED, from, to))
-CALL(int, unlinkat, (int at, const char *name, int flags), (at, name, flags), at,
+CALL(int, fsync, (int fd), (fd), note_sync(fd))
+CALL(int, fdatasync, (int fd), (fd), note_sync(fd))
+CALL(int, ftruncate, (int fd, off_t size), (fd, size), note_cut(fd, size))
+CALL(int, ftruncate64, (int fd, off64_t size), (fd, size), note_cut(fd, size))
+CALL(int, unlink, (const char *path), (path), note_path(REMOVED, path, NULL))
+CALL(int, rmdir, (const char *path), (path), note_path(REMOVED, path, NULL))
+CALL(int, mkdir, (const char *path, mode_t mode), (path, mode), note_path(MADE, path, NULL))
+CALL(int, rename, (const char *from, const char *to), (from, to), note_path(RENAMED, from, to))
+CALL(int, link, (const char *from, const char *to), (from, to), note_path(LINKED, from, to))
+CALL(int, unlinkat, (int at, const char *name, int flags), (at, name, flags),
      note_path_at(REMOVED, at, name, NULL))
-CALL(int, mkdirat, (int at, const char *name, mode_t mode), (at, name, mode), at,
+CALL(int, mkdirat, (int at, const char *name, mode_t mode), (at, name, mode),
      note_path_at(MADE, at, name, NULL))
-CALL(int, renameat, (int at, const char *from, int to_at, const char *to), (at, from, to_at, to), at,
+CALL(int, renameat, (int at, const char *from, int to_at, const char *to), (at, from, to_at, to),
      note_path_at(RENAMED, at, from, to))
 
 #define WRITE(name, parameters, arguments, half_arguments, position)                               \
@@ -426,10 +429,8 @@ FCNTL(fcntl64)
 
 int pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-    next_lock =
-        next_lock != NULL ? next_lock : NEXT(int (*)(pthread_mutex_t *), "pthread_mutex_lock");
     if (with_mutexes && atomic_load(&armed)) {
         step("mutex", 0);
     }
-    return next_lock(mutex);
+    return lock(mutex);
 }
