@@ -9,7 +9,8 @@
  *
  * Invariants.
  *   1. A file that has its final name is complete. It is written as "....cache.db-tmp" in the same
- *      directory and then renamed. A crash leaves a temporary file, never half a value.
+ *      directory and then renamed. A crash leaves a temporary file, never half a value. Only
+ *      dc_valuefile_create makes one that is not: with an overridden filename() or _write() Python fills it.
  *   2. No file is ever replaced. The temporary file is created with O_EXCL, so it is also the lock
  *      on its final name: whoever holds it looks whether the final name is taken, and nobody else
  *      can take it until the rename. Names from dc_valuefile_name never meet; names from a Disk

@@ -2,8 +2,8 @@
  *
  * Failures are real ones wherever the system can be made to fail (limits, files in the way, a tiny
  * file system in a mount namespace). The rest is injected: the Makefile links this program with
- * --wrap for malloc, write, close, fsync and getentropy, which lets the functions below stand in for the
- * engine's and this file's calls of them.
+ * --wrap for malloc, write, close, fsync, getentropy and syscall, which lets the functions below stand in for
+ * the engine's and this file's calls of them.
  */
 #include "engine/valuefile.h"
 
