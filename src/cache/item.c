@@ -175,16 +175,19 @@ void item_clear(item *item)
     disk_value_clear(&item->stored);
 }
 
-/* Have the disk keep a value file; -1 with an exception. */
+/* Have the disk keep a value file, if there is one and commits are synced; -1 with an exception. */
 static int sync_file(Cache *self, const char *filename)
 {
     char synced[DC_VALUEFILE_NAME_SIZE];
-    size_t size = strlen(filename);
+    size_t size;
     PyObject *directory = NULL;
     PyThreadState *released;
     dc_error error;
     dc_status status;
 
+    if (filename == NULL || !self->pool.syncs_commits) {
+        return 0;
+    }
     if (cache_require(self->path, "_directory") < 0 ||
         !PyUnicode_FSConverter(self->path, &directory)) {
         return -1;
@@ -200,6 +203,7 @@ static int sync_file(Cache *self, const char *filename)
         return -1;
     }
     /* A name that a hook has made may be used again, for a file in a new directory. */
+    size = strlen(filename);
     if (size < sizeof self->synced_file &&
         !(disk_hooks(self->state, self->disk) & (DISK_HOOK_store | DISK_HOOK_FILES))) {
         memcpy(self->synced_file, filename, size + 1);
@@ -257,18 +261,15 @@ int item_prepare(Cache *self, item *item, PyObject *value, PyObject *key, const 
              convert_expire(expire, item->now, &columns) < 0 ||
              convert_to_datum(tag != NULL ? tag : Py_None, "tag", &columns.tag, &item->tag_owner) <
                  0;
-    if (!failed && store_sealed(self, item, value, key, encoded, &columns, read) < 0) {
-        blame_key(self, key);
-        failed = 1;
-    }
-    if (!failed && item->stored.columns.filename != NULL && self->pool.syncs_commits &&
-        sync_file(self, item->stored.columns.filename) < 0) {
+    if (!failed && (store_sealed(self, item, value, key, encoded, &columns, read) < 0 ||
+                    sync_file(self, item->stored.columns.filename) < 0)) {
         blame_key(self, key);
         failed = 1;
     }
     if (failed) {
         if (item->stored.columns.filename != NULL) {
-            cache_discard_file(self, item->stored.columns.filename); /* a store hook's */
+            /* Of a store hook that has failed, or one that could not be signed or synced. */
+            cache_discard_file(self, item->stored.columns.filename);
         }
         item_clear(item);
         return -1;

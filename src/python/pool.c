@@ -300,7 +300,7 @@ static int look_if_frozen(module_state *state, PyObject *path, const char *query
 {
     PyThreadState *released;
     PyObject *bytes;
-    int known = 1;
+    int known;
 
     if (query == NULL || strstr(query, "immutable") == NULL) {
         return 0;
