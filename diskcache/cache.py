@@ -61,6 +61,9 @@ from .sql import (
 from .unloadable import passes_over
 from .views import LOOKUPS, DictMethods, Names, has_all_of
 
+#: What a timeout may be; to ask the protocols takes microseconds, so they come last.
+_NUMBERS = (int, float, SupportsFloat, SupportsIndex)
+
 P = ParamSpec('P')
 R = TypeVar('R')
 
@@ -137,7 +140,7 @@ class Cache(DictMethods, Opening):
             )
         if not (isinstance(disk, type) and issubclass(disk, Disk)):
             raise ValueError('disk must subclass diskcache.Disk')
-        if not isinstance(timeout, SupportsFloat | SupportsIndex):
+        if not isinstance(timeout, _NUMBERS):
             raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')

@@ -115,9 +115,9 @@ def is_unwritable(directory: str, name: str) -> bool:
     def can(where: str, what: int) -> bool:
         return os.access(where, what, effective_ids=effective)
 
-    if not op.isdir(directory):
-        return False
-    return not can(directory, os.W_OK | os.X_OK) or (op.exists(path) and not can(path, os.W_OK))
+    if not can(directory, os.W_OK | os.X_OK):
+        return op.isdir(directory)
+    return not can(path, os.W_OK) and op.exists(path)
 
 
 def make_directory(path: str, mode: int = OWNER_ONLY, lasting: bool = False) -> None:
@@ -128,14 +128,14 @@ def make_directory(path: str, mode: int = OWNER_ONLY, lasting: bool = False) -> 
     :param lasting: have the disk keep what is made, even if power is lost
     :raises OSError: if it is not there then
     """
+    if op.isdir(path):
+        return
     above = []
     directory = op.abspath(path)
     while lasting and not op.isdir(directory):
         directory = op.dirname(directory)
         above.append(directory)
     try:
-        if op.isdir(path):
-            return
         os.makedirs(op.dirname(path) or os.curdir, exist_ok=True)
         with cl.suppress(FileExistsError):  # another has just made it, or it is no directory
             os.mkdir(path, OWNER_ONLY)
@@ -166,15 +166,17 @@ def make_database(directory: str, name: str) -> None:
     is root's, the owner that it finds here. Where that cannot be done SQLite makes it after all.
     """
     path = op.join(directory, name)
-    # Under another name first: to close a file drops the locks that this process has on it, and
-    # another thread would have some as soon as it has the right name.
-    new = f'{path}-{os.getpid()}-{threading.get_ident()}-new'
     with cl.suppress(OSError):
+        if size_of(path) > 0:
+            return
         facts = os.stat(directory)
         if op.lexists(path):
             if op.getsize(path) == 0:  # SQLite has made it, where somebody had removed the files
                 os.chmod(path, mode_of_files(facts.st_mode))
             return
+        # Under another name first: to close a file drops the locks that this process has on it, and
+        # another thread would have some as soon as it has the right name.
+        new = f'{path}-{os.getpid()}-{threading.get_ident()}-new'
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             if hasattr(os, 'geteuid') and os.geteuid() == 0:
@@ -209,16 +211,13 @@ def mode_of(directory: str) -> int:
         return OWNER_ONLY
 
 
-def warn_of_others(directory: str, place: str) -> None:
+def warn_of_others(directory: str, mode: int, place: str) -> None:
     """Warn, once, of a directory that everybody can write.
 
     :param directory: its path
+    :param mode: what :func:`mode_of` returned of it
     :param place: what the warning names: the directory, or that of which it is a part
     """
-    try:
-        mode = os.stat(directory).st_mode
-    except OSError:
-        return
     if mode & stat.S_IWOTH and sys.platform != 'win32':
         warn_once(
             place,
@@ -231,6 +230,6 @@ def warn_of_others(directory: str, place: str) -> None:
 def size_of(path: str) -> int:
     """Return the size of a file in bytes, 0 if there is none."""
     try:
-        return os.path.getsize(path)
+        return op.getsize(path)
     except FileNotFoundError:
         return 0

@@ -36,6 +36,7 @@ from .directory import (
     checked_read_only,
     is_lasting,
     make_directory,
+    mode_of,
     path_of,
     temporary_unless_given,
     warn_of_others,
@@ -198,7 +199,7 @@ class FanoutCache(DictMethods):
                 default = DEFAULT_SETTINGS['sqlite_synchronous']
                 lasting = is_lasting(settings.get('sqlite_synchronous', default))
                 make_directory(path, self._mode, lasting)
-            warn_of_others(path, op.abspath(path))
+            warn_of_others(path, mode_of(path), op.abspath(path))
             found = mismatch.count_shards(path)
             settings = {**settings, **self._parameters()}
             self._shards: tuple[Cache, ...] = tuple(

@@ -125,10 +125,10 @@ class Opening(_core.Cache):
         make_directory(path, self._mode, lasting)
         self._directory = path
         self._mode = mode_of(path)
-        warn_of_others(path, self._place())
-        is_new = not op.exists(op.join(path, DBNAME))
-        self._limits = file_systems.limits_of(path) if is_new else None
-        truncated = removal.is_truncated(op.join(path, DBNAME))
+        warn_of_others(path, self._mode, self._place())
+        database = op.join(path, DBNAME)
+        self._limits = None if op.exists(database) else file_systems.limits_of(path)
+        truncated = removal.is_truncated(database)
         self._timeout = _TRUNCATED_TIMEOUT if truncated else _OPEN_TIMEOUT
         self._local = threading.local()
         self._txn_id = None
@@ -140,7 +140,7 @@ class Opening(_core.Cache):
             if not truncated:
                 raise
             raise sqlite3.DatabaseError(
-                f'{op.join(path, DBNAME)} has been truncated to nothing while another process has'
+                f'{database} has been truncated to nothing while another process has'
                 ' it open, which must close it first'
             ) from None
         self._timeout = timeout
@@ -154,7 +154,7 @@ class Opening(_core.Cache):
         self._local = threading.local()
         self._txn_id = None
         _core.Cache.close(self)  # if __init__ is run again
-        warn_of_others(path, self._place())
+        warn_of_others(path, mode_of(path), self._place())
         if not self._read_only_asked:
             log_once(
                 self._place(),

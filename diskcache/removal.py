@@ -69,11 +69,12 @@ def remove_remains(database: str) -> None:
     A process that has it open holds locks on its wal-index, which SQLite would use for the new
     database as well.
     """
+    if op.exists(database):
+        return
     remains = _beside(database)
     deadline = time.monotonic() + REMOVAL_SECONDS
-    if not op.exists(database):
-        with cl.suppress(OSError), _locked(op.dirname(database)):
-            pass  # another process may be about to put one there
+    with cl.suppress(OSError), _locked(op.dirname(database)):
+        pass  # another process may be about to put one there
     while not op.exists(database) and any(map(op.exists, remains)):
         if time.monotonic() < deadline:
             time.sleep(_POLL)
