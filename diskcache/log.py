@@ -8,6 +8,8 @@ import time
 
 #: How often, in seconds, a kind of failure is logged.
 _LOG_INTERVAL = 60.0
+#: So many kinds are remembered to have been logged.
+_LOGGED_MOST = 1000
 
 #: When which kind of failure was logged last: a time on the monotonic clock by directory and kind.
 _logged: dict[tuple[str, str], float] = {}
@@ -35,24 +37,29 @@ def log_once(directory: str, text: str) -> None:
             _told.add((directory, text))
 
 
+def log_seldom(directory: str, kind: str, text: str, *args: object) -> None:
+    """Log a warning about a directory, once per directory, kind and minute.
+
+    :param text: in the form of logging
+    """
+    now = time.monotonic()
+    if now - _logged.get((directory, kind), -math.inf) >= _LOG_INTERVAL:
+        with cl.suppress(ImportError, OSError):  # there may be no file descriptor left
+            log(directory, text, *args)
+            if len(_logged) >= _LOGGED_MOST:
+                _logged.clear()
+            _logged[directory, kind] = now
+
+
 def log_refusal(directory: str, key: object, error: Exception) -> None:
     """Log what a Disk does not trust, and is answered as missing, once per directory and minute."""
-    now = time.monotonic()
-    if now - _logged.get((directory, 'refused'), -math.inf) >= _LOG_INTERVAL:
-        what = 'a key' if key is None else f'the value of key {key!r:.200}'
-        with cl.suppress(ImportError, OSError):
-            text = '%s is refused, and counts as missing: %s (check() tells of all)'
-            log(directory, text, what, error)
-            _logged[directory, 'refused'] = now
+    what, shown = ('a key', ()) if key is None else ('the value of key %.200r', (key,))
+    text = f'{what} is refused, and counts as missing: %s (check() tells of all)'
+    log_seldom(directory, 'refused', text, *shown, error)
 
 
 def log_failure(directory: str, error: Exception) -> None:
     """Log an error that is answered with a default, once per directory, kind and minute."""
     code = getattr(error, 'sqlite_errorname', None) or str(error)  # the former from Python 3.11 on
-    kind = f'{type(error).__name__} {code}'
-    now = time.monotonic()
-    if now - _logged.get((directory, kind), -math.inf) >= _LOG_INTERVAL:
-        text = 'a lookup failed, and is answered as if the key were missing: %r'
-        with cl.suppress(ImportError, OSError):  # there may be no file descriptor left
-            log(directory, text, error)
-            _logged[directory, kind] = now
+    text = 'a lookup failed, and is answered as if the key were missing: %r'
+    log_seldom(directory, f'{type(error).__name__} {code}', text, error)

@@ -9,23 +9,13 @@ KeyboardInterrupt, never counts.
 
 from __future__ import annotations
 
-import math
 import signal
-import time
 from types import TracebackType
 
 from ._core import READING_NOTE, Timeout
-from .log import log
+from .log import log_seldom
 
 _NOT_OF_THE_VALUE = (MemoryError, RecursionError, OSError, Timeout)
-
-#: How often, in seconds, the same item is logged.
-_LOG_INTERVAL = 60.0
-#: So many items are remembered to have been logged.
-_LOGGED_MOST = 1000
-
-#: When an item was logged last: a time on the monotonic clock by directory and the note about it.
-_logged: dict[tuple[str, str], float] = {}
 
 
 def passes_over(directory: str, error: Exception) -> bool:
@@ -38,13 +28,8 @@ def passes_over(directory: str, error: Exception) -> bool:
     note = next((each for each in notes if each.startswith(READING_NOTE)), None)
     if note is None or isinstance(error, _NOT_OF_THE_VALUE) or _is_of_a_signal(error.__traceback__):
         return False
-    now = time.monotonic()
-    if now - _logged.get((directory, note), -math.inf) >= _LOG_INTERVAL:
-        if len(_logged) >= _LOGGED_MOST:
-            _logged.clear()
-        _logged[directory, note] = now
-        what = note.removeprefix('diskcache: ')
-        log(directory, 'what cannot be loaded counts as missing, and stays: %s: %r', what, error)
+    text = 'what cannot be loaded counts as missing, and stays: %s: %r'
+    log_seldom(directory, note, text, note.removeprefix('diskcache: '), error)
     return True
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-import diskcache
 from diskcache import (
     Cache,
     Deque,
@@ -27,6 +26,7 @@ from diskcache import (
     Timeout,
     memoize_stampede,
 )
+from diskcache import log as log_module
 from diskcache.constants import ENOVAL
 
 FIRST = 500_000_000_000_000  # The key of the first item of a queue.
@@ -59,7 +59,7 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     module.Thing = Thing  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, MODULE, module)
     monkeypatch.setattr(Thing, '__module__', MODULE)
-    diskcache.unloadable._logged.clear()
+    log_module._logged.clear()
     return lambda: sys.modules.pop(MODULE)
 
 
