@@ -68,7 +68,7 @@ _CODED = (bytearray, bytes, str)
 _CODECS = ('latin-1', 'latin1')
 
 #: The key of a time zone, for which a file is opened, or the package tzdata imported.
-_ZONE = re.compile(r'[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*')
+_ZONE = r'[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*'
 
 
 class _Table(NamedTuple):
@@ -195,7 +195,7 @@ class _CarefulUnpickler(_PurePython):  # type: ignore[misc]
                 raise RefusedError('another codec than latin-1 is not allowed by SafeDisk')
         if called is _table().names['zoneinfo', 'ZoneInfo']:
             is_zone = len(arguments) == 1 and type(arguments[0]) is str and not keywords
-            if not (is_zone and _ZONE.fullmatch(arguments[0])):
+            if not (is_zone and re.fullmatch(_ZONE, arguments[0])):
                 raise RefusedError('what is no time zone is not allowed by SafeDisk')
 
     def _check_target(self) -> None:

@@ -9,7 +9,7 @@ KeyboardInterrupt, never counts.
 
 from __future__ import annotations
 
-import signal
+import sys
 from types import TracebackType
 
 from ._core import READING_NOTE, Timeout
@@ -35,6 +35,9 @@ def passes_over(directory: str, error: Exception) -> bool:
 
 def _is_of_a_signal(traceback: TracebackType | None) -> bool:
     """Tell whether a traceback leads through the handler of a signal."""
+    signal = sys.modules.get('signal')
+    if signal is None:  # a program that has handlers has imported it
+        return False
     handlers = {
         getattr(signal.getsignal(number), '__code__', None) for number in signal.valid_signals()
     }
