@@ -27,13 +27,12 @@ import pickle
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from . import removal, sql
 from . import settings as rules
 from .cautions import UnloadableWarning
-from .check_files import FileCheck, Names
+from .check_files import FileCheck, Found, Names
 from .constants import MODE_PICKLE
 from .disk import Disk, JSONDisk
 from .mismatch import OWN_CLASSES
@@ -67,20 +66,6 @@ _FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
 
 #: What `progress` of :meth:`Cache.check` is called with: step, how many are done, of how many.
 Progress = Callable[[str, int, int | None], object]
-
-
-@dataclass
-class Found:
-    """Something that a check has found."""
-
-    text: str
-    category: type[Warning] = UserWarning
-    mended: bool = False
-    #: Nothing is wrong with the cache, as far as one can tell: others own this, or can read it, or
-    #: are just writing it.
-    harmless: bool = False
-    #: Why it stays, also with `fix`.
-    reason: str = ''
 
 
 class _Problem(NamedTuple):
@@ -513,8 +498,7 @@ class Check:
             self._is_usual('filename'),
             self._is_malformed,
         )
-        for text, details in files.run():
-            self._report(text, **details)
+        self.found.extend(files.run())
 
     def _wait_for_writers(self) -> None:
         """Wait until the transactions that are open now have been committed, or not."""

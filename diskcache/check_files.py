@@ -23,7 +23,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from . import sql
 from ._core import TEMPORARY_FILE_SUFFIX, VALUE_FILE_DIGITS, VALUE_FILE_SUFFIX
@@ -49,8 +48,19 @@ _TEMPORARY_NAME = re.compile(
     _STEM + re.escape(TEMPORARY_FILE_SUFFIX) + '|' + re.escape(DBNAME) + r'-[0-9]+-[0-9]+-new'
 )
 
-#: The text of a report, and more about it: fields of check.Found.
-Report = tuple[str, dict[str, Any]]
+
+@dataclass
+class Found:
+    """Something that a check has found."""
+
+    text: str
+    category: type[Warning] = UserWarning
+    mended: bool = False
+    #: Nothing is wrong with the cache, as far as one can tell: others own this, or can read it, or
+    #: are just writing it.
+    harmless: bool = False
+    #: Why it stays, also with `fix`.
+    reason: str = ''
 
 
 class Names:
@@ -113,8 +123,8 @@ class FileCheck:
         self._directories: dict[str, tuple[int, int]] = {}
         self._done = 0
 
-    def run(self) -> Iterator[Report]:
-        """Yield reports on all files and directories that no row accounts for."""
+    def run(self) -> Iterator[Found]:
+        """Yield all files and directories that no row accounts for."""
         total = len(self.names)
         way = [self._enter('')]
         while way:
@@ -179,8 +189,8 @@ class FileCheck:
 
     # --- a second look ---
 
-    def _look_again(self) -> Iterator[Report]:
-        """Yield reports on what still is not accounted for."""
+    def _look_again(self) -> Iterator[Found]:
+        """Yield what still is not accounted for."""
         if self._files:
             self._forget_named()
             if self._has_values():
@@ -221,7 +231,7 @@ class FileCheck:
             not self.names_are_own or any(map(self._is_own, self._files.values()))
         )
 
-    def _judge_file(self, relative: str) -> Iterator[Report]:
+    def _judge_file(self, relative: str) -> Iterator[Found]:
         old = self._is_old(relative)
         if old is None:
             return
@@ -238,14 +248,12 @@ class FileCheck:
             reason = 'its row may just have been lost; the next check removes it'
         elif not old:
             reason = 'it may be that of a value that is just being stored; if not, it goes later'
-        yield (
+        yield Found(
             f'unknown file: {path}',
-            {
-                'category': UnknownFileWarning,
-                'mended': mended,
-                'harmless': not (own and old),
-                'reason': reason,
-            },
+            UnknownFileWarning,
+            mended=mended,
+            harmless=not (own and old),
+            reason=reason,
         )
 
     def _is_hollow(self, directory: str) -> bool:
@@ -260,7 +268,7 @@ class FileCheck:
         except OSError:
             return False
 
-    def _judge_directory(self, directory: str) -> Report:
+    def _judge_directory(self, directory: str) -> Found:
         path = op.join(self.path, directory)
         old = self._is_old(directory)
         mended = False
@@ -268,12 +276,10 @@ class FileCheck:
             with cl.suppress(OSError):  # a set may have used it meanwhile
                 os.rmdir(path)
                 mended = True
-        return (
+        return Found(
             f'empty directory: {path}',
-            {
-                'category': EmptyDirWarning,
-                'mended': mended,
-                'harmless': not old,
-                'reason': 'it cannot be removed, or is in use again',
-            },
+            EmptyDirWarning,
+            mended=mended,
+            harmless=not old,
+            reason='it cannot be removed, or is in use again',
         )
