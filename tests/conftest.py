@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from consistency import stored_filenames, value_files, write_at_once
+from consistency import report_texts, stored_filenames, value_files, write_at_once
 from interpreter import Clock, Interpreter
 from places import PACKAGE, ROOT, SUPPORT
 
@@ -159,12 +159,24 @@ def locked(directory: str) -> Callable[..., AbstractContextManager[sqlite3.Conne
 
 
 @pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """A function that returns what the logger `diskcache` has logged, and forgets it."""
+
+    def logged() -> list[str]:
+        messages = [text for name, _, text in caplog.record_tuples if name == 'diskcache']
+        caplog.clear()
+        return messages
+
+    return logged
+
+
+@pytest.fixture
 def assert_intact(other: Interpreter) -> Callable[[diskcache.Cache], None]:
     """The assertion that nothing of a cache is lost, locked or orphaned."""
 
     def assert_intact(cache: diskcache.Cache) -> None:
         assert other.run(write_at_once, directory=cache.directory)
-        assert [str(warning.message) for warning in cache.check()] == []
+        assert report_texts(cache) == []
         assert value_files(cache.directory) == stored_filenames(cache)
 
     return assert_intact

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consistency import stored_filenames, value_files
+from consistency import reports, stored_filenames, value_files
 from interpreter import Interpreter
 
 import diskcache
@@ -30,11 +30,6 @@ from diskcache.check import UnloadableWarning
 
 LARGE = b'x' * 100_000
 LONG = 400 * 24 * 60 * 60  # Seconds; longer than any grace time.
-
-
-def reports(cache: diskcache.Cache, fix: bool = False) -> list[tuple[type, str]]:
-    """Return the categories and the texts of what check() reports."""
-    return [(warning.category, str(warning.message)) for warning in cache.check(fix=fix)]
 
 
 def value_path(cache: diskcache.Cache, key: str = 'key') -> Path:

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 import pytest
-from consistency import stored_filenames, value_files
+from consistency import report_texts, stored_filenames, value_files
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -89,7 +89,7 @@ class CacheMachine(RuleBasedStateMachine):
         if hasattr(self, 'cache'):
             while self.transactions:
                 self.commit()
-            assert [str(warning.message) for warning in self.cache.check()] == []
+            assert report_texts(self.cache) == []
             assert value_files(self.directory) == stored_filenames(self.cache)
             self.cache.close()
             time.time = self.real_time

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consistency import value_files
+from consistency import report_texts, value_files
 from interpreter import Clock, Interpreter
 
 import diskcache
@@ -199,7 +199,7 @@ def author_in(
     ) as cache:  # fmt: skip
         yield Author(cache, clock, f'{policy} {where}')
         assert_exact(cache)
-        assert [str(warning.message) for warning in cache.check()] == []
+        assert report_texts(cache) == []
 
 
 @pytest.mark.parametrize('where', WHERE)
@@ -530,7 +530,7 @@ def test_two_processes_that_write_at_once_keep_to_the_limit(
         assert used(directory) < LIMIT + LARGEST
         assert len(cache) > 1
         assert_exact(cache)
-        assert [str(warning.message) for warning in cache.check()] == []
+        assert report_texts(cache) == []
 
 
 def test_a_new_directory_has_the_pages_of_sqlite_unless_it_is_told_otherwise(

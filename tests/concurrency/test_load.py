@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from consistency import report_texts
 from places import PACKAGE, SUPPORT
 
 import diskcache
@@ -85,18 +86,27 @@ class Load:
             assert process.wait(SECONDS + PATIENCE) == 0, (self.directory / 'log').read_text()
         return (self.directory / 'log').read_text().splitlines()[-1]
 
+    def serve(self, port: int, last: signal.Signals, *arguments: object) -> None:
+        """Put a server with several workers to work on a port, and end it with a signal."""
+        with self.program(*arguments) as process:
+            calls, workers, parents = put_to_work(port, process)
+            assert len(workers) > 2
+            assert parents == {str(process.pid)}
+            end(process, last)
+        self.expect(calls)
+
     def expect(self, calls: int) -> None:
         """Assert that each call has been counted, and that nothing is damaged."""
         with diskcache.Cache(self.directory / 'cache') as cache:
             assert cache['count'] == calls > 0
             assert cache['first'] == cache['second']
-            assert [str(warning.message) for warning in cache.check()] == []
+            assert report_texts(cache) == []
         with diskcache.FanoutCache(self.directory / 'fanout', 2) as fanout:
             assert fanout['count'] == calls
-            assert [str(warning.message) for warning in fanout.check()] == []
+            assert report_texts(fanout) == []
         items = diskcache.Deque(directory=self.directory / 'deque')
         assert len(items) == calls
-        assert [str(warning.message) for warning in items.cache.check()] == []
+        assert report_texts(items.cache) == []
 
 
 @pytest.fixture
@@ -178,46 +188,23 @@ def test_gunicorn_that_loads_the_application_before_it_forks(load: Load, kind: t
     if kind[0] == 'gevent':
         pytest.importorskip('gevent')
     port = free_port()
-    arguments = [
-        '--preload',
-        '--workers',
-        3,
-        '--bind',
-        f'127.0.0.1:{port}',
-        '--worker-class',
-        *kind,
-    ]
-    arguments += ['--max-requests', 60, '--max-requests-jitter', 30, '--no-control-socket']
+    arguments = ['--preload', '--workers', 3, '--bind', f'127.0.0.1:{port}']
+    arguments += ['--worker-class', *kind, '--no-control-socket']
+    arguments += ['--max-requests', 60, '--max-requests-jitter', 30]
     gunicorn = [sys.executable, '-m', 'gunicorn', *arguments, 'load_work:application']
-    with load.program(*gunicorn) as process:
-        calls, workers, parents = put_to_work(port, process)
-        assert len(workers) > 2
-        assert parents == {str(process.pid)}
-        end(process, signal.SIGTERM)
-    load.expect(calls)
+    load.serve(port, signal.SIGTERM, *gunicorn)
 
 
 @needs('pyuwsgi')
 @pytest.mark.parametrize('threads', [1, 3])
 def test_uwsgi_that_loads_the_application_before_it_forks(load: Load, threads: int) -> None:
     port = free_port()
-    arguments = [
-        '--http-socket',
-        f'127.0.0.1:{port}',
-        '--master',
-        '--processes',
-        3,
-        '--die-on-term',
-    ]
-    arguments += ['--enable-threads', '--threads', threads, '--max-requests', 60, '--need-app']
-    arguments += ['--wsgi', 'load_work:application', '--disable-logging', '--listen', 64]
+    arguments = ['--http-socket', f'127.0.0.1:{port}', '--master', '--processes', 3]
+    arguments += ['--die-on-term', '--enable-threads', '--threads', threads, '--max-requests', 60]
+    arguments += ['--need-app', '--wsgi', 'load_work:application', '--disable-logging']
+    arguments += ['--listen', 64, '--virtualenv', sys.prefix]
     uwsgi = Path(sys.executable).with_name('uwsgi')
-    with load.program(uwsgi, *arguments, '--virtualenv', sys.prefix) as process:
-        calls, workers, parents = put_to_work(port, process)
-        assert len(workers) > 2
-        assert parents == {str(process.pid)}
-        end(process, signal.SIGINT)
-    load.expect(calls)
+    load.serve(port, signal.SIGINT, uwsgi, *arguments)
 
 
 @needs('celery')

@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 import safe_types
+from consistency import report_texts
 from safe_types import Called, Items, Point
 
 from diskcache import Cache, Deque, FanoutCache, Index, RefusedError, SafeDisk, SignedDisk
@@ -354,7 +355,7 @@ def assert_refused(cache: Cache, *keys: Any, by_file: bool = False) -> None:
         with pytest.raises(TypeError if by_file else KeyError):
             cache.incr(key, default=None)
         assert cache.get(key, 'missed') == 'missed', key
-    found = [str(warning.message) for warning in cache.check()]
+    found = report_texts(cache)
     assert len([text for text in found if text.startswith('refused:')]) >= len(keys)
 
 

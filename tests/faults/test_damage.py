@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from consistency import stored_filenames, value_files
+from consistency import report_texts, stored_filenames, value_files
 from interpreter import Interpreter
 
 import diskcache
@@ -37,16 +37,11 @@ def edit(cache: diskcache.Cache, statement: str, *parameters: object) -> None:
         con.execute(statement, parameters)
 
 
-def reports(cache: diskcache.Cache, fix: bool = False) -> list[str]:
-    """Return the texts of what check() reports."""
-    return [str(warning.message) for warning in cache.check(fix=fix)]
-
-
 def assert_mended(cache: diskcache.Cache) -> None:
     """Assert that check() reports something, mends it, and then reports nothing."""
-    assert reports(cache) != []
-    assert reports(cache, fix=True) != []
-    assert reports(cache) == []
+    assert report_texts(cache) != []
+    assert report_texts(cache, fix=True) != []
+    assert report_texts(cache) == []
     assert value_files(cache.directory) == stored_filenames(cache)
 
 
@@ -178,6 +173,7 @@ def test_a_disk_that_fetches_by_itself_may_name_what_it_likes(directory: str) ->
 # Links in the directory: who has made it may have had other rights than who reads it.
 
 LINKS = {'to a file': 'link.val', 'to a directory': 'link/outside.val'}
+through_links = pytest.mark.parametrize('name', LINKS.values(), ids=LINKS.keys())
 
 
 def make_link(cache: diskcache.Cache, outside: Path, name: str) -> None:
@@ -188,7 +184,7 @@ def make_link(cache: diskcache.Cache, outside: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize('disk', [Disk, JSONDisk, NamingDisk])
-@pytest.mark.parametrize('name', LINKS.values(), ids=LINKS.keys())
+@through_links
 @pytest.mark.parametrize('read', READS.values(), ids=READS.keys())
 def test_a_name_that_leads_through_a_link_is_a_miss_and_the_file_stays(
     directory: str, outside: Path, disk: type[Disk], name: str, read: Callable
@@ -212,7 +208,7 @@ REMOVALS: dict[str, Callable[[diskcache.Cache], object]] = {
 
 
 @pytest.mark.parametrize('disk', [Disk, NamingDisk])
-@pytest.mark.parametrize('name', LINKS.values(), ids=LINKS.keys())
+@through_links
 @pytest.mark.parametrize('remove', REMOVALS.values(), ids=REMOVALS.keys())
 def test_no_row_has_a_file_removed_that_is_beyond_a_link(
     directory: str, outside: Path, disk: type[Disk], name: str, remove: Callable
@@ -220,7 +216,7 @@ def test_no_row_has_a_file_removed_that_is_beyond_a_link(
     with diskcache.Cache(directory, disk=disk) as cache:
         cache.set('key', 'value', expire=1000, tag='tag')
         make_link(cache, outside, name)
-        assert reports(cache) != []
+        assert report_texts(cache) != []
         remove(cache)
         assert cache.get('key') in (None, 'other')
 
@@ -233,8 +229,8 @@ def test_no_pickle_is_followed_that_is_beyond_a_link(directory: str, tmp_path: P
         cache['key'] = 'value'
         make_link(cache, outside, 'link.val')
         edit(cache, 'UPDATE Cache SET mode = 4')
-        assert reports(cache)[0] == f'file not found: {directory}/link.val'
-        assert not any('no_such_module' in text for text in reports(cache))
+        assert report_texts(cache)[0] == f'file not found: {directory}/link.val'
+        assert not any('no_such_module' in text for text in report_texts(cache))
 
 
 @pytest.mark.parametrize('disk', [Disk, NamingDisk])
@@ -498,11 +494,11 @@ def test_damage_is_reported_and_mended(directory: str, damage: str) -> None:
         damaged(cache)
         edit(cache, damage)
     with diskcache.Cache(directory) as cache:
-        found = reports(cache)
+        found = report_texts(cache)
         assert found != []
-        assert reports(cache) == found
-        assert set(found) & set(reports(cache, fix=True)) != set()
-        left = [text for text in reports(cache) if not text.startswith('unknown file')]
+        assert report_texts(cache) == found
+        assert set(found) & set(report_texts(cache, fix=True)) != set()
+        left = [text for text in report_texts(cache) if not text.startswith('unknown file')]
         assert left == []  # But for a file that no row names any more: it might be a new one.
         # Where the size of a file is wrong it may be the file that is: those two rows go.
         sizes_are_wrong = damage == DAMAGES['large sizes']
@@ -567,7 +563,7 @@ def test_a_name_that_is_a_number_is_reported_and_mended(directory: str) -> None:
         edit(cache, "UPDATE Cache SET filename = 5 WHERE key = 'large pickle'")
     with diskcache.Cache(directory) as cache:
         assert cache.get('large pickle') is None
-        assert any('no name of a file' in text for text in reports(cache, fix=True))
+        assert any('no name of a file' in text for text in report_texts(cache, fix=True))
         assert 'large pickle' not in cache
         assert cache['large text'] == 'x' * 50_000
 
@@ -593,8 +589,8 @@ def test_iterating_in_order_comes_to_an_end_and_passes_over_what_no_key_can_name
 def test_a_pickle_whose_key_is_null_is_reported(cache: diskcache.Cache) -> None:
     cache['key'] = {'a': 'pickle'}
     edit(cache, 'UPDATE Cache SET key = NULL')
-    assert any('no key' in text for text in reports(cache))
-    reports(cache, fix=True)
+    assert any('no key' in text for text in report_texts(cache))
+    report_texts(cache, fix=True)
     assert len(cache) == 0
 
 
@@ -699,9 +695,9 @@ def test_check_finds_a_pickle_that_a_loss_of_power_has_emptied(cache: diskcache.
     for number in range(3):
         cache[number] = [b'x' * 50_000]
     name = zero(cache, 1)
-    assert reports(cache) == [f'no pickle: {cache.directory}/{name}']
-    assert reports(cache, fix=True) == [f'no pickle: {cache.directory}/{name}']
-    assert reports(cache) == []
+    assert report_texts(cache) == [f'no pickle: {cache.directory}/{name}']
+    assert report_texts(cache, fix=True) == [f'no pickle: {cache.directory}/{name}']
+    assert report_texts(cache) == []
     assert list(cache) == [0, 2]
     assert value_files(cache.directory) == stored_filenames(cache)
 

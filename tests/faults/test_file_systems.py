@@ -23,18 +23,14 @@ needs_fuse = pytest.mark.skipif(
 )
 
 PREPARE = """
-import logging, warnings, mounts
-class Handler(logging.Handler):
-    def emit(self, record):
-        logging.messages.append(record.getMessage())
-logging.messages = []
-logging.getLogger('diskcache').addHandler(Handler())
+import logs, mounts
+logs.messages = logs.listen()
 mounts.own_mounts()
 mounts.mount_fuse(source, target, kind, *lacks)
 """
 
 USE = """
-import logging
+import logs, warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
     cache = getattr(diskcache, cls)(target + '/cache', **settings)
@@ -48,7 +44,7 @@ with warnings.catch_warnings(record=True) as caught:
     modes = cache.sqlite_journal_mode, cache.sqlite_mmap_size
     cache.close()
     getattr(diskcache, cls)(target + '/cache').close()
-(found, modes, [str(each.message) for each in caught], logging.messages)
+(found, modes, [str(each.message) for each in caught], logs.messages)
 """
 
 

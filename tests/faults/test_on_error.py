@@ -63,13 +63,6 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     return lambda: sys.modules.pop(MODULE)
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what the logger `diskcache` has logged, and forget it."""
-    messages = [text for name, _, text in caplog.record_tuples if name == 'diskcache']
-    caplog.clear()
-    return messages
-
-
 def queue(cache: Cache | Index, prefix: str | None = None) -> None:
     """Push broken items, with a good one behind the first two, and one before the last."""
     for value in (Thing(), Thing(), 1, Thing(), 2, Thing()):
@@ -90,7 +83,7 @@ def queue(cache: Cache | Index, prefix: str | None = None) -> None:
     ],
 )
 def test_whatever_loading_raises_is_a_miss(
-    directory: str, caplog: pytest.LogCaptureFixture, what: str
+    directory: str, logged: Callable[[], list[str]], what: str
 ) -> None:
     with Cache(directory, on_error='miss') as cache:
         cache['key'] = Raising(what)
@@ -98,7 +91,7 @@ def test_whatever_loading_raises_is_a_miss(
         assert cache.get('key', expire_time=True, tag=True, default=5) == (5, None, None)
         with pytest.raises(KeyError, match='key'):
             cache['key']
-        (message,) = logged(caplog)  # Once a minute.
+        (message,) = logged()  # Once a minute.
         assert "the value of key 'key'" in message
         assert directory in message
         assert len(cache) == 1
@@ -352,7 +345,7 @@ def test_many_that_cannot_be_loaded_are_passed_over(
 
 
 def test_a_fanout_cache_misses_on_get_alone(
-    directory: str, gone: Callable[[], None], caplog: pytest.LogCaptureFixture
+    directory: str, gone: Callable[[], None], logged: Callable[[], list[str]]
 ) -> None:
     with FanoutCache(directory) as cache:
         assert cache.on_error is None
@@ -361,7 +354,7 @@ def test_a_fanout_cache_misses_on_get_alone(
         assert cache.get('key', 5, expire_time=True) == (5, None)
         assert cache.get_many(['key']) == {}
         assert dict(cache.items()) == {}
-        (message,) = logged(caplog)
+        (message,) = logged()
         assert "'key'" in message
         assert directory in message
         for call in (lambda: cache['key'], lambda: cache.pop('key'), lambda: cache.read('key')):
@@ -448,6 +441,7 @@ def test_a_memoized_result_that_cannot_be_loaded_is_computed_anew(
     gone: Callable[[], None],
     on_error: str | None,
     caplog: pytest.LogCaptureFixture,
+    logged: Callable[[], list[str]],
 ) -> None:
     caplog.set_level(logging.WARNING, 'diskcache')
     cache = Cache(directory, on_error=on_error)
@@ -465,7 +459,7 @@ def test_a_memoized_result_that_cannot_be_loaded_is_computed_anew(
         function()
         gone()
         assert function() == function() == 5
-        assert any(name in message for message in logged(caplog))
+        assert any(name in message for message in logged())
 
 
 def test_what_the_function_raises_is_raised(directory: str) -> None:

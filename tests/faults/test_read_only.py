@@ -382,7 +382,7 @@ def test_an_image_is_read_by_the_original_as_before(directory: str, original: In
 
 
 PRELOAD = """
-import diskcache.check, logging, tempfile
+import diskcache.check, logs, tempfile
 try:
     import django.core.cache.backends.base, diskcache.djangocache
 except ImportError:
@@ -399,12 +399,8 @@ def stranger(alone: Interpreter) -> Interpreter:
 
 
 LISTEN = """
-import logging
-class Handler(logging.Handler):
-    def emit(self, record):
-        messages.append(record.getMessage())
-messages = []
-logging.getLogger('diskcache').addHandler(Handler())
+import logs
+messages = logs.listen()
 """
 
 

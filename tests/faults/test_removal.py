@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from consistency import report_texts
 from interpreter import Interpreter
 from places import ROOT
 
@@ -52,7 +53,7 @@ def left_wrong(cache: Cache | FanoutCache) -> list[str]:
 
     They may be those of a write under way, and are removed later.
     """
-    found = [str(warning.message) for warning in cache.check()]
+    found = report_texts(cache)
     return [message for message in found if not message.startswith('unknown file')]
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consistency import stored_filenames, value_files
+from consistency import reports, stored_filenames, value_files
 from interpreter import Clock, Interpreter, at_once
 from places import PACKAGE
 
@@ -84,11 +84,6 @@ def wait_for_locks(call: Callable[[], object], *shards: Cache, **options: str) -
             with pytest.raises(NotDone):
                 future.result(timeout=0.1)  # Many times the timeout of the cache.
         return future.result()
-
-
-def reports(fanout: FanoutCache, fix: bool = False) -> list[tuple[type, str]]:
-    """Return the categories and the texts of what check() reports."""
-    return [(warning.category, str(warning.message)) for warning in fanout.check(fix=fix)]
 
 
 def assert_sound(fanout: FanoutCache) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consistency import stored_filenames, value_files
+from consistency import report_texts, stored_filenames, value_files
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -944,7 +944,7 @@ class IndexMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Look for orphans, and remove everything."""
         if hasattr(self, 'cache'):
-            assert [str(warning.message) for warning in self.cache.check()] == []
+            assert report_texts(self.cache) == []
             assert value_files(self.cache.directory) == stored_filenames(self.cache)
             self.cache.close()
             self.temporary.cleanup()

@@ -17,6 +17,18 @@ def write_at_once(directory: str) -> bool:
         )
 
 
+def reports(
+    cache: diskcache.Cache | diskcache.FanoutCache, fix: bool = False
+) -> list[tuple[type[Warning], str]]:
+    """Return the categories and the texts of what check() reports."""
+    return [(warning.category, str(warning.message)) for warning in cache.check(fix=fix)]
+
+
+def report_texts(cache: diskcache.Cache | diskcache.FanoutCache, fix: bool = False) -> list[str]:
+    """Return the texts of what check() reports."""
+    return [text for _, text in reports(cache, fix)]
+
+
 def value_files(directory: str) -> set[str]:
     """Return the relative paths of all files in `directory` that are no part of the database."""
     return {
