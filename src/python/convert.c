@@ -227,30 +227,33 @@ int convert_now(module_state *state, double *now)
     return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* The class that Python's sqlite3 raises for each primary result code from 1 on. */
-static const unsigned char error_of_code[] = {
-    [1] = SQLITE_ERROR_OperationalError,  /* ERROR */
-    [2] = SQLITE_ERROR_InternalError,     /* INTERNAL */
-    [3] = SQLITE_ERROR_OperationalError,  /* PERM */
-    [4] = SQLITE_ERROR_OperationalError,  /* ABORT */
-    [5] = SQLITE_ERROR_OperationalError,  /* BUSY */
-    [6] = SQLITE_ERROR_OperationalError,  /* LOCKED */
-    [8] = SQLITE_ERROR_OperationalError,  /* READONLY */
-    [9] = SQLITE_ERROR_OperationalError,  /* INTERRUPT */
-    [10] = SQLITE_ERROR_OperationalError, /* IOERR */
-    [11] = SQLITE_ERROR_DatabaseError,    /* CORRUPT */
-    [12] = SQLITE_ERROR_InternalError,    /* NOTFOUND */
-    [13] = SQLITE_ERROR_OperationalError, /* FULL */
-    [14] = SQLITE_ERROR_OperationalError, /* CANTOPEN */
-    [15] = SQLITE_ERROR_OperationalError, /* PROTOCOL */
-    [16] = SQLITE_ERROR_OperationalError, /* EMPTY */
-    [17] = SQLITE_ERROR_OperationalError, /* SCHEMA */
-    [18] = SQLITE_ERROR_DataError,        /* TOOBIG */
-    [19] = SQLITE_ERROR_IntegrityError,   /* CONSTRAINT */
-    [20] = SQLITE_ERROR_IntegrityError,   /* MISMATCH */
-    [21] = SQLITE_ERROR_InterfaceError,   /* MISUSE */
-    [25] = SQLITE_ERROR_InterfaceError,   /* RANGE */
-    [26] = SQLITE_ERROR_DatabaseError,    /* NOTADB */
+/* The class that Python's sqlite3 raises for each primary result code from 1 on, and the code's name. */
+static const struct {
+    enum sqlite_error type;
+    const char *name;
+} error_of_code[] = {
+    [1] = {SQLITE_ERROR_OperationalError, "SQLITE_ERROR"},
+    [2] = {SQLITE_ERROR_InternalError, "SQLITE_INTERNAL"},
+    [3] = {SQLITE_ERROR_OperationalError, "SQLITE_PERM"},
+    [4] = {SQLITE_ERROR_OperationalError, "SQLITE_ABORT"},
+    [5] = {SQLITE_ERROR_OperationalError, "SQLITE_BUSY"},
+    [6] = {SQLITE_ERROR_OperationalError, "SQLITE_LOCKED"},
+    [8] = {SQLITE_ERROR_OperationalError, "SQLITE_READONLY"},
+    [9] = {SQLITE_ERROR_OperationalError, "SQLITE_INTERRUPT"},
+    [10] = {SQLITE_ERROR_OperationalError, "SQLITE_IOERR"},
+    [11] = {SQLITE_ERROR_DatabaseError, "SQLITE_CORRUPT"},
+    [12] = {SQLITE_ERROR_InternalError, "SQLITE_NOTFOUND"},
+    [13] = {SQLITE_ERROR_OperationalError, "SQLITE_FULL"},
+    [14] = {SQLITE_ERROR_OperationalError, "SQLITE_CANTOPEN"},
+    [15] = {SQLITE_ERROR_OperationalError, "SQLITE_PROTOCOL"},
+    [16] = {SQLITE_ERROR_OperationalError, "SQLITE_EMPTY"},
+    [17] = {SQLITE_ERROR_OperationalError, "SQLITE_SCHEMA"},
+    [18] = {SQLITE_ERROR_DataError, "SQLITE_TOOBIG"},
+    [19] = {SQLITE_ERROR_IntegrityError, "SQLITE_CONSTRAINT"},
+    [20] = {SQLITE_ERROR_IntegrityError, "SQLITE_MISMATCH"},
+    [21] = {SQLITE_ERROR_InterfaceError, "SQLITE_MISUSE"},
+    [25] = {SQLITE_ERROR_InterfaceError, "SQLITE_RANGE"},
+    [26] = {SQLITE_ERROR_DatabaseError, "SQLITE_NOTADB"},
 };
 
 #define CODE_NO_MEMORY 7
@@ -271,29 +274,63 @@ static void raise_message(PyObject *type, const dc_error *error)
     }
 }
 
+/* The name of a result code. Those of extended codes are constants of sqlite3 from Python 3.11 on; without
+ * them, the name of the primary code. */
+static PyObject *code_name(module_state *state, PyObject *code, const char *primary)
+{
+    PyObject *prefix = PyUnicode_FromString(primary);
+    PyObject *constant;
+    PyObject *value;
+    Py_ssize_t at = 0;
+
+    while (prefix != NULL && PyDict_Next(state->sqlite_constants, &at, &constant, &value)) {
+        /* Only ints of the very type, whose comparison runs no code of others. */
+        if (PyLong_CheckExact(value) && PyUnicode_Check(constant) &&
+            PyUnicode_Tailmatch(constant, prefix, 0, PY_SSIZE_T_MAX, -1) == 1 &&
+            PyObject_RichCompareBool(value, code, Py_EQ) == 1) {
+            Py_DECREF(prefix);
+            return Py_NewRef(constant);
+        }
+    }
+    return prefix;
+}
+
+/* Set on an exception which code it is about, as sqlite3 does from Python 3.11 on. -1 with an exception. */
+static int set_code(module_state *state, PyObject *exception, int sqlite_code, const char *primary)
+{
+    PyObject *code = PyLong_FromLong(sqlite_code);
+    PyObject *name = code != NULL ? code_name(state, code, primary) : NULL;
+    int failed = name == NULL ||
+                 PyObject_SetAttr(exception, state->name.sqlite_errorcode, code) < 0 ||
+                 PyObject_SetAttr(exception, state->name.sqlite_errorname, name) < 0;
+
+    Py_XDECREF(name);
+    Py_XDECREF(code);
+    return failed ? -1 : 0;
+}
+
 static void raise_sqlite(module_state *state, const dc_error *error)
 {
     unsigned int primary = (unsigned int)error->sqlite_code & 0xff;
     PyObject *type = state->sqlite_errors[SQLITE_ERROR_DatabaseError];
+    const char *name = NULL;
     PyObject *message;
     PyObject *exception;
-    PyObject *code;
 
     if (primary == CODE_NO_MEMORY) {
         PyErr_NoMemory();
         return;
     }
-    if (primary < sizeof error_of_code) {
-        type = state->sqlite_errors[error_of_code[primary]];
+    if (primary < Py_ARRAY_LENGTH(error_of_code)) {
+        type = state->sqlite_errors[error_of_code[primary].type];
+        name = error_of_code[primary].name;
     }
     message = message_text(error);
     exception = message != NULL ? PyObject_CallOneArg(type, message) : NULL;
-    code = PyLong_FromLong(error->sqlite_code);
-    if (exception != NULL && code != NULL &&
-        PyObject_SetAttr(exception, state->name.sqlite_errorcode, code) == 0) {
+    if (exception != NULL &&
+        set_code(state, exception, error->sqlite_code, name != NULL ? name : "unknown") == 0) {
         PyErr_SetObject(type, exception);
     }
-    Py_XDECREF(code);
     Py_XDECREF(exception);
     Py_XDECREF(message);
 }

@@ -36,7 +36,10 @@ static int import_sqlite3(module_state *state)
     if (!failed) {
         state->connect = PyObject_GetAttrString(module, "connect");
         state->cursor_class = PyObject_GetAttrString(module, "Cursor");
-        failed = state->connect == NULL || state->cursor_class == NULL;
+        state->sqlite_constants = PyModule_GetDict(module);
+        Py_XINCREF(state->sqlite_constants);
+        failed = state->connect == NULL || state->cursor_class == NULL ||
+                 state->sqlite_constants == NULL;
     }
     for (int i = 0; i < SQLITE_ERROR_COUNT && !failed; i++) {
         state->sqlite_errors[i] = PyObject_GetAttrString(module, error_names[i]);
@@ -73,7 +76,7 @@ int state_fill(module_state *state)
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(call_key_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
-    X(cursor_class) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join)      \
+    X(cursor_class) X(sqlite_constants) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join)      \
     X(getpid) X(unknown) X(enoval) X(find_policy) X(getcwd) X(refused)
 /* clang-format on */
 

@@ -17,7 +17,7 @@
     X(asyncio) X(cached_statements) X(check_same_thread) X(close) X(con)                           \
     X(current_task) X(execute) X(fetch) X(fetchall) X(get) X(get_ident) X(in_transaction) X(incr)  \
     X(isolation_level) X(items) X(key) X(keys) X(lowlevel) X(pid) X(put) X(read) X(remove)         \
-    X(retry) X(set) X(sleep) X(sqlite_errorcode) X(store) X(time) X(timeout) X(trio) X(uri)
+    X(retry) X(set) X(sleep) X(sqlite_errorcode) X(sqlite_errorname) X(store) X(time) X(timeout) X(trio) X(uri)
 /* clang-format on */
 
 /* The classes of sqlite3's exceptions, in the order of `enum sqlite_error`. */
@@ -48,6 +48,7 @@ typedef struct module_state {
 
     PyObject *connect;          /* sqlite3.connect */
     PyObject *cursor_class;     /* sqlite3.Cursor */
+    PyObject *sqlite_constants; /* the names of sqlite3, those of result codes among them */
     PyObject *time_module;      /* its functions are looked up each time: programs patch them */
     PyObject *threading;        /* the module, likewise */
     PyObject *dumps, *loads;    /* of pickle */

@@ -536,6 +536,20 @@ def test_retry_pauses_between_attempts_to_open_a_locked_file(
     alone.run(scenario, directory=directory, operation=operation)
 
 
+def test_an_error_has_code_and_name_as_those_of_sqlite3_have(cache: diskcache.Cache) -> None:
+    """Programs look at them, and the original's errors are of sqlite3."""
+    (pages,) = cache._sql('PRAGMA page_count').fetchone()
+    cache._sql(f'PRAGMA max_page_count = {pages}')
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        cache['key'] = bytes(30_000)
+    assert (raised.value.sqlite_errorcode, raised.value.sqlite_errorname) == (13, 'SQLITE_FULL')
+    with pytest.raises(sqlite3.OperationalError) as of_sqlite:
+        cache._sql('INSERT INTO Cache (key, value) VALUES (1, ?)', (bytes(30_000),))
+    for name in ('sqlite_errorcode', 'sqlite_errorname'):
+        if hasattr(of_sqlite.value, name):  # from Python 3.11 on
+            assert getattr(raised.value, name) == getattr(of_sqlite.value, name)
+
+
 def test_a_cursor_that_keeps_an_old_snapshot_open_is_an_error_at_once(
     cache: diskcache.Cache, other: Interpreter, assert_intact: Callable
 ) -> None:
@@ -553,7 +567,10 @@ def test_a_cursor_that_keeps_an_old_snapshot_open_is_an_error_at_once(
     ):
         with pytest.raises(sqlite3.OperationalError, match='cursor') as raised:
             write()
-        assert raised.value.sqlite_errorcode == 517  # SQLITE_BUSY_SNAPSHOT
+        assert raised.value.sqlite_errorcode == 517
+        named = hasattr(sqlite3, 'SQLITE_BUSY_SNAPSHOT')  # from Python 3.11 on
+        name = 'SQLITE_BUSY_SNAPSHOT' if named else 'SQLITE_BUSY'
+        assert raised.value.sqlite_errorname == name
     thread = threading.Thread(target=lambda: cache.set('from a thread', 1))
     thread.start()
     thread.join()

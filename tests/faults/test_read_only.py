@@ -150,6 +150,7 @@ def test_a_write_is_an_error_that_names_the_directory(directory: str, write: Cal
         assert str(raised.value).startswith('attempt to write a readonly database')
         assert directory in str(raised.value)
         assert raised.value.sqlite_errorcode == READONLY
+        assert raised.value.sqlite_errorname == 'SQLITE_READONLY'
         assert cache['small'] == 'value'
         assert cache['large'] == LARGE
         assert cache.size_limit == 2**30
