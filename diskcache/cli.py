@@ -113,7 +113,9 @@ def _existing(directory: str) -> str:
         raise CommandError(f'no such directory: {path}')
 
     if not op.isfile(op.join(path, DBNAME)):
-        raise CommandError(f'not a cache (it has no {DBNAME}): {path}')
+        shard = op.join(path, '000')
+        hint = f'; it is a FanoutCache: name a shard, {shard}' if op.isdir(shard) else ''
+        raise CommandError(f'not a cache (it has no {DBNAME}): {path}{hint}')
     return path
 
 

@@ -105,6 +105,16 @@ def test_what_is_no_cache_is_an_error_and_stays(tmp_path: Path, command: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize('command', ['check', 'compact', 'stats', 'clear'])
+def test_of_a_fanout_cache_one_names_a_shard(directory: str, command: str) -> None:
+    """Whoever names the whole of it is told so."""
+    diskcache.FanoutCache(directory, 2).close()
+    done = run(command, directory)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f'it is a FanoutCache: name a shard, {directory}/000\n')
+    assert run(command, f'{directory}/000').returncode == 0
+
+
 def test_on_a_terminal_the_outcome_is_the_same(cache: diskcache.Cache) -> None:
     """There rich shows a bar and a table."""
     pytest.importorskip('rich')

@@ -1,7 +1,7 @@
 """The same script gives the same answers here and with the original.
 
 Each scenario is a script over a fresh `cache` in `directory`. Where this package differs on
-purpose (DEFECTS) there is no scenario: test_defects.py tells what happens instead.
+purpose there is no scenario: test_defects.py tells what happens instead.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The faults of the original that this package does not have, in the order of DEFECTS.
+"""The faults of the original that this package does not have; docs/compatibility.rst lists them.
 
-Those of the rest of the package (FanoutCache, Deque, Index, recipes, Django) are elsewhere.
+The number in a test's name is that of the fault, for good. Those of the rest of the package
+(FanoutCache, Deque, Index, recipes, Django) are elsewhere.
 """
 
 from __future__ import annotations

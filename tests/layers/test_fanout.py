@@ -500,7 +500,7 @@ def test_get_answers_with_the_default_without_file_descriptors(alone: Interprete
     assert alone.run(use_up_the_descriptors) == ['default', {}, 5000]
 
 
-# ---- DEFECTS of the original
+# ---- Faults of the original
 
 
 def test_defect_7_reopening_keeps_the_stored_size_limit(directory: str) -> None:
