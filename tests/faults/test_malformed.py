@@ -791,7 +791,7 @@ def test_a_database_behind_a_link_is_replaced_where_it_is(
         another.stats(enable=True)
         another.reset('cull_limit', 7)  # is in the log
         if on_error == 'miss':
-            assert 'items saved: 1506; lost: 0' in texts(cache, fix=True)
+            assert 'items saved: 1506; lost: 0' in report_texts(cache, fix=True)
             assert another[5] == cache[5] == value_of(5)
             assert cache.reset('cull_limit') == 7
             assert cache.check() == []
