@@ -191,6 +191,8 @@ def test_gunicorn_that_loads_the_application_before_it_forks(load: Load, kind: t
     arguments = ['--preload', '--workers', 3, '--bind', f'127.0.0.1:{port}']
     arguments += ['--worker-class', *kind, '--no-control-socket']
     arguments += ['--max-requests', 60, '--max-requests-jitter', 30]
+    # On one processor its gevent workers wait for all of this time, whatever the application is.
+    arguments += ['--graceful-timeout', 5]
     gunicorn = [sys.executable, '-m', 'gunicorn', *arguments, 'load_work:application']
     load.serve(port, signal.SIGTERM, *gunicorn)
 
@@ -198,9 +200,12 @@ def test_gunicorn_that_loads_the_application_before_it_forks(load: Load, kind: t
 @needs('pyuwsgi')
 @pytest.mark.parametrize('threads', [1, 3])
 def test_uwsgi_that_loads_the_application_before_it_forks(load: Load, threads: int) -> None:
+    """Its master forks without the GIL: while a thread of the master's has it, a worker hangs."""
+    del load.environment['LOAD_THREAD']
     port = free_port()
     arguments = ['--http-socket', f'127.0.0.1:{port}', '--master', '--processes', 3]
-    arguments += ['--die-on-term', '--enable-threads', '--threads', threads, '--max-requests', 60]
+    arguments += ['--die-on-term', '--enable-threads', '--threads', threads]
+    arguments += ['--max-requests', 60, '--min-worker-lifetime', 1, '--worker-reload-mercy', 5]
     arguments += ['--need-app', '--wsgi', 'load_work:application', '--disable-logging']
     arguments += ['--listen', 64, '--virtualenv', sys.prefix]
     uwsgi = Path(sys.executable).with_name('uwsgi')
