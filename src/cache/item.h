@@ -10,7 +10,7 @@
 typedef struct item {
     disk_value stored; /* its columns complete with tag and expire_time */
     PyObject *tag_owner;
-    PyObject *unsealed;     /* strong: the value without its signature, where it is signed; else NULL */
+    PyObject *unsealed; /* strong: the value without its signature, where it is signed; else NULL */
     unsigned long mendings; /* of the cache, when it was signed */
     double now;
 } item;
