@@ -1072,7 +1072,7 @@ dc_status dc_valuewriter_write(dc_valuewriter *writer, const void *data, size_t 
  * descriptors are left for it. */
 static void discard_temporary(dc_valuewriter *writer, int created)
 {
-    if (created)
+    if (created && writer->name != NULL) /* the second for clang-tidy */
         sys_remove_in(writer->directory, writer->name);
     remove_path(writer->temporary, writer->root_size, 0);
 }
