@@ -11,7 +11,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from .cautions import warn_once
@@ -115,9 +115,11 @@ def is_unwritable(directory: str, name: str) -> bool:
     def can(where: str, what: int) -> bool:
         return os.access(where, what, effective_ids=effective)
 
-    if not can(directory, os.W_OK | os.X_OK):
-        return op.isdir(directory)
-    return not can(path, os.W_OK) and op.exists(path)
+    def is_denied(where: str, what: int, is_there: Callable[[str], bool]) -> bool:
+        # Asked again once it is there: another may just have made it.
+        return not can(where, what) and is_there(where) and not can(where, what)
+
+    return is_denied(directory, os.W_OK | os.X_OK, op.isdir) or is_denied(path, os.W_OK, op.exists)
 
 
 def make_directory(path: str, mode: int = OWNER_ONLY, lasting: bool = False) -> None:

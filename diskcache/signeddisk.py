@@ -145,8 +145,6 @@ class SignedDisk(SafeDisk):
 
     #: Of the directory, which the Cache sets.
     _directory_id: str | None = None
-    #: Reads it where only others can set it, and may not have done so yet.
-    _find_directory_id: Callable[[], str | None] | None = None
 
     def __init__(self, directory: str, *args: Any, **kwargs: Any) -> None:
         """Set the directory and the limits, as :class:`Disk` does.
@@ -158,6 +156,8 @@ class SignedDisk(SafeDisk):
         :raises TypeError: if a key is no bytes
         """
         _check_keys(type(self).keys)
+        #: Reads the directory's id where only others can set it, and may not have done so yet.
+        self._find_directory_id: Callable[[], str | None] | None = None
         super().__init__(directory, *args, **kwargs)
 
     @classmethod

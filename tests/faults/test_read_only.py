@@ -721,3 +721,24 @@ def test_a_pipe_in_the_place_of_the_database_is_an_error(directory: str) -> None
         timeout=30,
     )
     assert 'is no file' in opened.stderr
+
+
+@pytest.mark.parametrize('made_by', [os.mkdir, lambda path: Cache(path).close()])
+def test_a_directory_that_another_is_just_making_can_be_written(
+    made_by: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not there when access to it is asked for, and is there a moment later."""
+    path = str(tmp_path / 'new')
+    ask = os.access
+
+    def ask_too_early(*args: Any, **options: Any) -> bool:
+        answer = ask(*args, **options)
+        if not answer:
+            monkeypatch.undo()
+            made_by(path)
+        return answer
+
+    monkeypatch.setattr(os, 'access', ask_too_early)
+    with Cache(path) as cache:
+        cache['key'] = 'value'
+        assert cache['key'] == 'value'
