@@ -272,6 +272,7 @@ class Cache(DictMethods, Opening):
         :raises Timeout: if the lock is needed, and cannot be had within the cache's timeout and
             `retry` is false
         :raises OSError: if there is no room for the new database, or the other cannot be renamed
+        :raises sqlite3.OperationalError: if there is no room, too; all stays as it was then
         """
         from .check import Check  # it is about what is defined here
 

@@ -13,6 +13,7 @@ are files that no row names, for :mod:`diskcache.check` to report.
 from __future__ import annotations
 
 import contextlib as cl
+import errno
 import os
 import os.path as op
 import shutil
@@ -31,6 +32,7 @@ from .settings import METADATA
 
 _HEADER = 100  # bytes; the first page has the schema behind them
 _PAGES = slice(28, 32)  # of the header: how many there are
+_VERSIONS = slice(18, 20)  # of the format, for writing and for reading: 2 if there is a log
 _PAGE_SIZE = 4096
 
 #: Where SQLite finds no way through a range of rows, it is tried at so many places in it.
@@ -76,7 +78,8 @@ class Salvage:
 
         :param lock: keeps others from writing, if the database lets itself be locked
         :raises Timeout: if the lock cannot be had
-        :raises OSError: for want of space, or if the database cannot be renamed
+        :raises OSError: for want of room, or if the database cannot be renamed
+        :raises sqlite3.OperationalError: for want of room, too
         """
         with cl.ExitStack() as stack:
             try:
@@ -89,7 +92,8 @@ class Salvage:
                 return
             work = stack.enter_context(_directory_beside(self._database))
             copy, new = op.join(work, 'copy.db'), op.join(work, DBNAME)
-            descriptor = _copy(self._database, copy)
+            source = stack.enter_context(_opened(self._database))
+            _copy(source, self._database, copy)
             self._make(new)
             _copy_access(self._database, new)
             self._mend_header(copy, new)
@@ -98,7 +102,6 @@ class Salvage:
             if aside is None:
                 self.report = [_REPLACED]
                 return
-            os.close(descriptor)  # not before: that would release locks of this process
             self.report.insert(0, f'the damaged database is {aside}')
             time.sleep(removal.REMOVAL_SECONDS)  # who waits for the lock notices that it has moved
 
@@ -108,7 +111,6 @@ class Salvage:
         with cl.closing(sqlite3.connect(new, isolation_level=None)) as con:
             con.execute(sql.set_pragma('page_size', int(self._page_size)))
             con.execute(sql.set_pragma('auto_vacuum', 1))
-            con.execute(sql.set_pragma('journal_mode', 'wal'))
             for _, create in _core.SCHEMA:
                 con.execute(create)
 
@@ -122,6 +124,8 @@ class Salvage:
                 return
             with open(copy, 'r+b') as file, open(new, 'rb') as sound:
                 start = bytearray(sound.read(size))
+                if op.exists(copy + '-wal'):
+                    start[_VERSIONS] = b'\2\2'
                 start[_PAGES] = (file.seek(0, os.SEEK_END) // self._page_size).to_bytes(4, 'big')
                 file.seek(0)
                 file.write(start)
@@ -130,6 +134,9 @@ class Salvage:
         """Put into the new database what can be read of the copy."""
         with cl.closing(sqlite3.connect(new, isolation_level=None)) as con:
             con.execute(sql.set_pragma('synchronous', 0))  # until all is there
+            # No log: what is in it counts only when it has been copied, for which there may be no
+            # room, and to close a database does not tell.
+            con.execute(sql.set_pragma('main.journal_mode', 'memory'))
             for name, _ in _core.SCHEMA:
                 if name.startswith('Settings_'):
                     con.execute(sql.drop_trigger(name))
@@ -146,13 +153,15 @@ class Salvage:
             for _, create in _core.SCHEMA:
                 con.execute(create)
             self._report_lost(con, stored)
+            if dict(con.execute(sql.ALL_SETTINGS)).get('sqlite_journal_mode') == 'wal':
+                con.execute(sql.set_pragma('main.journal_mode', 'wal'))
         with open(new, 'rb+') as file:
             os.fsync(file.fileno())
 
     @staticmethod
     def _read(con: sqlite3.Connection, select: str, *arguments: Any) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query up to the first that cannot be read."""
-        with cl.suppress(sqlite3.Error):
+        with _passing_over_damage():
             yield from con.execute(select, arguments)
 
     # --- rows ---
@@ -160,13 +169,11 @@ class Salvage:
     def _read_index(self, con: sqlite3.Connection) -> None:
         """Read the keys that the index has, from its beginning and from its end."""
         for select in (sql.SALVAGED_INDEX, sql.SALVAGED_INDEX_BACK):
-            try:
+            with _passing_over_damage():
                 for rowid, kind, key, raw in con.execute(select):
                     self._indexed[rowid] = (_shown(kind, key), raw)
                 self._index_is_whole = True
                 return
-            except sqlite3.Error:
-                continue
 
     def _rowids(self, con: sqlite3.Connection) -> set[int]:
         """Return the numbers of the rows that can be found, in the index or in the table."""
@@ -193,7 +200,8 @@ class Salvage:
             return
         try:
             con.execute(sql.SALVAGE_ROWS, (rowids[0], rowids[-1]))
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            _require_damage(error)
             middle = len(rowids) // 2
             self._save_range(con, rowids[:middle])
             self._save_range(con, rowids[middle:])
@@ -201,7 +209,7 @@ class Salvage:
     def _save_each(self, con: sqlite3.Connection, rowids: set[int]) -> None:
         """Copy what is left, one by one: a row with a wrong number ends a range too early."""
         for rowid in sorted(rowids - {rowid for (rowid,) in con.execute(sql.ALL_ROWIDS)}):
-            with cl.suppress(sqlite3.Error):
+            with _passing_over_damage():
                 con.execute(sql.SALVAGE_ROW, (rowid,))
 
     # --- the program sqlite3 ---
@@ -217,7 +225,7 @@ class Salvage:
         for name, value in self._read(con, sql.RECOVERED_SETTINGS):
             stored.setdefault(name, value)
         for select in (sql.RECOVERED_ROWS, sql.LOST_ROWS):
-            with cl.suppress(sqlite3.Error):  # there is no such table
+            with _passing_over_damage():  # there may be no such table
                 rowids = [rowid for (rowid,) in con.execute(sql.rowids_of(select))]
                 if self._index_is_whole:
                     rowids = [rowid for rowid in rowids if rowid in self._indexed]
@@ -272,17 +280,63 @@ def _directory_beside(database: str) -> Iterator[str]:
         yield work
 
 
-def _copy(database: str, copy: str) -> int:
-    """Copy a database and its log, in this order: what a checkpoint moves is in one of them.
+#: Descriptors of databases that could not be replaced, by their identity, for the next attempt.
+_kept: dict[tuple[int, int], list[int]] = {}
 
-    :return: a descriptor of the database. As long as it is open no locks of this process are lost
+
+@cl.contextmanager
+def _opened(database: str) -> Iterator[int]:
+    """Open a database; it is closed when it has been replaced.
+
+    To close it earlier would release the locks that this process has on it.
     """
-    descriptor = os.open(database, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
+    identity = removal.identity(database)
+    kept = _kept.get(identity, ()) if identity is not None else ()
+    descriptor = kept.pop() if kept else os.open(database, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
+    try:
+        yield descriptor
+    finally:
+        status = os.fstat(descriptor)
+        identity = status.st_dev, status.st_ino
+        if removal.identity(database) == identity:
+            _kept.setdefault(identity, []).append(descriptor)
+        else:
+            os.close(descriptor)
+
+
+def _copy(descriptor: int, database: str, copy: str) -> None:
+    """Copy a database and its log, in this order: what a checkpoint moves is in one of them."""
     with open(descriptor, 'rb', closefd=False) as source, open(copy, 'wb') as target:
+        source.seek(0)
         shutil.copyfileobj(source, target)
     with cl.suppress(FileNotFoundError):
         shutil.copyfile(database + '-wal', copy + '-wal')
-    return descriptor
+
+
+#: Errors of SQLite that say nothing of the damaged database: the disk is full, or fails.
+_SQLITE_IOERR, _SQLITE_FULL = 10, 13
+_OF_THE_DISK = ('disk is full', 'disk I/O error')
+
+
+def _require_damage(error: sqlite3.Error) -> None:
+    """Raise an error that is not of what is damaged: nothing is to be lost for want of room."""
+    code = getattr(error, 'sqlite_errorcode', None)  # from Python 3.11 on
+    is_of_the_disk = (
+        any(text in str(error) for text in _OF_THE_DISK)
+        if code is None
+        else code & 0xFF in (_SQLITE_IOERR, _SQLITE_FULL)
+    )
+    if is_of_the_disk:
+        raise error
+
+
+@cl.contextmanager
+def _passing_over_damage() -> Iterator[None]:
+    """End the block where something cannot be read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        _require_damage(error)
 
 
 def _copy_access(database: str, new: str) -> None:
@@ -322,11 +376,13 @@ def _run_recover(copy: str, recovered: str) -> bool:
                 [*command, '-safe', recovered],
                 stdin=reader.stdout,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 check=False,
             )
     except OSError:
         return False
+    if _OF_THE_DISK[0].encode() in writer.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), recovered)
     return writer.returncode == 0 and op.exists(recovered)
 
 

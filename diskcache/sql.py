@@ -223,6 +223,7 @@ def drop_trigger(name: str) -> str:
 
 
 ALL_ROWIDS = 'SELECT rowid FROM Cache'
+ALL_SETTINGS = 'SELECT key, value FROM Settings'
 SALVAGED_SETTINGS = 'SELECT key, value FROM damaged.Settings NOT INDEXED'
 RECOVERED_SETTINGS = 'SELECT key, value FROM recovered.Settings NOT INDEXED'
 SALVAGED_ORIGIN = 'SELECT name, sql FROM damaged.sqlite_master WHERE name = ?'

@@ -136,6 +136,30 @@ def test_a_file_system_that_cannot_map_memory_has_no_log(
 
 
 @needs_fuse
+def test_what_is_saved_of_a_malformed_database_has_no_log_either(
+    alone: Interpreter, tmp_path: Path
+) -> None:
+    names = {'source': f'{tmp_path}/source', 'target': f'{tmp_path}/target'}
+    alone.run(PREPARE, kind='bindfs', lacks=['no-maps'], **names)
+    script = """
+    with Cache(target + '/cache') as cache:
+        cache.set_many((number, 'x' * 300) for number in range(500))
+    path = target + '/cache/cache.db'
+    with open(path, 'r+b') as file:
+        file.seek(12 * 4096)
+        file.write(os.urandom(4096))
+    with Cache(target + '/cache') as cache:
+        said = [str(warning.message) for warning in cache.check(fix=True)]
+    with Cache(target + '/cache') as cache:
+        saved = len(cache)
+    saved, next(text for text in said if text.startswith('items saved'))
+    """
+    saved, said = alone.run(script, **names)
+    assert 400 < saved <= 500
+    assert said.startswith(f'items saved: {saved};')
+
+
+@needs_fuse
 @pytest.mark.parametrize('kind', ['sshfs', 'bindfs'])
 def test_a_file_system_without_locks_is_an_error_at_once(
     alone: Interpreter, tmp_path: Path, kind: str

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
+import mounts
 import pytest
 from consistency import report_texts, stored_filenames, value_files
 from interpreter import Interpreter
@@ -804,3 +805,70 @@ def test_a_database_behind_a_link_is_replaced_where_it_is(
         assert cache['newer'] == 3
     assert real.exists()
     assert os.path.islink(f'{directory}/cache.db')
+
+
+# Want of room.
+
+needs_mounts = pytest.mark.skipif(
+    os.name != 'posix' or os.geteuid() != 0 or not mounts.can_mount(),
+    reason='this process may not mount anything',
+)
+
+
+@pytest.mark.slow
+@needs_mounts
+@pytest.mark.usefixtures('program')
+def test_nothing_is_lost_for_want_of_room(
+    alone: Interpreter, directory: str, tmp_path: Path
+) -> None:
+    """Either all is saved, or it is an error, and the database stays where it is.
+
+    A log that could not be copied into the new database was left behind, with all items.
+    """
+
+    def check(directory: str, tmp_path: str, rooms: list[int]) -> list[tuple[str, int, int]]:
+        import shutil
+
+        import mounts
+
+        def check_once(path: str) -> str:
+            with Cache(path) as cache:
+                texts = [str(warning.message) for warning in cache.check(fix=True)]
+            return next((text for text in texts if text.startswith('items saved')), '')
+
+        mounts.own_mounts()
+        found = []
+        for room in rooms:
+            target = f'{tmp_path}/{room}'
+            mounts.mount_memory(target, f'size={room}')
+            shutil.copytree(directory, f'{target}/cache')
+            try:
+                said = check_once(f'{target}/cache')
+            except (OSError, sqlite3.OperationalError):
+                said = ''
+            with contextlib.suppress(OSError, sqlite3.OperationalError):
+                check_once(f'{target}/cache')  # one more attempt keeps no more open
+            opened = [
+                os.readlink(f'/proc/self/fd/{number}')
+                for number in os.listdir('/proc/self/fd')
+                if os.path.lexists(f'/proc/self/fd/{number}')
+            ]
+            mounts.mount('none', target, 'tmpfs', 32, 'size=50m')
+            with Cache(f'{target}/cache', on_error='miss') as cache:
+                found.append((said, len(cache), opened.count(f'{target}/cache/cache.db')))
+        return found
+
+    fill(directory)
+    page = pages_with(directory, value_of(50).encode(), b'\r')[0]
+    overwrite(directory, page * PAGE, os.urandom(PAGE))
+    size = sum(path.stat().st_size for path in Path(directory).rglob('*'))
+    database = pages_of(directory) * PAGE
+    rooms = [size + share * database // 4 for share in range(3, 18, 2)]
+    found = alone.run(check, directory=directory, tmp_path=str(tmp_path), rooms=rooms)
+    saved = [said for said, _, _ in found if said]
+    assert 0 < len(saved) < len(rooms)
+    assert set(saved) == {saved[0]}
+    items = int(saved[0].split()[2].rstrip(';'))
+    assert items > ITEMS - 100
+    assert [each for each in found if (each[1] != items if each[0] else each[1] < items)] == []
+    assert max(opened for _, _, opened in found) <= 1
