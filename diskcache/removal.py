@@ -11,6 +11,7 @@ import os
 import os.path as op
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterator
 
@@ -113,6 +114,33 @@ def set_aside(
     :return: the new path; None if the name leads to another file by now, and nothing has been done
     :raises OSError: if it cannot be renamed
     """
+    if successor is None:
+        return _set_aside(database, seen)
+    # In a thread, where no signal handler raises: if it ended between two names, others would begin
+    # an empty database.
+    from concurrent.futures import Future, wait  # which take milliseconds
+
+    outcome: Future[str | None] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(_set_aside(database, seen, successor))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=work)
+    try:
+        thread.start()
+        return outcome.result()
+    finally:
+        if thread.ident is not None:
+            wait([outcome])
+
+
+def _set_aside(
+    database: str, seen: tuple[int, int] | None, successor: str | None = None
+) -> str | None:
+    """Do what `set_aside` says."""
     with _locked(op.dirname(database)):
         if identity(database) != seen:
             return None
@@ -121,7 +149,17 @@ def set_aside(
         while op.lexists(aside):
             number += 1
             aside = f'{stem}-{number}'
-        os.rename(database, aside)
+        if successor is not None:
+            # Who has been interrupted before it could wait for this removes it where it was.
+            new = f'{database}-{os.getpid()}-{threading.get_ident()}-new'
+            os.rename(successor, new)
+            successor = new
+        try:
+            os.rename(database, aside)
+        except OSError:
+            if successor is not None:
+                os.remove(successor)
+            raise
         with cl.suppress(FileNotFoundError):
             os.rename(database + '-wal', aside + '-wal')
         with cl.suppress(FileNotFoundError):

@@ -382,6 +382,39 @@ def test_of_two_that_save_it_at_once_one_does(directory: str, alone: Interpreter
         assert report_texts(cache) == []
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='needs signals')
+@pytest.mark.parametrize('event', ['os.rename', 'os.remove', 'os.link'])
+def test_an_interrupt_does_not_come_between_the_former_database_and_its_successor(
+    alone: Interpreter, directory: str, event: str
+) -> None:
+    """Without a database in its place the next one who opens the cache would find it empty."""
+
+    def check(directory: str, awaited: str) -> tuple[list[int], int]:
+        def interrupt(event: str, args: tuple) -> None:
+            if event == awaited and os.path.basename(str(args[0])).startswith('cache.db'):
+                at.append(len(at))
+                os.kill(os.getpid(), signal.SIGINT)
+
+        at: list[int] = []
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cache = Cache(directory)
+        cache.set('in the log', 1)
+        sys.addaudithook(interrupt)
+        with contextlib.suppress(KeyboardInterrupt):
+            cache.check(fix=True)
+            signal.sigtimedwait([], 1)  # until the handler has run
+        awaited = ''
+        cache.close()
+        return at, len(Cache(directory))
+
+    fill(directory)
+    page = pages_with(directory, value_of(50).encode(), b'\r')[0]
+    overwrite(directory, page * PAGE, os.urandom(PAGE))
+    at, left = alone.run(check, directory=directory, awaited=event)
+    assert at
+    assert left > ITEMS - 100
+
+
 # on_error
 
 READS: dict[str, tuple[Callable, object]] = {
