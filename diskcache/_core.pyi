@@ -110,6 +110,7 @@ class Cache:
     _local: Any
     _disk: _PublicDisk
     _page_size: int
+    _checking: bool
     _read_only: int
     _txn_id: int | None
     @property

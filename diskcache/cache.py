@@ -300,14 +300,11 @@ class Cache(DictMethods, Opening):
     @cl.contextmanager
     def _without_reset(self) -> Iterator[None]:
         """Let what reads a malformed database fail, where it would otherwise be begun anew."""
-        resets = self.on_error == 'reset'
-        if resets:
-            self.on_error = 'miss'
+        self._checking = True
         try:
             yield
         finally:
-            if resets:
-                self.on_error = 'reset'
+            self._checking = False
 
     def _salvage(self, seen: tuple[int, int] | None, retry: bool) -> list[str]:
         """Save what can be read into a new database, unless another process does it.

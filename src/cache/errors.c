@@ -182,7 +182,7 @@ int is_malformed(Cache *self)
 
 int cache_misses_malformed(Cache *self, enum on_error level)
 {
-    return self->on_error >= level && self->on_error != ON_ERROR_RESET && is_malformed(self) &&
+    return self->on_error >= level && !cache_resets(self) && is_malformed(self) &&
            is_passed_over(self, self->state->name._log_failure);
 }
 

@@ -29,7 +29,7 @@ int cache_heal(Cache *self, const args_table *table, const void *parsed, int *fa
 static inline int cache_has_healed(Cache *self, const args_table *table, const void *parsed,
                                    int *failures)
 {
-    return self->on_error == ON_ERROR_RESET && cache_heal(self, table, parsed, failures);
+    return cache_resets(self) && cache_heal(self, table, parsed, failures);
 }
 
 #endif

@@ -134,12 +134,18 @@ typedef struct Cache {
     int has_new_session; /* the Disk signs, and the id that it signs has not been read from there */
     double looked_at;    /* on the monotonic clock: whether the file is still there */
     enum on_error on_error;
+    int checks; /* that are under way: no database is begun anew meanwhile */
     file_identity
         malformed; /* a database of this path that was found to be malformed, the latest */
     Checkpointer checkpointer;
     Turn turn;
     struct Cache *next, *previous; /* in the list of all caches of the process */
 } Cache;
+
+static inline int cache_resets(const Cache *self)
+{
+    return self->on_error == ON_ERROR_RESET && self->checks == 0;
+}
 
 static inline unsigned int cache_hooks(Cache *self)
 {

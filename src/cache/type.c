@@ -340,6 +340,17 @@ static int Cache_set_opening(Cache *self, PyObject *value, void *Py_UNUSED(closu
     return 0;
 }
 
+static PyObject *Cache_get_checking(Cache *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->checks > 0);
+}
+
+static int Cache_set_checking(Cache *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    self->checks += value == Py_True ? 1 : -1;
+    return 0;
+}
+
 /* clang-format off */
 #define SETTING_ATTRIBUTE(name, setting, doc)                                                      \
     {name, (getter)Cache_get_setting, (setter)Cache_set_setting, PyDoc_STR(doc),                   \
@@ -361,6 +372,9 @@ static PyGetSetDef Cache_getset[] = {
      NULL},
     {"_opening", (getter)Cache_get_opening, (setter)Cache_set_opening,
      PyDoc_STR("whether __init__ is under way"), NULL},
+    {"_checking", (getter)Cache_get_checking, (setter)Cache_set_checking,
+     PyDoc_STR("whether a check is under way; each sets it to True, and to False when it ends"),
+     NULL},
     {"_page_size", (getter)Cache_get_page_size, (setter)Cache_set_page_size,
      PyDoc_STR("bytes in a page of the database"), NULL},
     {"memory_limit", (getter)Cache_get_memory_limit, (setter)Cache_set_memory_limit,

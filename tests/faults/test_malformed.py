@@ -589,6 +589,35 @@ def test_in_a_transaction_nothing_is_begun_anew(directory: str) -> None:
         assert len(damaged_files(directory)) == 1
 
 
+def test_no_check_resets_while_another_ends(directory: str) -> None:
+    """Two threads check: the first to end must not have the database begun anew for the other."""
+    fill(directory)
+    with Cache(directory, on_error='reset') as cache:
+        ruin_pages(pages_of(directory) - 2)(directory, random.Random(1))
+        began, ended = threading.Event(), threading.Event()
+
+        def end_late(step: str, done: int, total: int | None) -> None:
+            began.set()
+            ended.wait(10)
+
+        with ThreadPoolExecutor(1) as thread:
+
+            def end_early(step: str, done: int, total: int | None) -> None:
+                checks.append(thread.submit(cache.check, progress=end_late))
+                assert began.wait(10)
+                raise ZeroDivisionError
+
+            checks: list = []
+            with pytest.raises(ZeroDivisionError):
+                cache.check(progress=end_early)
+            ended.set()
+            assert checks[0].result() != []
+        assert damaged_files(directory) == []
+        assert cache.on_error == 'reset'
+        assert cache.get(1) is None
+        assert len(damaged_files(directory)) == 1
+
+
 def test_check_saves_and_does_not_reset(directory: str) -> None:
     fill(directory)
     ruin_pages(3)(directory, random.Random(5))
