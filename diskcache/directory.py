@@ -173,7 +173,9 @@ def make_database(directory: str, name: str) -> None:
             return
         facts = os.stat(directory)
         if op.lexists(path):
-            if op.getsize(path) == 0:  # SQLite has made it, where somebody had removed the files
+            there = os.lstat(path)  # a link may lead to a file that is not to be opened to others
+            is_own = stat.S_ISREG(there.st_mode) and there.st_nlink == 1
+            if is_own and there.st_size == 0:  # SQLite has made it: somebody had removed the files
                 os.chmod(path, mode_of_files(facts.st_mode))
             return
         # Under another name first: to close a file drops the locks that this process has on it, and

@@ -205,6 +205,20 @@ def test_a_directory_that_everybody_can_write_gives_one_warning(
     assert caught(kind, directory) == []
 
 
+@pytest.mark.parametrize('link', [os.symlink, os.link])
+def test_a_file_that_a_link_leads_to_keeps_its_mode(
+    directory: str, tmp_path: Path, link: Callable[[str, str], None]
+) -> None:
+    """Whoever can write to the directory could so open a file that is empty to everybody."""
+    other = tmp_path / 'other'
+    other.touch(0o600)
+    os.mkdir(directory)
+    os.chmod(directory, 0o777)
+    link(str(other), f'{directory}/cache.db')
+    caught(Cache, directory)
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize('mode', [0o700, 0o2770, 0o755])
 def test_a_directory_of_a_group_gives_none(directory: str, mode: int) -> None:
     os.mkdir(directory)
