@@ -239,7 +239,11 @@ class FileCheck:
         own = self._is_own(relative)
         mended = False
         if own and old and self.remove is not None and not self.keeps_files:
-            self.remove(relative)
+            if relative.startswith(DBNAME):  # which is in no other directory, and no value file
+                with cl.suppress(OSError):
+                    os.remove(path)
+            else:
+                self.remove(relative)
             mended = not op.lexists(path)
         reason = 'it cannot be removed'
         if not own:

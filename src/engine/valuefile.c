@@ -77,6 +77,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/format.h"
 #include "base/limits.h"
 
 /* Names a process draws in one directory before it goes to the next. */
@@ -780,6 +781,24 @@ static int separates(char c)
     return c == '/' || c == '\\';
 }
 
+/* Whether a component is that of a database, or of a file beside one. As any file system takes them: upper case
+ * may be lower case, and Windows leaves out dots and blanks at the end. */
+static int is_of_database(const char *name, size_t size)
+{
+    static const char database[] = DC_DATABASE_NAME;
+    size_t length = sizeof database - 1;
+
+    if (size < length || (size > length && strchr("-. ", name[length]) == NULL))
+        return 0;
+    for (size_t i = 0; i < length; i++) {
+        char c = name[i];
+
+        if ((c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != database[i])
+            return 0;
+    }
+    return 1;
+}
+
 int dc_valuefile_is_inside(const char *name, size_t size)
 {
     size_t start = 0; /* of the component */
@@ -789,7 +808,8 @@ int dc_valuefile_is_inside(const char *name, size_t size)
     for (size_t i = 0; i <= size; i++) {
         if (i < size && !separates(name[i]))
             continue;
-        if (i - start == 2 && name[start] == '.' && name[start + 1] == '.')
+        if ((i - start == 2 && name[start] == '.' && name[start + 1] == '.') ||
+            is_of_database(name + start, i - start))
             return 0;
         if (i < size)
             start = i + 1;

@@ -1101,6 +1101,11 @@ static void names_that_lead_outside_are_neither_read_nor_removed(void)
         "c:\\in\\y",
         "in\\..\\../x",
         "..\\root\\in\\y",
+        "cache.db",
+        "./cache.db-wal",
+        "in/Cache.DB",
+        "in\\cache.db-shm",
+        "cache.db./x",
     };
     char directory[sizeof check_scratch + 16];
     char absolute[sizeof check_scratch + 16];
@@ -1135,8 +1140,8 @@ static void names_that_lead_outside_are_neither_read_nor_removed(void)
 
 static void names_with_empty_components_are_inside(void)
 {
-    static const char *const names[] = {"a//x",    "./x", "a/./x", "a///b/.//x",
-                                        "a\\b\\x", "...", ". "};
+    static const char *const names[] = {"a//x", "./x", "a/./x",     "a///b/.//x", "a\\b\\x",
+                                        "...",  ". ",  "cache.dbx", "cache.d"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         CHECK(dc_valuefile_is_inside(names[i], strlen(names[i])));

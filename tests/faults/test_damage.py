@@ -124,6 +124,22 @@ def test_fetch_does_not_follow_a_name_out_of_the_directory(
             disk(directory).fetch(2, name.format(outside=outside), None, read)
 
 
+@pytest.mark.parametrize('disk', [Disk, NamingDisk])
+@pytest.mark.parametrize('name', ['cache.db', './cache.db-wal', 'sub/cache.db', 'sub\\cache.db'])
+def test_the_name_of_a_database_is_a_miss_and_the_database_stays(
+    directory: str, disk: type[Disk], name: str
+) -> None:
+    """To delete the item would delete all others, or another cache in the directory."""
+    with diskcache.Cache(directory, disk=disk) as cache, diskcache.Cache(f'{directory}/sub') as sub:
+        cache['key'] = cache['other'] = sub['other'] = 'value'
+        edit(cache, "UPDATE Cache SET mode = 2, filename = ? WHERE key = 'key'", name)
+        there = os.listdir(directory), os.listdir(f'{directory}/sub')
+        assert cache.get('key') is None
+        cache.delete('key')
+        assert (os.listdir(directory), os.listdir(f'{directory}/sub')) == there
+        assert cache.get('other') == sub.get('other') == 'value'
+
+
 @pytest.mark.parametrize('name', ['../outside', '/outside', 'ab/../../outside', 'ab/', '.'])
 def test_a_disk_cannot_name_a_file_out_of_the_directory(directory: str, name: str) -> None:
     class Storing(Disk):
