@@ -100,7 +100,7 @@ def _part(value: Any) -> bytes:
 
 def _key_part(key: Any) -> bytes:
     """Return the same for a key: of numbers, those that are equal are one key."""
-    if isinstance(key, float) and key.is_integer() and abs(key) < 2**63:
+    if isinstance(key, float) and key.is_integer() and -(2**63) <= key < 2**63:
         key = int(key)
     return _part(key)
 

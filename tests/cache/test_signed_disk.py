@@ -147,7 +147,11 @@ def test_files_are_stored_and_opened(signed: Cache, size: int) -> None:
 
 def test_numbers_that_are_equal_are_one_key(signed: Cache) -> None:
     """SQLite keeps the key that was there first, and finds it by the other."""
-    for first, second in ((1, 1.0), (2.0, 2), (0, -0.0), (2**53, float(2**53))):
+    lowest = -(2**63)
+    for first, second in (
+        *((1, 1.0), (2.0, 2), (0, -0.0), (2**53, float(2**53))),
+        *((lowest, float(lowest)), (-(2.0**62), -(2**62))),
+    ):
         signed[first] = 'first'
         assert signed[second] == 'first'
         signed[second] = 'second'
