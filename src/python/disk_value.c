@@ -203,6 +203,16 @@ static PyObject *no_file(int *missing)
     return NULL;
 }
 
+/* None, as in the original; but what a SignedDisk has stored is something, and is not to be taken for None. */
+static PyObject *no_known_mode(module_state *state, int64_t mode)
+{
+    if (mode >= DC_MODE_SIGNED && mode <= DC_MODE_SIGNED + DC_MODE_PICKLE) {
+        PyErr_SetString(state->refused, "the item is signed: only a SignedDisk can load it");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, disk_file_size size,
                             int *missing)
 {
@@ -217,7 +227,7 @@ PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, dis
     }
     if (columns->mode != DC_MODE_BINARY && columns->mode != DC_MODE_TEXT &&
         columns->mode != DC_MODE_PICKLE) {
-        Py_RETURN_NONE;
+        return no_known_mode(self->state, columns->mode);
     }
     if (columns->filename == NULL) {
         return no_file(missing);

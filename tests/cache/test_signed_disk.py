@@ -28,6 +28,7 @@ from diskcache import (
     FanoutCache,
     Index,
     JSONDisk,
+    RefusedError,
     SafeDisk,
     SignedDisk,
     UnsafeTypeError,
@@ -430,6 +431,27 @@ def pickle_of(cache: Cache) -> Cache:
 # --- directories ---
 
 
+@pytest.mark.parametrize('disk', [Disk, SafeDisk, JSONDisk])
+@pytest.mark.parametrize('value', [1, 'text', b'x' * 50_000, [1]], ids=['1', 'text', 'file', '[1]'])
+@pytest.mark.filterwarnings('ignore::diskcache.CacheWarning')
+def test_for_another_disk_there_is_no_such_item(
+    signed: Cache, disk: type[Disk], value: object
+) -> None:
+    """None would be taken for the value: a memoized function returned it."""
+    signed.push(value)
+    (key,) = signed
+    with Cache(signed.directory, disk=disk) as other:
+        if disk is JSONDisk:
+            (key,) = other._stored_keys()
+        assert other.get(key, 'default') == 'default'
+        assert other.pop(key, 'default') == 'default'
+        with pytest.raises(KeyError):
+            other[key]
+        with pytest.raises(RefusedError):
+            other.pull()
+    assert signed.get(500_000_000_000_000) == value
+
+
 def test_a_copy_of_a_directory_is_valid(signed: Cache, tmp_path: Path) -> None:
     """The id goes with it. So a backup is one, and two copies do not differ."""
     signed['key'] = b'x' * 50_000
@@ -564,12 +586,14 @@ def test_what_a_disk_has_written_is_a_miss_and_the_reverse_no_pickle(
     with pytest.warns(diskcache.CacheWarning, match='SignedDisk'):
         plain = Cache(signed.directory)
     with plain:
-        assert plain.get('key') is None
+        assert plain.get('key', 'default') == 'default'
         plain['plain'] = 5
+    assert 'only a SignedDisk' in caplog.records[0].getMessage()
+    log_module._logged.clear()
     with caplog.at_level(logging.WARNING, 'diskcache'):
         assert signed.get('plain') is None
         assert list(signed.items()) == [('key', [Point()])]
-    assert 'has no signature' in caplog.records[0].getMessage()
+    assert 'has no signature' in caplog.records[-1].getMessage()
     assert [mode for mode, *_ in rows(signed)] == [20, MODE_RAW]
 
 
