@@ -151,7 +151,7 @@ def _set_aside(
             aside = f'{stem}-{number}'
         if successor is not None:
             # Who has been interrupted before it could wait for this removes it where it was.
-            new = f'{database}-{os.getpid()}-{threading.get_ident()}-new'
+            new = f'{database}-saved-{os.getpid()}-{threading.get_ident()}'
             os.rename(successor, new)
             successor = new
         try:
