@@ -44,7 +44,9 @@ _OTHER_MODULES = {'pathlib': 'pathlib._local', 'pathlib._local': 'pathlib'}
 #: What can do anything, or trusts its pickles with its memory, whatever a program says of it.
 _NEVER: frozenset[str] = frozenset(
     (
-        *('_ctypes', '_io', '_operator', '_thread', 'code', 'codecs', 'ctypes', 'functools'),
+        *('_ctypes', '_frozen_importlib', '_frozen_importlib_external', '_functools', '_io'),
+        *('_operator', '_pickle', '_socket', '_thread', '_weakref', 'code', 'codecs', 'ctypes'),
+        *('functools', 'marshal', 'zipimport'),
         *('importlib', 'inspect', 'io', 'itertools', 'multiprocessing', 'numpy', 'operator', 'os'),
         *('pickle', 'posix', 'runpy', 'socket', 'subprocess', 'sys', 'threading', 'types'),
         'weakref',
