@@ -247,7 +247,8 @@ class Cache(DictMethods, Opening):
 
         A database that SQLite calls malformed is saved with `fix`, as far as it can be read, see
         :mod:`diskcache.salvage`: into a new one, which takes its place; the damaged one is renamed,
-        and the files whose rows are lost are reported, and stay this time.
+        and the files whose rows are lost are reported, and stay this time. What a salvage has left
+        that was killed is removed.
 
         Pickles of keys and values are followed, the first MiB of each, but not loaded, because
         that runs code: nothing is imported or called. One that is damaged, or needs a class or

@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from . import removal, sql
 from . import settings as rules
-from .cautions import UnloadableWarning
-from .check_files import FileCheck, Found, Names
+from .cautions import UnknownFileWarning, UnloadableWarning
+from .check_files import FileCheck, Found, Names, is_old
 from .constants import MODE_PICKLE
 from .disk import Disk, JSONDisk
 from .mismatch import OWN_CLASSES
@@ -118,6 +118,7 @@ class Check:
         """
         self._progress('database', 0, None)
         self._check_database()
+        self._check_salvages()
         try:
             self._check_contents()
         except sqlite3.DatabaseError as error:
@@ -174,6 +175,21 @@ class Check:
             left = cache._find_malformed(retry)
         for text in wrong + saved:
             self._report(text, mended=self._fix and not left, reason='the database is damaged')
+
+    def _check_salvages(self) -> None:
+        """Find what killed salvages have left."""
+        from . import salvage  # which is seldom needed
+
+        with cl.suppress(OSError):  # another removes it
+            for path in salvage.left_over(self._cache._path):
+                old = bool(is_old(path))
+                self._report(
+                    f'left by a salvage: {path}',
+                    category=UnknownFileWarning,
+                    mended=self._fix and old and salvage.remove_left_over(path),
+                    harmless=not old,
+                    reason='it cannot be removed' if old else 'a salvage may just be beginning',
+                )
 
     def _check_schema(self) -> bool:
         """Find tables, indexes and triggers that are missing; tell whether there are the tables."""

@@ -63,6 +63,15 @@ class Found:
     reason: str = ''
 
 
+def is_old(path: str) -> bool | None:
+    """Tell whether nobody can be writing a file, or in a directory; None if it is gone."""
+    try:
+        written = os.lstat(path).st_mtime
+    except OSError:
+        return None
+    return time.time() - written > _ORPHAN_GRACE
+
+
 class Names:
     """A set of the names of files, on disk if it is large."""
 
@@ -180,12 +189,7 @@ class FileCheck:
             self._files[encoded] = relative
 
     def _is_old(self, relative: str) -> bool | None:
-        """Tell whether nobody can be writing a file, or in a directory; None if it is gone."""
-        try:
-            written = os.lstat(op.join(self.path, relative)).st_mtime
-        except OSError:
-            return None
-        return time.time() - written > _ORPHAN_GRACE
+        return is_old(op.join(self.path, relative))
 
     # --- a second look ---
 

@@ -64,6 +64,34 @@ def _locked(directory: str) -> Generator[None, None, None]:
             os.close(descriptor)
 
 
+@cl.contextmanager
+def claimed(path: str) -> Generator[None, None, None]:
+    """Make a file, and have it locked during this block; is_claimed() tells others."""
+    with open(path, 'xb') as file:
+        if sys.platform != 'win32':
+            with cl.suppress(OSError):  # a file system may have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_claimed(path: str) -> bool:
+    """Tell whether somebody may be in the block of claimed().
+
+    Processes that have ended are not, however they did. Where a file system has no locks, nobody
+    knows.
+
+    :raises FileNotFoundError: if there is no such file
+    """
+    with open(path, 'rb') as file:
+        if sys.platform == 'win32':
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def remove_remains(database: str) -> None:
     """Remove what is left of a database that has been removed: its log and its wal-index.
 

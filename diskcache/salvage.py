@@ -39,6 +39,10 @@ _PAGE_SIZE = 4096
 _PROBES = 20_000
 #: So many lost items are named.
 _NAMED_MOST = 100
+#: What is added to the name of the database for a temporary directory, ...
+_SUFFIX = '-salvage-'
+#: ... and the file in it that is locked as long as its maker lives.
+_LOCK = 'lock'
 _REPLACED = 'another process has replaced the malformed database meanwhile'
 #: How much is shown of a key.
 _SHOWN = 60
@@ -272,12 +276,44 @@ class Salvage:
 
 @cl.contextmanager
 def _directory_beside(database: str) -> Iterator[str]:
-    """Give a temporary directory in that of a database; its name tells check() to leave it."""
+    """Give a temporary directory in that of a database; name and lock tell check() of it."""
     parent, name = op.split(database)
-    with tempfile.TemporaryDirectory(
-        prefix=f'{name}-salvage-', dir=parent, ignore_cleanup_errors=True
-    ) as work:
+    with (
+        tempfile.TemporaryDirectory(
+            prefix=name + _SUFFIX, dir=parent, ignore_cleanup_errors=True
+        ) as work,
+        removal.claimed(op.join(work, _LOCK)),
+    ):
         yield work
+
+
+def left_over(directory: str) -> list[str]:
+    """Return the paths of the temporary directories beside a database whose makers are gone.
+
+    One that has no lock yet counts, too: its maker may have been killed, or be about to make it.
+    """
+    parent, name = op.split(op.realpath(op.join(directory, DBNAME)))
+    found = []
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(name + _SUFFIX) and entry.is_dir(follow_symlinks=False):
+                with cl.suppress(OSError):  # it is gone meanwhile, or another user's
+                    if _is_abandoned(entry.path):
+                        found.append(entry.path)
+    return sorted(found)
+
+
+def _is_abandoned(work: str) -> bool:
+    try:
+        return not removal.is_claimed(op.join(work, _LOCK))
+    except FileNotFoundError:
+        return not os.listdir(work)
+
+
+def remove_left_over(path: str) -> bool:
+    """Remove what left_over() has found; tell whether it is gone."""
+    shutil.rmtree(path, ignore_errors=True)
+    return not op.lexists(path)
 
 
 #: Descriptors of databases that could not be replaced, by their identity, for the next attempt.

@@ -701,6 +701,49 @@ def test_it_is_logged_where_it_cannot_be_renamed(
     assert cache.get(5) is None
 
 
+@pytest.mark.parametrize('old', [False, True], ids=['new', 'old'])
+def test_what_a_killed_salvage_has_left_is_removed_when_it_is_gone(
+    directory: str, tmp_path: Path, alone: Interpreter, old: bool
+) -> None:
+    """Not before: it has all that can be read. A lock tells, which ends with its process.
+
+    A new one stays, too: its maker may be just before the lock.
+    """
+
+    def salvage(directory: str, path: str) -> None:
+        from diskcache.cli import main
+
+        os.environ['PATH'] = path + os.pathsep + os.environ['PATH']
+        main(['check', '--fix', directory])
+
+    held = tmp_path / 'held'
+    program = tmp_path / 'bin' / 'sqlite3'  # which holds the salvage up
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho > {held}\nexec sleep 50\n')
+    program.chmod(0o755)
+    fill(directory)
+    shutil.copy(f'{directory}/cache.db', tmp_path / 'sound')
+    overwrite(directory, 0, bytes(100))
+    alone.start(salvage, directory=directory, path=str(program.parent))
+    while not held.exists():
+        time.sleep(0.01)
+    (work,) = Path(directory).glob('cache.db-salvage-*')
+
+    def look() -> list[tuple[str, bool, bool]]:
+        if old:
+            os.utime(work, (1, 1))
+        with Cache(directory) as cache:
+            found = [warning.message for warning in cache.check(fix=True)]
+        return [(str(each), each.mended, each.harmless) for each in found]  # type: ignore
+
+    os.replace(tmp_path / 'sound', f'{directory}/cache.db')
+    assert look() == []
+    assert work.exists()
+    alone.kill()
+    assert look() == [(f'left by a salvage: {work}', old, not old)]
+    assert work.exists() != old
+
+
 def test_what_recover_prints_does_not_lead_out_of_the_database(
     directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
