@@ -253,7 +253,8 @@ class Cache(DictMethods, Opening):
         Pickles of keys and values are followed, the first MiB of each, but not loaded, because
         that runs code: nothing is imported or called. One that is damaged, or needs a class or
         module that is not there, is reported, and stays, also with `fix`: another program, or
-        another Python, that shares the directory may be able to read it.
+        another Python, that shares the directory may be able to read it. So is JSON of a
+        :class:`JSONDisk` that does not decompress, or is none, as far as its first MiB tells.
 
         Others can write meanwhile. The write lock is held for milliseconds at a time, and only to
         look once more at what seems wrong. It is held for longer only to make an index. Memory does

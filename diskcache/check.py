@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import contextlib as cl
 import io
+import json
 import os
 import os.path as op
 import pickle
 import sqlite3
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -60,6 +62,12 @@ _LARGE = 2**62
 
 #: How much is shown of what cannot be read.
 _SHOWN_BYTES = 60
+
+#: So much of JSON is read, packed and unpacked.
+_JSON_BYTES = 2**20
+
+#: How a database names the Disk that has written JSON.
+_JSON_DISK = OWN_CLASSES + JSONDisk.__name__
 
 #: The first and the last number that a row can have.
 _FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
@@ -106,6 +114,8 @@ class Check:
         self._gone: dict[str, tuple[int, str]] = {}
         #: Names that pickles need and that a SafeDisk does not allow, likewise.
         self._refused: dict[str, tuple[int, str]] = {}
+        #: What a JSONDisk does not load, likewise.
+        self._no_json: dict[str, tuple[int, str]] = {}
         #: Rows that a SignedDisk has written, where the Disk is another: how many, and the first.
         self._signed: tuple[int, int | None] = (0, None)
         #: What has been found.
@@ -296,6 +306,8 @@ class Check:
         if self._is_usual('store', 'fetch', '_write'):
             yield from self._wrong_values(low, high)
             yield from self._wrong_pickles(low, high)
+        if self._is_json(self._cache.disk) or self._has_json():
+            yield from self._wrong_json(low, high)
         yield from self._wrong_signatures(low, high)
 
     @staticmethod
@@ -447,6 +459,9 @@ class Check:
         """Note the names that a pickle needs, and that are not there or not allowed."""
         disk = self._cache.disk
         refused: set[str] = set()
+        if self._is_json(disk):
+            self._note_no_json('a pickle', whose)
+            return
         if isinstance(disk, SafeDisk):
             refused = {'.'.join(name) for name in walker.names if disk._find(*name) is None}
         for names, found in ((self._gone, gone - refused), (self._refused, refused)):
@@ -454,10 +469,60 @@ class Check:
                 count, first = names.get(name, (0, whose))
                 names[name] = count + 1, first
 
+    @staticmethod
+    def _is_json(disk: Disk) -> bool:
+        """Tell whether a Disk stores what JSONDisk does."""
+        methods = ('put', 'get', 'store', 'fetch', '_write', '_compress', '_decompress')
+        return isinstance(disk, JSONDisk) and not any(
+            name in disk.__dict__ or getattr(type(disk), name) != getattr(JSONDisk, name)
+            for name in methods
+        )
+
+    def _has_json(self) -> bool:
+        """Tell whether a JSONDisk has written the cache, as far as is known."""
+        origin = self._cache._origin
+        return self._is_json(self._cache.disk) if origin is None else origin.disk == _JSON_DISK
+
+    def _wrong_json(self, low: int, high: int) -> Iterator[_Problem]:
+        """Find what a JSONDisk cannot load.
+
+        It is damage in a row that a JSONDisk has written; a file may be that of `read=True`.
+        """
+        for rowid, key in self._read(sql.RAW_KEYS, low, high):
+            if fault := _fault_of_json(io.BytesIO(key)):
+                yield from self._judge_json(rowid, f'the key of row {rowid}', fault)
+        for rowid, key, kind, value in self._read(sql.RAW_VALUES, low, high):
+            fault = 'it is not bytes' if value is None else _fault_of_json(io.BytesIO(value))
+            if fault:
+                yield from self._judge_json(rowid, _whose_value(rowid, key, kind), fault)
+        for row in [] if self._confirms else self._read(sql.RAW_FILES, low, high).fetchall():
+            rowid, key, kind, kind_of_name, name = row
+            filename = self._filename(kind_of_name, name)
+            if filename is None:
+                continue
+            with cl.suppress(OSError), self._open(filename) as file:  # that is reported already
+                if file is not None and _fault_of_json(file):
+                    whose = f'{_whose_value(rowid, key, kind)}, {self._path(filename)},'
+                    self._note_no_json('a file without JSON, as read=True makes them,', whose)
+
+    def _judge_json(self, rowid: int, whose: str, fault: str) -> Iterator[_Problem]:
+        if self._has_json():
+            text = f'damaged JSON: {whose} cannot be loaded: {fault}'
+            yield _Problem(rowid, text, reason='another Disk may be able to read it')
+        else:
+            self._note_no_json('what is no JSON', whose)
+
+    def _note_no_json(self, name: str, whose: str) -> None:
+        """Note what a JSONDisk cannot load, and others can."""
+        if not self._confirms:
+            count, first = self._no_json.get(name, (0, whose))
+            self._no_json[name] = count + 1, first
+
     def _report_unloadable(self) -> None:
         for names, reason in (
             (self._gone, 'is not there'),
             (self._refused, f'is not allowed by {type(self._cache.disk).__name__}'),
+            (self._no_json, f'is not for {JSONDisk.__name__}'),
         ):
             for name, (count, first) in names.items():
                 others = f' and {count - 1} more' if count > 1 else ''
@@ -585,6 +650,20 @@ class Check:
             )
             if kept != actual
         }
+
+
+def _fault_of_json(file: BinaryIO | io.BytesIO) -> str | None:
+    """Return why JSONDisk cannot load this, as far as its first MiB tells; None if it can."""
+    try:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(file.read(_JSON_BYTES), _JSON_BYTES)
+        if unpacker.eof:
+            json.loads(text.decode())
+        elif len(text) < _JSON_BYTES and not file.read(1):
+            return 'it ends too early'
+    except (zlib.error, ValueError, RecursionError) as error:
+        return str(error)
+    return None
 
 
 def _whose_value(rowid: int, key: bytes | None, kind: str) -> str:

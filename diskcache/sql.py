@@ -11,6 +11,7 @@ import re
 from ._core import (
     MODE_BINARY,
     MODE_PICKLE,
+    MODE_RAW,
     MODE_SIGNED,
     MODE_TEXT,
     QUEUE_HIGHEST,
@@ -199,6 +200,16 @@ PICKLED_KEYS = f'SELECT rowid, key FROM Cache WHERE {_PAGE} AND raw = 0 AND NOT 
 PICKLED_VALUES = (
     f'SELECT rowid, CAST(key AS BLOB), typeof(key), value FROM Cache WHERE {_PAGE}'
     f' AND mode = {MODE_PICKLE} AND value IS NOT NULL AND NOT {_no_pickle("value")}'
+)
+#: Keys and values that are stored as they are, and the bytes of those that are bytes.
+RAW_KEYS = f"SELECT rowid, key FROM Cache WHERE {_PAGE} AND raw = 1 AND typeof(key) = 'blob'"
+RAW_VALUES = (
+    "SELECT rowid, CAST(key AS BLOB), typeof(key), CASE typeof(value) WHEN 'blob' THEN value END"
+    f' FROM Cache WHERE {_PAGE} AND mode = {MODE_RAW}'
+)
+RAW_FILES = (
+    f'SELECT rowid, CAST(key AS BLOB), typeof(key), {_FILENAME} FROM Cache WHERE {_PAGE}'
+    f' AND mode IN ({MODE_BINARY}, {MODE_TEXT}) AND filename IS NOT NULL'
 )
 PICKLED_FILES = (
     f'SELECT rowid, CAST(key AS BLOB), typeof(key), {_FILENAME} FROM Cache WHERE {_PAGE}'

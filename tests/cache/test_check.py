@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import os
 import pickle
 import re
@@ -13,6 +14,7 @@ import time
 import types
 import uuid
 import warnings
+import zlib
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -716,6 +718,71 @@ def test_a_pickle_costs_no_more_time_and_memory_than_its_size(
     told = [text for text in found if text.startswith('damaged pickle')]
     damaged = {name for name in BOMBS if any(repr(name) in text for text in told)}
     assert damaged == {name for name in BOMBS if 'terabyte' in name}
+
+
+def spoil_json(cache: diskcache.Cache) -> list[str]:
+    """Damage values of a JSONDisk; return how the reports of it end."""
+    too_deep = zlib.compress(b'[' * 900_000)
+    damages = {
+        'cut': ('substr(value, 1, length(value) - 3)', 'it ends too early'),
+        'text': ("'text'", 'it is not bytes'),
+        'none': ("x'00112233'", 'incorrect header check'),
+        'brace': (f"x'{zlib.compress(b'{a').hex()}'", 'double quotes: line 1 column 2 (char 1)'),
+        'latin': (f"x'{zlib.compress(bytes([34, 228, 34])).hex()}'", 'continuation byte'),
+        'deep': (f"x'{too_deep.hex()}'", 'JSON array from a unicode string'),
+    }
+    for number, (name, (value, _)) in enumerate(damages.items(), 1):
+        cache[name] = name
+        cache._sql(f'UPDATE Cache SET value = {value} WHERE rowid = {number}')
+    return [end for _, end in damages.values()]
+
+
+@pytest.mark.parametrize('disk', [diskcache.JSONDisk, diskcache.Disk])
+def test_what_json_disk_cannot_load_is_reported_and_stays(directory: str, disk: type) -> None:
+    """Also where it is checked with another Disk, as on the command line.
+
+    What is long is judged by its beginning. A file may be one that was stored with read=True.
+    """
+    with diskcache.Cache(directory, disk=diskcache.JSONDisk, on_error='miss') as cache:
+        ends = spoil_json(cache)
+        cache['sound'] = ['sound', {'a': 1.5}, None]
+        cache['long'] = 'x' * 3_000_000
+        cache['file'] = os.urandom(50_000).hex()
+        assert [cache.get(name) for name in ('cut', 'text', 'none', 'brace', 'latin')] == [None] * 5
+        cache.set('own', io.BytesIO(LARGE), read=True)
+        rows = len(cache)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        cache = diskcache.Cache(directory, disk=disk)
+    *found, last = (warning.message for warning in cache.check(fix=True))
+    assert [str(each).startswith('damaged JSON: the value of') for each in found] == [True] * 6
+    assert [str(each).endswith(end) for each, end in zip(found, ends, strict=True)] == [True] * 6
+    assert not any(each.mended or each.harmless for each in found)
+    assert re.fullmatch('a file without JSON, as .* is not for JSONDisk: .* be loaded', str(last))
+    assert last.harmless
+    assert len(cache) == rows
+    cache.close()
+
+
+def test_what_another_disk_stored_is_reported_in_sum_with_json_disk(directory: str) -> None:
+    """It is no damage: whoever has stored it can load it."""
+    with diskcache.Cache(directory) as cache:
+        cache.set_many((number, ('pickle', number)) for number in range(5))
+        cache.set_many((f'{number}'.encode(), LARGE.decode()) for number in range(5))
+        cache['text'] = 'text'
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        cache = diskcache.Cache(directory, disk=diskcache.JSONDisk)
+    found = [warning.message for warning in cache.check()]
+    assert [str(each).partition(' is not for JSONDisk: ')[0] for each in found] == [
+        'a pickle',
+        'what is no JSON',
+        'a file without JSON, as read=True makes them,',
+    ]
+    others = [re.findall(r'and (\d) more', str(each)) for each in found]
+    assert others == [['4'], ['5'], ['4']]  # keys that are bytes are among the second
+    assert all(each.harmless for each in found)
+    cache.close()
 
 
 def test_what_another_disk_wrote_is_not_judged(directory: str) -> None:
