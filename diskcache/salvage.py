@@ -144,7 +144,7 @@ class Salvage:
             for name, _ in _core.SCHEMA:
                 if name.startswith('Settings_'):
                     con.execute(sql.drop_trigger(name))
-            con.execute(sql.ATTACH, (copy, 'damaged'))
+            self._attach(con, copy)
             stored = dict(self._read(con, sql.SALVAGED_SETTINGS))
             self._read_index(con)
             # Each statement on its own: SQLite does not commit what has met damage.
@@ -161,6 +161,15 @@ class Salvage:
                 con.execute(sql.set_pragma('main.journal_mode', 'wal'))
         with open(new, 'rb+') as file:
             os.fsync(file.fileno())
+
+    @staticmethod
+    def _attach(con: sqlite3.Connection, copy: str) -> None:
+        try:
+            con.execute(sql.ATTACH, (copy, 'damaged'))
+        except sqlite3.DatabaseError as error:
+            if not removal.is_malformed(error):
+                raise
+            con.execute(sql.ATTACH, (':memory:', 'damaged'))  # it ends before its tables begin
 
     @staticmethod
     def _read(con: sqlite3.Connection, select: str, *arguments: Any) -> Iterator[tuple[Any, ...]]:

@@ -701,6 +701,18 @@ def test_it_is_logged_where_it_cannot_be_renamed(
     assert cache.get(5) is None
 
 
+@pytest.mark.parametrize('pages', [1, 2, 3])
+def test_a_database_that_ends_before_its_tables_is_replaced(directory: str, pages: int) -> None:
+    """There is nothing to be read in it, and it is no reason not to go on."""
+    fill(directory)
+    Path(directory, 'cache.db').write_bytes(b'garbage ' * (pages * PAGE // 8))
+    main(['check', '--fix', directory])
+    with Cache(directory) as cache:
+        cache['key'] = 'value'
+        assert len(cache) == 1
+    assert len(list(Path(directory).glob(f'{DAMAGED}*'))) >= 1
+
+
 @pytest.mark.parametrize('old', [False, True], ids=['new', 'old'])
 def test_what_a_killed_salvage_has_left_is_removed_when_it_is_gone(
     directory: str, tmp_path: Path, alone: Interpreter, old: bool
