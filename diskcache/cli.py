@@ -12,12 +12,16 @@ Exit status:
 =  =============================================================================================
 0  all is well
 1  ``check`` found problems; with ``--fix`` all of them have been mended
-2  the command could not be carried out
+2  the command could not be carried out; of a FanoutCache for one of its caches at least
 3  ``check --fix`` found problems, and some of them stay
 =  =============================================================================================
 
-That classes of the program that uses the cache are missing here, or that a file in the directory is
-somebody else's, or a new one whose value may just be being stored, is shown, but it is no problem.
+``check`` and ``compact`` take the directory of a FanoutCache, too: all its shards, and the caches,
+Deques and Indexes below it. The others take one cache, or one shard.
+
+What is shown and is no problem: that classes of the program that uses the cache are missing here;
+that items are refused, by a SafeDisk or a SignedDisk, which another program may load; that a file
+in the directory is somebody else's, or a new one whose value may just be being stored.
 A directory is never created: opening a mistyped path as a cache would make an empty one there and
 then find nothing wrong with it.
 
@@ -45,6 +49,8 @@ from .cache import Cache
 from .cautions import CacheWarning
 from .constants import DBNAME
 from .directory import path_of
+from .fanout import cache_directories
+from .mismatch import count_shards
 from .opening import unopened
 from .salvage import Salvage
 
@@ -53,6 +59,8 @@ SECONDS_BETWEEN_LINES = 5.0
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
 
+#: What a check calls with the step, how much of it is done, and of how much.
+Progress = Callable[[str, int, int | None], object]
 
 #: Seconds to wait for the lock of a database that cannot be opened, as a Cache would.
 _TIMEOUT = 60
@@ -62,26 +70,30 @@ class CommandError(Exception):
     """The command could not be carried out; the message is for the user."""
 
 
+#: What keeps a command from being carried out.
+_FAILURES = (Timeout, CommandError, OSError, sqlite3.Error)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
     :param argv: the arguments after the program's name (default: those of the process)
     """
     options = _parser().parse_args(argv)
-    command: Callable[[Cache, argparse.Namespace], int] = options.command
+    command: Callable[[argparse.Namespace], int] = options.command
 
     try:
-        if options.command is _check and (texts := _salvage_unopenable(options)):
-            _print_rows((UserWarning.__name__, text) for text in texts)
-            return 1
-        with _open_existing(options.directory) as cache:
-            return command(cache, options)
-    except Timeout:
-        message = 'the cache is locked by another process; try again'
-    except (CommandError, OSError, sqlite3.Error) as error:
-        message = str(error)
+        return command(options)
+    except _FAILURES as error:
+        return _tell_failure(error)
 
-    print(f'diskcache: {message}', file=sys.stderr)
+
+def _tell_failure(error: Exception, name: str = '') -> int:
+    """Say why a command could not be carried out, for a part of a FanoutCache or all."""
+    text = str(error)
+    if isinstance(error, Timeout):
+        text = 'the cache is locked by another process; try again'
+    print(f'diskcache: {name and name + ": "}{text}', file=sys.stderr)
     return 2
 
 
@@ -119,12 +131,19 @@ def _existing(directory: str) -> str:
     return path
 
 
-def _salvage_unopenable(options: argparse.Namespace) -> list[str]:
+def _caches(directory: str) -> list[tuple[str, str]]:
+    """Return the names and paths of a cache that is there, or of all that a FanoutCache has."""
+    path = path_of(directory)
+    if not op.isfile(op.join(path, DBNAME)) and count_shards(path):
+        return [(op.relpath(each, path), each) for each in cache_directories(path)]
+    return [('', _existing(directory))]
+
+
+def _salvage_unopenable(path: str, fix: bool) -> list[str]:
     """Save what can be read of a database that is too malformed to be opened, with ``--fix``.
 
     :return: what is wrong with it and what has been done; nothing if it can be opened
     """
-    path = _existing(options.directory)
     seen = removal.identity(op.join(path, DBNAME))
     try:
         _open_existing(path).close()
@@ -133,12 +152,12 @@ def _salvage_unopenable(options: argparse.Namespace) -> list[str]:
         if not removal.is_malformed(error):
             raise
         problem = str(error)
-    if not options.fix:
+    if not fix:
         return [problem, 'the cache cannot be opened (--fix saves what can be read)']
     with unopened(path, _TIMEOUT) as locker:
         salvage = Salvage(path, seen, {}, None)
         salvage.run(locker._transact)
-    return [problem, *salvage.report, 'now it can be opened: check it again']
+    return [problem, *salvage.report]
 
 
 def _open_existing(directory: str) -> Cache:
@@ -151,24 +170,73 @@ def _open_existing(directory: str) -> Cache:
         return Cache(path)
 
 
-def _check(cache: Cache, options: argparse.Namespace) -> int:
-    with _progress() as progress:
-        found = cache.check(fix=options.fix, progress=progress)
-    _print_rows((_kind(warning), _told(warning, options.fix)) for warning in found)
+class _Checked:
+    """What checks have found so far, of one cache or of all that a FanoutCache has."""
 
-    problems = [warning for warning in found if not _message(warning).harmless]
-    if not problems:
-        print('no problems found')
-        return 0
+    def __init__(self, fix: bool) -> None:
+        self._fix = fix
+        self.rows: list[tuple[str, str]] = []
+        #: How many problems there are, and how many of them stay.
+        self.problems = self.left = 0
+        #: So many shards the FanoutCache was made with.
+        self.shards = 0
 
+    def check(self, name: str, path: str, progress: Progress) -> None:
+        """Check one cache."""
+        shown = name and f'{name}: '
+        if texts := _salvage_unopenable(path, self._fix):
+            self.rows += [(UserWarning.__name__, shown + text) for text in texts]
+            self.problems += 1
+            if not self._fix:
+                self.left += 1
+                return
+        with _open_existing(path) as cache:
+            found = cache.check(fix=self._fix, progress=progress)
+            origin = cache._origin
+        if origin is not None and origin.shards is not None:
+            self.shards = max(self.shards, origin.shards)
+        self.rows += [(_kind(each), shown + _told(each, self._fix)) for each in found]
+        problems = [_message(each) for each in found if not _message(each).harmless]
+        self.problems += len(problems)
+        self.left += sum(not problem.mended for problem in problems)
+
+    def look_for_shards(self, directory: str) -> None:
+        """Find shards that are not there, after those that are."""
+        for number in range(self.shards):
+            database = op.join(path_of(directory), f'{number:03d}', DBNAME)
+            if not op.exists(database):
+                why = ' (stays: opening the FanoutCache makes it, empty)' if self._fix else ''
+                self.rows.append((UserWarning.__name__, f'missing: {database}{why}'))
+                self.problems += 1
+                self.left += 1
+
+
+def _check(options: argparse.Namespace) -> int:
+    caches = _caches(options.directory)
+    checked = _Checked(options.fix)
+    status = 0
+    with _progress(len(caches)) as of_cache:
+        for number, (name, path) in enumerate(caches):
+            try:
+                checked.check(name, path, of_cache(number, name))
+            except _FAILURES as error:  # the others are checked nevertheless
+                status = _tell_failure(error, name)
+    if any(name for name, _ in caches):
+        checked.look_for_shards(options.directory)
+    _print_rows(checked.rows)
+
+    if not checked.problems:
+        if not status:
+            print('no problems found')
+        return status
+
+    outcome = 'all mended'
     if not options.fix:
-        print(f'problems found: {len(problems)}, not mended (--fix does)')
-        return 1
-
-    left = sum(not _message(warning).mended for warning in problems)
-    outcome = f'{left} of them stay' if left else 'all mended'
-    print(f'problems found: {len(problems)}, {outcome}')
-    return 3 if left else 1
+        outcome = 'not mended (--fix does)'
+    elif checked.left:
+        outcome = f'{checked.left} of them stay'
+    print(f'problems found: {checked.problems}, {outcome}')
+    return status or (3 if options.fix and checked.left else 1)
 
 
 def _message(warning: warnings.WarningMessage) -> Any:
@@ -188,54 +256,98 @@ def _told(warning: warnings.WarningMessage, fix: bool) -> str:
     return f'{message} (stays{f": {message.reason}" if message.reason else ""})'
 
 
-def _compact(cache: Cache, options: argparse.Namespace) -> int:
-    print(f'given back: {cache.compact():,} bytes')
-    return 0
+def _compact(options: argparse.Namespace) -> int:
+    given = status = 0
+    for name, path in _caches(options.directory):
+        try:
+            with _open_existing(path) as cache:
+                given += cache.compact()
+        except _FAILURES as error:
+            status = _tell_failure(error, name)
+    print(f'given back: {given:,} bytes')
+    return status
 
 
-def _stats(cache: Cache, options: argparse.Namespace) -> int:
+def _stats(options: argparse.Namespace) -> int:
     # reset() with a name alone reads that row. stats() would switch the counting on.
-    rows = [
-        ('directory', cache.directory),
-        ('items', f'{len(cache):,}'),
-        ('volume', f'{cache.volume():,} bytes'),
-        ('hits', f'{cache.reset("hits"):,}'),
-        ('misses', f'{cache.reset("misses"):,}'),
-    ]
-    rows += [(name, str(getattr(cache, name))) for name in SETTINGS_SHOWN]
+    with _open_existing(options.directory) as cache:
+        rows = [
+            ('directory', cache.directory),
+            ('items', f'{len(cache):,}'),
+            ('volume', f'{cache.volume():,} bytes'),
+            ('hits', f'{cache.reset("hits"):,}'),
+            ('misses', f'{cache.reset("misses"):,}'),
+        ]
+        rows += [(name, str(getattr(cache, name))) for name in SETTINGS_SHOWN]
     _print_rows(rows)
     return 0
 
 
-def _clear(cache: Cache, options: argparse.Namespace) -> int:
-    print(f'items removed: {cache.clear():,}')
+def _clear(options: argparse.Namespace) -> int:
+    with _open_existing(options.directory) as cache:
+        print(f'items removed: {cache.clear():,}')
     return 0
 
 
 @cl.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], object]]:
-    """Give what shows the progress of a check: a bar, or now and then a line."""
-    if sys.stderr.isatty() and _has_rich():
-        from rich.console import Console
-        from rich.progress import Progress
+def _progress(count: int) -> Iterator[Callable[[int, str], Progress]]:
+    """Give what shows the progress of checks, of so many caches: bars, or now and then a line.
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task('')
-            yield lambda step, done, total: bar.update(
-                task, description=step, completed=done, total=total
-            )
+    It is called with the number of caches that are done and the name of the next.
+    """
+    if sys.stderr.isatty() and _has_rich():
+        with _Bars(count) as bars:
+            yield bars.of_cache
         return
 
     last = time.monotonic()
 
-    def tell(step: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            of = '' if total is None else f' of {total:,}'
-            print(f'{step}: {done:,}{of}', file=sys.stderr, flush=True)
+    def of_cache(number: int, name: str) -> Progress:
+        before = name and f'{name} ({number + 1} of {count}) '
 
-    yield tell
+        def tell(step: str, done: int, total: int | None) -> None:
+            nonlocal last
+            if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                of = '' if total is None else f' of {total:,}'
+                print(f'{before}{step}: {done:,}{of}', file=sys.stderr, flush=True)
+
+        return tell
+
+    yield of_cache
+
+
+class _Bars:
+    """A bar for the step that is under way and, where there are several caches, one for them."""
+
+    def __init__(self, count: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Bars
+
+        self._bars = Bars(console=Console(stderr=True), transient=True)
+        self._caches = self._bars.add_task('caches', total=count, visible=count > 1)
+        self._step = ''
+        self._task = self._bars.add_task('', total=None)
+
+    def __enter__(self) -> _Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def of_cache(self, number: int, name: str) -> Progress:
+        """Return what is told the progress of the next cache."""
+        self._bars.update(self._caches, completed=number)
+
+        def tell(step: str, done: int, total: int | None) -> None:
+            step = f'{name} {step}'.strip()
+            if step != self._step:  # a bar that has had a total keeps one
+                self._bars.remove_task(self._task)
+                self._step, self._task = step, self._bars.add_task(step, total=total)
+            self._bars.update(self._task, completed=done)
+
+        return tell
 
 
 def _has_rich() -> bool:

@@ -15,6 +15,7 @@ import itertools as it
 import operator
 import os
 import os.path as op
+import re
 import sqlite3
 import time
 import warnings
@@ -27,7 +28,7 @@ from ._core import MEMORY_LIMIT, Timeout
 from .batches import batches, checked_pairs, hashable_keys, iter_of, size_of_pair
 from .cache import Cache
 from .cautions import hint_at_expire
-from .constants import ENOVAL
+from .constants import DBNAME, ENOVAL
 from .defaults import default_disk
 from .deque import Deque, checked_maxlen
 from .directory import (
@@ -54,6 +55,10 @@ T = TypeVar('T')
 
 #: Seconds between two attempts at what cannot be told to retry.
 _PAUSE = 0.001
+
+#: Names of shards, and of the directories of named caches, Deques and Indexes.
+_SHARD_NAME = re.compile('[0-9]{3,}')
+_PARTS = ('cache', 'deque', 'index')
 
 #: What of a shard is also an attribute of the FanoutCache, beside the settings.
 _SHARD_ATTRIBUTES = frozenset({'disk', 'timeout'})
@@ -122,6 +127,22 @@ def _patient_keys(
             return
         except Timeout:  # the iterator is where it was
             time.sleep(_PAUSE)
+
+
+def cache_directories(directory: str) -> Iterator[str]:
+    """Yield the directories of all caches that a FanoutCache has on disk: shards, then parts.
+
+    Also what is behind a gap in the numbers. Links in the parts are not followed.
+    """
+    for name in sorted(os.listdir(directory)):
+        if _SHARD_NAME.fullmatch(name) and op.isfile(op.join(directory, name, DBNAME)):
+            yield op.join(directory, name)
+    for kind in _PARTS:
+        for path, directories, files in os.walk(op.join(directory, kind)):
+            if DBNAME in files:
+                yield path
+            # A salvage has a database, too.
+            directories[:] = sorted(name for name in directories if DBNAME not in name)
 
 
 def _named_steps(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,7 +108,7 @@ def test_what_is_no_cache_is_an_error_and_stays(tmp_path: Path, command: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('command', ['check', 'compact', 'stats', 'clear'])
+@pytest.mark.parametrize('command', ['stats', 'clear'])
 def test_of_a_fanout_cache_one_names_a_shard(directory: str, command: str) -> None:
     """Whoever names the whole of it is told so."""
     diskcache.FanoutCache(directory, 2).close()
@@ -115,14 +118,110 @@ def test_of_a_fanout_cache_one_names_a_shard(directory: str, command: str) -> No
     assert run(command, f'{directory}/000').returncode == 0
 
 
-def test_on_a_terminal_the_outcome_is_the_same(cache: diskcache.Cache) -> None:
-    """There rich shows a bar and a table."""
+def fill_parts(directory: str) -> dict[str, diskcache.Cache]:
+    """Make a FanoutCache of two shards with parts; return what has a database."""
+    cache = diskcache.FanoutCache(directory, 2)
+    return {
+        '000': cache._shards[0],
+        '001': cache._shards[1],
+        'cache/a': cache.cache('a'),
+        'cache/a/b': cache.cache('a/b'),
+        'deque/ab': cache.deque('ab').cache,
+        'index/c': cache.index('c').cache,
+    }
+
+
+def test_check_takes_all_of_a_fanout_cache(directory: str) -> None:
+    """One report says where each problem is, and the exit status is that of the whole."""
+    parts = fill_parts(directory)
+    done = run('check', directory)
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'no problems found\n', '')
+    for cache in parts.values():
+        damage(cache)
+    done = run('check', directory)
+    *shown, last = done.stdout.splitlines()
+    places = [line.split(': ')[1] for line in shown if 'file not found' in line]
+    assert (places, done.returncode) == (list(parts), 1)
+    assert last == 'problems found: 6, not mended (--fix does)'
+    parts['index/c']['pickle'] = ('a',)
+    parts['index/c']._sql("UPDATE Cache SET value = x'80634e2e' WHERE key = 'pickle'")
+    done = run('check', directory, '--fix')
+    assert (done.returncode, done.stderr) == (3, '')
+    assert done.stdout.endswith('\nproblems found: 7, 1 of them stay\n')
+    del parts['index/c']['pickle']
+    assert run('check', directory).returncode == 0
+
+
+def test_check_of_a_fanout_cache_goes_on_after_what_cannot_be_checked(directory: str) -> None:
+    """What was found is shown, and the exit status says that it is not all."""
+    for cache in fill_parts(directory).values():
+        damage(cache)
+        cache.close()
+    Path(directory, '001/cache.db').write_bytes(b'garbage ' * 1024)
+    con = sqlite3.connect(f'{directory}/deque/ab/cache.db')
+    con.execute('DROP TABLE Cache')
+    con.execute('CREATE TABLE Cache (a)')
+    con.close()
+    done = run('check', directory)
+    assert done.returncode == 2
+    assert done.stderr.startswith('diskcache: deque/ab: ')
+    assert '001: the cache cannot be opened (--fix saves what can be read)' in done.stdout
+    assert done.stdout.count('file not found') == 4
+    done = run('check', directory, '--fix')
+    assert done.returncode == 2
+    assert '001: items saved: 0' in done.stdout
+    assert done.stdout.endswith('problems found: 5, all mended\n')
+    shutil.rmtree(f'{directory}/deque')
+    assert run('check', directory).returncode == 0
+    done = run('compact', directory)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_a_shard_that_is_gone_is_reported(directory: str) -> None:
+    """Those behind it are checked; what it had is lost."""
+    cache = diskcache.FanoutCache(directory, 3)
+    damage(cache._shards[2])
+    cache.close()
+    shutil.rmtree(f'{directory}/001')
+    done = run('check', directory, '--fix')
+    assert done.returncode == 3
+    assert 'UserWarning: 002: file not found: ' in done.stdout
+    assert f'UserWarning: missing: {directory}/001/cache.db (stays' in done.stdout
+    assert 'problems found: 2, 1 of them stay' in done.stdout
+
+
+def test_compact_takes_all_of_a_fanout_cache(directory: str) -> None:
+    parts = fill_parts(directory)
+    for cache in parts.values():
+        cache.set_many((number, 'x' * 1000) for number in range(500))
+        cache.clear()
+    logs = [Path(cache.directory, 'cache.db-wal') for cache in parts.values()]
+    done = run('compact', directory)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith('given back: ')
+    assert [log.stat().st_size for log in logs] == [0] * 6
+
+
+def test_what_is_refused_is_no_problem(cache: diskcache.Cache) -> None:
+    """Another program may be allowed to load it; nothing is wrong with the cache."""
+    cache['key'] = Path('a'), threading.Thread
+    done = run('check', cache.directory, env={**os.environ, 'DISKCACHE_DISK': 'SafeDisk'})
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'threading.Thread is not allowed by SafeDisk' in done.stdout
+    assert done.stdout.endswith('\nno problems found\n')
+
+
+@pytest.mark.parametrize('of_fanout', [False, True], ids=['Cache', 'FanoutCache'])
+def test_on_a_terminal_the_outcome_is_the_same(directory: str, of_fanout: bool) -> None:
+    """There rich shows a bar and a table; of a FanoutCache a bar for its caches, too."""
     pytest.importorskip('rich')
+    cache = fill_parts(directory)['001'] if of_fanout else diskcache.Cache(directory)
     damage(cache)
     cache.set_many((number, number) for number in range(3000))
+    cache.close()
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, '-m', 'diskcache', 'check', cache.directory, '--fix'],
+        [sys.executable, '-m', 'diskcache', 'check', directory, '--fix'],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
@@ -142,6 +241,7 @@ def test_on_a_terminal_the_outcome_is_the_same(cache: diskcache.Cache) -> None:
     assert process.wait() == 1
     assert b'file not found' in shown
     assert b'problems found: 1, all mended' in shown
+    assert (b'caches' in shown) == of_fanout
 
 
 def test_a_locked_cache_is_an_error(cache: diskcache.Cache) -> None:
