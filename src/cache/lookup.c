@@ -454,6 +454,22 @@ static int is_beside(const Lookup *lookup)
     return lookup->selection.passes || lookup->selection.queue.passed != 0;
 }
 
+/* The row has expired, or its file is gone: the next one is to be found. Nothing is deleted where nothing may be
+ * written; and memory does not learn of an end that another process may have moved between two reads. */
+static int leave_behind(Lookup *lookup)
+{
+    selection *selection = &lookup->selection;
+
+    if (!lookup->cache->read_only) {
+        return delete_if_same(lookup->cache, &lookup->found, lookup->retry);
+    }
+    lookup->has_hot_key = 0;
+    if (!select_beside(selection, lookup->rowid, lookup->row_key)) {
+        selection->before++; /* as if what stands there were gone */
+    }
+    return 0;
+}
+
 static lookup_outcome find_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
 {
     Cache *self = lookup->cache;
@@ -476,7 +492,7 @@ static lookup_outcome find_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
         if (outcome == LOOKUP_FOUND || outcome < LOOKUP_ABSENT) {
             break;
         }
-        if (delete_if_same(self, &lookup->found, lookup->retry) < 0) {
+        if (leave_behind(lookup) < 0) {
             return LOOKUP_FAILED;
         }
         lookup->hot.as.commits = self->hot.commits; /* of what is read next */

@@ -102,6 +102,47 @@ def test_reading_writes_nothing_not_even_a_lock_file(directory: str, settings: d
     assert state_of(directory) == before
 
 
+@pytest.mark.parametrize('memory_limit', [0, 2**20])
+def test_ends_that_would_be_deleted_are_passed_over(
+    directory: str, other: Interpreter, memory_limit: int
+) -> None:
+    """They have expired, or their file is gone; looking at an end needs no right to write.
+
+    What is behind them is no end to be remembered: another may put an item between.
+    """
+    with Cache(directory, cull_limit=0) as cache:  # or a push would remove the expired
+        for value in ('front', LARGE, 'living', 'last', LARGE, 'back'):
+            cache.push(value, expire=None if value in (LARGE, 'living', 'last') else -1)
+        for path in Path(directory).glob('*/*/*.val'):
+            path.unlink()
+        keys = list(cache)
+    before = state_of(directory)
+    with Cache(directory, read_only=True, memory_limit=memory_limit) as cache:
+        deque = Deque.fromcache(cache)
+        index = Index.fromcache(cache)
+        for _ in range(3):
+            assert cache.peek() == (keys[2], 'living')
+            assert cache.peek(side='back') == (keys[3], 'last')
+            assert cache.peekitem(last=False) == (keys[2], 'living')
+            assert cache.peekitem() == index.peekitem() == (keys[3], 'last')
+            assert (deque.peekleft(), deque.peek()) == ('living', 'last')
+            assert (deque[0], deque[1], deque[2], deque[-1]) == ('living',) * 3 + ('last',)
+            assert list(cache) == keys
+        assert state_of(directory) == before
+
+        script = "diskcache.Cache(directory).push('new', side=side)"
+        for side in ('front', 'back'):
+            other.run(f'import diskcache; {script}', directory=directory, side=side)
+            assert cache.peek(side=side)[1] == 'new'
+        before = state_of(directory)
+        other.run('import diskcache; diskcache.Cache(directory).clear()', directory=directory)
+        assert cache.peek() == (None, None)
+        with pytest.raises(KeyError):
+            cache.peekitem()
+        with pytest.raises(IndexError):
+            deque.peek()
+
+
 WRITES: dict[str, Callable[[Cache], object]] = {
     'set': lambda cache: cache.set('small', 'new'),
     'set of a large value': lambda cache: cache.set('large', bytes(200_000)),
