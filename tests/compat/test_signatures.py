@@ -306,3 +306,13 @@ def test_parameters_are_accepted_by_name(directory: str) -> None:
         assert cache.disk.get(key='key', raw=True) == 'key'
         assert cache.disk.hash(key=1) == 1
         assert cache.disk.remove(file_path='not/there') is None
+
+
+@pytest.mark.parametrize('name', ['Cache', 'Disk', 'JSONDisk', 'Deque', 'Index'])
+def test_inspect_finds_no_text_of_a_class_rather_than_a_wrong_one(name: str) -> None:
+    """It looks in the module that the class names, as pickles do. Methods have their text."""
+    cls = getattr(diskcache, name)
+    assert cls.__module__ in ('diskcache.core', 'diskcache.persistent')
+    with pytest.raises(OSError):
+        inspect.getsource(cls)
+    assert 'def __init__' in inspect.getsource(cls.__init__)
