@@ -128,6 +128,10 @@ FAULT_WRAP(int, unlinkat, (int at, const char *path, int flags), (at, path, flag
 FAULT_WRAP(int, renameat, (int at, const char *from, int there, const char *to),
            (at, from, there, to), ENOSPC, EIO, EACCES)
 
+FAULT_WRAP(int, fchmod, (int descriptor, mode_t mode), (descriptor, mode), EPERM, EROFS, EIO)
+FAULT_WRAP(int, fchown, (int descriptor, uid_t owner, gid_t group), (descriptor, owner, group),
+           EPERM, EROFS, EIO)
+
 int __real_openat64(int at, const char *path, int flags, ...);
 int __wrap_openat64(int at, const char *path, int flags, ...);
 

@@ -1061,8 +1061,16 @@ static void each_call_of_sqlite_may_fail(void)
     fail_each_call(FAULT_SQLITE, WITH_A_LOG, NULL);
 }
 
+/* Others may use the directory, and it is another user's if that can be: what is made there is made alike. */
+static void share_directory(void)
+{
+    CHECK_INT(0, chmod(check_directory(), 0770));
+    CHECK(geteuid() != 0 || chown(check_directory(), 1, 1) == 0);
+}
+
 static void each_call_of_the_c_library_may_fail(void)
 {
+    share_directory();
     fail_each_call(FAULT_LIBC, WITH_A_LOG, NULL);
 }
 
@@ -1114,6 +1122,30 @@ static void a_file_is_never_replaced(void)
             fclose(file);
         }
     }
+}
+
+/* A file system may know no owners and modes. */
+static void a_file_that_cannot_be_made_alike_is_written(void)
+{
+    int chmods = 0;
+    int chowns = 0;
+
+    share_directory();
+    for (int at = 1, reached = 1; reached; at++) {
+        dc_status status;
+
+        faults_arm(FAULT_LIBC, at, 0, at);
+        status = write_file();
+        faults_disarm();
+        reached = fault.failed > 0;
+        if (reached && strcmp(fault.name, "fchmod") == 0) {
+            chmods += CHECK_INT(DC_OK, status);
+        } else if (reached && strcmp(fault.name, "fchown") == 0) {
+            chowns += CHECK_INT(DC_OK, status);
+        }
+    }
+    CHECK(chmods > 0);
+    CHECK(chowns > 0 || geteuid() != 0);
 }
 
 /* ---- One at a time ---------------------------------------------------------------------------------- */
@@ -1169,6 +1201,7 @@ int main(int argc, char **argv)
         CHECK_TEST(sqlite_may_have_no_memory),
         CHECK_TEST(sqlite_may_have_no_memory_for_text_of_utf16),
         CHECK_TEST(a_file_is_never_replaced),
+        CHECK_TEST(a_file_that_cannot_be_made_alike_is_written),
         CHECK_TEST(a_row_whose_file_cannot_be_noted_stays),
         CHECK_TEST(a_lock_held_by_another_is_busy),
     };
