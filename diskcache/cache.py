@@ -257,8 +257,9 @@ class Cache(DictMethods, Opening):
         :class:`JSONDisk` that does not decompress, or is none, as far as its first MiB tells.
 
         Others can write meanwhile. The write lock is held for milliseconds at a time, and only to
-        look once more at what seems wrong. It is held for longer only to make an index. Memory does
-        not grow with the number of rows or files, but with what is found.
+        look once more at what seems wrong. It is held for longer only to make an index: some half
+        a second for a million rows, more on a busy machine, and two or three where a key is stored
+        twice. Memory does not grow with the number of rows or files, but with what is found.
 
         The `message` of each warning has three attributes more: `mended`, whether it has been
         mended; `reason`, why it has not, as a text; and `harmless`, whether nothing is wrong with

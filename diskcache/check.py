@@ -25,6 +25,7 @@ import json
 import os
 import os.path as op
 import pickle
+import re
 import sqlite3
 import time
 import zlib
@@ -68,6 +69,9 @@ _JSON_BYTES = 2**20
 
 #: How a database names the Disk that has written JSON.
 _JSON_DISK = OWN_CLASSES + JSONDisk.__name__
+
+#: How SQLite says which index is wrong.
+_NAMED_INDEX = re.compile(r'\bindex (\w+)$')
 
 #: The first and the last number that a row can have.
 _FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
@@ -177,14 +181,28 @@ class Check:
         saved: list[str] = []
         if self._fix and any('index' in text for text in wrong):
             with cl.suppress(sqlite3.DatabaseError):  # more is wrong than the indexes
-                self._read(sql.REINDEX)
-                left = cache._find_malformed(retry)
+                left = self._make_indexes_anew(wrong)
         self._is_malformed = bool(left)
         if self._fix and left:
             saved = cache._salvage(seen, retry)
             left = cache._find_malformed(retry)
         for text in wrong + saved:
             self._report(text, mended=self._fix and not left, reason='the database is damaged')
+
+    def _make_indexes_anew(self, wrong: list[str]) -> list[str]:
+        """Make the indexes anew that SQLite finds fault with; return what it still finds.
+
+        One at a time, because for each the write lock is held.
+        """
+        named = dict.fromkeys(name for text in wrong for name in _NAMED_INDEX.findall(text))
+        for name in named:
+            self._read(sql.reindex(name))
+            time.sleep(_PORTION_SECONDS)
+        left = self._cache._find_malformed(self._retry)
+        if any('index' in text for text in left):  # of what is wrong not all is told at once
+            self._read(sql.REINDEX)
+            left = self._cache._find_malformed(self._retry)
+        return left
 
     def _check_salvages(self) -> None:
         """Find what killed salvages have left."""
@@ -209,14 +227,23 @@ class Check:
         if not missing:
             return True
         if self._fix:
-            with self._cache._transact(self._retry) as (execute, cleanup):
-                doubles = self._delete_doubles(execute, cleanup) if 'Cache' in schema else []
-                for statement in missing.values():
-                    execute(statement)
-            self.found += doubles
+            for statement in missing.values():  # each takes the lock for as long as it takes
+                self.found += self._make(statement)
+                time.sleep(_PORTION_SECONDS)
         for name in missing:
             self._report(f'missing in the database: {name}', mended=self._fix)
         return self._fix or not {'Cache', 'Settings'} & missing.keys()
+
+    def _make(self, statement: str) -> list[Found]:
+        """Make what is missing in the schema; for a unique index doubles go, if there are any."""
+        with self._cache._transact(self._retry) as (execute, cleanup):
+            try:
+                execute(statement)
+                return []
+            except sqlite3.IntegrityError:
+                doubles = self._delete_doubles(execute, cleanup)
+                execute(statement)
+                return doubles
 
     def _delete_doubles(
         self, execute: Callable[..., sqlite3.Cursor], cleanup: Callable[[str | None], None]

@@ -22,6 +22,13 @@ from ._core import (
 
 INTEGRITY_CHECK = 'PRAGMA integrity_check'
 REINDEX = 'REINDEX'
+
+
+def reindex(name: str) -> str:
+    """Return the statement that makes one index anew."""
+    return f'REINDEX "{name}"'
+
+
 VACUUM = 'VACUUM'
 
 #: The view that records what a cache was made with, and its text as it stands in the schema.

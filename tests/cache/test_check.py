@@ -447,6 +447,20 @@ def test_a_missing_index_or_trigger_is_reported_and_made(
         assert what.split()[1] in cache._inspect()[1]
 
 
+def test_others_can_write_between_two_indexes_that_are_made(cache: diskcache.Cache) -> None:
+    """SQLite cannot divide the making of one."""
+    names = ['Cache_key_raw', 'Cache_expire_time']
+    for name in names:
+        cache._sql(f'DROP INDEX {name}')
+    statements: list[str] = []
+    cache._con.set_trace_callback(statements.append)
+    assert len(reports(cache, fix=True)) == 2
+    made = [re.sub('.*(Cache_[a-z_]+) ON.*|(COMMIT).*', r'\1\2', text) for text in statements]
+    assert [text for text in made if text in (*names, 'COMMIT')] == [
+        names[0], 'COMMIT', names[1], 'COMMIT',
+    ]  # fmt: skip
+
+
 def test_of_rows_with_the_same_key_the_last_one_stays(
     cache: diskcache.Cache, assert_intact: Callable
 ) -> None:
@@ -480,7 +494,11 @@ def test_an_index_that_lacks_rows_is_made_anew(
     cache.close()
     with diskcache.Cache(cache.directory) as damaged:
         assert any('Cache_key_raw' in text for _, text in reports(damaged))
+        statements: list[str] = []
+        damaged._con.set_trace_callback(statements.append)
         found = damaged.check(fix=True)
+        # Not the others, since it has the write lock meanwhile.
+        assert [text for text in statements if 'REINDEX' in text] == ['REINDEX "Cache_key_raw"']
         assert any('Cache_key_raw' in str(warning.message) for warning in found)
         assert all(warning.message.mended for warning in found)
         assert damaged[50] == 'x' * 100
