@@ -11,6 +11,9 @@ _LOG_INTERVAL = 60.0
 #: So many kinds are remembered to have been logged.
 _LOGGED_MOST = 1000
 
+#: So many of a group are logged within the interval; the others are counted.
+_FEW = 10
+
 #: When which kind of failure was logged last: a time on the monotonic clock by directory and kind.
 _logged: dict[tuple[str, str], float] = {}
 
@@ -49,6 +52,51 @@ def log_seldom(directory: str, kind: str, text: str, *args: object) -> None:
             if len(_logged) >= _LOGGED_MOST:
                 _logged.clear()
             _logged[directory, kind] = now
+
+
+class _Minute:
+    """What has been logged of a group within an interval."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        #: What each message was about.
+        self.named: set[str] = set()
+        #: How many were only counted.
+        self.more = 0
+
+
+#: By directory and group.
+_minutes: dict[tuple[str, str], _Minute] = {}
+
+
+def log_few(directory: str, group: str, what: str, text: str, *args: object) -> None:
+    """Log a warning about a directory, once a minute for what it is about.
+
+    There may be thousands, and to log one takes longer than what it is about. So of a group the
+    first few are logged, and when the minute is over how many there have been besides.
+
+    :param group: what all of them are, as a text
+    :param text: in the form of logging
+    """
+    now = time.monotonic()
+    minute = _minutes.get((directory, group))
+    with cl.suppress(ImportError, OSError):
+        if minute is None or now - minute.since >= _LOG_INTERVAL:
+            more = 0 if minute is None else minute.more
+            if len(_minutes) >= _LOGGED_MOST:
+                _minutes.clear()
+            minute = _minutes[directory, group] = _Minute(now)
+            if more:
+                log(directory, '%s: %d times more than was logged', group, more)
+        if what in minute.named:
+            return
+        if len(minute.named) >= _FEW:
+            minute.more += 1
+            return
+        minute.named.add(what)
+        if len(minute.named) == _FEW:
+            text += ' (what follows in this minute is only counted; check() tells of all)'
+        log(directory, text, *args)
 
 
 def log_refusal(directory: str, key: object, error: Exception) -> None:

@@ -13,7 +13,10 @@ import sys
 from types import TracebackType
 
 from ._core import READING_NOTE, Timeout
-from .log import log_seldom
+from .log import log_few
+
+#: How the log calls it.
+_GROUP = 'what cannot be loaded counts as missing, and stays'
 
 _NOT_OF_THE_VALUE = (MemoryError, RecursionError, OSError, Timeout)
 
@@ -28,8 +31,7 @@ def passes_over(directory: str, error: Exception) -> bool:
     note = next((each for each in notes if each.startswith(READING_NOTE)), None)
     if note is None or isinstance(error, _NOT_OF_THE_VALUE) or _is_of_a_signal(error.__traceback__):
         return False
-    text = 'what cannot be loaded counts as missing, and stays: %s: %r'
-    log_seldom(directory, note, text, note.removeprefix('diskcache: '), error)
+    log_few(directory, _GROUP, note, _GROUP + ': %s: %r', note.removeprefix('diskcache: '), error)
     return True
 
 

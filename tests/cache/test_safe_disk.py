@@ -74,6 +74,7 @@ def plain(directory: str) -> Iterator[Cache]:
 def forget_what_was_logged() -> None:
     """Each test sees what it has logged."""
     log_module._logged.clear()
+    log_module._minutes.clear()
 
 
 # --- what is allowed ---

@@ -67,6 +67,7 @@ class SiteDisk(SignedDisk):
 def signed(directory: str) -> Iterator[Cache]:
     """A cache with signatures."""
     log_module._logged.clear()
+    log_module._minutes.clear()
     with Cache(directory, disk=SiteDisk) as cache:
         yield cache
 

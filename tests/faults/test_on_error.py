@@ -60,6 +60,7 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     monkeypatch.setitem(sys.modules, MODULE, module)
     monkeypatch.setattr(Thing, '__module__', MODULE)
     log_module._logged.clear()
+    log_module._minutes.clear()
     return lambda: sys.modules.pop(MODULE)
 
 
@@ -95,6 +96,31 @@ def test_whatever_loading_raises_is_a_miss(
         assert "the value of key 'key'" in message
         assert directory in message
         assert len(cache) == 1
+
+
+def test_of_many_the_first_few_are_logged_and_the_others_counted(
+    directory: str, logged: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message takes longer than a lookup, and thousands of them are read by nobody."""
+    with Cache(directory, on_error='miss') as cache:
+        cache.set_many((number, Raising('ValueError("x")')) for number in range(1500))
+        for _ in range(2):
+            assert cache.get_many(range(1500)) == {}
+        messages = logged()
+        assert len(messages) == 10
+        assert ['is only counted' in message for message in messages] == [False] * 9 + [True]
+        with Cache(f'{directory}/another', on_error='miss') as another:
+            another['key'] = Raising('ValueError("x")')
+            assert another.get('key') is None
+        assert 'another' in logged()[0]
+        monkeypatch.setattr(log_module, '_LOG_INTERVAL', 0.0)  # the minute is over
+        assert cache.get(5) is None
+        count, message = logged()
+        assert f'{directory}: what cannot be loaded counts as missing' in count
+        assert count.endswith(f'{2 * 1490} times more than was logged')
+        assert 'the value of key 5' in message
+        assert cache.get(6) is None
+        assert len(logged()) == 1
 
 
 @pytest.mark.parametrize(
