@@ -1,13 +1,13 @@
-"""The examples of the documents run as tests; `home` in them is a directory of their own."""
+"""The examples of the documents run as tests; what they leave behind is pytest's."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _home(doctest_namespace: dict[str, Any], tmp_path: Path) -> None:
-    doctest_namespace['home'] = tmp_path
+def _temporary_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
