@@ -12,6 +12,18 @@ from opcode import opmap as _opmap
 from sys import _getframe
 from typing import TYPE_CHECKING
 
+try:
+    from ._core import Timeout
+except ModuleNotFoundError as _error:
+    if _error.name != f'{__name__}._core':
+        raise
+    raise ImportError(
+        f'{__path__[0]} is not built for this Python: if it is in a clone of the sources, leave the'
+        ' clone to import what is installed, or build it there: make build',
+        name=_error.name,
+        path=__path__[0],
+    ) from None
+
 from .core import (
     DEFAULT_SETTINGS,
     ENOVAL,
@@ -21,7 +33,6 @@ from .core import (
     Disk,
     EmptyDirWarning,
     JSONDisk,
-    Timeout,
     UnknownFileWarning,
 )
 from .core import CacheWarning as CacheWarning  # not in __all__, which is the original's

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools as ft
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -440,3 +441,31 @@ from diskcache import Cache, DjangoCache
     hint = "DjangoCache needs Django: pip install 'diskcache[django]'"
     assert done.stdout == f'{hint}\n'
     assert f'ImportError: {hint}' in done.stderr
+
+
+def import_copied(directory: Path, **added: str) -> tuple[Path, str]:
+    """Copy the package, but for what is built, add files, and import it there; return the error."""
+    sources = directory / 'diskcache'
+    shutil.copytree(PACKAGE / 'diskcache', sources, ignore=shutil.ignore_patterns('*.so', '*.pyd'))
+    for name, text in added.items():
+        (sources / name).write_text(text)
+    # Without site, which would find what is built of an editable installation.
+    command = [sys.executable, '-S', '-c', 'import diskcache']
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    assert done.returncode == 1
+    return sources, done.stderr
+
+
+@pytest.mark.parametrize('added', [{}, {'_core.cpython-39-x86_64-linux-gnu.so': ''}], ids=len)
+def test_a_package_that_is_not_built_says_what_to_do(tmp_path: Path, added: dict) -> None:
+    """Who installs from a clone, and starts Python in it, imports its sources instead."""
+    sources, error = import_copied(tmp_path, **added)
+    assert f'ImportError: {sources} is not built for this Python' in error
+    assert 'leave the clone' in error
+    assert 'During handling' not in error
+
+
+def test_what_the_native_module_misses_is_named(tmp_path: Path) -> None:
+    """Only the native module's own absence is explained, not that of what it imports."""
+    _, error = import_copied(tmp_path, **{'_core.py': 'import what_is_missing\n'})
+    assert error.endswith("ModuleNotFoundError: No module named 'what_is_missing'\n")
