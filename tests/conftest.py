@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shlex
+import signal
 import sqlite3
 import subprocess
 import sysconfig
@@ -156,6 +157,14 @@ def locked(directory: str) -> Callable[..., AbstractContextManager[sqlite3.Conne
             con.execute('ROLLBACK')
 
     return lock
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where a shell that starts the tests has it ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture

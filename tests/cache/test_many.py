@@ -403,6 +403,7 @@ def test_a_generator_that_raises_leaves_the_batches_before(
         assert_intact(cache)
 
 
+@pytest.mark.usefixtures('interruptible')
 def test_an_interruption_leaves_the_batches_before(cache: Cache, assert_intact: Callable) -> None:
     def items() -> Iterator[tuple[int, bytes]]:
         for number in range(3 * BATCH):
@@ -410,12 +411,8 @@ def test_an_interruption_leaves_the_batches_before(cache: Cache, assert_intact: 
                 signal.raise_signal(signal.SIGINT)
             yield number, LARGE if number % 400 == 0 else b''
 
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            cache.set_many(items())
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    with pytest.raises(KeyboardInterrupt):
+        cache.set_many(items())
     assert list(cache) == list(range(BATCH))
     assert_intact(cache)
 

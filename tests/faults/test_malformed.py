@@ -546,6 +546,7 @@ def test_with_reset_a_malformed_database_can_be_opened(
         assert cache['key'] == 1
 
 
+@pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('left', [0, 1], ids=['before it is opened', 'after that'])
 @pytest.mark.parametrize('malformed', [False, True])
 def test_an_interrupt_is_not_lost_while_a_file_is_identified(
