@@ -32,15 +32,13 @@ typedef enum fault_kind {
 static const char *const fault_kinds[FAULT_KINDS] DATABASE_UNUSED = {
     "SQLite", "the C library", "memory", "SQLite's files", "SQLite's memory"};
 
-/* As many as the functions with most errors have; those with less begin again. */
-enum { FAULT_VARIANTS = 6 };
-
 static struct {
     int armed;
     fault_kind kind;
     int at;      /* which call of the kind fails, from 1 */
     int lasting; /* those behind it, too */
-    int variant; /* with which error */
+    int variant; /* with which error; those with less begin again */
+    int errors;  /* how many those that have failed could choose from: one for memory */
     int calls;   /* of the kind, so far */
     int failed;
     const char *name; /* of the first that has failed */
@@ -53,6 +51,7 @@ static inline void faults_arm(fault_kind kind, int at, int lasting, int variant)
     fault.at = at;
     fault.lasting = lasting;
     fault.variant = variant;
+    fault.errors = 1;
     fault.armed = 1;
 }
 
@@ -77,10 +76,18 @@ static inline int fault_strikes(fault_kind kind, const char *name)
     return 1;
 }
 
+static inline int fault_choose(const int *errors, int count)
+{
+    if (fault.errors < count) {
+        fault.errors = count;
+    }
+    return errors[fault.variant % count];
+}
+
 /* The error with which a call fails that can fail with these. */
 #define FAULT_ERROR(...)                                                                           \
-    ((const int[]){                                                                                \
-        __VA_ARGS__}[fault.variant % (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int))])
+    fault_choose((const int[]){__VA_ARGS__},                                                       \
+                 (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)))
 
 /* ---- The engine's memory -------------------------------------------------------------------- */
 
