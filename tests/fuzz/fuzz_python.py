@@ -31,6 +31,7 @@ from typing import Any
 
 SECONDS_OF_ONE = 20  # A machine may be busy; nothing here takes one second.
 MEMORY = 2**30
+DESCRIPTORS = 256  # Each shard takes some, and a damaged pickle may ask for 255 shards, or more.
 
 atheris: Any = None
 if __name__ == '__main__' and '--replay' not in sys.argv:
@@ -437,15 +438,20 @@ def leave() -> None:
         shutil.rmtree(base, ignore_errors=True)
 
 
-def limit_memory() -> None:
+def limit_resources() -> None:
     with open('/proc/self/statm') as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, -1))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
 
 
 def try_one(target: Callable[[bytes], None], data: bytes) -> None:
-    """Try an input, which ends the process if it takes too long."""
-    faulthandler.dump_traceback_later(SECONDS_OF_ONE, exit=True)
+    """Try an input, which ends the process if it takes too long.
+
+    With atheris libFuzzer ends it, a little later, since it keeps the input.
+    """
+    faulthandler.dump_traceback_later(SECONDS_OF_ONE, exit=atheris is None)
     sandbox()
     _watching[0] = True
     with warnings.catch_warnings():
@@ -507,7 +513,7 @@ def main() -> None:
     arguments = parser.parse_args()
     target = TARGETS[arguments.target]
     corpus, failed = arguments.corpus.resolve(), arguments.failed.resolve()
-    limit_memory()
+    limit_resources()
     if arguments.replay:
         inputs = corpus_of(corpus)
         for data in inputs:
