@@ -26,9 +26,10 @@ LONGEST_TEST = 60  # Seconds; a test that takes longer hangs.
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let no test of this suite take longer than LONGEST_TEST (pytest-timeout ends it)."""
+    """Let no test take longer than LONGEST_TEST, or than it says itself; pytest-timeout ends it."""
     for item in items:
-        item.add_marker(pytest.mark.timeout(LONGEST_TEST))
+        if item.get_closest_marker('timeout') is None:
+            item.add_marker(pytest.mark.timeout(LONGEST_TEST))
 
 
 def pytest_collection_finish() -> None:
