@@ -1055,6 +1055,8 @@ static void fail_each_call(fault_kind kind, const char *journal_mode, const char
         for (int at = 1, reached = 1; reached; at = next_call(kind, at, all)) {
             int turn = at + (int)i;
 
+            /* The other connection stays open, so closing a session does not shorten the log. */
+            database_execute(&other, "PRAGMA wal_checkpoint(TRUNCATE)");
             reached = all ? fail_with_each_error(each, kind, at, &expected)
                           : fail_at(each, kind, at, turn % 2, turn / 2, &expected);
         }
@@ -1219,7 +1221,9 @@ int main(int argc, char **argv)
         CHECK_TEST(a_lock_held_by_another_is_busy),
     };
 
-    setenv("TMPDIR", "/dev/shm", access("/dev/shm", W_OK) != 0);
+    if (access("/dev/shm", W_OK) == 0) {
+        setenv("TMPDIR", "/dev/shm", 0);
+    }
     return faults_install() ? check_main(argc, argv, tests, sizeof tests / sizeof *tests)
                             : database_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
