@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import inspect
 import io
 import json
 import math
@@ -114,6 +113,8 @@ class Interpreter:
         while self._awaited > 0:  # By a test that failed before it took the answer.
             self._take_answer()
         if callable(script):
+            import inspect  # Not by the other process, which never needs it: it loads much.
+
             source = textwrap.dedent(inspect.getsource(script))
             script = f'{source}\n{script.__name__}(**{names!r})'
         pickle.dump((kind, textwrap.dedent(script), names), self.process.stdin)
