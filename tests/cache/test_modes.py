@@ -24,6 +24,7 @@ needs_root = pytest.mark.skipif(
 
 def fill(directory: str, kind: str, umask: int, **settings: object) -> dict[str, int]:
     """Make a cache with files of every kind in it; return the modes of all while it is open."""
+    import contextlib
     import io
     import stat
 
@@ -31,8 +32,9 @@ def fill(directory: str, kind: str, umask: int, **settings: object) -> dict[str,
         def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
             return f'own/{key}', os.path.join(self._directory, 'own', str(key))
 
-    os.umask(umask)
-    with getattr(diskcache, kind)(directory, **settings) as cache:
+    after = contextlib.ExitStack()
+    after.callback(os.umask, os.umask(umask))
+    with after, getattr(diskcache, kind)(directory, **settings) as cache:
         for number in range(10):
             cache.set(number, bytes(100_000))
             cache.set(('text', number), 'x' * 100_000)
@@ -65,11 +67,11 @@ def assert_modes(found: dict[str, int], directories: int, files: int) -> None:
 @pytest.mark.parametrize('umask', [0, 0o022, 0o077])
 @pytest.mark.parametrize('kind', ['Cache', 'FanoutCache'])
 def test_a_new_directory_and_its_files_are_its_owners_alone(
-    alone: Interpreter, directory: str, kind: str, umask: int
+    other: Interpreter, directory: str, kind: str, umask: int
 ) -> None:
     """A FanoutCache is a directory of directories: with that of all shards, and of named parts."""
     shards = {'shards': 2} if kind == 'FanoutCache' else {}
-    found = alone.run(fill, directory=directory, kind=kind, umask=umask, **shards)
+    found = other.run(fill, directory=directory, kind=kind, umask=umask, **shards)
     assert_modes(found, 0o700, 0o600)
 
 
@@ -77,21 +79,21 @@ def test_a_new_directory_and_its_files_are_its_owners_alone(
 @pytest.mark.parametrize('kind', ['Cache', 'FanoutCache'])
 @pytest.mark.parametrize(('mode', 'files'), [(0o750, 0o640), (0o2770, 0o660), (0o755, 0o644)])
 def test_a_mode_may_be_asked_for(
-    alone: Interpreter, directory: str, kind: str, umask: int, mode: int, files: int
+    other: Interpreter, directory: str, kind: str, umask: int, mode: int, files: int
 ) -> None:
     """A group that shares the cache, or a web server that sends its files."""
     shards = {'shards': 2} if kind == 'FanoutCache' else {}
-    found = alone.run(fill, directory=directory, kind=kind, umask=umask, mode=mode, **shards)
+    found = other.run(fill, directory=directory, kind=kind, umask=umask, mode=mode, **shards)
     assert_modes(found, mode, files)
 
 
 @pytest.mark.parametrize(('existing', 'files'), [(0o755, 0o644), (0o750, 0o640), (0o700, 0o600)])
 def test_a_directory_that_is_there_keeps_its_mode_and_files_match_it(
-    alone: Interpreter, directory: str, existing: int, files: int
+    other: Interpreter, directory: str, existing: int, files: int
 ) -> None:
     os.mkdir(directory)
     os.chmod(directory, existing)
-    found = alone.run(fill, directory=directory, kind='Cache', umask=0o022, mode=0o711)
+    found = other.run(fill, directory=directory, kind='Cache', umask=0o022, mode=0o711)
     assert_modes(found, existing, files)
 
 
