@@ -110,33 +110,41 @@ def start_interpreter() -> Iterator[Callable[[], Interpreter]]:
 
 
 @pytest.fixture(scope='session')
-def shared_interpreters() -> Iterator[dict[str, Interpreter]]:
-    """The processes that last for the session, by name."""
+def lasting_interpreter() -> Iterator[Callable[[str, Path], Interpreter]]:
+    """A function that returns the process of a name, with the package of a directory.
+
+    It lasts for the session, or until a test has killed it: then the next call starts another.
+    """
     interpreters: dict[str, Interpreter] = {}
-    yield interpreters
+
+    def lasting(name: str, package: Path) -> Interpreter:
+        if name not in interpreters or interpreters[name].process.poll() is not None:
+            interpreters[name] = Interpreter(package)
+        return interpreters[name]
+
+    yield lasting
     for interpreter in interpreters.values():
         interpreter.close()
 
 
-def interpreter_alive(
-    interpreters: dict[str, Interpreter], name: str, package: Path
-) -> Interpreter:
-    """Return the process called `name`, a new one if a test before has killed it."""
-    if name not in interpreters or interpreters[name].process.poll() is not None:
-        interpreters[name] = Interpreter(package)
-    return interpreters[name]
-
-
 @pytest.fixture
-def other(shared_interpreters: dict[str, Interpreter]) -> Interpreter:
+def other(lasting_interpreter: Callable[[str, Path], Interpreter]) -> Interpreter:
     """Another process, with this package."""
-    return interpreter_alive(shared_interpreters, 'other', PACKAGE)
+    return lasting_interpreter('other', PACKAGE)
 
 
 @pytest.fixture
-def original(shared_interpreters: dict[str, Interpreter], original_package: Path) -> Interpreter:
+def original(
+    lasting_interpreter: Callable[[str, Path], Interpreter], original_package: Path
+) -> Interpreter:
     """Another process, with the original package."""
-    return interpreter_alive(shared_interpreters, 'original', original_package)
+    return lasting_interpreter('original', original_package)
+
+
+@pytest.fixture
+def crew(lasting_interpreter: Callable[[str, Path], Interpreter]) -> list[Interpreter]:
+    """Four processes with this package."""
+    return [lasting_interpreter(name, PACKAGE) for name in ('other', 'second', 'third', 'fourth')]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 import pytest
-from interpreter import Clock, Interpreter
+from interpreter import Clock, Interpreter, at_once
 
 import diskcache
 
@@ -111,7 +111,7 @@ def test_a_transaction_moves_an_item_from_queue_to_queue(cache: diskcache.Cache)
 
 
 def test_processes_pull_each_item_once_and_in_order(
-    cache: diskcache.Cache, start_interpreter: Callable[[], Interpreter]
+    cache: diskcache.Cache, crew: list[Interpreter]
 ) -> None:
     script = """
     pulled = []
@@ -121,12 +121,7 @@ def test_processes_pull_each_item_once_and_in_order(
             pulled.append(cache.pull('q', retry=True)[1])
     pulled
     """
-    processes = [start_interpreter() for _ in range(3)]
-    for number, process in enumerate(processes):
-        process.start(script, directory=cache.directory, number=number)
-    pulled = [process.result() for process in processes]
-    for process in processes:
-        process.close()
+    pulled = at_once(crew[:3], script, directory=cache.directory)
     assert sorted(item for items in pulled for item in items) == [
         (n, turn) for n in range(3) for turn in range(100)
     ]

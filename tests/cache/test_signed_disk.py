@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from consistency import value_files
-from interpreter import Interpreter
+from interpreter import Interpreter, at_once
 from safe_types import Point
 
 import diskcache
@@ -223,7 +223,7 @@ def test_incr_reads_checks_and_signs(signed: Cache, clock: Any) -> None:
     assert signed.check() == []
 
 
-def test_no_increment_is_lost(signed: Cache, start_interpreter: Any) -> None:
+def test_no_increment_is_lost(signed: Cache, crew: list[Interpreter]) -> None:
     """Of two processes and two threads."""
     script = """
 class SiteDisk(diskcache.SignedDisk):
@@ -233,8 +233,7 @@ with Cache(directory, disk=SiteDisk) as cache:
         cache.incr('n', retry=True)
         cache.touch('n', 1000, retry=True)
 """
-    crew = [start_interpreter() for _ in range(2)]
-    for one in crew:
+    for one in crew[:2]:
         one.start(script, directory=signed.directory, key=KEY)
 
     def count() -> None:
@@ -246,7 +245,7 @@ with Cache(directory, disk=SiteDisk) as cache:
         thread.start()
     for thread in threads:
         thread.join()
-    for one in crew:
+    for one in crew[:2]:
         one.result()
     assert signed['n'] == 400
 
@@ -563,7 +562,7 @@ def test_a_directory_is_read_that_nothing_may_be_written_to(signed: Cache) -> No
 
 
 def test_many_that_open_a_new_directory_agree_on_its_id(
-    directory: str, start_interpreter: Any
+    directory: str, crew: list[Interpreter]
 ) -> None:
     script = """
 class SiteDisk(diskcache.SignedDisk):
@@ -571,11 +570,7 @@ class SiteDisk(diskcache.SignedDisk):
 with Cache(directory, disk=SiteDisk) as cache:
     cache[number] = number
 """
-    crew = [start_interpreter() for _ in range(3)]
-    for number, one in enumerate(crew):
-        one.start(script, directory=directory, key=KEY, number=number)
-    for one in crew:
-        one.result()
+    at_once(crew[:3], script, directory=directory, key=KEY)
     with Cache(directory, disk=SiteDisk) as cache:
         assert cache.get_many(range(3)) == {0: 0, 1: 1, 2: 2}
 

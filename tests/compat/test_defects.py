@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from consistency import value_files
-from interpreter import Clock, Interpreter
+from interpreter import Clock, Interpreter, at_once
 
 import diskcache
 
@@ -784,16 +784,11 @@ def test_22_opening_an_unchanged_cache_writes_nothing(directory: str, settings: 
 
 
 def test_22_many_processes_open_a_new_directory_at_once(
-    start_interpreter: Callable[[], Interpreter], tmp_path: Path
+    crew: list[Interpreter], tmp_path: Path
 ) -> None:
-    processes = [start_interpreter() for _ in range(4)]
+    script = 'Cache(directory, timeout=60).incr("n", retry=True)'
     for turn in range(10):
-        directory = str(tmp_path / str(turn))
-        for process in processes:
-            process.start('Cache(directory, timeout=60).incr("n", retry=True)', directory=directory)
-        assert sorted(process.result() for process in processes) == [1, 2, 3, 4]
-    for process in processes:
-        process.close()
+        assert sorted(at_once(crew, script, directory=str(tmp_path / str(turn)))) == [1, 2, 3, 4]
 
 
 # 23: orphans.

@@ -7,7 +7,7 @@ in one directory at the same time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -324,15 +324,15 @@ def test_a_pickled_cache_loads_in_the_other(
 
 
 @pytest.fixture
-def crew(original_package: Path) -> Iterator[list[Interpreter]]:
+def crew(
+    other: Interpreter,
+    original: Interpreter,
+    lasting_interpreter: Callable[[str, Path], Interpreter],
+    original_package: Path,
+) -> list[Interpreter]:
     """Two processes with this package and two with the original."""
-    with (
-        Interpreter(PACKAGE) as a,
-        Interpreter(PACKAGE) as b,
-        Interpreter(original_package) as c,
-        Interpreter(original_package) as d,
-    ):
-        yield [a, b, c, d]
+    second = lasting_interpreter('second', PACKAGE)
+    return [other, second, original, lasting_interpreter('second original', original_package)]
 
 
 def test_no_increment_is_lost_when_both_are_at_work(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from interpreter import Interpreter, at_once
@@ -11,15 +11,6 @@ from interpreter import Interpreter, at_once
 import diskcache
 
 LARGE = b'x' * 50_000
-
-
-@pytest.fixture
-def crew(start_interpreter: Callable[[], Interpreter]) -> Iterator[list[Interpreter]]:
-    """Four processes with this package."""
-    crew = [start_interpreter() for _ in range(4)]
-    yield crew
-    for interpreter in crew:
-        interpreter.close()
 
 
 @pytest.mark.parametrize('settings', [{}, {'eviction_policy': 'least-recently-used'}],

@@ -1150,12 +1150,9 @@ def test_threads_get_the_same_object_for_a_name(fanout: FanoutCache) -> None:
 
 
 @pytest.fixture
-def crew(start_interpreter: Callable[[], Interpreter]) -> Iterator[list[Interpreter]]:
+def crew(crew: list[Interpreter]) -> list[Interpreter]:
     """Three processes with this package."""
-    crew = [start_interpreter() for _ in range(3)]
-    yield crew
-    for interpreter in crew:
-        interpreter.close()
+    return crew[:3]
 
 
 def test_no_write_of_processes_is_lost(crew: list[Interpreter], directory: str) -> None:
