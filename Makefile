@@ -22,7 +22,8 @@ DJANGO_SOURCE ?= .django-source
 ORIGINAL_SUITE ?= .original-suite
 
 PYTEST_ARGS ?=
-JOBS        ?= auto
+# More than there are processors, since many tests wait, for another process or for a time.
+JOBS        ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 DEMO_ARGS   ?=
 BENCH_ARGS  ?=
 SECONDS     ?= 60
@@ -35,6 +36,10 @@ WHEEL       ?=
 RECORD      ?=
 PORT        ?= 8000
 CACHE_DIR   ?=
+
+# Containers often forbid Python to keep bytecode. Here it would compile the package and its tests in
+# each of the many processes of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV_PYTHON := $(VENV)/bin/python
 PIP := $(VENV_PYTHON) -m pip --quiet --disable-pip-version-check
@@ -196,7 +201,7 @@ TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 # Long: the whole suite each time, unless SHORT=1. What is fetched and built stays in build/sqlite.
 test-sqlite: $(NEEDED_BY_TESTS) ## the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/sqlite_matrix.py sqlite $(SQLITE) \
-	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
+	    $(if $(SHORT),--short) --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
 
 # A build that checks its invariants at each operation (src/base/debug.h), in a directory of its own.
 test-debug: $(NEEDED_BY_TESTS) ## the tests on a build that checks its invariants at each operation
@@ -210,7 +215,7 @@ test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pyth
 	    DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) \
 	    DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE)) \
 	    $(VENV_PYTHON) tests/support/sqlite_matrix.py static $(STATIC) \
-	    $(if $(SHORT),--short) --pytest-args='$(PYTEST_ARGS)'
+	    $(if $(SHORT),--short) --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
 
 engine-test: ## only the tests of the C engine, under sanitizers; needs no Python
 	@echo '== the tests of the C engine'
