@@ -513,7 +513,8 @@ class Check:
     def _wrong_json(self, low: int, high: int) -> Iterator[_Problem]:
         """Find what a JSONDisk cannot load.
 
-        It is damage in a row that a JSONDisk has written; a file may be that of `read=True`.
+        It is damage in a row that a JSONDisk has written. A file may be that of `read=True`: only
+        one that begins as compressed data does is looked at, and may still be a user's.
         """
         for rowid, key in self._read(sql.RAW_KEYS, low, high):
             if fault := _fault_of_json(io.BytesIO(key)):
@@ -528,9 +529,9 @@ class Check:
             if filename is None:
                 continue
             with cl.suppress(OSError), self._open(filename) as file:  # that is reported already
-                if file is not None and _fault_of_json(file):
+                if file is not None and _is_compressed(file) and _fault_of_json(file):
                     whose = f'{_whose_value(rowid, key, kind)}, {self._path(filename)},'
-                    self._note_no_json('a file without JSON, as read=True makes them,', whose)
+                    self._note_no_json('a compressed file without JSON', whose)
 
     def _judge_json(self, rowid: int, whose: str, fault: str) -> Iterator[_Problem]:
         if self._has_json():
@@ -677,6 +678,15 @@ class Check:
             )
             if kept != actual
         }
+
+
+def _is_compressed(file: BinaryIO) -> bool:
+    """Tell whether a file begins as zlib's format does (RFC 1950); it is at its beginning then."""
+    head = file.read(2)
+    file.seek(0)
+    return (
+        len(head) == 2 and head[0] & 15 == zlib.DEFLATED and int.from_bytes(head, 'big') % 31 == 0
+    )
 
 
 def _fault_of_json(file: BinaryIO | io.BytesIO) -> str | None:
