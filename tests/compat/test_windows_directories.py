@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from consistency import value_files
+from consistency import report_texts, value_files
 from interpreter import Interpreter
 
 import diskcache
@@ -122,9 +122,12 @@ def test_check_deletes_nothing_of_them(moved: Cache) -> None:
 def test_check_sees_that_one_is_missing(moved: Cache) -> None:
     (filename,) = moved._sql("SELECT filename FROM Cache WHERE tag = 'large' LIMIT 1").fetchone()
     Path(moved.directory, filename.replace('\\', '/')).unlink()
-    assert len(moved.check()) == 1
-    assert len(moved.check(fix=True)) == 1
-    assert moved.check() == []
+    for fix in (False, True):
+        # It may have been the only one in its directory: a process begins another after 64 files.
+        texts = [text for text in report_texts(moved, fix) if 'empty directory' not in text]
+        assert len(texts) == 1
+        assert 'file not found' in texts[0]
+    assert [text for text in report_texts(moved) if 'empty directory' not in text] == []
     assert len(moved) == 2
 
 
