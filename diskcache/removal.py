@@ -24,8 +24,10 @@ REMOVAL_SECONDS = 0.1
 #: How often a database is tried to be opened where somebody is still removing it.
 ATTEMPTS = 100
 
-_SQLITE_CORRUPT = 11
-_SQLITE_NOTADB = 26
+_SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 10, 11, 13, 26
+
+#: What SQLite says, also its program, where there is no room.
+FULL = 'disk is full'
 
 #: Seconds between two looks.
 _POLL = 0.001
@@ -122,12 +124,20 @@ def _beside(database: str) -> list[str]:
 
 def is_malformed(error: Exception) -> bool:
     """Tell whether SQLite calls a database malformed, or says that a file is none."""
+    codes = (_SQLITE_CORRUPT, _SQLITE_NOTADB)
+    return _is_one_of(error, codes, ('malformed', 'file is not a database'))
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Tell whether SQLite has found no room, or the disk has failed."""
+    return _is_one_of(error, (_SQLITE_IOERR, _SQLITE_FULL), (FULL, 'disk I/O error'))
+
+
+def _is_one_of(error: Exception, codes: tuple[int, ...], texts: tuple[str, ...]) -> bool:
     code = getattr(error, 'sqlite_errorcode', None)  # from Python 3.11 on, and always by _core
     if code is not None:
-        return code & 0xFF in (_SQLITE_CORRUPT, _SQLITE_NOTADB)
-    return isinstance(error, sqlite3.DatabaseError) and any(
-        text in str(error) for text in ('malformed', 'file is not a database')
-    )
+        return code & 0xFF in codes
+    return isinstance(error, sqlite3.DatabaseError) and any(text in str(error) for text in texts)
 
 
 def set_aside(

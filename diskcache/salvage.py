@@ -358,20 +358,9 @@ def _copy(descriptor: int, database: str, copy: str) -> None:
         shutil.copyfile(database + '-wal', copy + '-wal')
 
 
-#: Errors of SQLite that say nothing of the damaged database: the disk is full, or fails.
-_SQLITE_IOERR, _SQLITE_FULL = 10, 13
-_OF_THE_DISK = ('disk is full', 'disk I/O error')
-
-
 def _require_damage(error: sqlite3.Error) -> None:
     """Raise an error that is not of what is damaged: nothing is to be lost for want of room."""
-    code = getattr(error, 'sqlite_errorcode', None)  # from Python 3.11 on
-    is_of_the_disk = (
-        any(text in str(error) for text in _OF_THE_DISK)
-        if code is None
-        else code & 0xFF in (_SQLITE_IOERR, _SQLITE_FULL)
-    )
-    if is_of_the_disk:
+    if removal.is_of_the_disk(error):
         raise error
 
 
@@ -426,7 +415,7 @@ def _run_recover(copy: str, recovered: str) -> bool:
             )
     except OSError:
         return False
-    if _OF_THE_DISK[0].encode() in writer.stderr:
+    if removal.FULL.encode() in writer.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), recovered)
     return writer.returncode == 0 and op.exists(recovered)
 
