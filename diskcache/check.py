@@ -32,7 +32,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from . import removal, sql
+from . import removal, salvage, sql
 from . import settings as rules
 from .cautions import UnknownFileWarning, UnloadableWarning
 from .check_files import FileCheck, Found, Names, is_old
@@ -206,8 +206,6 @@ class Check:
 
     def _check_salvages(self) -> None:
         """Find what killed salvages have left."""
-        from . import salvage  # which is seldom needed
-
         with cl.suppress(OSError):  # another removes it
             for path in salvage.left_over(self._cache._path):
                 old = bool(is_old(path))
@@ -485,16 +483,15 @@ class Check:
     def _note_names(self, gone: set[str], walker: Walker, whose: str) -> None:
         """Note the names that a pickle needs, and that are not there or not allowed."""
         disk = self._cache.disk
-        refused: set[str] = set()
         if self._is_json(disk):
             self._note_no_json('a pickle', whose)
             return
+        refused: set[str] = set()
         if isinstance(disk, SafeDisk):
             refused = {'.'.join(name) for name in walker.names if disk._find(*name) is None}
         for names, found in ((self._gone, gone - refused), (self._refused, refused)):
             for name in found:
-                count, first = names.get(name, (0, whose))
-                names[name] = count + 1, first
+                _count(names, name, whose)
 
     @staticmethod
     def _is_json(disk: Disk) -> bool:
@@ -543,8 +540,7 @@ class Check:
     def _note_no_json(self, name: str, whose: str) -> None:
         """Note what a JSONDisk cannot load, and others can."""
         if not self._confirms:
-            count, first = self._no_json.get(name, (0, whose))
-            self._no_json[name] = count + 1, first
+            _count(self._no_json, name, whose)
 
     def _report_unloadable(self) -> None:
         for names, reason in (
@@ -552,23 +548,17 @@ class Check:
             (self._refused, f'is not allowed by {type(self._cache.disk).__name__}'),
             (self._no_json, f'is not for {JSONDisk.__name__}'),
         ):
-            for name, (count, first) in names.items():
-                others = f' and {count - 1} more' if count > 1 else ''
-                self._report(
-                    f'{name} {reason}: {first}{others} cannot be loaded',
-                    category=UnloadableWarning,
-                    harmless=True,
-                    reason='another program may be able to load it',
-                )
-        number, lowest = self._signed
-        if number:
-            others = f' and {number - 1} more' if number > 1 else ''
-            self._report(
-                f'signed: row {lowest}{others} cannot be loaded without a SignedDisk',
-                category=UnloadableWarning,
-                harmless=True,
-                reason='a program that has the key can load it',
-            )
+            for name, of_it in names.items():
+                text = f'{name} {reason}: {_first_of(*of_it)} cannot be loaded'
+                self._report_as_others(text, 'another program may be able to load it')
+        count, lowest = self._signed
+        if count:
+            text = f'signed: {_first_of(count, f"row {lowest}")} cannot be loaded'
+            reason = 'a program that has the key can load it'
+            self._report_as_others(f'{text} without a SignedDisk', reason)
+
+    def _report_as_others(self, text: str, reason: str) -> None:
+        self._report(text, category=UnloadableWarning, harmless=True, reason=reason)
 
     def _wrong_signatures(self, low: int, high: int) -> Iterator[_Problem]:
         """Find items that a SignedDisk refuses. They stay: another may have the key for them.
@@ -678,6 +668,17 @@ class Check:
             )
             if kept != actual
         }
+
+
+def _count(names: dict[str, tuple[int, str]], name: str, whose: str) -> None:
+    """Count what has a name; the first that has it is kept."""
+    count, first = names.get(name, (0, whose))
+    names[name] = count + 1, first
+
+
+def _first_of(count: int, first: str) -> str:
+    """Return how so many are called, of which the first is known."""
+    return f'{first} and {count - 1} more' if count > 1 else first
 
 
 def _is_compressed(file: BinaryIO) -> bool:

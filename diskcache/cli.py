@@ -41,7 +41,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import removal
 from ._core import Timeout
@@ -54,13 +54,13 @@ from .mismatch import count_shards
 from .opening import unopened
 from .salvage import Salvage
 
+if TYPE_CHECKING:
+    from .check import Progress
+
 #: Between two lines that tell how far a check is.
 SECONDS_BETWEEN_LINES = 5.0
 
 SETTINGS_SHOWN = ('eviction_policy', 'size_limit', 'cull_limit', 'statistics', 'tag_index')
-
-#: What a check calls with the step, how much of it is done, and of how much.
-Progress = Callable[[str, int, int | None], object]
 
 #: Seconds to wait for the lock of a database that cannot be opened, as a Cache would.
 _TIMEOUT = 60
