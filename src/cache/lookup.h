@@ -78,8 +78,8 @@ void lookup_clear(Lookup *lookup);
 lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key);
 
 /* The row at an end, as the selection says; those that have expired, or whose file is gone, are deleted on the
- * way, or passed over where nothing may be written. What cannot be loaded is passed over, if on_error says so. Memory knows of it under `kind`, unless that is
- * HOT_NO_END. `prefix`: of a queue, or NULL. */
+ * way, or passed over where nothing may be written. What cannot be loaded is passed over, if on_error says so.
+ * Memory knows of it under `kind`, unless that is HOT_NO_END. `prefix`: of a queue, or NULL. */
 lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix);
 /* The same for the row beside the one found, of which `key` could not be loaded, with an exception: 1 if that is
  * cleared, and the next call of lookup_of_end finds another; else 0. */

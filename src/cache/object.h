@@ -128,9 +128,8 @@ typedef struct Cache {
     int has_told_of_size;             /* that a value is larger than size_limit */
     enum { WRITABLE, READ_ONLY_ASKED, READ_ONLY_UNWRITABLE } read_only;
     int opening; /* __init__ is at it: what is missing in the directory has not been removed */
-    unsigned long mender; /* the thread that makes what has been removed anew, or 0 */
-    unsigned long
-        mendings; /* how often that has been done: what a Disk signs with may be another since */
+    unsigned long mender;   /* the thread that makes what has been removed anew, or 0 */
+    unsigned long mendings; /* how often it has been made: a Disk may sign another id since */
     int has_new_session; /* the Disk signs, and the id that it signs has not been read from there */
     double looked_at;    /* on the monotonic clock: whether the file is still there */
     enum on_error on_error;

@@ -28,9 +28,9 @@ dc_status dc_valuefile_name(char name[DC_VALUEFILE_NAME_SIZE], dc_error *error);
 
 /* Whether a name of `size` bytes, as a row has it, is that of a file inside the cache directory, so that
  * it may be read or removed: it is relative, without NUL, no component of it is ".." or that of a
- * database, and the last is a proper one. "\\" separates components everywhere, because the original on Windows writes it, and
- * what begins with a drive, "C:\", is relative nowhere. What a name leads to may still be a link:
- * the functions below follow none beneath the cache directory. */
+ * database, and the last is a proper one. "\\" separates components everywhere, because the original on
+ * Windows writes it, and what begins with a drive, "C:\", is relative nowhere. What a name leads to may
+ * still be a link: the functions below follow none beneath the cache directory. */
 int dc_valuefile_is_inside(const char *name, size_t size);
 
 /* The name that the file of a row has here: owned, or NULL without memory. A directory that was

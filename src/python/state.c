@@ -76,7 +76,8 @@ int state_fill(module_state *state)
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
     X(call_key_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
-    X(cursor_class) X(sqlite_constants) X(time_module) X(threading) X(dumps) X(loads) X(optimize) X(open) X(join)      \
+    X(cursor_class) X(sqlite_constants) X(time_module) X(threading) X(dumps) X(loads)              \
+    X(optimize) X(open) X(join)                                                                    \
     X(getpid) X(unknown) X(enoval) X(find_policy) X(getcwd) X(refused)
 /* clang-format on */
 

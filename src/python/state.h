@@ -13,11 +13,13 @@
 #define STATE_NAMES(X)                                                                             \
     X(__delitem__) X(_cleanup) X(_con) X(_fetch_row) X(_from_pickle) X(_get_running_loop)          \
     X(_increment_signed) X(_log_failure) X(_mend) X(_note_refusal) X(_pass_over) X(_pin)           \
-    X(_reset_malformed) X(_seal) X(_to_pickle) X(_take_directory_id) X(_touch_signed) X(_transact) X(_transaction)       \
-    X(asyncio) X(cached_statements) X(check_same_thread) X(close) X(con)                           \
+    X(_reset_malformed) X(_seal) X(_take_directory_id) X(_to_pickle) X(_touch_signed)              \
+    X(_transact) X(_transaction) X(asyncio) X(cached_statements) X(check_same_thread) X(close)     \
+    X(con)                                                                                         \
     X(current_task) X(execute) X(fetch) X(fetchall) X(get) X(get_ident) X(in_transaction) X(incr)  \
     X(isolation_level) X(items) X(key) X(keys) X(lowlevel) X(pid) X(put) X(read) X(remove)         \
-    X(retry) X(set) X(sleep) X(sqlite_errorcode) X(sqlite_errorname) X(store) X(time) X(timeout) X(trio) X(uri)
+    X(retry) X(set) X(sleep) X(sqlite_errorcode) X(sqlite_errorname) X(store) X(time) X(timeout)   \
+    X(trio) X(uri)
 /* clang-format on */
 
 /* The classes of sqlite3's exceptions, in the order of `enum sqlite_error`. */
