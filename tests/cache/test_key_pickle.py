@@ -656,7 +656,8 @@ def test_garbage(data: bytes) -> None:
 def test_a_damaged_pickle(value: object, protocol: int, choice: st.DataObject) -> None:
     data = bytearray(pickle.dumps(value, protocol))
     for _ in range(choice.draw(st.integers(1, 3))):
-        at = choice.draw(st.integers(0, len(data)))
+        # What is drawn must not depend on the pickle: which equal objects it shares varies.
+        at = choice.draw(st.integers(0, 2**16)) % (len(data) + 1)
         new = choice.draw(st.one_of(st.binary(max_size=2), any_opcodes, memo_opcodes))
         data[at : at + choice.draw(st.integers(0, 3))] = new
     check_stream(bytes(data))
