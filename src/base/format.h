@@ -8,6 +8,8 @@
 
 /* The database. SQLite puts "-wal" and "-shm" behind its name. */
 #define DC_DATABASE_NAME "cache.db"
+/* Behind its name: the table of versions (sqlite/version_table.h). */
+#define DC_VERSION_TABLE_SUFFIX "-hot"
 
 /* A value file: so many hexadecimal digits, of which the first two and the next two name directories, and
  * a suffix. While it is written it has the other one, which contains the name of the database: the

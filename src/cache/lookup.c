@@ -201,8 +201,9 @@ void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_o
     PyObject *value = outcome == LOOKUP_FOUND && !has_fetch_hook(self) ? lookup->value : NULL;
 
     if (outcome >= LOOKUP_ABSENT && lookup->has_hot_key && stamped->stable) {
-        hot_remember(&self->hot, &lookup->hot, stamped->attachment, &stamped->stamp, row,
-                     lookup->needed != 0 ? lookup->needed : KNOWN_OF_LOCATED, value);
+        hot_remember(&self->hot, &lookup->hot, stamped->attachment, &stamped->stamp,
+                     lookup->version, row, lookup->needed != 0 ? lookup->needed : KNOWN_OF_LOCATED,
+                     value);
     }
 }
 
@@ -219,6 +220,21 @@ static int begin_stamped(Operation *operation, Cache *self, stamped_read *stampe
                           ? session_header(operation->session)
                           : NULL;
     return 0;
+}
+
+/* Inside SQLite, after the stamp has been taken: the version of the row that is about to be read. */
+static void take_version(const dc_db *db, Lookup *lookup)
+{
+    uint32_t slot = DC_SLOT_OF_ANY;
+
+    lookup->version = 0;
+    if (db->versions.shared != NULL) {
+        if (!is_end(lookup)) {
+            slot = dc_version_table_slot(&db->versions, &lookup->encoded.key.datum);
+        }
+        lookup->version = dc_version_table_version(&db->versions, slot);
+    }
+    lookup->hot.slot = (uint16_t)slot;
 }
 
 /* Inside SQLite, before and after the read. */
@@ -245,6 +261,9 @@ static void end_stamped(Operation *operation, stamped_read *stamped)
         hot_attach(&self->hot, session->header, &session->db);
         session->lent = &self->hot.header;
     }
+    if (stamped->stable && !dc_version_table_same(&session->db.versions, &self->hot.db->versions)) {
+        stamped->stable = 0; /* the other table may have been removed, and made again */
+    }
     stamped->attachment = self->hot.attachment;
     operation_end_read(operation);
 }
@@ -264,6 +283,7 @@ static lookup_outcome read_row(Lookup *lookup, stamped_read *stamped)
         dc_db *db = operation_enter(&operation);
 
         take_stamp(db, stamped);
+        take_version(db, lookup);
         status = find_row(db, found);
         check_stamp(stamped);
     } while (operation_leave_read(&operation, &status));
@@ -285,6 +305,7 @@ static dc_status read_each(dc_db *db, Lookup *lookups, Py_ssize_t count, lookup_
     for (Py_ssize_t i = 0; i < count && status == DC_OK; i++) {
         Lookup *lookup = &lookups[i];
 
+        take_version(db, lookup);
         status = find_row(db, &lookup->found);
         outcomes[i] = status == DC_OK ? LOOKUP_FOUND : LOOKUP_ABSENT;
         lookup->columns = status == DC_OK ? &lookup->found.row.columns : NULL;

@@ -49,6 +49,7 @@ typedef struct Lookup {
     disk_key encoded;
     hot_key hot;
     int has_hot_key;
+    uint64_t version; /* in the table of versions, before the row was read */
 
     /* The answer. */
     PyObject *value;           /* strong, or NULL */

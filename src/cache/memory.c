@@ -11,6 +11,8 @@
 #define FIRST_BUCKETS 64
 /* No entry may take more than this part of the tier, or a few would push all others out. */
 #define LARGEST_PART 4
+/* Of what the table of versions has not been told of: no version comes to be this one. */
+#define HOT_NO_VERSION UINT64_MAX
 /* Keys that a transaction lists one by one; more are "unknown". */
 #define CHANGES_MAX 4096
 
@@ -23,7 +25,7 @@ static void key_of_integer(int64_t integer, hot_key *key)
     key->kind = HOT_INTEGER;
     key->as.integer = integer;
     key->object = NULL;
-    key->hash = (Py_hash_t)(mixed ^ mixed >> 32);
+    key->hash = (uint32_t)(mixed ^ mixed >> 32);
 }
 
 /* A whole number is the integer's key: SQLite compares them by value. */
@@ -50,7 +52,7 @@ int hot_key_of_object(PyObject *object, hot_key *key)
     if (PyUnicode_CheckExact(object) || PyBytes_CheckExact(object)) {
         key->kind = PyUnicode_CheckExact(object) ? HOT_TEXT : HOT_BYTES;
         key->object = object;
-        key->hash = PyObject_Hash(object); /* which both types keep, and which does not fail */
+        key->hash = (uint32_t)PyObject_Hash(object); /* which both keep, and which does not fail */
         return 1;
     }
     if (PyLong_CheckExact(object)) {
@@ -89,10 +91,10 @@ int hot_key_of_put(const disk_key *put, hot_key *key)
 
 void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_key *key)
 {
-    key->kind = kind;
+    key->kind = (unsigned char)kind;
     key->raw = 0;
     key->object = prefix;
-    key->hash = (prefix != NULL ? PyObject_Hash(prefix) : 0) ^ (Py_hash_t)kind;
+    key->hash = (uint32_t)(prefix != NULL ? PyObject_Hash(prefix) : 0) ^ (uint32_t)kind;
     key->as.commits = tier->commits;
 }
 
@@ -122,9 +124,9 @@ static int same_key(const hot_key *left, const hot_key *right)
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-static HotEntry **bucket_of(const HotTier *tier, Py_hash_t hash)
+static HotEntry **bucket_of(const HotTier *tier, uint32_t hash)
 {
-    return &tier->buckets[(size_t)hash & (tier->bucket_count - 1)];
+    return &tier->buckets[hash & (tier->bucket_count - 1)];
 }
 
 static HotEntry *find(const HotTier *tier, const hot_key *key)
@@ -379,18 +381,54 @@ void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db)
     tier->attachment++;
 }
 
-/* Whether what is in the tier is current now; if not it has been emptied. */
+/* Begin a generation: no entry is of it. */
+static void next_generation(HotTier *tier)
+{
+    if (++tier->generation == 0) {
+        hot_empty(tier); /* of which some might have it by chance */
+        tier->generation = 1;
+    }
+}
+
+/* Have the tier take the present header, or be emptied; 0: it has none. */
 static int is_current(HotTier *tier)
 {
+    dc_stamp stamp;
+
     if (!tier->stamped || tier->header == NULL) {
         return 0;
     }
     if (dc_stamp_holds(tier->header, &tier->stamp)) {
         return 1;
     }
-    tier->invalidations += tier->count > 0;
-    hot_empty(tier);
-    return 0;
+    if (tier->db->versions.shared == NULL) {
+        tier->invalidations += tier->count > 0;
+        hot_empty(tier);
+        return 0;
+    }
+    if (!dc_stamp_read(tier->header, &stamp)) {
+        return 0; /* it is just being written */
+    }
+    tier->stamp = stamp;
+    next_generation(tier);
+    return tier->stamped;
+}
+
+/* Whether an entry is current, in a tier that is. */
+static int is_confirmed(HotTier *tier, HotEntry *entry)
+{
+    const dc_version_table *versions = &tier->db->versions;
+
+    if (entry->row.generation != tier->generation) {
+        if (versions->shared == NULL ||
+            !dc_version_table_confirms(versions, tier->header, &tier->stamp, entry->key.slot,
+                                       entry->version)) {
+            tier->invalidations++;
+            return 0;
+        }
+        entry->row.generation = tier->generation;
+    }
+    return 1;
 }
 
 /* Whether the file still is where it was, as is asked once a second. If not the tier has been emptied. */
@@ -412,9 +450,10 @@ HotEntry *hot_find(HotTier *tier, const hot_key *key)
 {
     HotEntry *entry = is_current(tier) && is_there(tier) ? find(tier, key) : NULL;
 
-    if (entry != NULL) {
-        entry->row.visited = 1;
+    if (entry == NULL || !is_confirmed(tier, entry)) {
+        return NULL;
     }
+    entry->row.visited = 1;
     return entry;
 }
 
@@ -432,7 +471,7 @@ static int fill(hot_row *filled, const dc_row *row, int known, int with_key, PyO
     int ok = 1;
 
     if (known & HOT_VALUE) {
-        filled->mode = (int32_t)columns->mode;
+        filled->mode = (unsigned char)columns->mode;
         ok = filled->mode == columns->mode; /* a hook's may be any number */
         filled->size = columns->size;
         if (columns->filename != NULL) {
@@ -487,24 +526,40 @@ static void place(HotTier *tier, HotEntry *entry)
     insert(tier, entry);
 }
 
+/* Have the tier take the header of a read; the generation of what was read then. */
+static uint32_t take_stamp_of(HotTier *tier, const dc_stamp *stamp)
+{
+    if (tier->stamped && memcmp(&tier->stamp, stamp, sizeof *stamp) == 0) {
+        return tier->generation;
+    }
+    if (tier->stamped && tier->db->versions.shared != NULL) {
+        return 0; /* to be confirmed: whichever header is the later one, the next lookup takes it */
+    }
+    tier->invalidations += tier->count > 0;
+    hot_empty(tier);
+    tier->stamp = *stamp;
+    tier->stamped = 1;
+    next_generation(tier);
+    return tier->generation;
+}
+
 void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
-                  const dc_stamp *stamp, const dc_row *row, int known, PyObject *value)
+                  const dc_stamp *stamp, uint64_t version, const dc_row *row, int known,
+                  PyObject *value)
 {
     HotEntry *entry;
+    uint32_t generation;
 
     if (tier->limit == 0 || tier->header == NULL || tier->attachment != attachment) {
         return;
     }
-    if (!tier->stamped || memcmp(&tier->stamp, stamp, sizeof *stamp) != 0) {
-        tier->invalidations += tier->count > 0;
-        hot_empty(tier);
-        tier->stamp = *stamp;
-        tier->stamped = 1;
-    }
+    generation = take_stamp_of(tier, stamp);
     entry = make_entry(tier);
     if (entry == NULL) {
         return;
     }
+    entry->version = version;
+    entry->row.generation = generation;
     if (value != NULL && (!is_immutable(value) || row == NULL || row->columns.filename != NULL)) {
         value = NULL;
     }
@@ -525,20 +580,24 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
 
 /* --- own commits ------------------------------------------------------------------------------ */
 
-void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header)
+void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header,
+               const dc_version_table *versions)
 {
+    int current = header != NULL && is_current(tier);
+
     changes->header = NULL;
     changes->unknown = 0;
-    if (header != NULL && is_current(tier)) {
+    changes->has_victims = 0;
+    if (current || (header != NULL && versions->compared)) {
         changes->header = header;
-        changes->stamp = tier->stamp;
         changes->state = tier->state;
+        changes->generation = current ? tier->generation : 0;
         changes->limit = tier->limit;
     }
 }
 
 /* A new change of a key, or NULL if nothing is listed. */
-static HotChange *add_change(HotChanges *changes, const hot_key *key)
+static HotChange *add_change(HotChanges *changes, const hot_key *key, int noted)
 {
     size_t capacity = changes->capacity == 0 ? 4 : 2 * changes->capacity;
     HotChange *change;
@@ -560,13 +619,14 @@ static HotChange *add_change(HotChanges *changes, const hot_key *key)
     change = &changes->each[changes->count++];
     memset(change, 0, sizeof *change);
     change->key = *key;
+    change->noted = noted;
     Py_XINCREF(key->object);
     return change;
 }
 
-void hot_change(HotChanges *changes, const hot_key *key)
+void hot_change(HotChanges *changes, const hot_key *key, int noted)
 {
-    add_change(changes, key);
+    add_change(changes, key, noted);
 }
 
 /* The object that `owner` keeps the bytes of, if it is just these; else a new one. */
@@ -589,17 +649,18 @@ static void clear_change(HotChange *change)
     memset(&change->row, 0, sizeof change->row);
 }
 
-void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored, PyObject *tag)
+void hot_change_to(HotChanges *changes, const hot_key *key, int noted, const disk_value *stored,
+                   PyObject *tag)
 {
     const dc_columns *columns = &stored->columns;
     const dc_datum *datum = &columns->value;
-    HotChange *change = add_change(changes, key);
+    HotChange *change = add_change(changes, key, noted);
     hot_row *row;
     /* SQLite makes NULL of NaN, and may lose the sign of zero. */
     int is_odd = datum->type == DC_REAL && (isnan(datum->as.real) || datum->as.real == 0.0);
     size_t room = dc_datum_room(datum) + dc_datum_room(&columns->tag);
 
-    if (change == NULL || is_odd || columns->mode != (int32_t)columns->mode ||
+    if (change == NULL || is_odd || columns->mode != (unsigned char)columns->mode ||
         room > changes->limit - changes->bytes) {
         return;
     }
@@ -609,7 +670,7 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
     row->has_expire_time = columns->has_expire_time != 0;
     row->expire_time = columns->expire_time;
     row->size = columns->size;
-    row->mode = (int32_t)columns->mode;
+    row->mode = (unsigned char)columns->mode;
     if (columns->tag.type != DC_NULL) {
         row->tag = column_object(&columns->tag, tag);
     }
@@ -628,6 +689,16 @@ void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *st
     }
 }
 
+void hot_change_victims(HotChanges *changes, int spares_last)
+{
+    size_t spared = spares_last && changes->count > 0;
+
+    changes->has_victims = 1;
+    for (size_t i = 0; i + spared < changes->count; i++) {
+        clear_change(&changes->each[i]);
+    }
+}
+
 static void forget(HotTier *tier, const hot_key *key)
 {
     HotEntry *entry = find(tier, key);
@@ -638,7 +709,8 @@ static void forget(HotTier *tier, const hot_key *key)
 }
 
 /* Bring the tier to what a change has made of its key. */
-static void apply(HotTier *tier, HotChange *change)
+static void apply(HotTier *tier, HotChange *change, uint32_t generation,
+                  const dc_version_table *versions)
 {
     HotEntry *entry = change->row.known ? make_entry(tier) : NULL;
 
@@ -650,25 +722,41 @@ static void apply(HotTier *tier, HotChange *change)
     Py_XINCREF(entry->key.object);
     entry->row = change->row;
     memset(&change->row, 0, sizeof change->row); /* the entry has its references now */
+    entry->row.generation = generation;
+    entry->key.slot = change->noted >= 0 ? (uint16_t)versions->noted[change->noted].slot : 0;
+    entry->version = change->noted >= 0 ? versions->noted[change->noted].version : HOT_NO_VERSION;
     place(tier, entry);
 }
 
-void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp)
+void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp,
+                const dc_version_table *versions)
 {
-    if (changes->header == NULL || tier->state != changes->state || !tier->stamped ||
-        tier->header == NULL) {
+    int is_as_before = changes->generation != 0 && changes->generation == tier->generation &&
+                       changes->state == tier->state;
+    int shares = versions->shared != NULL && tier->header != NULL &&
+                 dc_version_table_same(versions, &tier->db->versions);
+    uint32_t generation = 0; /* another thread may know of later commits: to be confirmed */
+
+    if (changes->header == NULL || tier->header == NULL || !(is_as_before || shares)) {
         return; /* emptied meanwhile: what is in it now was read later */
     }
-    if (changes->unknown || stamp == NULL) {
+    if (changes->unknown || stamp == NULL || (changes->has_victims && !shares)) {
         tier->invalidations += tier->count > 0;
         hot_empty(tier);
         return;
     }
-    for (size_t i = 0; i < changes->count; i++) {
-        apply(tier, &changes->each[i]);
+    tier->commits += changes->count > 0 || changes->has_victims;
+    if (is_as_before || !tier->stamped) {
+        tier->stamp = *stamp;
+        tier->stamped = 1;
+        if (!is_as_before || changes->has_victims) {
+            next_generation(tier);
+        }
+        generation = tier->generation;
     }
-    tier->commits += changes->count > 0;
-    tier->stamp = *stamp;
+    for (size_t i = 0; i < changes->count; i++) {
+        apply(tier, &changes->each[i], generation, versions);
+    }
 }
 
 void hot_changes_clear(HotChanges *changes)

@@ -1,9 +1,12 @@
 /* memory.h: the memory tier, the values read or written last, while they are certain to be current.
  *
- * A tier belongs to one Cache. Each entry is a key's row at one state of the database, the same state for all
- * entries: the one that `stamp` stands for (wal_header.h). A lookup compares the stamp with the header in shared
- * memory. If anybody has committed since, all entries are dropped. So a hit is what SQLite would return, for the
- * price of comparing 48 bytes.
+ * A tier belongs to one Cache. Each entry is a key's row at one state of the database. `stamp` stands for a state
+ * (wal_header.h), and the entries of the tier's generation are current at it. A lookup compares the stamp with the
+ * header in shared memory: so a hit is what SQLite would return, for the price of comparing 48 bytes.
+ *
+ * If anybody has committed since, the tier takes the new header and begins a new generation. An entry of an earlier one
+ * has the version that its row had then, and joins the new generation when the table of versions (version_table.h)
+ * confirms that its row has not changed. Where there is no such table, all entries are dropped.
  *
  * An entry may say that there is no such row. It holds objects that cannot change (str, bytes, int, float, None,
  * bool), which it hands out themselves. Of any other value it holds the pickle, and each hit unpickles it. Of a value
@@ -18,8 +21,9 @@
  * Own commits. A transaction lists the keys that it writes, and the values it sets them to. If the tier was current
  * under the write lock, entries of other keys still hold after the commit. Entries of its keys are replaced, or
  * dropped if their new value is not known, and the tier takes the header that the commit has left (commit_stamp.h).
- * In all other cases the tier is emptied: if that header is not known, or if rows have changed that the transaction
- * does not know of (dc_db_has_foreign_changes).
+ * If the tier was not current, what was set gets the version that the commit has given it, to be confirmed later.
+ * The tier is emptied if that header is not known, or if rows have changed that the transaction does not know of
+ * (dc_db_has_foreign_changes).
  *
  * When the limit is reached, SIEVE decides what goes (Zhang and others, "SIEVE is Simpler than LRU", NSDI 2024).
  * Entries are in the order of their arrival. A hand moves from the oldest to the newest. It spares an entry that was
@@ -65,9 +69,10 @@ typedef enum hot_kind {
 
 /* A database key, or an end, to look up; the object is borrowed. */
 typedef struct hot_key {
-    hot_kind kind;
-    int raw;
-    Py_hash_t hash;
+    unsigned char kind; /* hot_kind */
+    unsigned char raw;
+    uint16_t slot; /* of an entry: in the table of versions, if there is one */
+    uint32_t hash;
     PyObject *object; /* str or bytes; NULL for numbers; of a queue the prefix, or NULL */
     union {
         int64_t integer;
@@ -80,11 +85,12 @@ typedef struct hot_key {
 typedef struct hot_row {
     PyObject *value; /* strong: what a hit returns; NULL if it must be made of the column */
     double expire_time;
-    int32_t mode;
-    unsigned char known;   /* HOT_* */
-    unsigned char visited; /* of an entry: hit since the hand passed */
-    unsigned char has_expire_time;
-    unsigned char key_is_raw;
+    uint32_t generation; /* of an entry: the tier's, at which it was seen to be current */
+    unsigned char mode;
+    unsigned char known;       /* HOT_* */
+    unsigned char visited : 1; /* of an entry: hit since the hand passed */
+    unsigned char has_expire_time : 1;
+    unsigned char key_is_raw : 1;
 
     int64_t rowid, size;
     PyObject *column;   /* strong: the column `value`; NULL for SQL's NULL */
@@ -99,6 +105,7 @@ void hot_row_clear(hot_row *row);
 typedef struct HotEntry {
     struct HotEntry *chain; /* of the same bucket, or of free entries */
     hot_key key;            /* its object is strong */
+    uint64_t version;       /* of its slot, when it was read or written */
     hot_row row;
     struct HotEntry *older, *newer; /* by arrival */
 } HotEntry;
@@ -106,10 +113,11 @@ typedef struct HotEntry {
 typedef struct HotTier {
     dc_wal_header header; /* NULL: off */
     int stamped;          /* 0: there is no stamp and no entry */
-    const dc_db *db;      /* whose header it is */
+    const dc_db *db;      /* whose header it is, and table of versions */
     int64_t second;       /* in which the file was seen to be where it was */
     int moved;            /* it was not */
     dc_stamp stamp;
+    uint32_t generation;      /* changes when the stamp does, but for own commits; never 0 */
     unsigned long state;      /* changes whenever all entries are dropped */
     unsigned long attachment; /* changes with every hot_attach */
     HotEntry **buckets;       /* owned; NULL until the first entry */
@@ -151,7 +159,8 @@ static inline int hot_knows(const HotEntry *entry, int needed)
  * key for an end. `value` is what the row's value was converted to, or NULL. Failing for want of memory
  * is no failure. */
 void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
-                  const dc_stamp *stamp, const dc_row *row, int known, PyObject *value);
+                  const dc_stamp *stamp, uint64_t version, const dc_row *row, int known,
+                  PyObject *value);
 void hot_empty(HotTier *tier);
 /* Empty it and give its memory back. */
 void hot_clear(HotTier *tier);
@@ -164,28 +173,36 @@ void hot_check(const HotTier *tier);
 /* A key that a transaction has written, and its row since; nothing is `known` of that if it is not known. */
 typedef struct HotChange {
     hot_key key; /* its object is strong */
+    int noted;   /* its place in the table of versions' list, or -1 */
     hot_row row;
 } HotChange;
 
 /* All of them. Zero-initialize. */
 typedef struct HotChanges {
     dc_wal_header header; /* of the transaction's session; NULL: nothing can be kept */
-    dc_stamp stamp;       /* under the write lock, before anything was written */
-    unsigned long state;  /* the tier's, when it had that stamp */
+    unsigned long state;  /* the tier's, under the write lock, before anything was written */
+    uint32_t generation;  /* the same; 0: it was not current */
     int unknown;          /* more was written than the keys tell */
+    int has_victims;      /* and some of it only the table of versions knows of */
     size_t count, capacity;
     size_t bytes, limit; /* of the objects; beyond the limit keys are listed without their rows */
     HotChange *each;     /* owned */
 } HotChanges;
 
-/* The write lock has been got: note what the tier knows. */
-void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header);
-void hot_change(HotChanges *changes, const hot_key *key);
+/* The write lock has been got: note what the tier knows. `versions`: the session's table. */
+void hot_begin(HotTier *tier, HotChanges *changes, dc_wal_header header,
+               const dc_version_table *versions);
+/* A key has been written; `noted`: what dc_version_table_note has said of it. */
+void hot_change(HotChanges *changes, const hot_key *key, int noted);
 /* The key has been set: `stored` is the value, `tag` what keeps the bytes of its tag, or NULL. */
-void hot_change_to(HotChanges *changes, const hot_key *key, const disk_value *stored,
+void hot_change_to(HotChanges *changes, const hot_key *key, int noted, const disk_value *stored,
                    PyObject *tag);
+/* Rows have been evicted whose keys only the table of versions knows, perhaps some that are listed; not the last one,
+ * with `spares_last`. */
+void hot_change_victims(HotChanges *changes, int spares_last);
 /* It has been committed, and has left that header, if it is known. */
-void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp);
+void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp,
+                const dc_version_table *versions);
 void hot_changes_clear(HotChanges *changes);
 
 #endif

@@ -292,6 +292,7 @@ static void keep_access_log(Cache *self, const dc_access_log *access_log)
 int operation_begin_write_within(Operation *operation, Cache *cache, double timeout, int retry)
 {
     WriteTransaction *transaction = &cache->transaction;
+    dc_wal_header header;
     int other_task;
     int owner = cache_owns_transaction(cache, &other_task);
 
@@ -316,9 +317,14 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     transaction->thread = PyThread_get_thread_ident();
     transaction->session = operation->session;
     transaction->serial = ++cache->transaction_serial;
-    write_lock_look_for_others(cache, session_header(operation->session));
-    hot_begin(&cache->hot, &transaction->changes,
-              cache->hot.header != NULL ? session_header(operation->session) : NULL);
+    header = session_header(operation->session);
+    write_lock_look_for_others(cache, header);
+    if (!operation->session->db.versions
+             .compared) { /* the first BEGIN of a handle finds no header */
+        dc_version_table_begin(&operation->session->db.versions, header);
+    }
+    hot_begin(&cache->hot, &transaction->changes, cache->hot.header != NULL ? header : NULL,
+              &operation->session->db.versions);
     if (operation_flush_access_log(operation) < 0) {
         operation->session =
             NULL; /* it has not begun: what has been written for it has no owner yet */
@@ -336,62 +342,67 @@ int operation_begin_write(Operation *operation, Cache *cache, int retry)
 
 /* --- what has been written ----------------------------------------------------------------------- */
 
-static void drop_key(HotChanges *changes, const disk_key *key)
+/* Note a key that has been written: for the table of versions, and for memory with what it has been set to, if that
+ * is known. */
+static void note_key(const Operation *operation, const disk_key *key, const disk_value *stored,
+                     PyObject *tag)
 {
+    HotChanges *changes = &operation->cache->transaction.changes;
+    int noted = dc_version_table_note(&operation->session->db.versions, &key->key.datum);
     hot_key hot;
 
-    if (hot_key_of_put(key, &hot)) {
-        hot_change(changes, &hot);
-    } else {
+    if (changes->header == NULL) {
+        return;
+    }
+    if (!hot_key_of_put(key, &hot)) {
         changes->unknown = 1;
+    } else if (stored != NULL) {
+        hot_change_to(changes, &hot, noted, stored, tag);
+    } else {
+        hot_change(changes, &hot, noted);
     }
 }
 
-static void drop_row(HotChanges *changes, const dc_key *row_key)
+static void note_row(const Operation *operation, const dc_key *row_key)
 {
     disk_key key = {.key = *row_key, .owner = NULL};
     compat_exception current = compat_exception_take(); /* of a hook */
 
     key.owner = convert_from_datum(&row_key->datum);
-    drop_key(changes, &key);
+    note_key(operation, &key, NULL, NULL);
     disk_key_clear(&key);
     compat_exception_put(current); /* if there was no memory, that is no failure */
 }
 
-static void take_value(HotChanges *changes, const Written *written)
+static void note_unknown(const Operation *operation)
 {
-    hot_key hot;
-
-    if (hot_key_of_put(written->key, &hot)) {
-        hot_change_to(changes, &hot, written->stored, written->tag);
-    } else {
-        changes->unknown = 1;
-    }
+    operation->cache->transaction.changes.unknown = 1;
+    operation->session->db.versions.unknown = 1;
 }
 
-static void note_written(HotChanges *changes, const Written *written)
+static void note_written(const Operation *operation, const Written *written)
 {
     switch (written->kind) {
     case WRITTEN_NOTHING:
         break;
     case WRITTEN_KEY:
-        drop_key(changes, written->key);
+        note_key(operation, written->key, NULL, NULL);
         break;
     case WRITTEN_ROW:
-        drop_row(changes, written->row_key);
+        note_row(operation, written->row_key);
         break;
     case WRITTEN_VALUE:
-        take_value(changes, written);
+        note_key(operation, written->key, written->stored, written->tag);
         break;
     case WRITTEN_EACH:
         for (int i = 0; i < written->count; i++) {
             const Written each = written->at(written->context, i);
 
-            note_written(changes, &each);
+            note_written(operation, &each);
         }
         break;
     default:
-        changes->unknown = 1;
+        note_unknown(operation);
         break;
     }
 }
@@ -399,16 +410,22 @@ static void note_written(HotChanges *changes, const Written *written)
 void operation_leave_write(Operation *operation, Written written)
 {
     Cache *self = operation->cache;
-    HotChanges *changes = &self->transaction.changes;
+    const dc_db *db = &operation->session->db;
 
     operation_leave(operation);
     if (self->rules.policy != DC_POLICY_NONE && self->rules.cull_limit > 0) {
         self->size_is_due = 1;
     }
-    if (operation->hooked || operation->session->db.victims != operation->victims) {
-        changes->unknown = 1;
-    } else if (changes->header != NULL) {
-        note_written(changes, &written);
+    if (operation->hooked) {
+        note_unknown(operation);
+        return;
+    }
+    if (self->transaction.changes.header != NULL || db->versions.compared) {
+        note_written(operation, &written);
+    }
+    if (db->victims != operation->victims) {
+        /* A set does not evict its own row; one of many may have evicted another's. */
+        hot_change_victims(&self->transaction.changes, written.kind == WRITTEN_VALUE);
     }
 }
 
@@ -590,6 +607,8 @@ int operation_commit(Operation *operation)
         return -1;
     }
     transaction = take_transaction(self);
+    transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);
+    transaction.session->db.versions.unknown |= transaction.changes.unknown;
     status = commit_waiting(self, transaction.session);
     if (status != DC_OK) {
         raise_failed_commit(self, &transaction, status);
@@ -598,13 +617,12 @@ int operation_commit(Operation *operation)
     /* SQLite checkpoints the log of a connection that an overridden `_con` returned. */
     wal_bytes = transaction.session->external ? 0 : dc_db_wal_bytes(&transaction.session->db);
     stamp = dc_db_commit_stamp(&transaction.session->db);
-    transaction.changes.unknown |= dc_db_has_foreign_changes(&transaction.session->db);
     /* Unless another thread of ours, while the GIL was released, has begun and perhaps committed. */
     if (stamp != NULL && transaction.serial == self->transaction_serial) {
         self->turn.stamped = 1;
         self->turn.stamp = *stamp;
     }
-    hot_commit(&self->hot, &transaction.changes, stamp);
+    hot_commit(&self->hot, &transaction.changes, stamp, &transaction.session->db.versions);
     cache_return_session(self, transaction.session);
     result = disk_remove_all(self->state, self->disk, &transaction.removed);
     if (checkpoint_if_due(self, wal_bytes) < 0) {

@@ -67,6 +67,7 @@ dc_status dc_access_log_add(dc_access_log *log, int64_t rowid, int64_t times, do
 
 dc_status dc_access_log_flush(const dc_access_log *log, dc_db *db, dc_policy policy)
 {
+    uint64_t changed = db->changes.all;
     dc_status status = DC_OK;
 
     for (size_t i = 0; i < log->size && status == DC_OK; i++) {
@@ -76,6 +77,7 @@ dc_status dc_access_log_flush(const dc_access_log *log, dc_db *db, dc_policy pol
             status = dc_row_count_access(db, policy, access->rowid, access->last, access->times);
         }
     }
+    db->changes.accesses += db->changes.all - changed;
     if (status == DC_OK && log->hits > 0) {
         status = dc_setting_count_lookups(db, 1, log->hits);
     }

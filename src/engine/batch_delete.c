@@ -306,6 +306,7 @@ dc_status dc_batch_delete_run(dc_db *db, dc_batch_delete *deletion, double secon
     dc_status status = DC_OK;
 
     *done = 0;
+    db->versions.unknown = 1; /* what is dropped page by page is not even counted */
     if (!deletion->one_by_one) {
         status = delete_in_batches(db, deletion, until, removed, count, done);
         if (status == DC_OK && *done) {

@@ -151,6 +151,7 @@ void dc_db_detach(dc_db *db)
         sqlite.finalize(db->statements[sql]);
     }
     dc_wal_append_clear(&db->frames);
+    dc_version_table_close(&db->versions);
     dc_frozen_clear(&db->frozen);
     memset(db, 0, sizeof *db);
 }
@@ -200,6 +201,7 @@ void dc_db_abandon(dc_db *db)
     if (db->file != NULL && has_shared_memory(db->file)) {
         db->file->methods->shm_unmap(db->file, 0);
     }
+    dc_version_table_close(&db->versions);
     memset(db, 0, sizeof *db);
 }
 
@@ -219,15 +221,11 @@ static dc_status run(dc_db *db, dc_sql sql)
     return dc_query_run(&query);
 }
 
-dc_status dc_db_begin(dc_db *db)
+/* BEGIN IMMEDIATE, without raising a read mark where that can be avoided. */
+static dc_status begin_immediate(dc_db *db)
 {
     dc_status status;
 
-    db->changes = (dc_row_changes){0, 0};
-    db->may_be_committed = 0;
-    if (db->read_only) {
-        return dc_db_begin_read(db);
-    }
     if (!db->has_known_log) {
         return run(db, DC_SQL_BEGIN);
     }
@@ -245,9 +243,32 @@ dc_status dc_db_begin(dc_db *db)
     return status;
 }
 
+dc_status dc_db_begin(dc_db *db)
+{
+    dc_status status;
+
+    db->changes = (dc_row_changes){.all = 0};
+    db->may_be_committed = 0;
+    if (db->read_only) {
+        return dc_db_begin_read(db);
+    }
+    status = begin_immediate(db);
+    if (status == DC_OK) {
+        dc_version_table_begin(&db->versions, db->commit.header);
+    }
+    return status;
+}
+
 int dc_db_has_foreign_changes(const dc_db *db)
 {
     return db->changes.all != db->changes.own;
+}
+
+/* Whether rows have been changed since BEGIN of which the table of versions has not been told. */
+static int has_unnoted_changes(const dc_db *db)
+{
+    return db->budget.exposed || dc_db_has_foreign_changes(db) ||
+           db->changes.all > db->changes.accesses + db->versions.count;
 }
 
 dc_status dc_db_begin_read(dc_db *db)
@@ -273,6 +294,9 @@ static dc_status commit_watched(dc_db *db)
 
     db->hooked_pages = -1;
     db->committing = 1;
+    db->versions.unknown |= has_unnoted_changes(db);
+    db->commit.versions = &db->versions;
+    db->commit.changed = db->versions.unknown || db->changes.all > 0;
     dc_commit_stamp_begin(&db->commit, db->file, &db->frames);
     /* Through an exposed Connection a user may have changed the journal. */
     if (db->has_known_log && !db->budget.exposed) {

@@ -21,6 +21,7 @@
 #include "sqlite/api.h"
 #include "sqlite/commit_stamp.h"
 #include "sqlite/read_mark.h"
+#include "sqlite/version_table.h"
 #include "sqlite/wal_append.h"
 
 /* The size budget (budget.h). It holds while nobody else has changed the database, which SQLite tells by its data
@@ -40,6 +41,7 @@ typedef struct dc_budget {
 typedef struct dc_row_changes {
     uint64_t all;
     uint64_t own;
+    uint64_t accesses; /* of the deferred access log: only when and how often a row was read */
 } dc_row_changes;
 
 typedef struct dc_db {
@@ -59,6 +61,7 @@ typedef struct dc_db {
     dc_read_mark mark;
     dc_wal_append frames;
     dc_commit_stamp commit;
+    dc_version_table versions;
     dc_row_changes changes;
     dc_budget budget;
     sqlite3_stmt *statements[DC_SQL_COUNT]; /* prepared on first use */

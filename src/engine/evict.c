@@ -22,6 +22,10 @@ dc_status dc_evict_find(dc_db *db, dc_sql sql, int64_t rowid, const dc_datum *pa
     dc_query_bind_integer(&query, passed);
     status = dc_query_step(&query);
     if (status == DC_OK) {
+        dc_datum key = dc_query_column(&query, 2);
+
+        /* Before the filename, which makes SQLite convert what it has read. */
+        dc_version_table_note(&db->versions, &key);
         row->rowid = dc_query_integer(&query, 0);
         status = dc_row_keep_filename(&query, 1, row);
     }

@@ -52,7 +52,7 @@
     X(LEAST_FREQUENTLY_USED, "least-frequently-used", access_count, COUNT, __VA_ARGS__)
 
 #define DC_POLICY_VICTIM(id, name, column, access, X)                                              \
-    X(VICTIM_##id, "SELECT rowid, filename FROM Cache WHERE rowid <> ?1"                           \
+    X(VICTIM_##id, "SELECT rowid, filename, key FROM Cache WHERE rowid <> ?1"                      \
         " ORDER BY " #column " LIMIT 1 OFFSET ?3")
 
 #define DC_SQL_STATEMENTS(X)                                                                       \
@@ -124,10 +124,10 @@
         " ORDER BY key DESC, raw DESC LIMIT ?1")                                                   \
     X(KEYS_BELOW, "SELECT rowid, key, raw FROM Cache WHERE (key, raw) < (?1, ?2) AND " DC_NAMED    \
         " ORDER BY key DESC, raw DESC LIMIT ?3")                                                   \
-    /* victims: rowid and filename of the next row to go, but for ?3 of them; never row ?1 */      \
+    /* victims: rowid, filename and key of the next row to go, but for ?3 of them; never row ?1 */ \
     X(EARLIEST_EXPIRY, "SELECT MIN(expire_time) FROM Cache WHERE expire_time IS NOT NULL")         \
-    X(VICTIM_EXPIRED, "SELECT rowid, filename FROM Cache WHERE expire_time < ?2 AND rowid <> ?1"   \
-        " ORDER BY expire_time LIMIT 1 OFFSET ?3")                                                 \
+    X(VICTIM_EXPIRED, "SELECT rowid, filename, key FROM Cache"                                     \
+        " WHERE expire_time < ?2 AND rowid <> ?1 ORDER BY expire_time LIMIT 1 OFFSET ?3")          \
     DC_POLICIES(DC_POLICY_VICTIM, X)                                                               \
     X(VALUE_BYTES, "SELECT CASE WHEN size > 0 THEN size"                                           \
         " WHEN typeof(value) IN ('text', 'blob') THEN length(CAST(value AS BLOB)) ELSE 0 END"      \
@@ -140,11 +140,12 @@
     X(BATCH_EXPIRED, "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"                   \
         " WHERE expire_time < ?2 ORDER BY expire_time LIMIT ?3) RETURNING rowid, size, filename")  \
     /* the same one by one: the next row behind ?1, but for ?3 of them */                          \
-    X(NEXT_ALL, "SELECT rowid, filename FROM Cache WHERE rowid > ?1"                               \
+    X(NEXT_ALL, "SELECT rowid, filename, key FROM Cache WHERE rowid > ?1"                          \
         " ORDER BY rowid LIMIT 1 OFFSET ?3")                                                       \
-    X(NEXT_TAGGED, "SELECT rowid, filename FROM Cache WHERE tag = ?2 AND rowid > ?1"               \
+    X(NEXT_TAGGED, "SELECT rowid, filename, key FROM Cache WHERE tag = ?2 AND rowid > ?1"          \
         " ORDER BY rowid LIMIT 1 OFFSET ?3")                                                       \
-    X(NEXT_EXPIRED, "SELECT rowid, filename FROM Cache WHERE +expire_time < ?2 AND rowid > ?1"     \
+    X(NEXT_EXPIRED, "SELECT rowid, filename, key FROM Cache"                                       \
+        " WHERE +expire_time < ?2 AND rowid > ?1"                                                  \
         " ORDER BY rowid LIMIT 1 OFFSET ?3")                                                       \
     X(FILES, "SELECT rowid, size, filename FROM Cache WHERE size <> 0 OR filename IS NOT NULL")    \
     X(COUNT_ROWS, "SELECT COUNT(*) FROM Cache")                                                    \

@@ -269,17 +269,27 @@ static dc_status refuse_wrongly_readonly(Session *session, PyObject *path)
 
 static dc_status prepare_session(Session *session, PyObject *path, int *kept)
 {
+    dc_db *db = &session->db;
+    PyObject *bytes = NULL;
     dc_status status = refuse_wrongly_readonly(session, path);
     fork_gate_section section;
 
     if (status != DC_OK) {
         return status;
     }
+    if (!PyUnicode_FSConverter(path, &bytes)) {
+        return DC_CALLBACK;
+    }
     connection_lock_acquire();
     section = fork_gate_enter_releasing_gil();
-    status = dc_settings_apply_pragmas(&session->db, kept, &session->lacks_settings);
+    status = dc_settings_apply_pragmas(db, kept, &session->lacks_settings);
+    if (status == DC_OK && db->frozen.database == NULL && dc_db_says_wal(db)) {
+        dc_version_table_close(&db->versions); /* of an attempt before */
+        dc_version_table_open(&db->versions, PyBytes_AS_STRING(bytes), db->read_only);
+    }
     fork_gate_leave_taking_gil(section);
     connection_lock_release();
+    Py_DECREF(bytes);
     return status;
 }
 

@@ -17,6 +17,7 @@ static int look_before_unlock(sqlite3_file *file, int first, int count, int flag
         commit->valid = dc_stamp_read(commit->header, &commit->stamp);
         if (commit->valid) {
             dc_wal_append_check(commit->frames, &commit->stamp);
+            dc_version_table_commit(commit->versions, &commit->stamp, commit->changed);
         }
         DC_PAUSE("the wal-index header is complete, the write lock held");
     }

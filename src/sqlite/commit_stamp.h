@@ -19,19 +19,22 @@
 #define DC_SQLITE_COMMIT_STAMP_H
 
 #include "sqlite/io_override.h"
+#include "sqlite/version_table.h"
 #include "sqlite/wal_append.h"
 #include "sqlite/wal_header.h"
 
 typedef struct dc_commit_stamp {
-    dc_io_override io;     /* first: of the database's file */
-    dc_wal_header header;  /* of the handle; NULL: nothing is looked at */
-    dc_wal_append *frames; /* borrowed: of the same commit */
-    int unlocks;           /* of the write lock, in the COMMIT at hand */
-    int valid;             /* `stamp` is what the last COMMIT has left */
+    dc_io_override io;          /* first: of the database's file */
+    dc_wal_header header;       /* of the handle; NULL: nothing is looked at */
+    dc_wal_append *frames;      /* borrowed: of the same commit */
+    dc_version_table *versions; /* borrowed: of the same commit; or NULL */
+    int changed;                /* it has written rows */
+    int unlocks;                /* of the write lock, in the COMMIT at hand */
+    int valid;                  /* `stamp` is what the last COMMIT has left */
     dc_stamp stamp;
 } dc_commit_stamp;
 
-/* Around COMMIT. `frames` is checked when the lock is given back. */
+/* Around COMMIT. `frames` is checked, and `versions` is told of the header, when the lock is given back. */
 void dc_commit_stamp_begin(dc_commit_stamp *commit, sqlite3_file *file, dc_wal_append *frames);
 /* `frames`: in the log, as wal_hook has it; -1 if it was not called, because nothing was written. */
 void dc_commit_stamp_end(dc_commit_stamp *commit, int committed, int frames);

@@ -1,0 +1,446 @@
+"""What is in memory outlives the commits of others to other rows, and to no row that they change.
+
+Others are other objects and processes of this package, which keep the table of versions
+(``cache.db-hot``), the original, which does not know it, and raw SQL. The rule itself is walked
+through by model_versions.py; that many processes never see an old value is in test_coherence.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from interpreter import Interpreter
+
+from diskcache import Cache
+
+KEYS = ['text', b'bytes', 5, 1.5, (1, 'tuple'), 'x' * 1000, None]
+MODEL = Path(__file__).parents[1] / 'support' / 'model_versions.py'
+HEAD = 128  # Bytes before the slots.
+
+
+@pytest.fixture
+def second(cache: Cache, directory: str) -> Iterator[Cache]:
+    """Another Cache object on the directory of `cache`."""
+    with Cache(directory) as second:
+        yield second
+
+
+def table_of(directory: str) -> Path:
+    """Return the path of a directory's table of versions."""
+    return Path(directory, 'cache.db-hot')
+
+
+def read_all(cache: Cache, keys: list = KEYS) -> int:
+    """Read all keys; return how many of them were not in memory."""
+    before = cache.memory_stats()['misses']
+    for key in keys:
+        cache.get(key)
+    return cache.memory_stats()['misses'] - before
+
+
+def fill(cache: Cache) -> None:
+    """Store a value under each key, and have all of them in memory."""
+    for key in KEYS:
+        cache[key] = 'value'
+    read_all(cache)
+    assert read_all(cache) == 0
+
+
+def test_a_commit_of_another_object_leaves_the_other_rows_in_memory(
+    cache: Cache, second: Cache
+) -> None:
+    second['other'] = 0  # the first one finds no chain
+    fill(cache)
+    for number in range(10):
+        second['other'] = number
+        assert read_all(cache) == 0
+    assert cache['other'] == 9
+
+
+def test_a_commit_of_another_process_leaves_the_other_rows_in_memory(
+    cache: Cache, directory: str, other: Interpreter
+) -> None:
+    write = 'with Cache(directory) as cache: cache["other"] = number'
+    other.run(write, directory=directory, number=-1)
+    fill(cache)
+    for number in range(5):
+        other.run(write, directory=directory, number=number)
+        assert read_all(cache) == 0
+        assert cache['other'] == number
+
+
+def test_what_another_process_has_set_is_in_memory_there_and_is_read_here(
+    cache: Cache, directory: str, other: Interpreter
+) -> None:
+    for number in range(10):
+        cache['key'] = number
+        got = other.run(
+            """
+            with Cache(directory) as cache:
+                found = [cache['key'], cache['key']]
+                cache['key'] = -found[0]
+                found += [cache['key']]
+            found
+            """,
+            directory=directory,
+        )
+        assert got == [number, number, -number]
+        assert cache['key'] == -number
+
+
+@pytest.mark.parametrize('key', KEYS, ids=lambda key: f'{key!r:.10}')
+def test_a_key_that_is_written_is_read_anew_and_no_other(
+    cache: Cache, second: Cache, key: Any
+) -> None:
+    second['other'] = 0
+    fill(cache)
+    second[key] = 'new'
+    assert cache.get(key) == 'new'
+    assert read_all(cache) == 0
+
+
+@pytest.mark.parametrize(('one', 'other'), [(1, 1.0), (1.0, 1), (0, -0.0), (2**60, float(2**60))])
+def test_numbers_that_sqlite_holds_to_be_equal_are_one_key(
+    cache: Cache, second: Cache, one: Any, other: Any
+) -> None:
+    cache[one] = 'old'
+    assert cache[one] == 'old'
+    second['another'] = 1
+    assert cache[one] == 'old'
+    second[other] = 'new'
+    assert cache[one] == 'new'
+
+
+CHANGES: dict[str, Callable[[Cache], Any]] = {
+    'set': lambda cache: cache.set('text', 'new'),
+    'set_many': lambda cache: cache.set_many({'text': 'new', 'else': 1}),
+    'delete': lambda cache: cache.delete('text'),
+    'delete_many': lambda cache: cache.delete_many(['text']),
+    'pop': lambda cache: cache.pop('text'),
+    'touch': lambda cache: cache.touch('text', expire=-1),
+    'add over expired': lambda cache: (cache.touch('text', expire=-1), cache.add('text', 'new')),
+    'incr': lambda cache: cache.incr(5, default=0) if 5 not in cache else cache.set(5, 6),
+    'clear': lambda cache: cache.clear(),
+    'evict': lambda cache: (cache.set('text', 'new', tag='tag'), cache.evict('tag')),
+    'expire': lambda cache: (cache.set('text', 'new', expire=-1), cache.expire()),
+    'cull': lambda cache: (cache.reset('size_limit', 0), cache.cull()),
+    'transaction': lambda cache: in_transaction(cache),
+    'a transaction of SQL': lambda cache: sql_in_transaction(
+        cache, "UPDATE Cache SET value = 'new' WHERE key = 'text'"
+    ),
+    'a transaction of SQL for all': lambda cache: sql_in_transaction(cache, 'DELETE FROM Cache'),
+    'SQL beside a set': lambda cache: sql_beside_a_set(cache),
+    'SQL': lambda cache: cache._sql("UPDATE Cache SET value = 'new' WHERE key = 'text'"),
+    'SQL through _con': lambda cache: cache._con.execute('DELETE FROM Cache'),
+    'SQL, and a set': lambda cache: (
+        cache._sql("UPDATE Cache SET value = 'new' WHERE key = 'text'"),
+        cache.set('another', 1),
+    ),
+}
+
+
+def in_transaction(cache: Cache) -> None:
+    """Change a key inside a transaction with other keys."""
+    with cache.transact():
+        cache['else'] = 1
+        cache['text'] = 'new'
+
+
+def sql_in_transaction(cache: Cache, statement: str) -> None:
+    """Change rows with SQL inside a transaction."""
+    with cache._transact() as (sql, _):
+        sql(statement)
+
+
+def sql_beside_a_set(cache: Cache) -> None:
+    """Change a row with SQL in a transaction that also sets another key."""
+    with cache.transact():
+        cache['else'] = 1
+        cache._sql("UPDATE Cache SET value = 'new' WHERE key = 'text'")
+        cache['more'] = 2
+
+
+@pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
+def test_every_kind_of_write_is_seen(
+    cache: Cache, second: Cache, directory: str, change: Callable[[Cache], Any]
+) -> None:
+    second['else'] = 0
+    fill(cache)
+    second['else'] = 5
+    read_all(cache)
+    change(second)
+    with Cache(directory, memory_limit=0) as fresh:
+        assert [cache.get(key) for key in KEYS] == [fresh.get(key) for key in KEYS]
+        assert [cache.get(key) for key in KEYS] == [fresh.get(key) for key in KEYS]
+
+
+@pytest.mark.parametrize('policy', ['least-recently-stored', 'least-recently-used'])
+def test_what_a_write_of_others_evicts_is_gone_and_the_rest_stays_in_memory(
+    directory: str, policy: str
+) -> None:
+    size = 100_000
+    settings: dict = {'eviction_policy': policy, 'size_limit': 10 * size, 'cull_limit': 2}
+    with Cache(directory, **settings) as cache, Cache(directory) as second:
+        keys = list(range(40))
+        missing = 0
+        for number in keys:
+            second[number] = b'x' * size
+            found = [cache.get(key) for key in keys]
+            with Cache(directory, memory_limit=0) as fresh:
+                assert found == [fresh.get(key) for key in keys]
+            missing = read_all(cache, keys)
+        assert missing == 0
+
+
+@pytest.mark.parametrize('in_one', [Cache.set_many, lambda cache, items: set_each(cache, items)])
+def test_what_a_transaction_sets_and_then_evicts_is_gone(directory: str, in_one: Callable) -> None:
+    with Cache(directory, size_limit=60_000) as cache, Cache(directory, memory_limit=0) as fresh:
+        cache['warm'] = cache.get('warm')
+        in_one(cache, {'first': 1, 'large': b'x' * 40_000})
+        for key in ('first', 'large', 'warm'):
+            assert cache.get(key) == fresh.get(key)
+        assert 'first' not in fresh
+
+
+def set_each(cache: Cache, items: dict) -> None:
+    """Set items in one transaction."""
+    with cache.transact():
+        for key, value in items.items():
+            cache[key] = value
+
+
+def test_a_write_of_the_original_is_seen_also_after_one_of_ours(
+    cache: Cache, second: Cache, directory: str, original: Interpreter
+) -> None:
+    second['else'] = 0
+    for number in range(5):
+        fill(cache)
+        second['else'] = number
+        original.run(
+            'with Cache(directory) as cache: cache["text"] = number',
+            directory=directory,
+            number=number,
+        )
+        if number % 2:
+            second['else'] = 'after'
+        assert cache['text'] == number
+        assert cache['else'] == ('after' if number % 2 else number)
+
+
+def test_a_cache_without_memory_keeps_the_table_too(cache: Cache, directory: str) -> None:
+    with Cache(directory, memory_limit=0) as writer:
+        writer['else'] = 0
+        fill(cache)
+        writer['text'] = 'new'
+        assert cache['text'] == 'new'
+        assert read_all(cache) == 0
+        writer['else'] = 1
+        assert read_all(cache) == 0
+
+
+def test_own_writes_are_in_memory_while_others_write(cache: Cache, second: Cache) -> None:
+    second['else'] = 0
+    cache.get('own')
+    for number in range(20):
+        second['else'] = number
+        cache['own'] = number
+        before = cache.memory_stats()['misses']
+        assert cache['own'] == number
+        assert cache.memory_stats()['misses'] == before
+
+
+def test_counting_accesses_changes_no_row_for_others(directory: str) -> None:
+    with (
+        Cache(directory, eviction_policy='least-recently-used') as cache,
+        Cache(directory) as second,
+    ):
+        second['else'] = 0
+        fill(cache)
+        for number in range(5):
+            for key in KEYS:
+                second.get(key)
+            second['else'] = number  # with the accesses
+            assert read_all(cache) == 0
+
+
+def test_another_database_of_the_name_is_read(cache: Cache, directory: str, tmp_path: Path) -> None:
+    with Cache(str(tmp_path / 'other')) as other:
+        other['text'] = 'other'
+    fill(cache)
+    cache.close()
+    for name in os.listdir(directory):
+        if name != 'cache.db-hot':
+            Path(directory, name).unlink()
+    shutil.copy(tmp_path / 'other' / 'cache.db', directory)
+    assert cache['text'] == 'other'
+    assert cache['text'] == 'other'
+
+
+# The file.
+
+
+def use(directory: str) -> None:
+    """Have two objects read and write."""
+    with Cache(directory) as cache, Cache(directory) as second:
+        for number in range(3):
+            second['else'] = number
+            cache['text'] = number
+            assert [second['text'], second['text'], cache['else']] == [number] * 3
+            second['text'] = 'new'
+            assert cache['text'] == 'new'
+
+
+@pytest.fixture
+def closed(directory: str) -> str:
+    """The directory of a cache that is not open."""
+    with Cache(directory) as cache:
+        cache['key'] = 'value'
+    return directory
+
+
+def test_the_table_has_the_mode_of_the_database_and_all_its_blocks(closed: str) -> None:
+    facts = table_of(closed).stat()
+    assert facts.st_mode == Path(closed, 'cache.db').stat().st_mode
+    assert facts.st_size == HEAD + 8 * 2**14
+    assert facts.st_blocks * 512 >= facts.st_size
+    assert sorted(os.listdir(closed)) == ['cache.db', 'cache.db-hot']
+
+
+def test_the_table_is_no_file_that_a_check_complains_of(closed: str, original: Interpreter) -> None:
+    with Cache(closed) as cache:
+        assert cache.check() == []
+    check = 'with Cache(directory) as cache: found = len(cache.check())\nfound'
+    assert original.run(check, directory=closed) == 0
+
+
+def damage(path: Path, kind: str) -> None:
+    """Put something else in the place of a table."""
+    contents = path.read_bytes()
+    path.unlink()
+    if kind == 'short':
+        path.write_bytes(contents[:-8])
+    elif kind == 'empty':
+        path.touch()
+    elif kind == 'long':
+        path.write_bytes(contents + bytes(8))
+    elif kind == 'zeros':
+        path.write_bytes(bytes(len(contents)))
+    elif kind == 'other count':
+        path.write_bytes(contents[:8] + struct.pack('=Q', 2**13) + contents[16:])
+    elif kind == 'no power of two':
+        path.write_bytes(contents[:8] + struct.pack('=Q', 3) + contents[16 : HEAD + 24])
+    elif kind == 'link':
+        (path.parent / 'else').write_bytes(contents)
+        path.symlink_to('else')
+    elif kind == 'pipe':
+        os.mkfifo(path)
+    elif kind == 'directory':
+        path.mkdir()
+
+
+@pytest.mark.parametrize(
+    'kind',
+    ['short', 'empty', 'long', 'zeros', 'other count', 'no power of two', 'link', 'pipe']
+    + ['directory', 'nothing'],
+)
+def test_a_table_that_cannot_be_trusted_is_not_used(closed: str, kind: str) -> None:
+    path = table_of(closed)
+    damage(path, kind)
+    before = path.lstat() if kind != 'nothing' else None
+    use(closed)
+    if before is not None:
+        assert path.lstat().st_ino == before.st_ino
+        assert path.lstat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() != 0, reason='only root can')
+def test_a_table_of_another_user_is_not_used(closed: str) -> None:
+    os.chown(table_of(closed), 4711, 4711)
+    before = table_of(closed).stat().st_mtime_ns
+    use(closed)
+    assert table_of(closed).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize('slots', [2, 4, 2**16])
+def test_keys_that_share_a_slot_are_told_apart(closed: str, slots: int) -> None:
+    path = table_of(closed)
+    magic = path.read_bytes()[:8]
+    path.write_bytes(magic + struct.pack('=Q', slots) + bytes(HEAD - 16 + 8 * slots))
+    with Cache(closed) as cache, Cache(closed) as second:
+        for number in range(20):
+            second[number % 7] = number
+            cache['own', number % 3] = number
+            with Cache(closed, memory_limit=0) as fresh:
+                for key in [*range(7), *(('own', each) for each in range(3))]:
+                    assert cache.get(key) == fresh.get(key) == second.get(key)
+
+
+@pytest.mark.parametrize('replaced', [False, True])
+def test_a_table_that_is_removed_while_it_is_used(
+    cache: Cache, directory: str, replaced: bool
+) -> None:
+    """Who has opened it before, and who opens it now, are foreign to each other."""
+    fill(cache)
+    contents = table_of(directory).read_bytes()
+    table_of(directory).unlink()
+    if replaced:
+        table_of(directory).write_bytes(contents)  # an older state of it, too
+    with Cache(directory) as second:
+        for number in range(5):
+            second['text'] = number
+            assert cache['text'] == number
+            cache['text'] = -number
+            assert second['text'] == -number
+            fill(cache)
+            assert read_all(second) <= len(KEYS)
+
+
+def test_sessions_of_one_object_on_two_tables(cache: Cache, directory: str) -> None:
+    fill(cache)
+    table_of(directory).unlink()
+    with cache.transact():  # has one session; a read of another thread opens one
+        for number in range(3):
+            cache['text'] = number
+            got: list = []
+            reads = subprocess.run(
+                [sys.executable, '-c', READ.format(directory)], capture_output=True, check=True
+            )
+            got.append(reads.stdout.strip())
+            assert got == [b'value']
+    assert cache['text'] == 2
+
+
+READ = 'import diskcache; print(diskcache.Cache({!r})["text"])'
+
+
+def test_the_model_holds_and_finds_each_wrong_order() -> None:
+    done = subprocess.run([sys.executable, MODEL], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_forked_child_sees_what_its_parent_writes(cache: Cache) -> None:
+    fill(cache)
+    ready, written = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            first = cache['text']
+            os.write(ready[1], b'x')
+            os.read(written[0], 1)
+            os._exit(0 if (first, cache['text']) == ('value', 'new') else 1)
+        finally:
+            os._exit(2)
+    os.read(ready[0], 1)
+    cache['text'] = 'new'
+    os.write(written[1], b'x')
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for each in (*ready, *written):
+        os.close(each)
