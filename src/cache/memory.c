@@ -384,10 +384,20 @@ void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db)
 /* Begin a generation: no entry is of it. */
 static void next_generation(HotTier *tier)
 {
+    int stamped = tier->stamped;
+
     if (++tier->generation == 0) {
         hot_empty(tier); /* of which some might have it by chance */
+        tier->stamped = stamped;
         tier->generation = 1;
     }
+}
+
+static void take_stamp(HotTier *tier, const dc_stamp *stamp)
+{
+    tier->stamp = *stamp;
+    tier->stamped = 1;
+    tier->covered = 0;
 }
 
 /* Have the tier take the present header, or be emptied; 0: it has none. */
@@ -409,7 +419,7 @@ static int is_current(HotTier *tier)
     if (!dc_stamp_read(tier->header, &stamp)) {
         return 0; /* it is just being written */
     }
-    tier->stamp = stamp;
+    take_stamp(tier, &stamp);
     next_generation(tier);
     return tier->stamped;
 }
@@ -420,7 +430,9 @@ static int is_confirmed(HotTier *tier, HotEntry *entry)
     const dc_version_table *versions = &tier->db->versions;
 
     if (entry->row.generation != tier->generation) {
-        if (versions->shared == NULL ||
+        tier->covered = tier->covered || (versions->shared != NULL &&
+                                          dc_version_table_covers(versions, &tier->stamp));
+        if (!tier->covered ||
             !dc_version_table_confirms(versions, tier->header, &tier->stamp, entry->key.slot,
                                        entry->version)) {
             tier->invalidations++;
@@ -537,8 +549,7 @@ static uint32_t take_stamp_of(HotTier *tier, const dc_stamp *stamp)
     }
     tier->invalidations += tier->count > 0;
     hot_empty(tier);
-    tier->stamp = *stamp;
-    tier->stamped = 1;
+    take_stamp(tier, stamp);
     next_generation(tier);
     return tier->generation;
 }
@@ -747,8 +758,7 @@ void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp,
     }
     tier->commits += changes->count > 0 || changes->has_victims;
     if (is_as_before || !tier->stamped) {
-        tier->stamp = *stamp;
-        tier->stamped = 1;
+        take_stamp(tier, stamp);
         if (!is_as_before || changes->has_victims) {
             next_generation(tier);
         }

@@ -117,6 +117,7 @@ typedef struct HotTier {
     int64_t second;       /* in which the file was seen to be where it was */
     int moved;            /* it was not */
     dc_stamp stamp;
+    int covered;              /* 1: the table of versions is known to cover the stamp */
     uint32_t generation;      /* changes when the stamp does, but for own commits; never 0 */
     unsigned long state;      /* changes whenever all entries are dropped */
     unsigned long attachment; /* changes with every hot_attach */

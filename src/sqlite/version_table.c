@@ -89,18 +89,12 @@ static int is_chain(const dc_shared_versions *shared, const dc_stamp *stamp)
     return difference == 0;
 }
 
-int dc_version_table_confirms(const dc_version_table *table, dc_wal_header header,
-                              const dc_stamp *stamp, uint32_t slot, uint64_t version)
+int dc_version_table_covers(const dc_version_table *table, const dc_stamp *stamp)
 {
-    if (!is_chain(table->shared, stamp)) {
-        return 0;
-    }
+    int covers = is_chain(table->shared, stamp);
+
     atomic_thread_fence(memory_order_acquire);
-    if (dc_version_table_version(table, slot) != version) {
-        return 0;
-    }
-    atomic_thread_fence(memory_order_acquire);
-    return dc_stamp_holds(header, stamp);
+    return covers;
 }
 
 /* --- writing ------------------------------------------------------------------------------------ */

@@ -101,9 +101,18 @@ static inline uint64_t dc_version_table_version(const dc_version_table *table, u
            atomic_load_explicit(&table->shared->slots[slot], memory_order_acquire);
 }
 
-/* Whether a row that once had this version is current now, and the header is `stamp`. */
-int dc_version_table_confirms(const dc_version_table *table, dc_wal_header header,
-                              const dc_stamp *stamp, uint32_t slot, uint64_t version);
+/* Whether every commit up to `stamp` was made by writers that keep the table. Once that is so it stays so. */
+int dc_version_table_covers(const dc_version_table *table, const dc_stamp *stamp);
+
+/* Whether a row that once had this version is current now, and the header is `stamp`, which the table covers. */
+static inline int dc_version_table_confirms(const dc_version_table *table, dc_wal_header header,
+                                            const dc_stamp *stamp, uint32_t slot, uint64_t version)
+{
+    int is_same = dc_version_table_version(table, slot) == version;
+
+    atomic_thread_fence(memory_order_acquire);
+    return is_same && dc_stamp_holds(header, stamp);
+}
 
 /* --- a transaction, which has the write lock --- */
 

@@ -58,6 +58,7 @@ static int is_confirmed(const handle *handle, remembered row)
     dc_stamp stamp;
 
     return dc_stamp_read(handle->header, &stamp) &&
+           dc_version_table_covers(&handle->db.versions, &stamp) &&
            dc_version_table_confirms(&handle->db.versions, handle->header, &stamp, row.slot,
                                      row.version);
 }

@@ -40,6 +40,8 @@ READERS = {
     'takes the version first': ('version', 'H', 'select', 'same H', *CONFIRM),
     'looks at the chain last': (*FILL, 'new H', 'same version', 'is chain', 'still H'),
     'does not look again at the header': (*FILL, 'new H', 'is chain', 'same version', 'done'),
+    'asks for the chain once': (*FILL, 'new H', 'is chain', 'H again', 'same version', 'still H'),
+    'never asks for the chain': (*FILL, 'new H', 'H again', 'same version', 'still H'),
     'author': CONFIRM,
 }
 
@@ -116,6 +118,9 @@ def read(action: str, shared: Shared, memory: Memory) -> Memory | None:
     elif action == 'new H':
         memory = memory._replace(looked=shared.header, must=shared.row)
         goes_on = shared.header != memory.header
+    elif action == 'H again':
+        memory = memory._replace(must=shared.row)
+        goes_on = shared.header == memory.looked
     elif action == 'is chain':
         goes_on = shared.chain == memory.looked
     elif action == 'same version':
@@ -178,8 +183,14 @@ def explore(rule: str, cast: tuple[str, ...], reader: str) -> tuple[int, tuple[s
 
 def trials() -> list[tuple[str, str, bool]]:
     """Return the rules, the readers, and whether they are right together."""
-    right = ('reads', 'takes the version first', 'does not look again at the header', 'author')
-    wrong = ('takes the version late', 'looks at the chain last')
+    right = (
+        'reads',
+        'takes the version first',
+        'does not look again at the header',
+        'asks for the chain once',
+        'author',
+    )
+    wrong = ('takes the version late', 'looks at the chain last', 'never asks for the chain')
     tried = [('as it is', reader, True) for reader in right]
     tried += [('as it is', reader, False) for reader in wrong]
     for rule in RULES:
