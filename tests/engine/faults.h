@@ -19,6 +19,7 @@
 
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 
 typedef enum fault_kind {
     FAULT_SQLITE,
@@ -155,6 +156,38 @@ int __wrap_openat64(int at, const char *path, int flags, ...)
     return fault_strikes(FAULT_LIBC, "open")
                ? FAULT_LIBC_ERROR(EINTR, EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
                : __real_openat64(at, path, flags, mode);
+}
+
+FAULT_WRAP(int, open64, (const char *path, int flags, mode_t mode), (path, flags, mode), EINTR,
+           EMFILE, ENOSPC, EIO, EACCES, ENOMEM)
+FAULT_WRAP(int, stat64, (const char *path, struct stat *facts), (path, facts), EIO, EACCES, ENOMEM)
+FAULT_WRAP(int, link, (const char *from, const char *to), (from, to), ENOSPC, EPERM, EIO, EEXIST)
+FAULT_WRAP(int, unlink, (const char *path), (path), EIO, EACCES, EROFS)
+FAULT_WRAP(ssize_t, pwrite64, (int descriptor, const void *data, size_t size, off_t offset),
+           (descriptor, data, size, offset), EINTR, ENOSPC, EIO)
+
+int __real_posix_fallocate64(int descriptor, off_t offset, off_t size);
+int __wrap_posix_fallocate64(int descriptor, off_t offset, off_t size);
+
+/* It returns its error. */
+int __wrap_posix_fallocate64(int descriptor, off_t offset, off_t size)
+{
+    if (fault_strikes(FAULT_LIBC, "posix_fallocate")) {
+        return FAULT_ERROR(EINTR, ENOSPC, EOPNOTSUPP);
+    }
+    return __real_posix_fallocate64(descriptor, offset, size);
+}
+
+void *__real_mmap64(void *at, size_t size, int access, int flags, int descriptor, off_t offset);
+void *__wrap_mmap64(void *at, size_t size, int access, int flags, int descriptor, off_t offset);
+
+void *__wrap_mmap64(void *at, size_t size, int access, int flags, int descriptor, off_t offset)
+{
+    if (fault_strikes(FAULT_LIBC, "mmap")) {
+        errno = FAULT_ERROR(ENOMEM, EACCES, ENODEV);
+        return MAP_FAILED;
+    }
+    return __real_mmap64(at, size, access, flags, descriptor, offset);
 }
 
 long __real_syscall(long number, ...);

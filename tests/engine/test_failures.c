@@ -247,6 +247,9 @@ static dc_status open_session(void)
     if (status == DC_OK) {
         dc_db_examine(&db, &is_wal, &synchronous);
         dc_db_watch_header(&db, dc_db_wal_header(&db));
+        if (is_wal) {
+            dc_version_table_open(&db.versions, database_path("cache.db"), 0);
+        }
         db.mark.begins = 1; /* the first of all is as anybody's */
     }
     return status;
@@ -347,6 +350,94 @@ static dc_status transact_with_file(dc_status (*body)(void))
     return status;
 }
 
+/* ---- What somebody else remembers ----------------------------------------------------------------- */
+
+/* Some rows of `other`, in memory before the operation. */
+static struct {
+    const char *condition;
+    dc_datum key;
+    uint32_t slot;
+    uint64_t version, digest;
+} memories[] = {
+    {.condition = "'text'"},         {.condition = "7"},      {.condition = "'real'"},
+    {.condition = "'expired file'"}, {.condition = "'file'"}, {.condition = "'third file'"},
+    {.condition = "'new'"},          {.condition = "1005"},
+};
+
+enum { MEMORIES = sizeof memories / sizeof *memories };
+
+static int64_t held; /* rows that have been confirmed, and that were not */
+static int64_t lost;
+
+static dc_status take_key(void *context, const dc_datum *text, const dc_datum *filename)
+{
+    (void)filename;
+    add_to(context, text->as.bytes.data, text->as.bytes.size);
+    return DC_OK;
+}
+
+static uint64_t digest_of(const char *condition)
+{
+    char sql[200];
+    uint64_t digest = 0;
+
+    snprintf(sql, sizeof sql,
+             "SELECT quote(expire_time) || quote(tag) || quote(mode) || quote(filename) ||"
+             " quote(value), NULL FROM Cache WHERE key = %s",
+             condition);
+    CHECK_INT(DC_OK, dc_db_query(&other, sql, take_key, &digest));
+    return digest;
+}
+
+static dc_datum key_of(const char *condition)
+{
+    return condition[0] == '\'' ? bytes(DC_TEXT, condition + 1, strlen(condition) - 2)
+                                : integer(atoi(condition));
+}
+
+/* Read the rows, after a commit that keeps the table. */
+static void remember_rows(void)
+{
+    if (other.versions.shared == NULL) {
+        return;
+    }
+    CHECK_INT(DC_OK, dc_db_begin(&other));
+    CHECK_INT(DC_OK, dc_db_commit(&other));
+    for (size_t i = 0; i < MEMORIES; i++) {
+        const dc_datum key = key_of(memories[i].condition);
+
+        memories[i].slot = dc_version_table_slot(&other.versions, &key);
+        memories[i].version = dc_version_table_version(&other.versions, memories[i].slot);
+        memories[i].digest = digest_of(memories[i].condition);
+    }
+}
+
+/* None of them is held to be current, and is not. */
+static void check_memories(void)
+{
+    dc_stamp stamp;
+
+    if (other.versions.shared == NULL || !dc_stamp_read(other.commit.header, &stamp) ||
+        !dc_version_table_covers(&other.versions, &stamp)) {
+        lost += MEMORIES;
+        return;
+    }
+    for (size_t i = 0; i < MEMORIES; i++) {
+        int holds = dc_version_table_confirms(&other.versions, other.commit.header, &stamp,
+                                              memories[i].slot, memories[i].version);
+
+        held += holds;
+        lost += !holds;
+        CHECK(!holds || digest_of(memories[i].condition) == memories[i].digest);
+    }
+}
+
+/* What the binding does for each key that an operation names. */
+static void note(dc_datum key)
+{
+    dc_version_table_note(&db.versions, &key);
+}
+
 /* ---- Operations ----------------------------------------------------------------------------------- */
 
 static dc_status get_rows(unsigned int details)
@@ -427,7 +518,10 @@ static dc_status get_file(void)
 
 static dc_status put(const char *key, dc_columns columns)
 {
-    dc_status status = set_by(&roomy, text(key), columns, NOW);
+    dc_status status;
+
+    note(text(key));
+    status = set_by(&roomy, text(key), columns, NOW);
 
     answer_integer(written);
     return status;
@@ -483,8 +577,10 @@ static dc_status add_over_an_expired_file(void)
 static dc_status remove_row(const char *key)
 {
     const dc_key raw = raw_key(text(key));
-    dc_status status = dc_row_remove(&db, &raw, NOW, &removed);
+    dc_status status;
 
+    note(raw.datum);
+    status = dc_row_remove(&db, &raw, NOW, &removed);
     answer_integer(status);
     return status;
 }
@@ -503,9 +599,10 @@ static dc_status increment(dc_datum key, dc_datum delta)
 {
     const dc_key raw = raw_key(key);
     const dc_columns initial = inline_value(delta);
-    dc_status status =
-        write_increment(&db, &raw, &delta, &initial, NOW, &roomy, &removed, &sum, &created);
+    dc_status status;
 
+    note(key);
+    status = write_increment(&db, &raw, &delta, &initial, NOW, &roomy, &removed, &sum, &created);
     answer_integer(created);
     if (status == DC_OK && !created) {
         answer_datum(&sum);
@@ -793,6 +890,21 @@ static dc_status open_and_put(void)
     return status;
 }
 
+/* The table of versions is made anew, or is not there. Nothing is left in its place. */
+static dc_status make_table(void)
+{
+    struct stat facts;
+    int is_made;
+
+    dc_version_table_close(&db.versions);
+    __real_unlink(database_path("cache.db-hot"));
+    dc_version_table_open(&db.versions, database_path("cache.db"), 0);
+    is_made = __real_lstat64(database_path("cache.db-hot"), &facts) == 0;
+    CHECK(is_made || db.versions.shared == NULL);
+    CHECK(!is_made || facts.st_size == (off_t)(sizeof(dc_shared_versions) + 8 * (1 << 14)));
+    return DC_OK;
+}
+
 typedef struct operation {
     const char *name;
     dc_status (*run)(void);
@@ -840,6 +952,7 @@ static const operation operations[] = {
     {.name = "checkpoint", .run = checkpoint, .no_error = 1},
     {.name = "checkpoint in any case", .run = checkpoint_in_any_case, .no_error = 1},
     {.name = "open", .run = open_and_put},
+    {.name = "make the table of versions", .run = make_table},
 };
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
@@ -952,9 +1065,11 @@ static int fail_at(const operation *each, fault_kind kind, int at, int lasting, 
     /* So the session has to read anew, and to raise its read mark. */
     database_execute(&other, "UPDATE Settings SET value = value WHERE key = 'hits'");
     descriptor = next_descriptor();
+    remember_rows();
     faults_arm(kind, at, lasting, variant);
     status = run_operation(each);
     faults_disarm();
+    check_memories();
     CHECK_INT(descriptor, next_descriptor());
     error = db.error;
     check_unlocked();
@@ -1007,6 +1122,11 @@ static void open_other(void)
             database_execute(&other, dc_policies[policy].create_index);
         }
     }
+    if (is_wal) {
+        dc_db_watch_header(&other, dc_db_wal_header(&other));
+        dc_version_table_open(&other.versions, database_path("cache.db"), 0);
+        CHECK(other.versions.shared != NULL);
+    }
 }
 
 /* The call to fail after this one. All are many, so further on they come more and more seldom; and SQLite asks
@@ -1033,6 +1153,8 @@ static int fail_with_each_error(const operation *each, fault_kind kind, int at,
     return 1;
 }
 
+#define WITH_A_LOG "PRAGMA journal_mode = wal"
+
 static void fail_each_call(fault_kind kind, const char *journal_mode, const char *text_encoding)
 {
     const char *only = getenv("DC_FAULTS_OF");
@@ -1040,6 +1162,9 @@ static void fail_each_call(fault_kind kind, const char *journal_mode, const char
     int all = how != NULL && strcmp(how, "all") == 0;
     int64_t before = reported;
     int64_t rounds_before = rounds;
+    int64_t held_before = held;
+    int64_t lost_before = lost;
+    int is_log = strcmp(journal_mode, WITH_A_LOG) == 0;
 
     journal = journal_mode;
     encoding = text_encoding;
@@ -1063,11 +1188,10 @@ static void fail_each_call(fault_kind kind, const char *journal_mode, const char
     }
     database_close(&other);
     CHECK(only != NULL || reported > before);
+    CHECK(only != NULL || !is_log || (held > held_before && lost > lost_before));
     printf("#   %s: %lld calls failed in %lld rounds\n", fault_kinds[kind],
            (long long)(reported - before), (long long)(rounds - rounds_before));
 }
-
-#define WITH_A_LOG "PRAGMA journal_mode = wal"
 
 static void each_call_of_sqlite_may_fail(void)
 {
