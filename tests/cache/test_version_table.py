@@ -12,6 +12,8 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -255,6 +257,30 @@ def test_own_writes_are_in_memory_while_others_write(cache: Cache, second: Cache
         before = cache.memory_stats()['misses']
         assert cache['own'] == number
         assert cache.memory_stats()['misses'] == before
+
+
+def test_a_value_is_confirmed_that_another_thread_has_seen_replaced(
+    cache: Cache, second: Cache
+) -> None:
+    """A thread may be late to learn that it has committed: the others know of later commits by then."""
+    second['key'] = second['other'] = 0
+    assert cache['other'] == 0
+    cache.reset('sqlite_synchronous', 2)  # So it commits without the GIL.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(10.0)  # It gets the GIL back only where this thread sleeps.
+    try:
+        for number in range(1, 30):
+            cache['other'] = number
+            thread = threading.Thread(target=cache.set, args=('key', -number))
+            thread.start()
+            while second['key'] != -number:
+                time.sleep(0)
+            second['key'] = number
+            assert cache['other'] == number  # The memory has the header of that commit now.
+            thread.join()
+            assert cache['key'] == number
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_counting_accesses_changes_no_row_for_others(directory: str) -> None:
