@@ -184,6 +184,14 @@ def test_every_kind_of_write_is_seen(
         assert [cache.get(key) for key in KEYS] == [fresh.get(key) for key in KEYS]
 
 
+def test_rows_that_are_dropped_page_by_page_are_gone(cache: Cache, second: Cache) -> None:
+    """SQLite reports each row that it deletes, but not where it empties a table at once."""
+    second.set_many(dict.fromkeys(range(3000), 'x' * 100))
+    assert {cache.get(key) for key in range(3000)} == {'x' * 100}
+    second.clear()
+    assert {cache.get(key) for key in range(3000)} == {None}
+
+
 @pytest.mark.parametrize('policy', ['least-recently-stored', 'least-recently-used'])
 def test_what_a_write_of_others_evicts_is_gone_and_the_rest_stays_in_memory(
     directory: str, policy: str
@@ -200,6 +208,16 @@ def test_what_a_write_of_others_evicts_is_gone_and_the_rest_stays_in_memory(
                 assert found == [fresh.get(key) for key in keys]
             missing = read_all(cache, keys)
         assert missing == 0
+
+
+@pytest.mark.parametrize('policy', ['least-recently-stored', 'least-recently-used'])
+def test_what_its_own_write_evicts_is_gone_from_memory(directory: str, policy: str) -> None:
+    size = 100_000
+    settings: dict = {'eviction_policy': policy, 'size_limit': 10 * size, 'cull_limit': 2}
+    with Cache(directory, **settings) as cache, Cache(directory, memory_limit=0) as fresh:
+        for number in range(30):
+            cache[number] = b'x' * size
+            assert [key in cache for key in range(30)] == [key in fresh for key in range(30)]
 
 
 @pytest.mark.parametrize('in_one', [Cache.set_many, lambda cache, items: set_each(cache, items)])
