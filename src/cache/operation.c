@@ -292,6 +292,7 @@ static void keep_access_log(Cache *self, const dc_access_log *access_log)
 int operation_begin_write_within(Operation *operation, Cache *cache, double timeout, int retry)
 {
     WriteTransaction *transaction = &cache->transaction;
+    dc_version_table *versions;
     dc_wal_header header;
     int other_task;
     int owner = cache_owns_transaction(cache, &other_task);
@@ -319,12 +320,12 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     transaction->serial = ++cache->transaction_serial;
     header = session_header(operation->session);
     write_lock_look_for_others(cache, header);
-    if (!operation->session->db.versions
-             .compared) { /* the first BEGIN of a handle finds no header */
-        dc_version_table_begin(&operation->session->db.versions, header);
+    versions = &operation->session->db.versions;
+    if (!versions->compared) { /* the first BEGIN of a handle finds no header */
+        dc_version_table_begin(versions, header);
     }
     hot_begin(&cache->hot, &transaction->changes, cache->hot.header != NULL ? header : NULL,
-              &operation->session->db.versions);
+              versions);
     if (operation_flush_access_log(operation) < 0) {
         operation->session =
             NULL; /* it has not begun: what has been written for it has no owner yet */
