@@ -432,9 +432,8 @@ static int is_confirmed(HotTier *tier, HotEntry *entry)
     if (entry->row.generation != tier->generation) {
         tier->covered = tier->covered || (versions->shared != NULL &&
                                           dc_version_table_covers(versions, &tier->stamp));
-        if (!tier->covered ||
-            !dc_version_table_confirms(versions, tier->header, &tier->stamp, entry->key.slot,
-                                       entry->version)) {
+        if (!tier->covered || !dc_version_table_confirms(versions, tier->header, &tier->stamp,
+                                                         entry->key.slot, entry->version)) {
             tier->invalidations++;
             return 0;
         }
