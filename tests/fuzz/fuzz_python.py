@@ -162,7 +162,8 @@ def make_image(directory: str) -> None:
 def damage_file(take: Input, files: list[Path]) -> bool:
     """Change bytes of a file, cut it, or remove it; return whether that can change a value."""
     path = files[take.byte() % len(files)]
-    is_value = not path.name.startswith('cache.db')
+    is_versions = path.name == 'cache.db-hot'
+    is_value = is_versions or not path.name.startswith('cache.db')
     how = take.byte() % 8
     if not path.exists():
         return False
@@ -175,6 +176,9 @@ def damage_file(take: Input, files: list[Path]) -> bool:
     if how == 2 and is_value:
         path.write_bytes(path.read_bytes() + take.rest(take.byte()))
         return False
+    if how == 3 and is_versions:
+        path.write_bytes(take.rest(take.byte()) * take.byte())
+        return False
     content = bytearray(path.read_bytes())
     for _ in range(1 + take.byte() % 4):
         at = take.number(2) if how < 6 else take.byte()
@@ -182,7 +186,7 @@ def damage_file(take: Input, files: list[Path]) -> bool:
         if at < len(content):
             content[at] ^= take.byte()
     path.write_bytes(content)
-    return True
+    return not is_versions
 
 
 def take_value(take: Input) -> Any:
@@ -270,6 +274,12 @@ def use_damaged(directory: str, may_lie: bool, is_broken: bool) -> None:
         if not is_broken and cache.size_limit > 2**24:
             assert cache.set('new', 'x' * LARGE)
             assert cache['new'] == 'x' * LARGE
+            with Cache(directory) as second:
+                for number in range(3):
+                    second['new'] = number
+                    assert cache['new'] == number
+                    cache['new'] = -number
+                    assert second['new'] == -number
 
 
 def directory(data: bytes) -> None:
