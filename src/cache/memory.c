@@ -401,16 +401,10 @@ static void take_stamp(HotTier *tier, const dc_stamp *stamp)
 }
 
 /* Have the tier take the present header, or be emptied; 0: it has none. */
-static int is_current(HotTier *tier)
+static int take_present_header(HotTier *tier)
 {
     dc_stamp stamp;
 
-    if (!tier->stamped || tier->header == NULL) {
-        return 0;
-    }
-    if (dc_stamp_holds(tier->header, &tier->stamp)) {
-        return 1;
-    }
     if (tier->db->versions.shared == NULL) {
         tier->invalidations += tier->count > 0;
         hot_empty(tier);
@@ -421,24 +415,28 @@ static int is_current(HotTier *tier)
     }
     take_stamp(tier, &stamp);
     next_generation(tier);
-    return tier->stamped;
+    return 1;
 }
 
-/* Whether an entry is current, in a tier that is. */
-static int is_confirmed(HotTier *tier, HotEntry *entry)
+static int is_current(HotTier *tier)
+{
+    return tier->stamped && tier->header != NULL &&
+           (dc_stamp_holds(tier->header, &tier->stamp) || take_present_header(tier));
+}
+
+/* Whether the table of versions says that an entry is current, in a tier that is. */
+static int confirm(HotTier *tier, HotEntry *entry)
 {
     const dc_version_table *versions = &tier->db->versions;
 
-    if (entry->row.generation != tier->generation) {
-        tier->covered = tier->covered || (versions->shared != NULL &&
-                                          dc_version_table_covers(versions, &tier->stamp));
-        if (!tier->covered || !dc_version_table_confirms(versions, tier->header, &tier->stamp,
-                                                         entry->key.slot, entry->version)) {
-            tier->invalidations++;
-            return 0;
-        }
-        entry->row.generation = tier->generation;
+    tier->covered = tier->covered ||
+                    (versions->shared != NULL && dc_version_table_covers(versions, &tier->stamp));
+    if (!tier->covered || !dc_version_table_confirms(versions, tier->header, &tier->stamp,
+                                                     entry->key.slot, entry->version)) {
+        tier->invalidations++;
+        return 0;
     }
+    entry->row.generation = tier->generation;
     return 1;
 }
 
@@ -461,7 +459,7 @@ HotEntry *hot_find(HotTier *tier, const hot_key *key)
 {
     HotEntry *entry = is_current(tier) && is_there(tier) ? find(tier, key) : NULL;
 
-    if (entry == NULL || !is_confirmed(tier, entry)) {
+    if (entry == NULL || (entry->row.generation != tier->generation && !confirm(tier, entry))) {
         return NULL;
     }
     entry->row.visited = 1;
