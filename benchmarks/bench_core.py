@@ -125,13 +125,13 @@ def dict_get(caches: Caches, count: int, watch: Stopwatch) -> None:
 
 
 # So many that what other rows have left of the processor's caches does not matter.
-@suite.row('get, hot', count=30_000, goal=100, every=5)
+@suite.row('get, hot', count=30_000, goal=150, every=5, limit='dict_get')
 def get_hot(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.small.get, count, watch)
 
 
 suite.quotient(
-    'get_hot_multiple', 'get, hot: multiple of dict.get', 'get_hot', 'dict_get', at_most=4
+    'get_hot_multiple', 'get, hot: multiple of dict.get', 'get_hot', 'dict_get', at_most=2
 )
 
 
@@ -145,22 +145,22 @@ def get_expiring(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.expiring.get, count, watch)
 
 
-@suite.row('get, cold', count=2000, goal=2)
+@suite.row('get, cold', count=2000, goal=4, limit='select')
 def get_cold(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.cold.get, count, watch)
 
 
-@suite.row('get, hot miss', count=3000, goal=50)
+@suite.row('get, hot miss', count=3000, goal=80, limit='dict_get')
 def get_miss(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.small.get, count, watch, ABSENT_KEYS)
 
 
-@suite.row('get, cold miss', count=2000)
+@suite.row('get, cold miss', count=2000, limit='select')
 def get_cold_miss(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.cold.get, count, watch, ABSENT_KEYS)
 
 
-@suite.row('in, hot', count=3000, goal=50)
+@suite.row('in, hot', count=3000, goal=80, limit='dict_get')
 def contains(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.small
     keys = list(itertools.islice(itertools.cycle(KEYS), count))
@@ -169,7 +169,7 @@ def contains(caches: Caches, count: int, watch: Stopwatch) -> None:
             key in cache  # noqa: B015
 
 
-@suite.row('get, hot, 10 KB', count=2000, goal=20)
+@suite.row('get, hot, 10 KB', count=2000, goal=150, limit='dict_get')
 def get_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.various.get, count, watch, ['10 KB'])
 
@@ -179,7 +179,7 @@ def get_cold_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.cold.get, count, watch, ['10 KB'])
 
 
-@suite.row('get, hot, 100 KB', count=500, goal=2)
+@suite.row('get, hot, 100 KB', count=500, goal=4, limit='memcpy_100_kb')
 def get_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.various.get, count, watch, ['100 KB'])
 
@@ -189,7 +189,7 @@ def get_cold_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.cold.get, count, watch, ['100 KB'])
 
 
-@suite.row('cache[tuple] -> dict, hot', count=ITEMS, goal=6)
+@suite.row('cache[tuple] -> dict, hot', count=ITEMS, goal=25, limit='unpickling')
 def get_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.various
     keys = TUPLE_KEYS[:count]
@@ -200,7 +200,7 @@ def get_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
             cache[key]
 
 
-@suite.row('memoize, hit', count=1000, goal=15)
+@suite.row('memoize, hit', count=1000, goal=60, limit='lru_cache')
 def memoize_hit(caches: Caches, count: int, watch: Stopwatch) -> None:
     @caches.various.memoize(name='square')
     def square(number: int) -> int:
@@ -215,17 +215,17 @@ def memoize_hit(caches: Caches, count: int, watch: Stopwatch) -> None:
 
 
 # What the batch before has noted is written in each of these: a second has passed.
-@suite.row('get, least-recently-used', count=20_000, goal=100, every=11)
+@suite.row('get, least-recently-used', count=20_000, goal=200, every=11, limit='dict_get')
 def get_least_recently_used(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.recent.get, count, watch)
 
 
-@suite.row('get, least-frequently-used', count=20_000, goal=100, every=11)
+@suite.row('get, least-frequently-used', count=20_000, goal=200, every=11, limit='dict_get')
 def get_least_frequently_used(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.frequent.get, count, watch)
 
 
-@suite.row('get, statistics', count=20_000, goal=100, every=11)
+@suite.row('get, statistics', count=20_000, goal=200, every=11, limit='dict_get')
 def get_statistics(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_get(caches.counted.get, count, watch)
 
@@ -241,33 +241,33 @@ def _time_set(cache: Cache, keys: list[Any], value: object, count: int, watch: S
             set_item(key, value)
 
 
-@suite.row('set, update', count=500, goal=2.5)
+@suite.row('set, update', count=500, goal=3.3, limit='update')
 def set_update(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.updated, KEYS, VALUE, count, watch)
 
 
-@suite.row('set, new key', count=500, goal=2.5)
+@suite.row('set, new key', count=500, goal=3.3, limit='insert')
 def set_new(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.scratch, NEW_KEYS, VALUE, count, watch)
     caches.scratch.clear()
 
 
-@suite.row('set, tuple -> dict', count=300, goal=2.5)
+@suite.row('set, tuple -> dict', count=300, goal=4)
 def set_tuple(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.various, TUPLE_KEYS, RECORD, count, watch)
 
 
-@suite.row('set, 10 KB', count=300, goal=1.5)
+@suite.row('set, 10 KB', count=300, goal=4)
 def set_10_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.updated, ['10 KB'], BYTES_10_KB, count, watch)
 
 
-@suite.row('set, 100 KB', count=30, goal=4)
+@suite.row('set, 100 KB', count=30, goal=6)
 def set_100_kb(caches: Caches, count: int, watch: Stopwatch) -> None:
     _time_set(caches.updated, ['100 KB'], BYTES_100_KB, count, watch)
 
 
-@suite.row('set in a transaction, update', count=ITEMS, goal=5)
+@suite.row('set in a transaction, update', count=ITEMS, goal=7, limit='update_in_transaction')
 def set_update_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.updated
     set_item = cache.set
@@ -276,7 +276,7 @@ def set_update_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> N
             set_item(key, VALUE)
 
 
-@suite.row('set in a transaction, new key', count=ITEMS, goal=5)
+@suite.row('set in a transaction, new key', count=ITEMS, goal=7, limit='insert_in_transaction')
 def set_new_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     set_item = cache.set
@@ -286,7 +286,7 @@ def set_new_in_transaction(caches: Caches, count: int, watch: Stopwatch) -> None
     cache.clear()
 
 
-@suite.row('set_many, new keys, per item', count=ITEMS, goal=5)
+@suite.row('set_many, new keys, per item', count=ITEMS, goal=7, limit='insert_in_transaction')
 def set_many(caches: Caches, count: int, watch: Stopwatch) -> None:
     # The original has nothing but a loop in a transaction.
     cache = caches.scratch
@@ -301,7 +301,7 @@ def set_many(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache.clear()
 
 
-@suite.row('touch', count=500)
+@suite.row('touch', count=500, limit='touch')
 def touch(caches: Caches, count: int, watch: Stopwatch) -> None:
     touch_item = caches.updated.touch
     keys = KEYS[:count]
@@ -310,7 +310,7 @@ def touch(caches: Caches, count: int, watch: Stopwatch) -> None:
             touch_item(key)
 
 
-@suite.row('add', count=500, goal=2)
+@suite.row('add', count=500, goal=3.3, limit='insert')
 def add(caches: Caches, count: int, watch: Stopwatch) -> None:
     add_item = caches.scratch.add
     keys = NEW_KEYS[:count]
@@ -320,7 +320,7 @@ def add(caches: Caches, count: int, watch: Stopwatch) -> None:
     caches.scratch.clear()
 
 
-@suite.row('incr', count=500, goal=2)
+@suite.row('incr', count=500, goal=2.2, limit='increment')
 def incr(caches: Caches, count: int, watch: Stopwatch) -> None:
     increment = caches.updated.incr
     with watch:
@@ -328,7 +328,7 @@ def incr(caches: Caches, count: int, watch: Stopwatch) -> None:
             increment('counter')
 
 
-@suite.row('delete', count=500, goal=2)
+@suite.row('delete', count=500, goal=3.3, limit='delete')
 def delete(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     delete_item = cache.delete
@@ -339,7 +339,7 @@ def delete(caches: Caches, count: int, watch: Stopwatch) -> None:
             delete_item(key)
 
 
-@suite.row('pop', count=500)
+@suite.row('pop', count=500, limit='delete')
 def pop(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     pop_item = cache.pop
@@ -350,7 +350,7 @@ def pop(caches: Caches, count: int, watch: Stopwatch) -> None:
             pop_item(key)
 
 
-@suite.row('push', count=500, goal=2)
+@suite.row('push', count=500, goal=3, limit='insert')
 def push(caches: Caches, count: int, watch: Stopwatch) -> None:
     push_item = caches.scratch.push
     with watch:
@@ -359,7 +359,7 @@ def push(caches: Caches, count: int, watch: Stopwatch) -> None:
     caches.scratch.clear()
 
 
-@suite.row('pull', count=500, goal=2)
+@suite.row('pull', count=500, goal=2.5, limit='delete')
 def pull(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     pull_item = cache.pull
@@ -391,7 +391,7 @@ def expire(caches: Caches, count: int, watch: Stopwatch) -> None:
         cache.expire(time.time() + 7200)
 
 
-@suite.row('clear of 10,000, per key', count=10 * ITEMS, goal=4, every=5)
+@suite.row('clear of 10,000, per key', count=10 * ITEMS, goal=10, every=5)
 def clear(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.scratch
     _fill(cache, [f'many-{number}' for number in range(count)])
@@ -408,7 +408,7 @@ def _fill(cache: Cache, keys: list[str]) -> None:
 # --- the cache as a whole ----------------------------------------------------------------------
 
 
-@suite.row('len', count=2000, goal=2)
+@suite.row('len', count=2000, goal=4, limit='length')
 def length(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.small
     with watch:
@@ -416,7 +416,7 @@ def length(caches: Caches, count: int, watch: Stopwatch) -> None:
             len(cache)
 
 
-@suite.row('iterate, per key', count=10 * ITEMS, goal=3)
+@suite.row('iterate, per key', count=10 * ITEMS, goal=4, limit='keys')
 def iterate(caches: Caches, count: int, watch: Stopwatch) -> None:
     cache = caches.small
     with watch:
@@ -425,7 +425,7 @@ def iterate(caches: Caches, count: int, watch: Stopwatch) -> None:
                 pass
 
 
-@suite.row('open an existing cache', count=5, goal=5)
+@suite.row('open an existing cache', count=5, goal=6, limit='open_database')
 def open_existing(caches: Caches, count: int, watch: Stopwatch) -> None:
     open_cache, directory = caches.open, caches.closed_directory
     for _ in itertools.repeat(None, count):

@@ -108,7 +108,7 @@ def _configure(contender: str, location: str, database: str) -> Any:
 suite: Suite[Backend] = Suite('django', "Django's cache backends", __doc__, Backend, PEERS)
 
 
-@suite.row('get', count=500, goal=3)
+@suite.row('get', count=500, goal=12)
 def get(backend: Backend, count: int, watch: Stopwatch) -> None:
     get_item = backend.cache.get
     for key in KEYS[:count]:

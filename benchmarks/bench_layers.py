@@ -88,7 +88,7 @@ def _time_alike(
 # --- FanoutCache -------------------------------------------------------------------------------
 
 
-@suite.row('FanoutCache, get', count=2000, goal=12)
+@suite.row('FanoutCache, get', count=2000, goal=40, limit='dict_get')
 def fanout_get(layers: Layers, count: int, watch: Stopwatch) -> None:
     _warm(layers.fanout.get)
     _time_each(layers.fanout.get, count, watch)
@@ -104,7 +104,7 @@ def fanout_getitem(layers: Layers, count: int, watch: Stopwatch) -> None:
             fanout[key]
 
 
-@suite.row('FanoutCache, set', count=300, goal=2.5)
+@suite.row('FanoutCache, set', count=300, goal=3, limit='update')
 def fanout_set(layers: Layers, count: int, watch: Stopwatch) -> None:
     _time_each(layers.fanout.set, count, watch, VALUE)
 
@@ -122,7 +122,7 @@ def fanout_len(layers: Layers, count: int, watch: Stopwatch) -> None:
 # --- Index -------------------------------------------------------------------------------------
 
 
-@suite.row('Index, []', count=2000, goal=30)
+@suite.row('Index, []', count=2000, goal=100, limit='dict_get')
 def index_get(layers: Layers, count: int, watch: Stopwatch) -> None:
     index = layers.index
     _warm(index.get)
@@ -132,7 +132,7 @@ def index_get(layers: Layers, count: int, watch: Stopwatch) -> None:
             index[key]
 
 
-@suite.row('Index, [] =', count=300)
+@suite.row('Index, [] =', count=300, limit='update')
 def index_set(layers: Layers, count: int, watch: Stopwatch) -> None:
     index = layers.index
     keys = list(itertools.islice(itertools.cycle(KEYS), count))
@@ -166,13 +166,13 @@ def index_popitem(layers: Layers, count: int, watch: Stopwatch) -> None:
 # --- Deque -------------------------------------------------------------------------------------
 
 
-@suite.row('Deque, append', count=300, goal=2.5)
+@suite.row('Deque, append', count=300, goal=3.5, limit='insert')
 def deque_append(layers: Layers, count: int, watch: Stopwatch) -> None:
     _time_alike(layers.queue.append, count, watch, VALUE)
     layers.queue.clear()
 
 
-@suite.row('Deque, popleft', count=300)
+@suite.row('Deque, popleft', count=300, limit='delete')
 def deque_popleft(layers: Layers, count: int, watch: Stopwatch) -> None:
     layers.queue.extend([VALUE] * count)
     _time_alike(layers.queue.popleft, count, watch)

@@ -146,6 +146,22 @@ def writes_0(site: Site, count: int) -> dict[str, float]:
     return site.visit(count, 0, 8 * MEBIBYTE)
 
 
+suite.quotient(
+    'rate_kept',
+    'time of a write in 1,000: multiple of no write',
+    'writes_10.rate',
+    'writes_0.rate',
+    at_most=1.18,
+)
+suite.quotient(
+    'hit_ratio_kept',
+    'hit ratio without a write: multiple of a write in 1,000',
+    'writes_0.hit_ratio',
+    'writes_10.hit_ratio',
+    at_most=1.034,
+)
+
+
 @suite.load('no write, memory of 1 MiB', 40_000, FIGURES)
 def memory_1(site: Site, count: int) -> dict[str, float]:
     return site.visit(count, 0, MEBIBYTE)

@@ -46,7 +46,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 
 from machine import describe_machine
-from results import NATIVE, ORIGINAL, Contender, Figure, Outcome, Result
+from results import LIMIT, NATIVE, ORIGINAL, Contender, Figure, Outcome, Result
 
 ROOT = Path(__file__).resolve().parent.parent
 ORIGINAL_VERSION = '5.6.3'
@@ -109,6 +109,8 @@ class Row(Generic[S]):
     function: LoadFunction[S]
     #: It is measured in every so many rounds.
     every: int
+    #: What nothing can be faster than, by its name in limits.py.
+    limit: str | None = None
 
 
 class Suite(Generic[S]):
@@ -148,6 +150,7 @@ class Suite(Generic[S]):
         *,
         reference: bool = False,
         every: int = 1,
+        limit: str | None = None,
     ) -> Callable[[RowFunction[S]], RowFunction[S]]:
         """Return a decorator that makes a function a row, named after the function.
 
@@ -157,6 +160,7 @@ class Suite(Generic[S]):
         :param reference: if it does not use the package: something to compare with
         :param every: it is measured in every so many rounds; an odd number, so that the order
             of the contenders still changes
+        :param limit: what nothing can be faster than, by its name in limits.py
         """
 
         def decorator(function: RowFunction[S]) -> RowFunction[S]:
@@ -167,7 +171,7 @@ class Suite(Generic[S]):
 
             name = function.__name__
             figure = Figure(name, title, goal=goal, compared=not reference)
-            self.rows[name] = Row(name, count, count, {'': figure}, measure, every)
+            self.rows[name] = Row(name, count, count, {'': figure}, measure, every, limit)
             return function
 
         return decorator
@@ -339,12 +343,19 @@ def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
             import diskcache
 
             hello = {'version': diskcache.__version__, 'package': diskcache.__file__}
-        subject = suite.make_subject(directory, contender)
+        if contender == LIMIT:
+            from limits import Limits
+
+            subject: Subject = Limits(directory, contender)
+        else:
+            subject = suite.make_subject(directory, contender)
     except Missing as error:
         answer({**hello, 'missing': str(error)})
         return
     except Exception as error:
-        if contender in suite.peers:  # what is wrong with a peer is no reason to measure nothing
+        if (
+            contender == LIMIT or contender in suite.peers
+        ):  # what is wrong with a peer is no reason to measure nothing
             answer({**hello, 'missing': f'{type(error).__name__}: {error}'})
         else:
             answer({'error': f'{contender}:\n{traceback.format_exc()}'})
@@ -354,7 +365,7 @@ def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
         for line in requests:
             request = json.loads(line)
             try:
-                figures = suite.rows[request['row']].function(subject, request['count'])
+                figures = _figures(suite.rows[request['row']], subject, request['count'])
             except Unable as error:
                 answer({'unable': str(error)})
             except Exception:
@@ -363,6 +374,15 @@ def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
                 answer({'figures': dict(figures)})
     finally:
         subject.close()
+
+
+def _figures(row: Row[Any], subject: Subject, count: int) -> Mapping[str, float]:
+    """Measure a batch of a row, or of its limit."""
+    from limits import KNOWN, Limits
+
+    if isinstance(subject, Limits):
+        return {'': KNOWN[row.limit or ''](subject, count) / count}
+    return row.function(subject, count)
 
 
 class Rounds:
@@ -403,6 +423,8 @@ class Rounds:
             contender = worker.contender
             if (contender.name, row.name) in self._unable:
                 continue
+            if contender.name == LIMIT and row.limit is None:
+                continue
             try:
                 answer = worker.batch(row, row.quick_count if self._quick else row.count)
             except Unable as error:
@@ -433,6 +455,7 @@ class Rounds:
             {
                 contender: [x / y for x, y in zip(above[contender], below[contender], strict=True)]
                 for contender in above
+                if contender in below
             },
         )
 
@@ -479,7 +502,9 @@ def main(suite: Suite[Any], rounds: int, quick_rounds: int = 2, warm_up: bool = 
 
 
 def _measure(suite: Suite[Any], arguments: argparse.Namespace, warm_up: bool) -> Result:
-    packages = {ORIGINAL: _original_path(), NATIVE: _path_from('DISKCACHE_NATIVE', ROOT)}
+    native = _path_from('DISKCACHE_NATIVE', ROOT)
+    packages = {ORIGINAL: _original_path(), NATIVE: native, LIMIT: native}
+    limit = {LIMIT: LIMIT} if any(row.limit for row in suite.rows.values()) else {}
     # The driver's own module is this one; the workers are to run the script that was started.
     script = Path(sys.argv[0]).resolve()
     with ExitStack() as stack:
@@ -489,7 +514,7 @@ def _measure(suite: Suite[Any], arguments: argparse.Namespace, warm_up: bool) ->
             stack.enter_context(
                 Worker(script, Contender(name, title), packages.get(name), directory / name)
             )
-            for name, title in {ORIGINAL: ORIGINAL, NATIVE: NATIVE, **suite.peers}.items()
+            for name, title in {ORIGINAL: ORIGINAL, NATIVE: NATIVE, **limit, **suite.peers}.items()
         ]
         version = workers[0].contender.version
         if version != ORIGINAL_VERSION:
@@ -514,8 +539,17 @@ def _measure(suite: Suite[Any], arguments: argparse.Namespace, warm_up: bool) ->
         seconds=seconds,
         contenders=[worker.contender for worker in workers],
         outcomes=list(rounds.outcomes.values()),
-        remarks=rounds.remarks(),
+        remarks=[*rounds.remarks(), *_missing_limits(workers)],
     )
+
+
+def _missing_limits(workers: Sequence[Worker]) -> list[str]:
+    """Say why the limits were not measured, if they were not."""
+    return [
+        f'The limits were not measured: {worker.contender.missing}.'
+        for worker in workers
+        if worker.contender.name == LIMIT and worker.contender.missing is not None
+    ]
 
 
 def summary(result: Result) -> str:

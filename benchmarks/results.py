@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: The two contenders that every benchmark has.
-ORIGINAL, NATIVE = 'original', 'native'
+#: The two contenders that every benchmark has, and what nothing can be faster than.
+ORIGINAL, NATIVE, LIMIT = 'original', 'native', 'limit'
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,10 @@ class Outcome:
         ratio = self.ratio(contender)
         return '-' if ratio is None else three_digits(ratio)
 
+    def format_limit(self) -> str:
+        """Format what nothing can be faster than, empty if that was not measured."""
+        return self.format_median(LIMIT) if LIMIT in self.rounds else ''
+
     def format_both(self, contender: str) -> str:
         """Format the median and the ratio together."""
         ratio = self.ratio(contender)
@@ -157,7 +161,9 @@ class Result:
     def peers(self) -> list[Contender]:
         """Return the contenders apart from the two packages."""
         return [
-            contender for contender in self.contenders if contender.name not in (ORIGINAL, NATIVE)
+            contender
+            for contender in self.contenders
+            if contender.name not in (ORIGINAL, NATIVE, LIMIT)
         ]
 
     def write(self, path: Path) -> None:
@@ -208,7 +214,9 @@ class Result:
         return '\n\n'.join(tables)
 
     def _comparison(self) -> str:
-        header = ['operation', ORIGINAL, NATIVE, 'ratio', 'min-max', 'goal', 'reached']
+        has_limits = any(LIMIT in outcome.rounds for outcome in self.outcomes)
+        limit = [LIMIT] if has_limits else []
+        header = ['operation', ORIGINAL, NATIVE, *limit, 'ratio', 'min-max', 'goal', 'reached']
         cells = []
         for outcome in self.outcomes:
             if not outcome.figure.listed:
@@ -220,6 +228,7 @@ class Result:
                     outcome.figure.title,
                     outcome.format_median(ORIGINAL),
                     outcome.format_median(NATIVE),
+                    *([outcome.format_limit()] if has_limits else []),
                     outcome.format_ratio(NATIVE) if ratios else '',
                     spread,
                     outcome.format_goal(),
@@ -234,6 +243,8 @@ class Result:
         header = ['contender', *(outcome.figure.title for outcome in listed)]
         cells = []
         for contender in self.contenders:
+            if contender.name == LIMIT:
+                continue
             name = f'{contender.title} {contender.version}'.strip()
             if contender.missing is not None:
                 name += f' - missing: {contender.missing}'
