@@ -7,10 +7,7 @@
 'value'
 """
 
-from importlib.util import find_spec as _find_spec
-from opcode import opmap as _opmap
-from sys import _getframe
-from typing import TYPE_CHECKING
+import sys as _sys
 
 try:
     from ._core import Timeout
@@ -42,6 +39,7 @@ from .core import SignedDisk as SignedDisk
 from .core import UnsafeTypeError as UnsafeTypeError
 from .core import configure as configure
 from .fanout import FanoutCache
+from .hints import TYPE_CHECKING
 from .persistent import Deque, Index
 from .recipes import (
     Averager,
@@ -81,11 +79,12 @@ __all__ = [
 
 
 def _has_django() -> bool:
-    """Tell whether Django is installed, without importing it."""
-    try:
-        spec = _find_spec('django')
-    except ValueError:  # a stand-in that somebody has put into sys.modules
-        return False
+    """Tell whether Django is installed, without importing it, or importlib.util."""
+    if 'django' in _sys.modules:
+        spec = getattr(_sys.modules['django'], '__spec__', None)  # None: a stand-in
+    else:
+        finders = (finder for finder in _sys.meta_path if hasattr(finder, 'find_spec'))
+        spec = next(filter(None, (find.find_spec('django', None) for find in finders)), None)
     return spec is not None and spec.origin is not None  # not just a directory of that name
 
 
@@ -106,10 +105,12 @@ def __getattr__(name: str) -> object:
         module = import_module('.djangocache', __name__)
         return module if name == 'djangocache' else module.DjangoCache
     if name == 'DjangoCache':
+        from opcode import opmap
+
         text = "DjangoCache needs Django: pip install 'diskcache[django]'"
-        caller = _getframe(1)
+        caller = _sys._getframe(1)
         # From an AttributeError the statement would make an error of its own, without the hint.
-        if caller.f_code.co_code[caller.f_lasti] == _opmap['IMPORT_FROM']:
+        if caller.f_code.co_code[caller.f_lasti] == opmap['IMPORT_FROM']:
             raise ImportError(text, name=__name__, path=__file__)
         raise AttributeError(text)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

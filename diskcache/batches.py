@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
 
 from ._core import BATCH_BYTES, BATCH_ITEMS
+from .hints import Any, TypeVar
 
 T = TypeVar('T')
 

@@ -15,7 +15,6 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, ParamSpec, SupportsFloat, SupportsIndex, TypeVar
 
 from . import _core, removal
 from . import settings as rules
@@ -32,6 +31,7 @@ from .directory import (
     temporary_unless_given,
 )
 from .disk import Disk, StoredKey
+from .hints import Any, ParamSpec, TypeVar
 from .log import log_refusal
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening, unopened
@@ -60,9 +60,6 @@ from .sql import (
 )
 from .unloadable import passes_over
 from .views import LOOKUPS, DictMethods, Names, has_all_of
-
-#: What a timeout may be; to ask the protocols takes microseconds, so they come last.
-_NUMBERS = (int, float, SupportsFloat, SupportsIndex)
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -140,7 +137,7 @@ class Cache(DictMethods, Opening):
             )
         if not (isinstance(disk, type) and issubclass(disk, Disk)):
             raise ValueError('disk must subclass diskcache.Disk')
-        if not isinstance(timeout, _NUMBERS):
+        if not (hasattr(timeout, '__float__') or hasattr(timeout, '__index__')):
             raise TypeError(f'timeout must be a number of seconds, not {type(timeout).__name__!r}')
         if getattr(self, '_txn_id', None) is not None:
             raise RuntimeError('a cache with an open transaction cannot be initialized again')
@@ -563,7 +560,7 @@ class Cache(DictMethods, Opening):
                 raise TypeError(f'the value of key {key!r} is not an int or a float')
             total = _sum(number, delta, f'the value of key {key!r} plus delta')
             _, mode, _, payload = self._signer.store(total, False)
-            value = self._signer._sign(row._replace(mode=mode), payload)
+            value = self._signer._sign(row.changed(mode=mode), payload)
             execute(INCREMENT_SIGNED, (now, mode, value, rowid))
             change = change_by_lookup(EVICTION_POLICY[self.eviction_policy], now)
             if change:

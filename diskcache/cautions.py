@@ -8,7 +8,8 @@ import sys
 import types
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+
+from .hints import ParamSpec, TypeVar
 
 P = ParamSpec('P')
 R = TypeVar('R')

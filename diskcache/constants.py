@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from ._core import DATABASE_NAME as DBNAME
 from ._core import MODE_BINARY, MODE_NONE, MODE_PICKLE, MODE_RAW, MODE_TEXT
+from .hints import Any
 
 __all__ = [
     'DBNAME',
@@ -26,17 +25,15 @@ class Constant(tuple[str]):
     It is pickled as the original's are, since it may be a part of a key.
     """
 
-    _known: ClassVar[dict[str, Constant]] = {}
-
     def __new__(cls, name: str | tuple[str]) -> Constant:
         """Return the constant of a name, a new one if there is none.
 
         :param name: how it is shown; or a tuple of that, which is what unpickling calls this with
         """
         (text,) = name if isinstance(name, tuple) else (name,)
-        known = cls._known.get(text)
+        known = _known.get(text)
         if known is None or type(known) is not cls:
-            known = cls._known.setdefault(text, tuple.__new__(cls, (text,)))
+            known = _known.setdefault(text, tuple.__new__(cls, (text,)))
         return known
 
     def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
@@ -46,6 +43,9 @@ class Constant(tuple[str]):
     def __repr__(self) -> str:
         return str(self[0])
 
+
+#: All of them, by name.
+_known: dict[str, Constant] = {}
 
 ENOVAL: Constant = Constant('ENOVAL')
 

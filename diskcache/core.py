@@ -1,23 +1,17 @@
 """Facade: the names of the original's module of this name, wherever they are defined here."""
 
 # ruff: noqa: F401
-import codecs
 import contextlib as cl
 import errno
 import functools as ft
 import io
-import json
 import os
 import os.path as op
 import pickle
-import pickletools
 import sqlite3
-import struct
-import tempfile
 import threading
 import time
 import warnings
-import zlib
 
 from . import _core
 from ._core import Timeout, args_to_key
@@ -71,6 +65,19 @@ __all__ = [
     'configure',
     'full_name',
 ]
+
+#: What the original's module also has, and takes long to import.
+_LATER = ('codecs', 'json', 'pickletools', 'struct', 'tempfile', 'zlib')
+
+
+def __getattr__(name: str) -> object:
+    """Import a module of the standard library when it is asked for by this one's attribute."""
+    if name not in _LATER:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from importlib import import_module
+
+    return globals().setdefault(name, import_module(name))
+
 
 # In pickles and reprs they have the original's names, so that either library reads the other's.
 for _public in (

@@ -7,12 +7,11 @@ the whole process what takes the place of :class:`Disk`.
 from __future__ import annotations
 
 import contextlib as cl
-import importlib
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from .disk import Disk, JSONDisk
+from .hints import Any
 from .safedisk import SafeDisk
 from .signeddisk import SignedDisk
 
@@ -102,7 +101,9 @@ def _find_class(name: str) -> type[Any]:
     module, _, path = name.partition(':') if ':' in name else name.rpartition('.')
     if not module or not path:
         raise ValueError('the full name of a class is needed, with its module')
-    found: Any = importlib.import_module(module)
+    from importlib import import_module
+
+    found: Any = import_module(module)
     for part in path.split('.'):
         found = getattr(found, part)
     if not isinstance(found, type):

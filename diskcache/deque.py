@@ -15,7 +15,6 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar, cast
 
 from . import sql
 from ._core import QUEUE_ORIGIN
@@ -23,6 +22,7 @@ from .cache import Cache
 from .cautions import warn
 from .constants import ENOVAL
 from .disk import StoredKey
+from .hints import Any, TypeVar, cast
 from .mismatch import check_eviction
 from .on_cache import OnCache
 from .refusal import RefusedError
@@ -351,7 +351,7 @@ class Deque(OnCache, Sequence[Any]):
         deque = rebuild(*arguments)
         if state:
             deque.__setstate__(*state)
-        return cast(D, deque)
+        return cast('D', deque)
 
     __copy__ = copy
 

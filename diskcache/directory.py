@@ -6,15 +6,13 @@ import contextlib as cl
 import errno
 import os
 import os.path as op
-import shutil
 import stat
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
 
 from .cautions import warn_once
+from .hints import Any
 
 
 def path_of(directory: Any) -> str:
@@ -62,12 +60,16 @@ def temporary_unless_given(
     if directory is not None:
         yield directory
         return
+    import tempfile  # which takes long to import
+
     made = tempfile.mkdtemp(prefix='diskcache-')
     try:
         if mode is not None:
             os.chmod(made, mode)
         yield made
     except BaseException:
+        import shutil
+
         shutil.rmtree(made, ignore_errors=True)
         raise
 

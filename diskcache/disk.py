@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib as cl
 import functools as ft
 import io
-import json
 import os
 import os.path as op
 import sqlite3
-import zlib
 from collections.abc import Iterable
-from typing import Any
 
 from . import _core
 from .constants import MODE_BINARY, MODE_TEXT, UNKNOWN
+from .hints import Any
 from .pickling import reduce
 from .refusal import RefusedError
 
@@ -171,10 +169,16 @@ class JSONDisk(Disk):
         super().__init__(directory, **kwargs)
 
     def _compress(self, data: Any) -> bytes:
+        import json  # both take long to import
+        import zlib
+
         return zlib.compress(json.dumps(data).encode('utf-8'), self.compress_level)
 
     @staticmethod
     def _decompress(data: bytes) -> Any:
+        import json
+        import zlib
+
         return json.loads(zlib.decompress(data).decode('utf-8'))
 
     def put(self, key: Any) -> tuple[Any, bool]:

@@ -20,7 +20,6 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from . import mismatch
 from . import settings as rules
@@ -43,6 +42,7 @@ from .directory import (
     warn_of_others,
 )
 from .disk import Disk
+from .hints import Any, BinaryIO, ParamSpec, TypeVar
 from .index import Index
 from .log import log_failure
 from .settings import DEFAULT_SETTINGS
@@ -57,7 +57,7 @@ T = TypeVar('T')
 _PAUSE = 0.001
 
 #: Names of shards, and of the directories of named caches, Deques and Indexes.
-_SHARD_NAME = re.compile('[0-9]{3,}')
+_SHARD_NAME = '[0-9]{3,}'
 _PARTS = ('cache', 'deque', 'index')
 
 #: What of a shard is also an attribute of the FanoutCache, beside the settings.
@@ -135,7 +135,7 @@ def cache_directories(directory: str) -> Iterator[str]:
     Also what is behind a gap in the numbers. Links in the parts are not followed.
     """
     for name in sorted(os.listdir(directory)):
-        if _SHARD_NAME.fullmatch(name) and op.isfile(op.join(directory, name, DBNAME)):
+        if re.fullmatch(_SHARD_NAME, name) and op.isfile(op.join(directory, name, DBNAME)):
             yield op.join(directory, name)
     for kind in _PARTS:
         for path, directories, files in os.walk(op.join(directory, kind)):

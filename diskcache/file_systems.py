@@ -13,9 +13,9 @@ import os.path as op
 import sqlite3
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from . import _core
+from .hints import Any
 
 #: Network and cluster file systems by the number that statfs() gives (Linux).
 NETWORK = {

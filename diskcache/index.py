@@ -10,11 +10,11 @@ import collections
 import os
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, ParamSpec, TypeVar, cast
 
 from . import sql
 from .cache import Cache
 from .constants import ENOVAL
+from .hints import Any, ParamSpec, TypeVar, cast
 from .mismatch import check_eviction
 from .on_cache import OnCache
 from .views import DictMethods, ItemsView, Names, ValuesView, has_all_of, store_items
@@ -154,7 +154,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         :param last: the last one, or the first
         :return: (key, value)
         """
-        return cast(tuple[Any, Any], self._cache.peekitem(last, retry=True))
+        return cast('tuple[Any, Any]', self._cache.peekitem(last, retry=True))
 
     def pop(self, key: Any, default: Any = ENOVAL) -> Any:
         """Remove a key and return its value, atomically.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import numbers
 import pickle
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from . import _core
 from ._core import args_to_key
 from .cautions import hinted, warn, warn_once
 from .constants import ENOVAL
 from .disk import Disk, StoredKey
+from .hints import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 from .wrappers import memoized
 
 if TYPE_CHECKING:
@@ -40,8 +39,17 @@ def name_of(func: Callable[..., Any]) -> str:
         raise TypeError(f'a {kind!r} object has no name to make keys with: pass name=') from None
 
 
+def is_real(value: object) -> bool:
+    """Tell whether something is a real number, or a bool."""
+    if isinstance(value, int | float):
+        return True
+    import numbers
+
+    return isinstance(value, numbers.Real)
+
+
 def checked_expire(expire: Any) -> None:
-    if expire is not None and not isinstance(expire, numbers.Real):
+    if expire is not None and not is_real(expire):
         raise TypeError(f'expire must be a number of seconds, not {expire!r}')
 
 
@@ -211,7 +219,7 @@ def memoizer(
         __cache_key__ = _key_maker(func, base, typed, skipped, disk, cache_key)
 
         wrapper = memoized(func, __cache_key__, ENOVAL, lookup, keep)
-        return cast(Callable[P, R], wrapper)
+        return cast('Callable[P, R]', wrapper)
 
     return decorator
 

@@ -22,13 +22,13 @@ import os.path as op
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import sql
 from ._core import QUEUE_DIGITS, Timeout
 from .cautions import warn_once
 from .constants import DBNAME
 from .disk import Disk, JSONDisk
+from .hints import TYPE_CHECKING, Any
 from .safedisk import SafeDisk
 
 if TYPE_CHECKING:
@@ -48,21 +48,29 @@ _FORMLESS = frozenset(
     {'filename', 'remove', '_write', 'keys', 'purpose', '_made_by', *vars(SafeDisk)}
 )
 
-_QUEUE_KEY = re.compile(rf'(?:.*-)?[0-9]{{{QUEUE_DIGITS}}}', re.DOTALL)
+
+def _is_queue_key(key: Any) -> bool:
+    """Tell whether `push` may have made a key: only that ends in so many digits."""
+    digits = str(key).rpartition('-')[2]
+    return len(digits) == QUEUE_DIGITS and digits.isdecimal() and digits.isascii()
 
 
-class Origin(NamedTuple):
+class Origin:
     """What a cache was made with."""
 
-    #: Name of the class that determines what keys and values look like.
-    disk: str
-    #: Of the FanoutCache that the cache is a shard of, otherwise None.
-    shards: int | None
+    def __init__(self, disk: str, shards: int | None) -> None:
+        """Say what it was.
+
+        :param disk: name of the class that determines what keys and values look like
+        :param shards: of the FanoutCache that the cache is a shard of, otherwise None
+        """
+        self.disk = disk
+        self.shards = shards
 
     @classmethod
     def of(cls, schema: Mapping[Any, Any]) -> Origin | None:
         """Return what the schema of a database records, if it does."""
-        found = sql.ORIGIN_CREATED.fullmatch(schema.get(sql.ORIGIN) or '')
+        found = re.fullmatch(sql.ORIGIN_CREATED, schema.get(sql.ORIGIN) or '')
         if found is None:
             return None
         disk, shards = found.groups()
@@ -195,7 +203,7 @@ def _sample(cache: Cache) -> list[tuple[Any, bool]]:
         keys = list(it.islice(cache._stored_keys(), _SAMPLE))
     except (Timeout, sqlite3.Error):
         return []
-    return [(key, raw) for key, raw in keys if not (raw and _QUEUE_KEY.fullmatch(str(key)))]
+    return [(key, raw) for key, raw in keys if not (raw and _is_queue_key(key))]
 
 
 def check_recorded_disk(cache: Cache, disk: type[Disk], is_empty: bool) -> None:
@@ -209,7 +217,7 @@ def check_recorded_disk(cache: Cache, disk: type[Disk], is_empty: bool) -> None:
     if origin is None or _is_same_class(origin.disk, disk_name(disk)):
         return
     if is_empty:
-        origin._replace(disk=disk_name(disk)).record([cache])
+        Origin(disk_name(disk), origin.shards).record([cache])
     else:
         _warn_of_disk(cache, origin.disk, disk)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
 
 from .cache import Cache
 from .disk import Disk
+from .hints import Any
 from .pickling import reduce
 
 #: Seconds that a Cache waits for a lock unless it is told otherwise.

@@ -15,7 +15,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from . import _core, file_systems, mismatch, removal
 from . import settings as rules
@@ -33,6 +32,7 @@ from .directory import (
     warn_of_others,
 )
 from .disk import Disk
+from .hints import Any
 from .log import log, log_failure, log_once
 from .policies import policy_index
 from .settings import DEFAULT_SETTINGS, DIRECTORY_ID, METADATA

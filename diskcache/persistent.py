@@ -5,7 +5,6 @@ import operator as op
 from collections import OrderedDict
 from collections.abc import MutableMapping, Sequence
 from contextlib import contextmanager
-from shutil import rmtree
 
 from .cache import Cache
 from .constants import ENOVAL
@@ -14,6 +13,16 @@ from .index import Index, KeysView
 from .views import ItemsView, ValuesView
 
 __all__ = ['ENOVAL', 'Cache', 'Deque', 'Index', 'ItemsView', 'KeysView', 'ValuesView']
+
+
+def __getattr__(name: str) -> object:
+    """Return what the original's module also has, and takes long to import."""
+    if name == 'rmtree':
+        from shutil import rmtree
+
+        return rmtree
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
 
 # In pickles and reprs they have the original's names, so that either library reads the other's.
 for _public in (Deque, Index, KeysView, _make_compare):

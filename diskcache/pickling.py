@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copyreg
-from typing import Any
+
+from .hints import Any
 
 
 def reduce(self: Any) -> tuple[Any, ...]:

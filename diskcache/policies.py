@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from . import _core, sql
+from .hints import Any
 
 #: What each policy means, in SQL: `init` is executed when a directory gets the policy, `get` is
 #: what a lookup sets in the row that it finds, `cull` selects the rows that go first. Programs may
@@ -31,7 +32,7 @@ def policy_index(name: str) -> tuple[str | None, str | None]:
     policy = find_policy(name)
     if policy is None:
         return _core.POLICIES[name][:2]
-    found = sql.CREATE_INDEX.match(policy['init'] or '')
+    found = re.match(sql.CREATE_INDEX, policy['init'] or '')
     return found and found[1], policy['init']
 
 

@@ -29,15 +29,12 @@ from __future__ import annotations
 
 import functools as ft
 import math
-import numbers
 import operator
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, TypeVar, cast
 
 from ._core import args_to_key as args_to_key  # as in the original, from which some import it
 from .cache import Cache
@@ -45,8 +42,9 @@ from .cautions import hint_at_expire
 from .constants import ENOVAL
 from .disk import Disk
 from .fanout import FanoutCache
+from .hints import Any, ParamSpec, TypeVar, cast
 from .memoize import full_name as full_name
-from .memoize import memoizer, name_of
+from .memoize import is_real, memoizer, name_of
 from .mismatch import check_eviction
 from .unloadable import passes_over
 from .wrappers import guarded, is_coroutine_function, throttled
@@ -94,7 +92,7 @@ def _positive(name: str, value: Any, *, or_zero: bool = False) -> float:
     :raises TypeError: if it is no real number
     :raises ValueError: if it is not positive, not finite, or not a number (NaN)
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not is_real(value):
         raise TypeError(f'{name} must be a number, not {type(value).__name__!r}')
     number = float(value)
     if not (0 < number < math.inf or (or_zero and number == 0)):
@@ -131,7 +129,7 @@ def _pauses(timeout: float | None) -> Iterator[None]:
             return
         # The system's source has no state that a fork could copy, or a user's seed could set, to
         # make processes look in step.
-        time.sleep(min(left, longest * random.SystemRandom().uniform(0.5, 1)))
+        time.sleep(min(left, longest * (0.5 + int.from_bytes(os.urandom(4), 'big') / 2**33)))
         longest = min(longest * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
@@ -600,7 +598,7 @@ def throttle(
                 return float(delay)
 
         save((time_func(), count))
-        return cast(Callable[P, R], throttled(func, take, sleep_func))
+        return cast('Callable[P, R]', throttled(func, take, sleep_func))
 
     return decorator
 
@@ -641,7 +639,7 @@ def barrier(
                 'lock_factory is called with (cache, key, expire=, tag=), as diskcache.Lock is:'
                 f' {error}'
             ) from error
-        return cast(Callable[P, R], guarded(func, lock))
+        return cast('Callable[P, R]', guarded(func, lock))
 
     return decorator
 
@@ -764,8 +762,10 @@ def memoize_stampede(
             return ENOVAL
         result, taken = pair
         if expire_time is not None:  # None: somebody else has stored it, to stay
+            from random import expovariate  # which takes as long to import as all of this module
+
             left = expire_time - time.time()
-            if taken * beta * random.expovariate(1) >= left:
+            if taken * beta * expovariate(1) >= left:
                 renew(taken, key, func, args, kwargs)
         return result
 

@@ -24,16 +24,15 @@ from __future__ import annotations
 import _compat_pickle
 import copyreg
 import functools as ft
-import importlib
 import io
 import pickle
 import re
 import sys
 import types
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
 
 from .disk import Disk
+from .hints import Any, TypeVar
 from .refusal import RefusedError, UnsafeTypeError
 
 S = TypeVar('S', bound='SafeDisk')
@@ -73,12 +72,20 @@ _CODECS = ('latin-1', 'latin1')
 _ZONE = r'[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*'
 
 
-class _Table(NamedTuple):
+class _Table:
     """What every SafeDisk allows, by module and name."""
 
-    names: dict[tuple[str, str], Any]
-    #: The types that nothing can change, and whose objects cannot be called: C may handle them.
-    quick: dict[tuple[str, str], type]
+    def __init__(
+        self, names: dict[tuple[str, str], Any], quick: dict[tuple[str, str], type]
+    ) -> None:
+        """Take both.
+
+        :param names: all of it
+        :param quick: the types that nothing can change, and whose objects cannot be called: C may
+            handle them
+        """
+        self.names = names
+        self.quick = quick
 
 
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # of tp_flags
@@ -319,7 +326,9 @@ def _check_module(name: Any) -> str:
         raise TypeError(f'modules must be names, not {type(name).__name__!r}')
     if name.partition('.')[0] in _NEVER or name.partition('.')[0] == 'builtins':
         raise ValueError(f'the module {name} cannot be allowed: it is not safe')
-    importlib.import_module(name)
+    from importlib import import_module
+
+    import_module(name)
     return name
 
 

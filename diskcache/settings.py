@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from . import _core
 from .cautions import warn
+from .hints import Any
 from .policies import EVICTION_POLICY
 
 DEFAULT_SETTINGS: dict[str, Any] = {

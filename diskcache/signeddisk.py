@@ -23,13 +23,12 @@ import functools as ft
 import io
 import os
 import pickle
-import struct
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from . import _core
 from ._core import MODE_SIGNED
 from .constants import MODE_BINARY, MODE_PICKLE, MODE_RAW, MODE_TEXT, UNKNOWN
+from .hints import Any, BinaryIO, TypeVar
 from .refusal import RefusedError
 from .safedisk import SafeDisk
 
@@ -72,15 +71,38 @@ def _is_same(one: bytes, other: bytes) -> bool:
     return _hashing()[1].compare_digest(one, other)  # type: ignore[no-any-return]
 
 
-class Row(NamedTuple):
+class Row:
     """The columns that a signature covers; `value` has it."""
 
-    key: Any
-    raw: bool
-    tag: Any
-    expire_time: float | None
-    mode: int
-    value: Any
+    __slots__ = ('expire_time', 'key', 'mode', 'raw', 'tag', 'value')
+
+    def __init__(
+        self, key: Any, raw: bool, tag: Any, expire_time: float | None, mode: int, value: Any
+    ) -> None:
+        self.key = key
+        self.raw = raw
+        self.tag = tag
+        self.expire_time = expire_time
+        self.mode = mode
+        self.value = value
+
+    def changed(self, **changes: Any) -> Row:
+        """Return a row with other values in some of the columns."""
+        return Row(**{name: changes.get(name, getattr(self, name)) for name in self.__slots__})
+
+
+def _packed(number: float) -> bytes:
+    """Return the eight bytes of a float."""
+    import struct
+
+    return struct.pack('>d', number)
+
+
+def _unpacked(data: bytes) -> float:
+    """Return the float of eight bytes."""
+    import struct
+
+    return struct.unpack('>d', data)[0]  # type: ignore[no-any-return]
 
 
 def _part(value: Any) -> bytes:
@@ -90,7 +112,7 @@ def _part(value: Any) -> bytes:
     elif isinstance(value, int):
         kind, data = b'i', str(int(value)).encode()
     elif isinstance(value, float):
-        kind, data = b'f', struct.pack('>d', value + 0.0)  # the sign of zero may get lost
+        kind, data = b'f', _packed(value + 0.0)  # the sign of zero may get lost
     elif isinstance(value, str):
         kind, data = b's', value.encode('utf-8', 'surrogatepass')
     else:
@@ -244,7 +266,7 @@ class SignedDisk(SafeDisk):
         :raises RefusedError: if it has not got its signature now
         """
         payload = self._verify(row)
-        return self._sign(row._replace(**changes), payload)
+        return self._sign(row.changed(**changes), payload)
 
     def _number(self, row: Row) -> Any:
         """Return the value of a row if it is a number, else None.
@@ -288,7 +310,7 @@ class SignedDisk(SafeDisk):
             return mode, b'b' + content, content, in_file
         if isinstance(content, int):
             return mode, b'i' + str(content).encode(), b'', in_file
-        return mode, b'f' + struct.pack('>d', content), b'', in_file
+        return mode, b'f' + _packed(content), b'', in_file
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         """Refuse a value whose row is not known: there is nothing to check it by."""
@@ -361,7 +383,7 @@ def _decode(kind: bytes, data: bytes, form: int) -> Any:
         return data.decode('utf-8')
     if kind == b'b':
         return data
-    return int(data) if kind == b'i' else struct.unpack('>d', data)[0]
+    return int(data) if kind == b'i' else _unpacked(data)
 
 
 def _check_keys(keys: Any) -> None:

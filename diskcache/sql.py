@@ -6,7 +6,6 @@ Values are bound, not formatted in; what is put together here are columns and co
 from __future__ import annotations
 
 import pickle
-import re
 
 from ._core import (
     MODE_BINARY,
@@ -33,7 +32,7 @@ VACUUM = 'VACUUM'
 
 #: The view that records what a cache was made with, and its text as it stands in the schema.
 ORIGIN = 'Cache_origin'
-ORIGIN_CREATED = re.compile(
+ORIGIN_CREATED = (
     rf"CREATE VIEW {ORIGIN} AS SELECT '((?:[^']|'')*)' AS disk, (NULL|[1-9][0-9]{{0,8}}) AS shards"
 )
 DROP_ORIGIN = f'DROP VIEW IF EXISTS {ORIGIN}'
@@ -67,7 +66,7 @@ EXPIRED = 'SELECT rowid, filename FROM Cache WHERE expire_time < ? LIMIT ?'
 VICTIM = 'rowid, filename'
 
 #: The name of an index, in the `init` of a policy.
-CREATE_INDEX = re.compile(r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+IF\s+NOT\s+EXISTS\s+(\w+)', re.I)
+CREATE_INDEX = r'(?i)\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+IF\s+NOT\s+EXISTS\s+(\w+)'
 
 
 def change_row(columns: str) -> str:

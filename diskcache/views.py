@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import abc
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
 
 from .constants import ENOVAL
 from .disk import StoredKey
+from .hints import Any, TypeVar
 from .refusal import RefusedError
 
 S = TypeVar('S', bound='DictMethods')

@@ -12,7 +12,8 @@ import functools as ft
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+
+from .hints import Any
 
 __all__ = ['guarded', 'is_coroutine_function', 'memoized', 'throttled']
 

@@ -22,6 +22,19 @@ static PyObject *import_attribute(const char *module_name, const char *attribute
     return value;
 }
 
+/* pickletools.optimize(pickled). The module is imported when it is needed: that takes long, and most programs have keys
+ * that key_pickle.c can do alone, once it has been compared. */
+static PyObject *optimize(PyObject *Py_UNUSED(self), PyObject *pickled)
+{
+    PyObject *function = import_attribute("pickletools", "optimize");
+    PyObject *result = function != NULL ? PyObject_CallOneArg(function, pickled) : NULL;
+
+    Py_XDECREF(function);
+    return result;
+}
+
+static PyMethodDef optimize_definition = {"optimize", optimize, METH_O, NULL};
+
 /* What is in use of the module sqlite3 as it is now, which programs replace: all of it from the same. */
 static int import_sqlite3(module_state *state)
 {
@@ -55,7 +68,7 @@ static int import_python_functions(module_state *state)
     state->threading = PyImport_ImportModule("threading");
     state->dumps = import_attribute("pickle", "dumps");
     state->loads = import_attribute("pickle", "loads");
-    state->optimize = import_attribute("pickletools", "optimize");
+    state->optimize = PyCFunction_New(&optimize_definition, NULL);
     state->open = import_attribute("io", "open");
     state->join = import_attribute("os.path", "join");
     state->getpid = import_attribute("os", "getpid");

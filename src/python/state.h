@@ -54,7 +54,7 @@ typedef struct module_state {
     PyObject *time_module;      /* its functions are looked up each time: programs patch them */
     PyObject *threading;        /* the module, likewise */
     PyObject *dumps, *loads;    /* of pickle */
-    PyObject *optimize;         /* of pickletools: for opcodes that key_pickle.c does not know */
+    PyObject *optimize;         /* does what that of pickletools does, where key_pickle.c cannot */
     PyObject *open;             /* of io */
     PyObject *join;             /* of os.path */
     PyObject *getpid, *getcwd;  /* of os */
