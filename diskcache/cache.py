@@ -225,7 +225,10 @@ class Cache(DictMethods, Opening):
         def find_disk() -> Disk:
             return self.disk
 
-        return memoizer(find_disk, name, typed, ignore, signature, cache_if, lookup, store)
+        recall = self._recall if isinstance(self, Cache) else None
+        return memoizer(
+            find_disk, name, typed, ignore, signature, cache_if, lookup, store, recall=recall
+        )
 
     def check(
         self,

@@ -185,6 +185,7 @@ def memoizer(
     lookup: Callable[..., Any],
     store: Callable[[Any, Any, float], Any],
     cache_key: Callable[[str, tuple[Any, ...]], Any] | None = None,
+    recall: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return the decorator of every `memoize`; for its parameters see :meth:`Cache.memoize`.
 
@@ -192,6 +193,8 @@ def memoizer(
     :param lookup: `lookup(key, func, args, kwargs)` returns the stored result, or ENOVAL
     :param store: `store(key, result, seconds)` stores what took so long to compute
     :param cache_key: makes the key in the cache of the name and what :func:`args_to_key` returns
+    :param recall: `recall(wrapper, args, kwargs)` returns a result that `lookup` would return too,
+        or ENOVAL
     :raises TypeError: if the decorator is used without parentheses
     """
     if callable(name):
@@ -218,7 +221,8 @@ def memoizer(
         disk = find_disk if signature else None
         __cache_key__ = _key_maker(func, base, typed, skipped, disk, cache_key)
 
-        wrapper = memoized(func, __cache_key__, ENOVAL, lookup, keep)
+        quick = recall if type(__cache_key__) is _core.CacheKey else None
+        wrapper = memoized(func, __cache_key__, ENOVAL, lookup, keep, quick)
         return cast('Callable[P, R]', wrapper)
 
     return decorator

@@ -31,6 +31,7 @@ def memoized(
     absent: object,
     lookup: Callable[..., Any],
     keep: Callable[[Any, Any, float], object],
+    recall: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any] | None = None,
 ) -> Callable[..., Any]:
     """Return the wrapper of every `memoize`.
 
@@ -39,9 +40,15 @@ def memoized(
     :param absent: what `lookup` returns if there is no result
     :param lookup: called with the key, the function, its arguments and its keyword arguments
     :param keep: called with the key, a new result and the time when it was begun to be computed
+    :param recall: called with the wrapper, its arguments and its keyword arguments: returns a
+        result that is to be had without making the key, or `absent`
     """
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if recall is not None:
+            result = recall(itself, args, kwargs)
+            if result is not absent:
+                return result
         key = itself.__cache_key__(*args, **kwargs)
         result = lookup(key, func, args, kwargs)
         if result is absent:
@@ -51,6 +58,10 @@ def memoized(
         return result
 
     async def coroutine_wrapper(*args: Any, **kwargs: Any) -> Any:
+        if recall is not None:
+            result = recall(itself, args, kwargs)
+            if result is not absent:
+                return result
         key = itself.__cache_key__(*args, **kwargs)
         result = lookup(key, func, args, kwargs)
         if result is absent:

@@ -147,6 +147,17 @@ lookup_outcome lookup_recall(Lookup *lookup)
     return copy_row(lookup, &entry->row) < 0 ? LOOKUP_FAILED : LOOKUP_FOUND;
 }
 
+PyObject *lookup_recall_value(Lookup *lookup)
+{
+    const HotEntry *entry = lookup->has_hot_key ? find_entry(lookup) : NULL;
+
+    if (entry == NULL || (entry->row.known & HOT_ABSENT) || entry->row.has_expire_time) {
+        return NULL;
+    }
+    lookup->rowid = entry->row.rowid;
+    return Py_XNewRef(entry->row.value);
+}
+
 /* Answer without a copy where nothing can happen meanwhile: 1. */
 static int recall_at_once(Lookup *lookup, const HotEntry *entry, unsigned int hooks,
                           lookup_outcome *outcome)

@@ -92,6 +92,9 @@ int lookup_passes_end(Lookup *lookup);
 int lookup_encode(Lookup *lookup, PyObject *key);
 /* Copy what memory knows: LOOKUP_FOUND has no value yet. No Python code runs. */
 lookup_outcome lookup_recall(Lookup *lookup);
+/* The value, if memory has it as an object, of a row that does not expire; NULL without an exception. No hook of the
+ * Disk is called, and nothing is counted. New reference. No Python code runs. */
+PyObject *lookup_recall_value(Lookup *lookup);
 /* Read many rows in one transaction; outcomes[i] is LOOKUP_FOUND or LOOKUP_ABSENT. -1 with an exception. */
 int lookup_read_many(Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes,
                      stamped_read *stamped);

@@ -27,6 +27,7 @@ int cache_assign_subscript(Cache *self, PyObject *key, PyObject *value);
 int cache_contains(Cache *self, PyObject *key);
 Py_ssize_t cache_length(Cache *self);
 PyObject *cache_iterate(Cache *self);
+PyObject *Cache__recall(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 
 /* The values of keys in a tuple, of one moment: a list, with ENOVAL for what is absent. */
 PyObject *cache_get_values(Cache *self, PyObject *keys, int retry);

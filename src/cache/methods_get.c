@@ -13,11 +13,15 @@
 #include "cache/methods.h"
 #include "cache/row.h"
 #include "engine/rows.h"
+#include "python/call_key.h"
 
 static int counts_access(const Cache *self)
 {
     return dc_policies[self->rules.policy].access != DC_ACCESS_NONE || self->own_policy_counts;
 }
+
+/* What a Disk decides about a value that memory has only a pickle or a file of. */
+#define LOADING_HOOKS (DISK_HOOK_fetch | DISK_HOOK__fetch_row | DISK_HOOK__from_pickle)
 
 typedef struct get_options {
     int read, expire_time, tag, retry;
@@ -94,6 +98,92 @@ PyObject *Cache_get(Cache *self, const Cache_get_args *args)
 
     return get_value(self, args->key, args->otherwise != NULL ? args->otherwise : Py_None,
                      &options);
+}
+
+/* The value of a key that is pickled so, from memory alone; NULL, with an exception or without. */
+static PyObject *recall_pickled(Cache *self, PyObject *pickled, unsigned int hooks)
+{
+    Lookup lookup;
+    PyObject *result = NULL;
+
+    lookup_init(&lookup, self, needed_to_get(self, 0), 1);
+    lookup.key = pickled;
+    lookup.encoded.owner = Py_NewRef(pickled);
+    lookup.encoded.key.raw = 0;
+    convert_bytes(pickled, &lookup.encoded.key.datum);
+    lookup.has_hot_key = hot_key_of_put(&lookup.encoded, &lookup.hot);
+    if (!(hooks & DISK_HOOK_fetch)) {
+        result = lookup_recall_value(&lookup);
+    }
+    if (result == NULL && !(hooks & LOADING_HOOKS) && lookup_recall(&lookup) == LOOKUP_FOUND &&
+        lookup_value(&lookup) == LOOKUP_FOUND) {
+        result = Py_NewRef(lookup.value);
+    }
+    if (result != NULL) {
+        self->hot.hits++;
+        if (cache_log_access(self, 1, lookup.rowid) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+    lookup_clear(&lookup);
+    return result;
+}
+
+/* What the key of a call is stored as, by this Disk and if that is known; NULL, with an exception or without. */
+static PyObject *pickled_call(Cache *self, PyObject *disk, PyObject *const *args)
+{
+    PyObject *function = args[0];
+    PyObject *attributes =
+        PyFunction_Check(function) ? ((PyFunctionObject *)function)->func_dict : NULL;
+    PyObject *cache_key;
+    PyObject *pickled = NULL;
+
+    if (attributes == NULL || !PyTuple_CheckExact(args[1]) || !PyDict_CheckExact(args[2])) {
+        return NULL;
+    }
+    /* A program may have set another. */
+    cache_key =
+        Py_XNewRef(PyDict_GetItemWithError(attributes, self->state->name.__cache_key__));
+    if (cache_key != NULL) {
+        pickled = call_key_pickled(self->state, cache_key, args[1], args[2],
+                                   ((Disk *)disk)->key_pickle_protocol);
+        Py_DECREF(cache_key);
+    }
+    return pickled;
+}
+
+/* What answers most calls of a memoized function. Whatever is not simply there is ENOVAL, and then looked up by get(),
+ * which says what is wrong; so nothing is counted or logged here but a hit. */
+PyObject *Cache__recall(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *pickled = NULL;
+    PyObject *result = NULL;
+    PyObject *disk;
+    unsigned int hooks;
+
+    if (nargs != 3) {
+        return PyErr_Format(PyExc_TypeError, "_recall expected 3 arguments, got %zd", nargs);
+    }
+    if (cache_ready(self) < 0) {
+        return NULL;
+    }
+    if (!may_be_hot(self) || (cache_hooks(self) & CACHE_HOOK_get)) {
+        return Py_NewRef(self->state->enoval);
+    }
+    disk = Py_NewRef(self->disk);
+    hooks = disk_hooks(self->state, disk);
+    if (!(hooks & (DISK_HOOK_put | DISK_HOOK__seal))) {
+        pickled = pickled_call(self, disk, args);
+    }
+    if (pickled != NULL) { /* Python code may have run meanwhile */
+        result = may_be_hot(self) && disk == self->disk ? recall_pickled(self, pickled, hooks) : NULL;
+        Py_DECREF(pickled);
+    }
+    Py_DECREF(disk);
+    if (result == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear();
+    }
+    return result != NULL || PyErr_Occurred() ? result : Py_NewRef(self->state->enoval);
 }
 
 /* Call an overridden get(key, default=ENOVAL, [read=True,] retry=retry); KeyError for ENOVAL. */

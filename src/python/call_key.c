@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "python/call_table.h"
+#include "python/key_pickle.h"
+
 /* Up to so many keyword arguments, and arguments in all, fit on the stack. */
 #define FEW_KEYWORDS  16
 #define FEW_ARGUMENTS 64
@@ -234,7 +237,77 @@ typedef struct CacheKey {
     PyObject *base;   /* tuple */
     PyObject *ignore; /* frozenset, or NULL */
     int typed;
+    uint64_t ignored_positions; /* bits: of the first 64 */
+    int protocol;               /* by which the keys in the table are pickled */
+    call_table table;
 } CacheKey;
+
+/* The key of arguments that are held by `arguments`; NULL with an exception. */
+static PyObject *make_simple_key(CacheKey *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *names[CALL_OBJECTS_MAX];
+    PyObject *values[CALL_OBJECTS_MAX];
+    call call = {.positional = &PyTuple_GET_ITEM(args, 0),
+                 .positional_count = PyTuple_GET_SIZE(args),
+                 .names = names,
+                 .values = values};
+    Py_ssize_t position = 0;
+    PyObject *name, *value;
+
+    while (call.keyword_count < CALL_OBJECTS_MAX && PyDict_Next(kwargs, &position, &name, &value)) {
+        names[call.keyword_count] = name;
+        values[call.keyword_count++] = value;
+    }
+    return sort_keywords(&call) == 0 ? make_key(self->base, &call, 0, self->ignore) : NULL;
+}
+
+/* Pickle the key and remember it. */
+static PyObject *add_to_table(CacheKey *self, PyObject *args, PyObject *kwargs, int protocol,
+                              const call_arguments *arguments)
+{
+    PyObject *pickled = NULL;
+    PyObject *key;
+
+    /* To see what is ignored may run Python code. */
+    for (int i = 0; i < arguments->count; i++) {
+        Py_INCREF(arguments->objects[i]);
+    }
+    key = make_simple_key(self, args, kwargs);
+    if (key != NULL) {
+        pickled = key_pickle_dumps(key, protocol);
+        Py_DECREF(key);
+    } else {
+        PyErr_Clear(); /* making the key raises it again */
+    }
+    if (pickled != NULL && self->protocol == protocol) {
+        call_table_add(&self->table, arguments, self->base, pickled);
+    }
+    for (int i = 0; i < arguments->count; i++) {
+        Py_DECREF(arguments->objects[i]);
+    }
+    return pickled;
+}
+
+PyObject *call_key_pickled(const module_state *state, PyObject *cache_key, PyObject *args,
+                           PyObject *kwargs, int protocol)
+{
+    CacheKey *self = (CacheKey *)cache_key;
+    call_arguments arguments;
+    PyObject *pickled;
+
+    if (Py_TYPE(cache_key) != state->call_key_type || self->typed ||
+        state->key_pickling[protocol] <= 0 ||
+        !call_arguments_take(args, kwargs, self->ignored_positions, &arguments)) {
+        return NULL;
+    }
+    if (self->protocol != protocol) {
+        call_table_clear(&self->table);
+        self->protocol = protocol;
+    }
+    pickled = call_table_find(&self->table, &arguments, self->base);
+    return pickled != NULL ? Py_NewRef(pickled)
+                           : add_to_table(self, args, kwargs, protocol, &arguments);
+}
 
 static PyObject *CacheKey_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf,
                                      PyObject *kwnames)
@@ -267,6 +340,17 @@ static PyObject *CacheKey_vectorcall(PyObject *callable, PyObject *const *args, 
     return key;
 }
 
+static int find_ignored_positions(CacheKey *self)
+{
+    int counted = 1;
+
+    for (int i = 0; i < 64 && self->ignore != NULL && counted >= 0; i++) {
+        counted = counts(self->ignore, i, NULL);
+        self->ignored_positions |= (uint64_t)(counted == 0) << i;
+    }
+    return counted < 0 ? -1 : 0;
+}
+
 static PyObject *CacheKey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"base", "typed", "ignore", NULL};
@@ -285,7 +369,7 @@ static PyObject *CacheKey_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->vectorcall = CacheKey_vectorcall;
     self->base = Py_NewRef(base);
     self->typed = typed;
-    if (take_ignore(ignore, &self->ignore) < 0) {
+    if (take_ignore(ignore, &self->ignore) < 0 || find_ignored_positions(self) < 0) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;
@@ -299,13 +383,14 @@ static int CacheKey_traverse(CacheKey *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* There is no tp_clear, as a tuple has none: a finalizer that clearing runs could call the object afterwards. It never
+/* What is in the table cannot be in a cycle, and is not visited. There is no tp_clear, as a tuple has none: a finalizer that clearing runs could call the object afterwards. It never
  * changes, so any cycle that it is in goes through something else, which can be cleared. */
 static void CacheKey_dealloc(CacheKey *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
     PyObject_GC_UnTrack(self);
+    call_table_clear(&self->table);
     Py_CLEAR(self->base);
     Py_CLEAR(self->ignore);
     type->tp_free(self);

@@ -11,7 +11,7 @@
 /* Attribute names used from C, interned once. */
 /* clang-format off */
 #define STATE_NAMES(X)                                                                             \
-    X(__delitem__) X(_cleanup) X(_con) X(_fetch_row) X(_from_pickle) X(_get_running_loop)          \
+    X(__cache_key__) X(__delitem__) X(_cleanup) X(_con) X(_fetch_row) X(_from_pickle) X(_get_running_loop)          \
     X(_increment_signed) X(_log_failure) X(_mend) X(_note_refusal) X(_pass_over) X(_pin)           \
     X(_reset_malformed) X(_seal) X(_take_directory_id) X(_to_pickle) X(_touch_signed)              \
     X(_transact) X(_transaction) X(asyncio) X(cached_statements) X(check_same_thread) X(close)     \

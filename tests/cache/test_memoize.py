@@ -6,11 +6,17 @@ import asyncio
 import collections
 import copy
 import functools as ft
+import gc
 import inspect
+import itertools
 import json
 import pickle
+import random
+import sys
 import types
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import django_project  # noqa: F401  configures Django before its backend is imported
@@ -538,3 +544,256 @@ def test_a_name_to_ignore_that_the_function_does_not_have_is_warned_of(
         with pytest.warns(diskcache.CacheWarning, match="'argumnt'") as caught:
             memoize(ignore=['argumnt'])(function)
         assert [warning.filename for warning in caught] == [__file__]
+
+
+# --- arguments that are known without making a key ---
+
+
+class Text(str):
+    """A str with a type of its own."""
+
+    __slots__ = ()
+
+
+def pool() -> list:
+    """Arguments that are easily taken for each other, each time new objects."""
+    text = ''.join(['te', 'xt'])
+    again = ''.join(['te', 'xt'])
+    return [
+        *((), (1,), (1.0,), (True,), (0,), (0.0,), (-0.0,), (False,), (None,)),
+        *((float('nan'),), (float('inf'),), (2**40,), (2**70,), (-1,), (-2,)),
+        *((text,), (text.encode(),), (Text(text),), (text, text), (text, again), ('f',)),
+        *(((text,),), ((text, text),), ((text, again),), ((text, (again, 1)),), (((),), ())),
+        *((bytearray(b'text'),), ([text],), ('\udc80',), ('x' * 70_000,), ((1, 1.0, True, None),)),
+    ]
+
+
+@pytest.mark.parametrize('ignore', [(), (0,), ('b',)])
+def test_what_is_known_of_arguments_is_what_their_key_says(
+    cache: diskcache.Cache, ignore: tuple
+) -> None:
+    """By type and by value, and two objects are not one: as if the key were made each time."""
+    counter = itertools.count()
+
+    @cache.memoize('f', ignore=ignore)
+    def function(*args: Any, **kwargs: Any) -> int:
+        return next(counter)
+
+    known: dict = {}
+    for turn in range(3):
+        calls = [(args, {}) for args in pool()]
+        calls += [((), {'b': args[0]}) for args in pool() if args]
+        calls += [(args, {'b': 'b', 'a': 1}) for args in pool()]
+        calls += [(args, {'a': 1, 'b': ''.join('b')}) for args in pool()]
+        for args, kwargs in random.Random(turn).sample(calls, len(calls)):
+            stored = cache.disk.put(function.__cache_key__(*args, **kwargs))
+            result = function(*args, **kwargs)
+            assert known.setdefault(stored, result) == result, (args, kwargs)
+            assert cache._recall(function, args, kwargs) in (result, diskcache.ENOVAL)
+
+
+@pytest.fixture
+def recalled(cache: diskcache.Cache, calls: list) -> Callable:
+    """A memoized function, of which `cache._recall` knows what it has been called with."""
+
+    @cache.memoize()
+    def function(*args: Any, **kwargs: Any) -> int:
+        calls.append((args, kwargs))
+        return len(calls)
+
+    return function
+
+
+def knows(cache: diskcache.Cache, function: Callable, *args: Any, **kwargs: Any) -> bool:
+    """Tell whether a call is answered without making its key, once it has been made."""
+    function(*args, **kwargs)
+    function(*args, **kwargs)
+    return cache._recall(function, args, kwargs) is not diskcache.ENOVAL
+
+
+def test_a_call_with_simple_arguments_is_answered_without_its_key(
+    cache: diskcache.Cache, recalled: Callable
+) -> None:
+    assert knows(cache, recalled, 1, 'a', b'b', 1.5, None, True, (1, ('c', 2)), d='e')
+    assert knows(cache, recalled)
+    assert knows(cache, cache.memoize('list')(lambda: [1]))  # unpickled each time
+    assert knows(cache, cache.memoize('expires', expire=60)(lambda: 1))
+
+
+@pytest.mark.parametrize(
+    'argument', [Text('a'), ['a'], bytearray(b'a'), {'a': 1}, {1}, 1j, ([],), (((((1,),),),),)]
+)
+def test_what_may_change_is_in_no_table(
+    cache: diskcache.Cache, recalled: Callable, argument: object
+) -> None:
+    assert not knows(cache, recalled, argument)
+    assert not knows(cache, recalled, key=argument)
+
+
+def test_an_argument_that_changes_is_another_one(
+    cache: diskcache.Cache, recalled: Callable
+) -> None:
+    argument = [1]
+    assert [recalled(argument), recalled(argument)] == [1, 1]
+    argument.append(2)
+    assert [recalled(argument), recalled(argument)] == [2, 2]
+
+
+def test_ignored_positions_may_be_anything(cache: diskcache.Cache) -> None:
+    class Multiplier:
+        @cache.memoize(ignore={0})
+        def twice(self, number: int) -> int:
+            return 2 * number
+
+    assert Multiplier().twice(3) == Multiplier().twice(3) == 6
+    assert cache._recall(Multiplier.twice, (Multiplier(), 3), {}) == 6
+
+
+def test_a_result_that_another_process_has_changed_is_not_recalled(
+    cache: diskcache.Cache, recalled: Callable, other: Interpreter
+) -> None:
+    assert knows(cache, recalled, 'a')
+    script = 'diskcache.Cache(directory)[key] = "new"'
+    other.run(
+        f'import diskcache; {script}', directory=cache.directory, key=recalled.__cache_key__('a')
+    )
+    assert recalled('a') == 'new'
+    cache.delete(recalled.__cache_key__('a'))
+    assert recalled('a') == 2
+
+
+def test_a_result_that_has_expired_is_not_recalled(
+    cache: diskcache.Cache, calls: list, clock: Clock
+) -> None:
+    @cache.memoize(expire=10)
+    def function(number: int) -> int:
+        calls.append(number)
+        return len(calls)
+
+    assert knows(cache, function, 1)
+    clock.tick(11)
+    assert function(1) == 2
+
+
+def test_inside_a_transaction_nothing_is_recalled(
+    cache: diskcache.Cache, recalled: Callable
+) -> None:
+    assert knows(cache, recalled, 'a')
+    with cache.transact():
+        cache[recalled.__cache_key__('a')] = 'own'
+        assert recalled('a') == 'own'
+        assert cache._recall(recalled, ('a',), {}) is diskcache.ENOVAL
+
+
+def test_a_key_maker_of_the_programs_own_is_called(
+    cache: diskcache.Cache, recalled: Callable
+) -> None:
+    assert knows(cache, recalled, 'a')
+    cache['own'] = 'result'
+    recalled.__cache_key__ = lambda *args: 'own'
+    assert recalled('a') == 'result'
+
+
+@pytest.mark.parametrize('patched', ['class', 'object'])
+def test_a_get_of_the_programs_own_is_given_the_key(
+    directory: str, monkeypatch: pytest.MonkeyPatch, patched: str
+) -> None:
+    class Own(diskcache.Cache):
+        pass
+
+    def get(key: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(key)
+        return diskcache.Cache.get(cache, key, *args, **kwargs)
+
+    seen: list = []
+    with Own(directory) as cache:
+        square = cache.memoize('square')(lambda number: number * number)
+        assert knows(cache, square, 3)
+        if patched == 'class':
+            monkeypatch.setattr(Own, 'get', lambda self, *args, **kwargs: get(*args, **kwargs))
+        else:
+            monkeypatch.setattr(cache, 'get', get)
+        assert square(3) == 9
+        assert seen == [('square', 3, None)]
+
+
+def test_a_disk_with_keys_of_its_own_is_asked(directory: str) -> None:
+    class Own(diskcache.Disk):
+        def put(self, key: Any) -> tuple:
+            return super().put(f'{prefixes[-1]} {key}')
+
+    prefixes = ['a']
+
+    with diskcache.Cache(directory, disk=Own) as cache:
+        count = cache.memoize('count')(lambda: len(cache))
+        assert count() == count() == 0
+        prefixes.append('b')
+        assert count() == count() == 1
+        prefixes.append('a')
+        assert count() == 0
+
+
+def test_another_protocol_makes_other_keys(cache: diskcache.Cache, recalled: Callable) -> None:
+    assert recalled('a') == recalled('a') == 1
+    cache.reset('disk_pickle_protocol', 4)
+    assert recalled('a') == recalled('a') == 2
+    cache.reset('disk_pickle_protocol', 2)
+    assert recalled('a') == recalled('a') == 3
+    cache.reset('disk_pickle_protocol', pickle.HIGHEST_PROTOCOL)
+    assert recalled('a') == 1
+
+
+def test_calls_are_counted_however_they_are_answered(directory: str) -> None:
+    settings: dict = {'statistics': 1, 'eviction_policy': 'least-frequently-used'}
+    with diskcache.Cache(directory, **settings) as cache:
+        function = cache.memoize('function')(lambda number: number)
+        before = cache.memory_stats()['hits']
+        for _ in range(10):
+            function(5)
+        assert cache.memory_stats()['hits'] == before + 8  # a set does not tell of the rowid
+        assert cache.stats() == (9, 1)
+        assert cache._sql('SELECT access_count FROM Cache').fetchall() == [(9,)]
+
+
+def test_a_table_has_a_limit(cache: diskcache.Cache) -> None:
+    """What it keeps alive is forgotten when it is full; what is too large is not remembered."""
+    size = cache.memoize('size')(len)
+    first, large = 'first'.ljust(50), 'large'.ljust(100_000)
+    before = sys.getrefcount(first), sys.getrefcount(large)
+    assert knows(cache, size, first)
+    assert size(large) == size(large) == 100_000
+    assert sys.getrefcount(first) > before[0]
+    with cache.transact():
+        for number in range(2000):
+            size(f'{number}'.ljust(50))
+    for number in range(2000):
+        size(f'{number}'.ljust(50))
+    assert (sys.getrefcount(first), sys.getrefcount(large)) == before
+
+
+def test_threads_share_a_table(cache: diskcache.Cache) -> None:
+    double = cache.memoize('double')(lambda number, text: (2 * number, text))
+
+    def work(seed: int) -> None:
+        choose = random.Random(seed)
+        for _ in range(3000):
+            number, text = choose.choice((choose.randrange(900), 0.5, True)), str(seed % 3)
+            assert double(number, text) == (2 * number, text)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+
+def test_a_function_that_is_part_of_a_cycle_is_collected(cache: diskcache.Cache) -> None:
+    class Owner:
+        pass
+
+    def make() -> weakref.ref:
+        owner: Any = Owner()
+        owner.function = cache.memoize('f')(lambda text: len(text) + bool(owner))
+        assert owner.function('a') == owner.function('a') == 2
+        return weakref.ref(owner)
+
+    reference = make()
+    gc.collect()
+    assert reference() is None
