@@ -5,10 +5,24 @@ threads: one sets or gets, the other spins in Python, as the requests of a busy 
 is waited for is the interpreter's lock. Whether a get of the original's waits for it is a race that
 is won or lost for long, so that the mean says more than the median. Every operation is timed by
 itself, and with it some 50 ns for the clock.
+
+One, two and four threads read: with the interpreter's lock no more in all than one alone, without
+it more. *Cold* is a cache that keeps nothing in memory. And a thread reads beside another that
+waits, for the write lock, which another process holds, or for the disk, with each of its sets
+synced. Beside that is what a get takes then, in multiples of what it takes alone: a thread that
+waits must not keep the interpreter's lock. One that syncs does not only wait, so that this is more
+than 1.
 """
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +38,19 @@ from latencies import (
     time_each,
 )
 from measuring import Suite, main
+from results import Figure
 
 THREADS = 16
+READERS = (1, 2, 4)
+
+#: Holds the write lock of a database until its standard input is closed.
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+connection.execute('BEGIN IMMEDIATE')
+print('held', flush=True)
+sys.stdin.read()
+"""
 
 
 class Shared:
@@ -36,8 +61,11 @@ class Shared:
         from diskcache import Cache
 
         self.cache = Cache(str(directory))
+        self.cold = Cache(str(directory / 'cold'))
+        self.cold.memory_limit = 0  # to the original an attribute like any other
+        self.synced = Cache(str(directory / 'synced'), sqlite_synchronous=2)
         for key in MIX_KEYS:
-            self.cache[key] = MIX_VALUE
+            self.cache[key] = self.cold[key] = MIX_VALUE
 
     def set(self, key: str) -> bool:
         return self.cache.set(key, MIX_VALUE)
@@ -51,7 +79,8 @@ class Shared:
         return latencies.figures()
 
     def close(self) -> None:
-        self.cache.close()
+        for cache in (self.cache, self.cold, self.synced):
+            cache.close()
 
 
 #: With the mean, and without a throughput: the sets of a pair are far fewer than its gets.
@@ -87,6 +116,121 @@ def alone(shared: Shared, count: int) -> dict[str, float]:
 def beside_spinner(shared: Shared, count: int) -> dict[str, float]:
     with Spinner():
         return shared.time_pair(count)
+
+
+# --- threads that read ---------------------------------------------------------------------------
+
+
+def time_readers(get: Callable[[str], object], threads: int, count: int) -> dict[str, float]:
+    """Return what one of so many gets of each thread takes, of all threads together."""
+    barrier = threading.Barrier(threads + 1)
+    keys = list(itertools.islice(itertools.cycle(MIX_KEYS), count))
+
+    def read() -> None:
+        barrier.wait()
+        for key in keys:
+            get(key)
+
+    started = [threading.Thread(target=read) for _ in range(threads)]
+    for thread in started:
+        thread.start()
+    barrier.wait()
+    began = time.perf_counter_ns()
+    for thread in started:
+        thread.join()
+    return {'rate': (time.perf_counter_ns() - began) / (threads * count)}
+
+
+def _add_reader_rows(threads: int) -> None:
+    figures = {'rate': Figure('', 'all gets', unit='rate')}
+
+    def hot(shared: Shared, count: int) -> dict[str, float]:
+        return time_readers(shared.cache.get, threads, count)
+
+    def cold(shared: Shared, count: int) -> dict[str, float]:
+        return time_readers(shared.cold.get, threads, count)
+
+    hot.__name__, cold.__name__ = f'hot_{threads}', f'cold_{threads}'
+    name = f'{threads} threads read' if threads > 1 else '1 thread reads'
+    suite.load(f'{name}, hot', 20_000, figures)(hot)
+    suite.load(f'{name}, cold', 4000, figures)(cold)
+
+
+for _threads in READERS:
+    _add_reader_rows(_threads)
+
+
+# --- a thread that waits -------------------------------------------------------------------------
+
+
+@contextmanager
+def repeating(operation: Callable[[], object]) -> Iterator[None]:
+    """Repeat an operation in another thread, inside a ``with`` block."""
+    ended = threading.Event()
+    began = threading.Event()
+
+    def repeat() -> None:
+        while not ended.is_set():
+            began.set()
+            operation()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    began.wait()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def held(directory: str) -> Iterator[None]:
+    """Have another process hold the write lock of a cache."""
+    command = [sys.executable, '-c', HOLD, str(Path(directory, 'cache.db'))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+
+
+def time_gets(get: Callable[[str], object], milliseconds: int) -> float:
+    """Return what a get takes, of those that fit into some time."""
+    count = 0
+    began = time.perf_counter_ns()
+    while (elapsed := time.perf_counter_ns() - began) < 1_000_000 * milliseconds:
+        for key in MIX_KEYS:
+            get(key)
+        count += len(MIX_KEYS)
+    return elapsed / count
+
+
+WAITING = {
+    'get': Figure('', 'a get'),
+    'multiple': Figure('', 'of a get alone', unit='multiple', compared=False),
+}
+
+
+def _compared(beside: float, alone: float) -> dict[str, float]:
+    return {'get': beside, 'multiple': beside / alone}
+
+
+@suite.load('beside a thread that waits for a lock', 200, WAITING)
+def beside_lock(shared: Shared, milliseconds: int) -> dict[str, float]:
+    alone = time_gets(shared.cache.get, milliseconds)
+    with ExitStack() as waits, held(shared.cold.directory):
+        # Left last, when the lock is free: it waits until then.
+        waits.enter_context(repeating(lambda: shared.cold.set('waits', MIX_VALUE, retry=True)))
+        beside = time_gets(shared.cache.get, milliseconds)
+    return _compared(beside, alone)
+
+
+@suite.load('beside a thread that waits for the disk', 200, WAITING)
+def beside_disk(shared: Shared, milliseconds: int) -> dict[str, float]:
+    alone = time_gets(shared.cache.get, milliseconds)
+    with repeating(lambda: shared.synced.set('waits', MIX_VALUE, retry=True)):
+        beside = time_gets(shared.cache.get, milliseconds)
+    return _compared(beside, alone)
 
 
 if __name__ == '__main__':
