@@ -17,6 +17,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import pickle
+import pickletools
 import sys
 import types
 from collections.abc import Callable
@@ -52,7 +53,6 @@ class _Opcode(NamedTuple):
 @ft.cache
 def _opcodes() -> list[_Opcode | None]:
     """Return all opcodes by their bytes."""
-    import pickletools  # takes milliseconds
 
     def pushed(what: pickletools.StackObject) -> object:
         return _CONSTANT if what.name in _CONSTANT_NAMES else _OBJECT
