@@ -133,8 +133,8 @@ static PyObject *recall_pickled(Cache *self, PyObject *pickled, unsigned int hoo
 static PyObject *pickled_call(Cache *self, PyObject *disk, PyObject *const *args)
 {
     PyObject *function = args[0];
-    PyObject *attributes =
-        PyFunction_Check(function) ? ((PyFunctionObject *)function)->func_dict : NULL;
+    PyObject *attributes = PyFunction_Check(function) ? ((PyFunctionObject *)function)->func_dict
+                                                      : NULL;
     PyObject *cache_key;
     PyObject *pickled = NULL;
 
@@ -142,8 +142,7 @@ static PyObject *pickled_call(Cache *self, PyObject *disk, PyObject *const *args
         return NULL;
     }
     /* A program may have set another. */
-    cache_key =
-        Py_XNewRef(PyDict_GetItemWithError(attributes, self->state->name.__cache_key__));
+    cache_key = Py_XNewRef(PyDict_GetItemWithError(attributes, self->state->name.__cache_key__));
     if (cache_key != NULL) {
         pickled = call_key_pickled(self->state, cache_key, args[1], args[2],
                                    ((Disk *)disk)->key_pickle_protocol);
@@ -176,7 +175,8 @@ PyObject *Cache__recall(Cache *self, PyObject *const *args, Py_ssize_t nargs)
         pickled = pickled_call(self, disk, args);
     }
     if (pickled != NULL) { /* Python code may have run meanwhile */
-        result = may_be_hot(self) && disk == self->disk ? recall_pickled(self, pickled, hooks) : NULL;
+        result = may_be_hot(self) && disk == self->disk ? recall_pickled(self, pickled, hooks)
+                                                        : NULL;
         Py_DECREF(pickled);
     }
     Py_DECREF(disk);

@@ -91,6 +91,14 @@ int call_arguments_take(PyObject *args, PyObject *kwargs, uint64_t ignored, call
     return 1;
 }
 
+static uint64_t bits_of(double real)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &real, sizeof bits);
+    return bits;
+}
+
 static int same(PyObject *one, PyObject *other)
 {
     if (one == other) {
@@ -100,7 +108,7 @@ static int same(PyObject *one, PyObject *other)
         return 0;
     }
     if (PyFloat_CheckExact(one)) {
-        return memcmp(&PyFloat_AS_DOUBLE(one), &PyFloat_AS_DOUBLE(other), sizeof(double)) == 0;
+        return bits_of(PyFloat_AS_DOUBLE(one)) == bits_of(PyFloat_AS_DOUBLE(other));
     }
     if (!PyTuple_CheckExact(one)) { /* bool and None are one object for each value */
         return PyObject_RichCompareBool(one, other, Py_EQ) == 1;

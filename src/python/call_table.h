@@ -30,7 +30,7 @@ typedef struct call_arguments {
     PyObject *objects[CALL_OBJECTS_MAX]; /* positional ones; names and values */
     Py_ssize_t positional_count;
     int part_count;
-    PyObject *parts[CALL_OBJECTS_MAX]; /* what a pickle could refer to: str, bytes, tuples, at any depth */
+    PyObject *parts[CALL_OBJECTS_MAX]; /* what a pickle could refer to: str, bytes, tuples */
     Py_uhash_t hash;
 } call_arguments;
 
