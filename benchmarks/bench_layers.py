@@ -44,6 +44,11 @@ class Layers:
         self.deque = Deque([VALUE] * ITEMS, str(directory / 'deque'))
         self.queue = Deque(directory=str(directory / 'queue'))
         self.cache = Cache(str(directory / 'cache'))
+        self.open = FanoutCache
+        self.closed_directory = str(directory / 'closed')
+        with FanoutCache(self.closed_directory) as closed:
+            for key in KEYS:
+                closed[key] = VALUE
         for key in KEYS:
             self.fanout[key] = VALUE
             self.index[key] = VALUE
@@ -117,6 +122,32 @@ def fanout_incr(layers: Layers, count: int, watch: Stopwatch) -> None:
 @suite.row('FanoutCache, len', count=300)
 def fanout_len(layers: Layers, count: int, watch: Stopwatch) -> None:
     _time_alike(layers.fanout.__len__, count, watch)
+
+
+@suite.row('FanoutCache, open an existing one', count=5, goal=6)
+def fanout_open(layers: Layers, count: int, watch: Stopwatch) -> None:
+    for _ in itertools.repeat(None, count):
+        with watch:
+            cache = layers.open(layers.closed_directory)
+        cache.close()
+
+
+@suite.row('FanoutCache, open, get, close', count=5)
+def fanout_open_get_close(layers: Layers, count: int, watch: Stopwatch) -> None:
+    # Beside the row above, because a shard is opened when it is needed: of some key, ...
+    with watch:
+        for _ in itertools.repeat(None, count):
+            with layers.open(layers.closed_directory) as cache:
+                cache.get('key-0')
+
+
+@suite.row('FanoutCache, open, len, close', count=5)
+def fanout_open_len_close(layers: Layers, count: int, watch: Stopwatch) -> None:
+    # ... or all of them.
+    with watch:
+        for _ in itertools.repeat(None, count):
+            with layers.open(layers.closed_directory) as cache:
+                len(cache)
 
 
 # --- Index -------------------------------------------------------------------------------------

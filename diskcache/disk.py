@@ -165,11 +165,14 @@ class JSONDisk(Disk):
         :param compress_level: of zlib, 0 to 9
         :param kwargs: for :class:`Disk`
         """
+        import json  # noqa: F401  both now, as a program may have no way to them later: after chroot
+        import zlib  # noqa: F401
+
         self.compress_level = compress_level
         super().__init__(directory, **kwargs)
 
     def _compress(self, data: Any) -> bytes:
-        import json  # both take long to import
+        import json
         import zlib
 
         return zlib.compress(json.dumps(data).encode('utf-8'), self.compress_level)

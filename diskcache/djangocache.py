@@ -84,7 +84,7 @@ class _Opened(NamedTuple):
 
     @staticmethod
     def _identify(cache: FanoutCache) -> tuple[int, int] | None:
-        return removal.identity(op.join(cache._shards[0]._path, DBNAME))
+        return removal.identity(op.join(cache._numbered(0)._path, DBNAME))
 
     def is_in_place(self) -> bool:
         """Whether the directory is still the one that was opened.

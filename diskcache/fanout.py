@@ -17,11 +17,13 @@ import os
 import os.path as op
 import re
 import sqlite3
+import stat
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
-from . import mismatch
+from . import mismatch, removal
 from . import settings as rules
 from ._core import MEMORY_LIMIT, Timeout
 from .batches import batches, checked_pairs, hashable_keys, iter_of, size_of_pair
@@ -35,6 +37,7 @@ from .directory import (
     checked_mode,
     checked_read_only,
     is_lasting,
+    is_unwritable,
     make_directory,
     mode_of,
     path_of,
@@ -74,8 +77,10 @@ class _Shard(Cache):
         disk: type[Disk] = Disk,
         *,
         shards: int = 1,
+        is_late: bool = False,
         **settings: Any,
     ) -> None:
+        self._is_late = is_late
         share = DEFAULT_SETTINGS['size_limit'] / shards
         self._default_settings = {**DEFAULT_SETTINGS, 'size_limit': share}
         self._shard_count = shards
@@ -83,6 +88,15 @@ class _Shard(Cache):
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         """Do nothing: the FanoutCache has looked at them, once for all shards."""
+
+    def _complete_directory(
+        self, current: dict[str, Any], stored: dict[str, Any], schema: dict[str, Any]
+    ) -> None:
+        """Make what is missing; settings that others have stored since the FanoutCache was opened
+        stay."""
+        if self._is_late:
+            current = {**current, **{name: stored[name] for name in current if name in stored}}
+        super()._complete_directory(current, stored, schema)
 
     def _place(self) -> str:
         return op.dirname(self._path)
@@ -97,14 +111,6 @@ def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
     """Return what get and pop give for a key that is not there."""
     nothing = (None,) * (bool(expire_time) + bool(tag))
     return (default, *nothing) if nothing else default
-
-
-def _in_time(otherwise: T, operation: Callable[..., T], *args: Any) -> T:
-    """Return what an operation does; something else if it cannot get its lock in time."""
-    try:
-        return operation(*args)
-    except Timeout:
-        return otherwise
 
 
 def _patiently(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -152,6 +158,49 @@ def _named_steps(
     return lambda step, done, total: progress(f'{name} {step}', done, total)
 
 
+class _Unopened:
+    """Stands for a shard that is not open, so that lookups need not ask whether it is.
+
+    It opens the shard as soon as anything is asked of it; the shard takes its place.
+    """
+
+    def __init__(self, cache: FanoutCache, number: int) -> None:
+        self._cache = weakref.ref(cache)
+        self._number = number
+
+    def _open(self) -> Cache:
+        cache = self._cache()
+        if cache is None:
+            raise ReferenceError('the FanoutCache of this shard is gone')
+        return cache._open_shard(self._number)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._open(), name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._open()[key]
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._open()
+
+    def __len__(self) -> int:
+        return len(self._open())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._open())
+
+
+def _is_ready(directory: str) -> bool:
+    """Tell whether there is a database in a directory, and this process can write to it."""
+    database = op.join(directory, DBNAME)
+    try:
+        facts = os.stat(database)
+    except OSError:
+        return False
+    is_there = stat.S_ISREG(facts.st_mode) and facts.st_size > 0
+    return is_there and not is_unwritable(directory, DBNAME)
+
+
 class FanoutCache(DictMethods):
     """Disk-backed cache in shards: a :class:`Cache` for many writers.
 
@@ -171,7 +220,11 @@ class FanoutCache(DictMethods):
         disk: type[Disk] = Disk,
         **settings: Any,
     ) -> None:
-        """Open a cache, making its directory if there is none.
+        """Open a cache, making its directory, and all shards, if there are none.
+
+        Of a directory that is there the first shard is opened. Another one is opened at once if
+        there is something to make or to store in it, or it cannot be written, and otherwise when it
+        is first needed: what opening a Cache raises may then be raised by an operation.
 
         :param directory: path; ``~`` and environment variables are expanded. None: a new temporary
             directory
@@ -222,23 +275,30 @@ class FanoutCache(DictMethods):
                 make_directory(path, self._mode, lasting)
             warn_of_others(path, mode_of(path), op.abspath(path))
             found = mismatch.count_shards(path)
-            settings = {**settings, **self._parameters()}
-            self._shards: tuple[Cache, ...] = tuple(
-                _Shard(
-                    op.join(path, f'{number:03d}'),
-                    timeout,
-                    disk,
-                    shards=count,
-                    on_error=on_error,
-                    **settings,
+            self._options = {
+                **{'timeout': timeout, 'disk': disk, 'shards': count, 'on_error': on_error},
+                **settings,
+                **self._parameters(),
+            }
+            first = _Shard(op.join(path, '000'), **self._options)
+            first.memory_limit = memory_limit // count
+            self._options['memory_limit'] = first.memory_limit
+            self._made: dict[int, Cache] = {0: first}
+            made_with = None if first._origin is None else first._origin.shards
+            may_wait = found == count and made_with in (None, count) and first._was_complete
+            #: The shards by number, and what stands for those that nothing has been asked of.
+            self._shards: list[Cache | _Unopened] = [first]
+            for number in range(1, count):
+                place = op.join(path, f'{number:03d}')
+                waits = may_wait and _is_ready(place)
+                self._shards.append(
+                    _Unopened(self, number) if waits else _Shard(place, **self._options)
                 )
-                for number in range(count)
-            )
-            self.memory_limit = memory_limit
-            mismatch.check_shards(path, found, self._shards)
-        self._directory = path
+            self._directory = path
+            if not may_wait:
+                mismatch.check_shards(path, found, self._all_shards())
         self._disk = disk
-        self._hash = self._shards[0].disk.hash
+        self._hash = first.disk.hash
         self._caches: dict[str, Cache] = {}
         self._deques: dict[str, Deque] = {}
         self._indexes: dict[str, Index] = {}
@@ -251,7 +311,8 @@ class FanoutCache(DictMethods):
     @property
     def read_only(self) -> bool:
         """Whether nothing is written: that was asked for, or the directory cannot be written."""
-        return any(shard.read_only for shard in self._shards)
+        # One that is not open could be written when this was opened.
+        return any(shard.read_only for shard in self._open_shards())
 
     def _parameters(self) -> dict[str, Any]:
         """Return what shards and parts are opened with beside settings."""
@@ -263,17 +324,17 @@ class FanoutCache(DictMethods):
 
         Each shard has an equal part of it.
         """
-        return sum(shard.memory_limit for shard in self._shards)
+        return sum(shard.memory_limit for shard in self._all_shards())
 
     @memory_limit.setter
     def memory_limit(self, limit: int) -> None:
-        for shard in self._shards:
+        for shard in self._all_shards():
             shard.memory_limit = limit // self._count
 
     @memory_limit.deleter
     def memory_limit(self) -> None:
         """Set what it was before, as for a Cache, so that it can be patched for a while."""
-        for shard in self._shards:
+        for shard in self._all_shards():
             del shard.memory_limit
 
     @property
@@ -285,11 +346,11 @@ class FanoutCache(DictMethods):
         holds for this object, and for the named parts opened from it, for which None is
         ``'raise'``.
         """
-        return self._shards[0].on_error
+        return self._numbered(0).on_error
 
     @on_error.setter
     def on_error(self, what: str | None) -> None:
-        for shard in self._shards:
+        for shard in self._all_shards():
             shard.on_error = what
 
     def memory_stats(self) -> dict[str, int]:
@@ -298,26 +359,73 @@ class FanoutCache(DictMethods):
         :return: dict of hits, misses, bytes and invalidations, sums over the shards
         """
         total: collections.Counter[str] = collections.Counter()
-        for shard in self._shards:
+        for shard in self._open_shards():
             total.update(shard.memory_stats())
         return dict(total)
 
     def __getattr__(self, name: str) -> Any:
         """Return a setting, the timeout or the disk, which are those of the first shard."""
         if name in DEFAULT_SETTINGS or name in _SHARD_ATTRIBUTES:
-            return getattr(self._shards[0], name)
+            return getattr(self._numbered(0), name)
         raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
+    def _open_shards(self) -> list[Cache]:
+        """Return those that are open."""
+        return [shard for shard in self._shards if not isinstance(shard, _Unopened)]
+
+    def _all_shards(self) -> list[Cache]:
+        """Return all of them, open."""
+        for shard in self._shards:
+            if isinstance(shard, _Unopened):
+                shard._open()
+        return self._shards  # type: ignore[return-value]
+
+    def _numbered(self, number: int) -> Cache:
+        """Return a shard by its number; it is opened if it is not open."""
+        shard = self._shards[number]
+        return shard._open() if isinstance(shard, _Unopened) else shard
+
+    def _open_shard(self, number: int) -> Cache:
+        """Open a shard that nothing has been asked of until now."""
+        place = op.join(self._place(), f'{number:03d}')
+        made = _Shard(place, **self._options, is_late=True)
+        shard = self._made.setdefault(number, made)
+        if shard is not made:  # another thread was faster
+            made.close()
+        self._shards[number] = shard
+        return shard
+
+    def _place(self) -> str:
+        """Return the directory: as it was given, where that is still the same."""
+        is_here = op.abspath(self._directory) == op.normpath(self._path)
+        return self._directory if is_here else self._path
 
     def _shard(self, key: Any) -> Cache:
         """Return the shard that a key belongs to."""
-        return self._shards[self._hash(key) % self._count]
+        return self._numbered(self._hash(key) % self._count)
 
-    def _by_shard(self, keys: Sequence[Any]) -> dict[Cache, list[int]]:
-        """Return for each shard that has some of the keys their positions."""
-        positions: dict[Cache, list[int]] = {}
+    def _in_time(self, otherwise: T, name: str, key: Any, *args: Any) -> T:
+        """Return what a method of a key's shard does; something else without its lock in time."""
+        try:
+            return getattr(self._shard(key), name)(key, *args)  # type: ignore[no-any-return]
+        except Timeout:
+            return otherwise
+
+    def _by_shard(self, keys: Sequence[Any]) -> dict[int, list[int]]:
+        """Return for each shard that has some of the keys, by its number, their positions."""
+        positions: dict[int, list[int]] = {}
         for position, key in enumerate(keys):
-            positions.setdefault(self._shard(key), []).append(position)
+            positions.setdefault(self._hash(key) % self._count, []).append(position)
         return positions
+
+    def _is_miss(self, error: Exception) -> bool:
+        """Tell whether a lookup that fails like this is answered as if the key were missing.
+
+        That a database is malformed comes here only from opening a shard.
+        """
+        if isinstance(error, Timeout | sqlite3.OperationalError):
+            return True
+        return self.on_error != 'raise' and removal.is_malformed(error)
 
     @cl.contextmanager
     def transact(self, retry: bool = True) -> Iterator[None]:
@@ -332,7 +440,9 @@ class FanoutCache(DictMethods):
         :raises Timeout: if `retry` is false and a lock cannot be had within the timeout
         """
         with cl.ExitStack() as stack:
-            for shard in self._shards:  # always in this order, so that two cannot wait crosswise
+            for (
+                shard
+            ) in self._all_shards():  # always in this order, so that two cannot wait crosswise
                 stack.enter_context(shard.transact(retry))
             yield
 
@@ -358,7 +468,7 @@ class FanoutCache(DictMethods):
             it is larger than a shard may be
         :raises TypeError: and whatever else pickling, or a wrong argument, raises
         """
-        return _in_time(False, self._shard(key).set, key, value, expire, read, tag, retry)
+        return self._in_time(False, 'set', key, value, expire, read, tag, retry)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Store a value, waiting for the lock as long as it takes."""
@@ -373,7 +483,7 @@ class FanoutCache(DictMethods):
         :param retry: wait for the lock as long as it takes
         :return: whether the key was found, and the lock had within the timeout
         """
-        return _in_time(False, self._shard(key).touch, key, expire, retry)
+        return self._in_time(False, 'touch', key, expire, retry)
 
     @hint_at_expire
     def add(
@@ -392,7 +502,7 @@ class FanoutCache(DictMethods):
         :return: whether it was stored
         :raises TypeError: and whatever else pickling, or a wrong argument, raises
         """
-        return _in_time(False, self._shard(key).add, key, value, expire, read, tag, retry)
+        return self._in_time(False, 'add', key, value, expire, read, tag, retry)
 
     def incr(
         self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
@@ -408,7 +518,7 @@ class FanoutCache(DictMethods):
         :raises TypeError: if the value is no number
         :raises OverflowError: if the result does not fit 64 bits
         """
-        return _in_time(None, self._shard(key).incr, key, delta, default, retry)
+        return self._in_time(None, 'incr', key, delta, default, retry)
 
     def decr(
         self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
@@ -417,7 +527,7 @@ class FanoutCache(DictMethods):
 
         Parameters, result and errors are those of :meth:`incr`.
         """
-        return _in_time(None, self._shard(key).decr, key, delta, default, retry)
+        return self._in_time(None, 'decr', key, delta, default, retry)
 
     def get(
         self,
@@ -443,7 +553,9 @@ class FanoutCache(DictMethods):
         shard = self._shards[self._hash(key) % self._count]  # _shard() would take longer than get()
         try:
             return shard.get(key, default, read, expire_time, tag, retry)
-        except (Timeout, sqlite3.OperationalError) as error:
+        except (Timeout, sqlite3.DatabaseError) as error:
+            if not self._is_miss(error):
+                raise
             log_failure(self._directory, error)
             return _absent(default, expire_time, tag)
 
@@ -483,7 +595,7 @@ class FanoutCache(DictMethods):
         The parameters and the result are those of :meth:`get`.
         """
         absent = _absent(default, expire_time, tag)
-        return _in_time(absent, self._shard(key).pop, key, default, expire_time, tag, retry)
+        return self._in_time(absent, 'pop', key, default, expire_time, tag, retry)
 
     def delete(self, key: Any, retry: bool = False) -> bool:
         """Remove an item.
@@ -492,7 +604,7 @@ class FanoutCache(DictMethods):
         :param retry: wait for the lock as long as it takes
         :return: whether it was there and is removed: not if the lock could not be had in time
         """
-        return _in_time(False, self._shard(key).delete, key, retry)
+        return self._in_time(False, 'delete', key, retry)
 
     def __delitem__(self, key: Any) -> None:
         """Remove an item, waiting for the lock as long as it takes; KeyError if it is missing."""
@@ -567,9 +679,9 @@ class FanoutCache(DictMethods):
         :return: the positions of the items that were not stored
         """
         refused: list[int] = []
-        for shard, positions in self._by_shard([key for key, _ in pairs]).items():
+        for number, positions in self._by_shard([key for key, _ in pairs]).items():
             own = [pairs[position] for position in positions]
-            missed = shard._store_many(own, expire, tag, retry, add)
+            missed = self._numbered(number)._store_many(own, expire, tag, retry, add)
             refused += (positions[position] for position in missed)
         return refused
 
@@ -620,8 +732,9 @@ class FanoutCache(DictMethods):
         :return: the positions of the keys that were not found
         """
         missing: list[int] = []
-        for shard, positions in self._by_shard(keys).items():
-            missed = shard._touch_many([keys[position] for position in positions], expire, retry)
+        for number, positions in self._by_shard(keys).items():
+            own = [keys[position] for position in positions]
+            missed = self._numbered(number)._touch_many(own, expire, retry)
             missing += (positions[position] for position in missed)
         return missing
 
@@ -638,7 +751,8 @@ class FanoutCache(DictMethods):
             return sum(bool(self.delete(key, retry=retry)) for key in iterator)
         removed = 0
         for batch in batches(iterator, lambda key: 0):
-            for shard, positions in self._by_shard(batch).items():
+            for number, positions in self._by_shard(batch).items():
+                shard = self._numbered(number)
                 try:
                     removed += shard.delete_many([batch[i] for i in positions], retry=retry)
                 except Timeout as timeout:
@@ -663,7 +777,7 @@ class FanoutCache(DictMethods):
             false: an unchecked shard must not look like a good one
         """
         found = []
-        for number, shard in enumerate(self._shards):
+        for number, shard in enumerate(self._all_shards()):
             if progress is None:
                 found += shard.check(fix, retry)
             else:
@@ -679,7 +793,7 @@ class FanoutCache(DictMethods):
             before are compact then
         :raises sqlite3.OperationalError: inside a transaction, or if the disk is full
         """
-        return sum(shard.compact(retry) for shard in self._shards)
+        return sum(shard.compact(retry) for shard in self._all_shards())
 
     def expire(self, retry: bool = False) -> int:
         """Remove the items that have expired.
@@ -691,12 +805,12 @@ class FanoutCache(DictMethods):
 
     def create_tag_index(self) -> None:
         """Create an index on tags, which makes :meth:`evict` fast; it stays until dropped."""
-        for shard in self._shards:
+        for shard in self._all_shards():
             _patiently(shard.create_tag_index)
 
     def drop_tag_index(self) -> None:
         """Drop the index on tags."""
-        for shard in self._shards:
+        for shard in self._all_shards():
             _patiently(shard.drop_tag_index)
 
     def evict(self, tag: Any, retry: bool = False) -> int:
@@ -727,7 +841,7 @@ class FanoutCache(DictMethods):
     def _remove(self, name: str, args: tuple[Any, ...] = (), retry: bool = False) -> int:
         """Call a method that removes items on each shard; return how many were removed."""
         total = 0
-        for shard in self._shards:
+        for shard in self._all_shards():
             try:
                 total += getattr(shard, name)(*args, retry=retry)
             except Timeout as timeout:
@@ -742,7 +856,7 @@ class FanoutCache(DictMethods):
         :return: (hits, misses)
         """
         hits = misses = 0
-        for shard in self._shards:
+        for shard in self._all_shards():
             with shard.transact(retry=True):
                 shard_hits, shard_misses = shard.stats(enable, reset)
             hits += shard_hits
@@ -751,12 +865,12 @@ class FanoutCache(DictMethods):
 
     def volume(self) -> int:
         """Return how many bytes the shards take on disk."""
-        return sum(_patiently(shard.volume) for shard in self._shards)
+        return sum(_patiently(shard.volume) for shard in self._all_shards())
 
     def close(self) -> None:
         """Close all connections, those of the named parts too; the next operation opens again."""
         for cache in (
-            *self._shards,
+            *self._open_shards(),
             *list(self._caches.values()),  # lists, as other threads may add to them
             *(deque.cache for deque in list(self._deques.values())),
             *(index.cache for index in list(self._indexes.values())),
@@ -783,7 +897,7 @@ class FanoutCache(DictMethods):
     @property
     def _path(self) -> str:
         """The directory as an absolute path."""
-        return op.dirname(self._shards[0]._path)
+        return op.dirname(self._numbered(0)._path)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle as the original does, unless it could not open it like this."""
@@ -797,12 +911,12 @@ class FanoutCache(DictMethods):
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the keys, shard after shard, expired ones included."""
-        return it.chain.from_iterable(_patient_keys(iter, shard) for shard in self._shards)
+        return it.chain.from_iterable(_patient_keys(iter, shard) for shard in self._all_shards())
 
     def __reversed__(self) -> Iterator[Any]:
         """Iterate over the keys in the opposite order."""
         return it.chain.from_iterable(
-            _patient_keys(reversed, shard) for shard in reversed(self._shards)
+            _patient_keys(reversed, shard) for shard in reversed(self._all_shards())
         )
 
     def _names(self, reverse: bool) -> Names | None:
@@ -811,12 +925,12 @@ class FanoutCache(DictMethods):
             return None
         return (
             (shard, _patient_keys(shard._naming_keys, reverse))
-            for shard in (reversed(self._shards) if reverse else self._shards)
+            for shard in (reversed(self._all_shards()) if reverse else self._all_shards())
         )
 
     def __len__(self) -> int:
         """Return the number of items, expired ones included."""
-        return sum(_patiently(len, shard) for shard in self._shards)
+        return sum(_patiently(len, shard) for shard in self._all_shards())
 
     def reset(self, key: str, value: Any = ENOVAL) -> Any:
         """Load a setting again, or change it, in every shard; see :meth:`Cache.reset`.
@@ -829,7 +943,7 @@ class FanoutCache(DictMethods):
         :raises ValueError: if there is no such setting, or the value is impossible
         :raises TypeError: if the key is the name of a method, or the value of the wrong type
         """
-        return [_patiently(shard.reset, key, value) for shard in self._shards][-1]
+        return [_patiently(shard.reset, key, value) for shard in self._all_shards()][-1]
 
     def _get_values(self, keys: Sequence[Any], retry: bool = False) -> list[Any]:
         """Return the values of keys, ENOVAL for what is missing; each shard's are of one moment.
@@ -839,10 +953,13 @@ class FanoutCache(DictMethods):
         :return: values in the order of the keys
         """
         values: list[Any] = [ENOVAL] * len(keys)
-        for shard, positions in self._by_shard(keys).items():
+        for number, positions in self._by_shard(keys).items():
+            own = [keys[position] for position in positions]
             try:
-                found = shard._get_values([keys[position] for position in positions], retry)
-            except (Timeout, sqlite3.OperationalError) as error:
+                found = self._numbered(number)._get_values(own, retry)
+            except (Timeout, sqlite3.DatabaseError) as error:
+                if not self._is_miss(error):
+                    raise
                 log_failure(self._directory, error)
                 continue
             for position, value in zip(positions, found, strict=True):
@@ -858,9 +975,7 @@ class FanoutCache(DictMethods):
             raise ValueError(f'name {name!r} leads out of the directory of the cache')
         if op.expandvars(name) != name:
             raise ValueError(f'name {name!r} has an environment variable in it')
-        # As it was given where that is still the same.
-        is_here = op.abspath(self._directory) == op.normpath(self._path)
-        directory = self._directory if is_here else self._path
+        directory = self._place()
         for part in (kind, *parts[:-1]):
             directory = op.join(directory, part)
             if not self.read_only:

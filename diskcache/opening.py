@@ -76,6 +76,8 @@ class Opening(_core.Cache):
     _read_only_asked: bool = False
     #: Of the FanoutCache that this is a shard of.
     _shard_count: int | None = None
+    #: Whether nothing had to be made or stored when it was opened.
+    _was_complete: bool = False
     #: What is recorded of the directory.
     _origin: mismatch.Origin | None = None
     #: The settings that are attributes; these at least, if a subclass opens the directory itself.
@@ -426,7 +428,8 @@ class Opening(_core.Cache):
         if signer is not None and DIRECTORY_ID not in stored:
             # That of before, if the files have been removed: so it is the same for all who have it.
             defaults[DIRECTORY_ID] = signer._directory_id or os.urandom(16).hex()
-        if changed or missing or defaults:
+        self._was_complete = not (changed or missing or defaults)
+        if not self._was_complete:
             self._apply(missing, changed, defaults)
         if signer is not None:  # another process may have set it first
             signer._directory_id = str(self._setting(DIRECTORY_ID))

@@ -705,6 +705,8 @@ def memoize_stampede(
     :raises TypeError: if `expire` or `beta` is not a number
     :raises ValueError: if `expire` is not positive and finite, or `beta` negative or not finite
     """
+    import random  # which takes as long to import as all of this module
+
     _check_cache(cache, 'add')
     _positive('expire', expire)
     _positive('beta', beta, or_zero=True)
@@ -762,10 +764,8 @@ def memoize_stampede(
             return ENOVAL
         result, taken = pair
         if expire_time is not None:  # None: somebody else has stored it, to stay
-            from random import expovariate  # which takes as long to import as all of this module
-
             left = expire_time - time.time()
-            if taken * beta * expovariate(1) >= left:
+            if taken * beta * random.expovariate(1) >= left:
                 renew(taken, key, func, args, kwargs)
         return result
 

@@ -23,6 +23,7 @@ import functools as ft
 import io
 import os
 import pickle
+import struct
 from collections.abc import Callable, Sequence
 
 from . import _core
@@ -91,20 +92,6 @@ class Row:
         return Row(**{name: changes.get(name, getattr(self, name)) for name in self.__slots__})
 
 
-def _packed(number: float) -> bytes:
-    """Return the eight bytes of a float."""
-    import struct
-
-    return struct.pack('>d', number)
-
-
-def _unpacked(data: bytes) -> float:
-    """Return the float of eight bytes."""
-    import struct
-
-    return struct.unpack('>d', data)[0]  # type: ignore[no-any-return]
-
-
 def _part(value: Any) -> bytes:
     """Return a column as bytes that no other column's value has, nor a longer or shorter one's."""
     if value is None:
@@ -112,7 +99,7 @@ def _part(value: Any) -> bytes:
     elif isinstance(value, int):
         kind, data = b'i', str(int(value)).encode()
     elif isinstance(value, float):
-        kind, data = b'f', _packed(value + 0.0)  # the sign of zero may get lost
+        kind, data = b'f', struct.pack('>d', value + 0.0)  # the sign of zero may get lost
     elif isinstance(value, str):
         kind, data = b's', value.encode('utf-8', 'surrogatepass')
     else:
@@ -310,7 +297,7 @@ class SignedDisk(SafeDisk):
             return mode, b'b' + content, content, in_file
         if isinstance(content, int):
             return mode, b'i' + str(content).encode(), b'', in_file
-        return mode, b'f' + _packed(content), b'', in_file
+        return mode, b'f' + struct.pack('>d', content), b'', in_file
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         """Refuse a value whose row is not known: there is nothing to check it by."""
@@ -383,7 +370,7 @@ def _decode(kind: bytes, data: bytes, form: int) -> Any:
         return data.decode('utf-8')
     if kind == b'b':
         return data
-    return int(data) if kind == b'i' else _unpacked(data)
+    return int(data) if kind == b'i' else struct.unpack('>d', data)[0]
 
 
 def _check_keys(keys: Any) -> None:

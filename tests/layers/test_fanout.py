@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -1378,3 +1379,236 @@ def test_what_only_looks_like_django_is_no_hindrance(tmp_path: Path, stand_in: s
         check=True,
     ).stdout
     assert output.split() == ['Cache', 'False', 'False']
+
+
+# --- shards are opened when they are first needed ---
+
+
+def numbers_of_open(fanout: FanoutCache) -> list[int]:
+    """Return the numbers of the shards that are open."""
+    return [number for number, shard in enumerate(fanout._shards) if isinstance(shard, Cache)]
+
+
+@pytest.fixture
+def existing(directory: str) -> str:
+    """A directory in which four shards have ten keys each, or so."""
+    with FanoutCache(directory, shards=SHARDS) as fanout:
+        for number in range(40):
+            fanout[number] = str(number)
+    return directory
+
+
+def test_a_new_directory_has_all_its_shards(directory: str) -> None:
+    """Programs look for them, or open them as a Cache."""
+    with FanoutCache(directory, shards=SHARDS) as fanout:
+        assert numbers_of_open(fanout) == [0, 1, 2, 3]
+        assert stored(fanout, 'cull_limit') == [10] * SHARDS
+
+
+def test_the_shards_of_an_existing_one_are_opened_when_they_are_needed(existing: str) -> None:
+    with FanoutCache(existing, shards=SHARDS) as fanout:
+        assert fanout.disk.hash(5) % SHARDS == 1
+        assert numbers_of_open(fanout) == [0]
+        assert fanout[5] == fanout.get(5) == '5'
+        assert numbers_of_open(fanout) == [0, 1]
+        assert fanout.set(7, 'new')
+        assert 6 in fanout
+        assert numbers_of_open(fanout) == [0, 1, 2, 3]
+        assert len(fanout) == len(list(fanout)) == 40
+
+
+@pytest.mark.parametrize(
+    'use',
+    [
+        *(len, list, FanoutCache.volume, FanoutCache.check, FanoutCache.clear, FanoutCache.expire),
+        *(FanoutCache.stats, FanoutCache.cull, dict, lambda fanout: fanout.evict('tag')),
+        *(lambda fanout: fanout.reset('cull_limit', 3), lambda fanout: list(reversed(fanout))),
+        lambda fanout: fanout.transact().__enter__(),
+    ],
+)
+def test_what_is_about_all_shards_is_about_those_that_nobody_has_used(
+    existing: str, use: Callable
+) -> None:
+    with FanoutCache(existing, shards=SHARDS) as fanout:
+        eager = FanoutCache(existing, shards=SHARDS)
+        assert len(eager._all_shards()) == SHARDS
+        use(fanout)
+        assert numbers_of_open(fanout) == [0, 1, 2, 3]
+        assert list(map(len, fanout._shards)) == list(map(len, eager._shards))
+        eager.close()
+
+
+def test_many_keys_are_spread_over_shards_that_nobody_has_used(existing: str) -> None:
+    with FanoutCache(existing, shards=SHARDS) as fanout:
+        assert fanout.get_many(range(40)) == {number: str(number) for number in range(40)}
+    with FanoutCache(existing, shards=SHARDS) as fanout:
+        assert fanout.set_many(dict.fromkeys(range(50), 0)) == 50
+        assert fanout.delete_many(range(60)) == 50
+
+
+@pytest.mark.parametrize('what', ['directory', 'database', 'contents'])
+def test_a_shard_that_is_missing_is_made_at_once(existing: str, what: str) -> None:
+    database = Path(existing, '002', 'cache.db')
+    if what == 'contents':
+        os.truncate(database, 0)
+    elif what == 'database':
+        database.unlink()
+    else:
+        shutil.rmtree(database.parent)
+    with FanoutCache(existing, shards=SHARDS) as fanout:
+        assert 2 in numbers_of_open(fanout)
+        assert stored(fanout, 'cull_limit') == [10] * SHARDS
+
+
+def test_a_file_in_the_place_of_a_shard_is_an_error_at_once(existing: str) -> None:
+    shutil.rmtree(Path(existing, '002'))
+    Path(existing, '002').write_text('no directory')
+    with pytest.raises(OSError, match='002'):
+        FanoutCache(existing, shards=SHARDS)
+
+
+def test_settings_are_stored_in_all_shards_at_once(existing: str) -> None:
+    with FanoutCache(existing, shards=SHARDS, cull_limit=5, size_limit=4000) as fanout:
+        assert stored(fanout, 'cull_limit') == [5] * SHARDS
+        assert stored(fanout, 'size_limit') == [1000] * SHARDS
+    with FanoutCache(existing, shards=SHARDS, cull_limit=5, size_limit=4000) as fanout:
+        assert numbers_of_open(fanout) == [0]
+        assert {shard.size_limit for shard in fanout._shards} == {1000}
+
+
+def test_settings_that_somebody_has_stored_since_stay(existing: str) -> None:
+    """What this object was opened with is its own, as it has always been."""
+    FanoutCache(existing, shards=SHARDS, cull_limit=5).close()
+    with FanoutCache(existing, shards=SHARDS, cull_limit=5) as fanout:
+        with FanoutCache(existing, shards=SHARDS) as other:
+            other.reset('cull_limit', 7)
+        assert fanout[5] == '5'
+        assert fanout._numbered(1).cull_limit == 5
+        assert stored(fanout, 'cull_limit') == [7] * SHARDS
+
+
+def test_what_is_not_stored_holds_for_all_shards(existing: str) -> None:
+    with FanoutCache(
+        existing, shards=SHARDS, memory_limit=4000, on_error='miss', timeout=0.5
+    ) as fanout:
+        assert fanout[5] == '5'
+        shard = fanout._numbered(1)
+        assert (shard.memory_limit, shard.on_error, shard.timeout) == (1000, 'miss', 0.5)
+        fanout.on_error = 'raise'
+        assert {shard.on_error for shard in fanout._shards} == {'raise'}
+        assert fanout.memory_limit == 4000
+
+
+def test_a_shard_is_where_the_cache_was_opened(
+    existing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(Path(existing).parent)
+    with FanoutCache(Path(existing).name, shards=SHARDS) as fanout:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / 'elsewhere').mkdir()
+        monkeypatch.chdir('elsewhere')
+        assert fanout[5] == '5'
+        assert os.listdir() == []
+
+
+def test_threads_that_need_a_shard_at_once_share_it(existing: str) -> None:
+    for _ in range(5):
+        with FanoutCache(existing, shards=SHARDS) as fanout, ThreadPoolExecutor(8) as pool:
+            start = threading.Barrier(8)
+
+            def need(number: int, fanout: FanoutCache, start: threading.Barrier) -> Cache:
+                start.wait(30)
+                fanout.incr(('count', number % 2), retry=True)
+                return fanout._numbered(2)
+
+            shards = list(pool.map(partial(need, fanout=fanout, start=start), range(8)))
+            assert {id(shard) for shard in shards} == {id(fanout._shards[2])}
+            assert fanout.pop(('count', 0)) == fanout.pop(('count', 1)) == 4
+
+
+def test_what_has_not_been_used_can_be_closed_and_pickled(existing: str) -> None:
+    fanout = FanoutCache(existing, shards=SHARDS)
+    fanout.close()
+    again = pickle.loads(pickle.dumps(fanout))
+    assert numbers_of_open(fanout) == numbers_of_open(again) == [0]
+    assert fanout[5] == again[5] == '5'
+    assert again.directory == fanout.directory
+    fanout.close()
+    assert fanout[5] == '5'
+    fanout.close()
+    again.close()
+
+
+def test_parent_and_child_each_open_a_shard(alone: Interpreter, existing: str) -> None:
+    code = alone.run(
+        """
+        import os, diskcache
+        fanout = diskcache.FanoutCache(directory, shards=4)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if fanout[5] == '5' and fanout.set(6, 'child') else 1)
+        _, status = os.waitpid(child, 0)
+        status, fanout[5], fanout[6], len(fanout)
+        """,
+        directory=existing,
+    )
+    assert code == (0, '5', 'child', 40)
+
+
+def test_a_directory_of_the_original_is_opened_likewise(
+    original: Interpreter, directory: str
+) -> None:
+    """The first time what is missing there is made; the original goes on with it."""
+    script = """
+    import diskcache
+    with diskcache.FanoutCache(directory, shards=4) as cache:
+        answer = cache.set(key, key), len(cache)
+    answer
+    """
+    assert original.run(script, directory=directory, key=5) == (True, 1)
+    FanoutCache(directory, shards=SHARDS).close()
+    with FanoutCache(directory, shards=SHARDS) as fanout:
+        assert numbers_of_open(fanout) == [0]
+        assert original.run(script, directory=directory, key=6) == (True, 2)
+        assert fanout[5] + fanout[6] == 11
+
+
+@pytest.mark.parametrize('on_error', [None, 'raise', 'miss', 'reset'])
+def test_a_malformed_shard_is_met_when_it_is_needed(
+    existing: str, on_error: str | None, logged: Callable
+) -> None:
+    """A lookup answers as it does where the damage comes while the shard is open."""
+    Path(existing, '001', 'cache.db').write_bytes(b'no database' * 1000)
+    with FanoutCache(existing, shards=SHARDS, on_error=on_error) as fanout:
+        assert fanout[4] == '4'
+        if on_error == 'raise':
+            with pytest.raises(sqlite3.DatabaseError, match='not a database'):
+                fanout.get(5)
+            with pytest.raises(sqlite3.DatabaseError, match='not a database'):
+                fanout.get_many([4, 5])
+        else:
+            assert fanout.get(5, 'default') == 'default'
+            assert fanout.get_many([4, 5]) == {4: '4'}
+            assert logged()
+        if on_error == 'reset':
+            assert fanout.set(5, 'new')
+            assert fanout[5] == 'new'
+        else:
+            with pytest.raises(sqlite3.DatabaseError, match='not a database'):
+                fanout[5]
+            with pytest.raises(sqlite3.DatabaseError, match='not a database'):
+                fanout.set(5, 'new')
+
+
+def test_a_shard_that_cannot_be_opened_any_more_is_a_miss(existing: str, logged: Callable) -> None:
+    with FanoutCache(existing, shards=SHARDS) as fanout:
+        for file in Path(existing, '001').glob('cache.db*'):
+            file.unlink()
+        Path(existing, '001', 'cache.db').mkdir()
+        assert fanout.get(5, 'default') == 'default'
+        assert logged()
+        with pytest.raises(sqlite3.OperationalError):
+            fanout[5]
+        os.rmdir(Path(existing, '001', 'cache.db'))
+        assert fanout.set(5, 'anew')
+        assert fanout.get(5) == 'anew'
