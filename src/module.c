@@ -15,6 +15,7 @@
 #include "engine/file_system.h"
 #include "python/call_key.h"
 #include "python/connection.h"
+#include "python/disk_stream.h"
 #include "python/disk_type.h"
 #include "python/exports.h"
 #include "python/fork_gate.h"
@@ -156,6 +157,13 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
     return *type == NULL ? -1 : PyModule_AddType(module, *type);
 }
 
+/* One that nobody but us makes objects of. */
+static int make_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type == NULL ? -1 : 0;
+}
+
 static int add_types(PyObject *module, module_state *state)
 {
     if (add_type(module, &disk_type_spec, &state->disk_type) < 0 ||
@@ -163,7 +171,9 @@ static int add_types(PyObject *module, module_state *state)
         add_type(module, &transaction_type_spec, &state->transaction_type) < 0 ||
         add_type(module, &iterator_type_spec, &state->iterator_type) < 0 ||
         add_type(module, &pin_type_spec, &state->pin_type) < 0 ||
-        add_type(module, &call_key_type_spec, &state->call_key_type) < 0) {
+        add_type(module, &call_key_type_spec, &state->call_key_type) < 0 ||
+        make_type(module, &pickle_sink_spec, &state->pickle_sink_type) < 0 ||
+        make_type(module, &pickle_source_spec, &state->pickle_source_type) < 0) {
         return -1;
     }
     state->Timeout = PyErr_NewExceptionWithDoc(

@@ -1130,20 +1130,29 @@ void dc_valuewriter_abort(dc_valuewriter *writer)
     forget_writer(writer);
 }
 
-dc_status dc_valuefile_write(const char *directory, int root_mode, const char *name,
-                             const void *data, size_t size, dc_error *error)
+dc_status dc_valuefile_write_pieces(const char *directory, int root_mode, const char *name,
+                                    const dc_piece *pieces, size_t count, dc_error *error)
 {
     dc_valuewriter writer;
     dc_status status = dc_valuewriter_open(&writer, directory, root_mode, name, error);
 
     if (status != DC_OK)
         return status;
-    status = dc_valuewriter_write(&writer, data, size, error);
+    for (size_t i = 0; i < count && status == DC_OK; i++)
+        status = dc_valuewriter_write(&writer, pieces[i].data, pieces[i].size, error);
     if (status == DC_OK)
         status = dc_valuewriter_commit(&writer, error);
     else
         dc_valuewriter_abort(&writer);
     return status;
+}
+
+dc_status dc_valuefile_write(const char *directory, int root_mode, const char *name,
+                             const void *data, size_t size, dc_error *error)
+{
+    const dc_piece piece = {data, size};
+
+    return dc_valuefile_write_pieces(directory, root_mode, name, &piece, 1, error);
 }
 
 dc_status dc_valuefile_create(const char *directory, int root_mode, const char *name,

@@ -73,6 +73,14 @@ void dc_valuewriter_abort(dc_valuewriter *writer);
 /* Open, write everything, commit; on failure nothing is left behind. */
 dc_status dc_valuefile_write(const char *directory, int root_mode, const char *name,
                              const void *data, size_t size, dc_error *error);
+/* The same of several pieces, one behind the other. */
+typedef struct dc_piece {
+    const void *data;
+    size_t size;
+} dc_piece;
+
+dc_status dc_valuefile_write_pieces(const char *directory, int root_mode, const char *name,
+                                    const dc_piece *pieces, size_t count, dc_error *error);
 
 /* Create directory/name under its final name at once, as dc_valuewriter_open does the temporary one, for who
  * writes it by other means; the caller closes *descriptor, which is -1 on failure. */

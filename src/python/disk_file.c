@@ -3,60 +3,19 @@
 
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/limits.h"
 #include "python/convert.h"
-#include "python/slow_mean.h"
-
-/* Bytes from which reading or writing a file releases the GIL: some 50 us of copying. A smaller file is done sooner
- * than another thread could start. Where other threads compute, releasing it for every file would cost much more than
- * it gives; microseconds for getting 100 KB:
- *
- *     threads that compute   with the GIL    without it     99th percentile with / without
- *     1                      61              253            60 / 8,000
- *     4                      100             611            60 / 16,000
- */
-#define LARGE_FILE (256 * 1024)
-
-/* But a disk may be slow, or far away: small files release it as well while their mean is above this. */
-#define SLOW_SECONDS 250e-6
+#include "python/file_section.h"
 
 /* Files from which removing them releases the GIL. */
 #define MANY_FILES 4
 
-/* --- releasing the GIL ------------------------------------------------------------------------ */
-
-/* Between the two a thread works with files and does not touch Python, perhaps without the GIL. */
-typedef struct file_section {
-    PyThreadState *released;
-    double entered;
-} file_section;
-
-static file_section enter(double mean, int large)
-{
-    file_section section = {.entered = dc_clock()};
-
-    section.released = large || mean > SLOW_SECONDS ? PyEval_SaveThread() : NULL;
-    return section;
-}
-
-/* Returns how long it took; seconds. */
-static double leave(file_section section)
-{
-    double seconds = dc_clock() - section.entered;
-
-    if (section.released != NULL) {
-        PyEval_RestoreThread(section.released);
-    }
-    return seconds;
-}
-
 /* --- writing ---------------------------------------------------------------------------------- */
 
-int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_NAME_SIZE])
+int disk_file_write_pieces(Disk *self, const dc_piece *pieces, size_t count, size_t size,
+                           char name[DC_VALUEFILE_NAME_SIZE])
 {
     PyObject *directory = disk_directory(self);
-    size_t size = content->as.bytes.size;
     dc_error error;
     dc_status status;
     file_section section;
@@ -66,13 +25,13 @@ int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_
         return -1;
     }
     dc_error_clear(&error);
-    section = enter(self->writing, size >= LARGE_FILE);
+    section = file_section_enter(self->writing, size >= LARGE_FILE);
     status = dc_valuefile_name(name, &error);
     if (status == DC_OK) {
-        status = dc_valuefile_write(PyBytes_AS_STRING(directory), self->root_mode, name,
-                                    content->as.bytes.data, size, &error);
+        status = dc_valuefile_write_pieces(PyBytes_AS_STRING(directory), self->root_mode, name,
+                                           pieces, count, &error);
     }
-    seconds = leave(section);
+    seconds = file_section_leave(section);
     if (size < LARGE_FILE) {
         slow_mean_add(&self->writing, seconds, SLOW_SECONDS);
     }
@@ -82,6 +41,13 @@ int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_
         return -1;
     }
     return 0;
+}
+
+int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_NAME_SIZE])
+{
+    const dc_piece piece = {content->as.bytes.data, content->as.bytes.size};
+
+    return disk_file_write_pieces(self, &piece, 1, piece.size, name);
 }
 
 /* One block of a file-like object: 1, 0 at its end, -1 with an exception. */
@@ -169,61 +135,124 @@ static void note_failure(Disk *self, dc_status status, const dc_error *error, in
     }
 }
 
-/* *descriptor is -1 on failure. */
-static dc_status open_descriptor(Disk *self, const char *name, disk_file_size size, int *descriptor,
-                                 int64_t *actual, double *seconds, dc_error *error)
+/* file->descriptor is -1 on failure. */
+static dc_status open_file(Disk *self, const char *name, disk_file_size size, disk_opened *file,
+                           dc_error *error)
 {
     PyObject *directory = disk_directory(self);
     file_section section;
     dc_status status;
 
-    *descriptor = -1;
+    *file = (disk_opened){.descriptor = -1};
     dc_error_clear(error);
     if (directory == NULL) {
         return DC_CALLBACK;
     }
-    section = enter(self->reading, 0);
-    status = dc_valuefile_open(PyBytes_AS_STRING(directory), name, descriptor, actual, error);
-    *seconds = leave(section);
+    section = file_section_enter(self->reading, 0);
+    status = dc_valuefile_open(PyBytes_AS_STRING(directory), name, &file->descriptor, &file->size,
+                               error);
+    file->seconds = file_section_leave(section);
     Py_DECREF(directory);
-    if (status == DC_OK && (*actual < size.least || *actual > size.most)) {
-        dc_valuefile_close(*descriptor);
-        *descriptor = -1;
+    if (status == DC_OK && (file->size < size.least || file->size > size.most)) {
+        dc_valuefile_close(file->descriptor);
+        file->descriptor = -1;
         status = dc_error_set(error, DC_CORRUPT, "%s: wrong size", name);
     }
     return status;
 }
 
-PyObject *disk_file_read(Disk *self, const char *name, disk_file_size size, int *missing)
+int disk_file_enter(Disk *self, const char *name, disk_file_size size, disk_opened *file,
+                    int *missing)
 {
-    PyObject *content = NULL;
-    file_section section;
-    double seconds = 0.0;
-    int descriptor;
-    int64_t actual = 0;
     dc_error error;
-    dc_status status = open_descriptor(self, name, size, &descriptor, &actual, &seconds, &error);
+    dc_status status = open_file(self, name, size, file, &error);
 
-    if (status == DC_OK) {
-        content = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)actual);
-        status = content == NULL ? DC_CALLBACK : DC_OK;
-    }
-    if (status == DC_OK) {
-        section = enter(self->reading, actual >= LARGE_FILE);
-        status = dc_valuefile_read(descriptor, PyBytes_AS_STRING(content), (size_t)actual, &error);
-        seconds += leave(section);
-    }
-    if (actual < LARGE_FILE) {
-        slow_mean_add(&self->reading, seconds, SLOW_SECONDS);
-    }
-    if (descriptor >= 0) {
-        dc_valuefile_close(descriptor);
-    }
     if (status != DC_OK) {
-        Py_CLEAR(content);
         note_failure(self, status, &error, missing);
     }
+    return status == DC_OK ? 0 : -1;
+}
+
+/* Read the whole file to `data`, or close it only if that is NULL, with an exception. -1 as disk_file_enter. */
+static int read_and_close(Disk *self, const disk_opened *file, char *data, int *missing)
+{
+    int large = file->size >= LARGE_FILE;
+    dc_status status = DC_CALLBACK;
+    double seconds = file->seconds;
+    file_section section;
+    dc_error error;
+
+    dc_error_clear(&error);
+    if (data != NULL) {
+        section = file_section_enter(self->reading, large);
+        status = dc_valuefile_read(file->descriptor, data, (size_t)file->size, &error);
+        seconds += file_section_leave(section);
+    }
+    if (!large) {
+        slow_mean_add(&self->reading, seconds, SLOW_SECONDS);
+    }
+    dc_valuefile_close(file->descriptor);
+    if (status != DC_OK) {
+        note_failure(self, status, &error, missing);
+    }
+    return status == DC_OK ? 0 : -1;
+}
+
+PyObject *disk_file_read_opened(Disk *self, const disk_opened *file, int *missing)
+{
+    PyObject *content = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)file->size);
+    char *data = content != NULL ? PyBytes_AS_STRING(content) : NULL;
+
+    if (read_and_close(self, file, data, missing) < 0) {
+        Py_CLEAR(content);
+    }
     return content;
+}
+
+PyObject *disk_file_read(Disk *self, const char *name, disk_file_size size, int *missing)
+{
+    disk_opened file;
+
+    return disk_file_enter(self, name, size, &file, missing) == 0
+               ? disk_file_read_opened(self, &file, missing)
+               : NULL;
+}
+
+static int is_ascii(const char *data, size_t size)
+{
+    uint64_t bits = 0;
+    uint64_t word;
+
+    while (size >= sizeof word) {
+        memcpy(&word, data, sizeof word);
+        bits |= word;
+        data += sizeof word;
+        size -= sizeof word;
+    }
+    while (size > 0) {
+        bits |= (unsigned char)data[--size];
+    }
+    return (bits & 0x8080808080808080) == 0;
+}
+
+/* ASCII is read to where a str has it. Other text is decoded from there. */
+PyObject *disk_file_read_text(Disk *self, const char *name, disk_file_size size, int *missing)
+{
+    disk_opened file;
+    PyObject *text;
+    char *data;
+
+    if (disk_file_enter(self, name, size, &file, missing) < 0) {
+        return NULL;
+    }
+    text = PyUnicode_New((Py_ssize_t)file.size, 0x7f);
+    data = text != NULL ? (char *)PyUnicode_1BYTE_DATA(text) : NULL;
+    if (read_and_close(self, &file, data, missing) < 0) {
+        Py_CLEAR(text);
+    } else if (!is_ascii(data, (size_t)file.size)) {
+        Py_SETREF(text, PyUnicode_DecodeUTF8(data, (Py_ssize_t)file.size, NULL));
+    }
+    return text;
 }
 
 /* What io.open() calls for a descriptor: it takes the one in the list that is its self. */
@@ -267,16 +296,12 @@ PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int 
 {
     PyObject *local = NULL;
     PyObject *path = NULL;
-    PyObject *file = NULL;
-    double seconds = 0.0;
-    int descriptor;
-    int64_t actual;
-    dc_error error;
-    dc_status status = open_descriptor(self, name, size, &descriptor, &actual, &seconds, &error);
+    PyObject *python_file = NULL;
+    disk_opened file;
+    int failed = disk_file_enter(self, name, size, &file, missing) < 0;
 
-    slow_mean_add(&self->reading, seconds, SLOW_SECONDS);
-    if (status != DC_OK) {
-        note_failure(self, status, &error, missing);
+    slow_mean_add(&self->reading, file.seconds, SLOW_SECONDS);
+    if (failed) {
         return NULL;
     }
     local = disk_local_name(self->state, (PyObject *)self, name);
@@ -284,26 +309,24 @@ PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int 
         path = PyObject_CallFunctionObjArgs(self->state->join, self->absolute, local, NULL);
     }
     if (path != NULL) {
-        file = file_of(self->state, path, descriptor);
+        python_file = file_of(self->state, path, file.descriptor);
     } else {
-        dc_valuefile_close(descriptor);
+        dc_valuefile_close(file.descriptor);
     }
     Py_XDECREF(path);
     Py_XDECREF(local);
-    return file;
+    return python_file;
 }
 
 int disk_file_differs(Disk *self, const char *name, disk_file_size size)
 {
     compat_exception current = compat_exception_take();
-    double seconds = 0.0;
-    int descriptor;
-    int64_t actual;
+    disk_opened file;
     dc_error error;
-    dc_status status = open_descriptor(self, name, size, &descriptor, &actual, &seconds, &error);
+    dc_status status = open_file(self, name, size, &file, &error);
 
-    if (descriptor >= 0) {
-        dc_valuefile_close(descriptor);
+    if (file.descriptor >= 0) {
+        dc_valuefile_close(file.descriptor);
     }
     PyErr_Clear(); /* if the Disk has lost its directory */
     compat_exception_put(current);
@@ -362,12 +385,12 @@ int disk_remove_all(module_state *state, PyObject *disk, const dc_namelist *name
     if (directory == NULL) {
         goto done;
     }
-    section = enter(self->writing, names->count >= MANY_FILES);
+    section = file_section_enter(self->writing, names->count >= MANY_FILES);
     for (const char *name = dc_namelist_next(names, NULL); name != NULL;
          name = dc_namelist_next(names, name)) {
         dc_valuefile_remove(PyBytes_AS_STRING(directory), name);
     }
-    seconds = leave(section);
+    seconds = file_section_leave(section);
     if (names->count < MANY_FILES) {
         slow_mean_add(&self->writing, seconds, SLOW_SECONDS);
     }

@@ -10,6 +10,9 @@
 /* Write the bytes of a datum to a new file, whose name is put into `name`. 0, or -1 with an exception: there is no
  * file then. */
 int disk_file_write(Disk *self, const dc_datum *content, char name[DC_VALUEFILE_NAME_SIZE]);
+/* The same with pieces, which are of `size` bytes together. */
+int disk_file_write_pieces(Disk *self, const dc_piece *pieces, size_t count, size_t size,
+                           char name[DC_VALUEFILE_NAME_SIZE]);
 /* The same with what a file-like object has; *size receives how much that is. */
 int disk_file_copy(Disk *self, PyObject *reader, char name[DC_VALUEFILE_NAME_SIZE], int64_t *size);
 
@@ -24,6 +27,20 @@ typedef struct disk_file_size {
  * where the file is not there or has not the size. */
 PyObject *disk_file_read(Disk *self, const char *name, disk_file_size size, int *missing);
 PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int *missing);
+/* The str that is in a file as UTF-8. */
+PyObject *disk_file_read_text(Disk *self, const char *name, disk_file_size size, int *missing);
+/* A file that has been opened. */
+typedef struct disk_opened {
+    int descriptor;
+    int64_t size;
+    double seconds; /* that opening it took */
+} disk_opened;
+
+/* For who reads it in another way, and closes it. -1 as NULL above. */
+int disk_file_enter(Disk *self, const char *name, disk_file_size size, disk_opened *file,
+                    int *missing);
+/* disk_file_read of it: it is closed. */
+PyObject *disk_file_read_opened(Disk *self, const disk_opened *file, int *missing);
 /* Whether a file is there and has not the size. An exception that is set stays. */
 int disk_file_differs(Disk *self, const char *name, disk_file_size size);
 

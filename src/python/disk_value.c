@@ -6,6 +6,7 @@
 
 #include "python/convert.h"
 #include "python/disk_key.h"
+#include "python/disk_stream.h"
 
 /* --- storing ---------------------------------------------------------------------------------- */
 
@@ -15,7 +16,11 @@ void disk_value_clear(disk_value *value)
     Py_CLEAR(value->filename_owner);
 }
 
-int disk_encode(Disk *self, PyObject *value, disk_value *out)
+/* What encode_plain returns for a value that has no form but a pickle. */
+#define NEEDS_PICKLE 2
+
+/* disk_encode, or NEEDS_PICKLE. */
+static int encode_plain(Disk *self, PyObject *value, disk_value *out)
 {
     Py_ssize_t limit = self->min_file_size_number;
     dc_columns *columns = &out->columns;
@@ -48,13 +53,26 @@ int disk_encode(Disk *self, PyObject *value, disk_value *out)
         columns->value.as.real = PyFloat_AS_DOUBLE(value);
         return 0;
     }
-    out->owner = disk_pickle(self, value);
-    if (out->owner == NULL) {
-        return -1;
-    }
     columns->mode = DC_MODE_PICKLE;
-    convert_bytes(out->owner, &columns->value);
-    return PyBytes_GET_SIZE(out->owner) >= limit;
+    return NEEDS_PICKLE;
+}
+
+/* The pickle in out->owner: as disk_encode. */
+static int encode_pickle(const Disk *self, disk_value *out)
+{
+    convert_bytes(out->owner, &out->columns.value);
+    return PyBytes_GET_SIZE(out->owner) >= self->min_file_size_number;
+}
+
+int disk_encode(Disk *self, PyObject *value, disk_value *out)
+{
+    int in_file = encode_plain(self, value, out);
+
+    if (in_file != NEEDS_PICKLE) {
+        return in_file;
+    }
+    out->owner = disk_pickle(self, value);
+    return out->owner != NULL ? encode_pickle(self, out) : -1;
 }
 
 static int is_stored_raw(PyObject *value)
@@ -92,6 +110,7 @@ static int store_reader(Disk *self, PyObject *reader, disk_value *out)
 
 int disk_store_native(Disk *self, PyObject *value, int read, disk_value *out)
 {
+    int64_t size;
     int in_file;
 
     if (disk_require(self->min_file_size, "min_file_size") < 0) {
@@ -100,7 +119,16 @@ int disk_store_native(Disk *self, PyObject *value, int read, disk_value *out)
     if (read && !is_stored_raw(value)) {
         return store_reader(self, value, out);
     }
-    in_file = disk_encode(self, value, out);
+    in_file = encode_plain(self, value, out);
+    if (in_file == NEEDS_PICKLE) {
+        int is_written = disk_stream_pickle(self, value, &out->owner, out->name, &size);
+
+        if (is_written > 0) {
+            set_file(out, size);
+            return 0;
+        }
+        in_file = is_written == 0 ? encode_pickle(self, out) : -1;
+    }
     if (in_file <= 0) {
         return in_file;
     }
@@ -216,9 +244,6 @@ static PyObject *no_known_mode(module_state *state, int64_t mode)
 PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, disk_file_size size,
                             int *missing)
 {
-    PyObject *content;
-    PyObject *value;
-
     if (columns->mode == DC_MODE_RAW) {
         return convert_from_column(self->state, &columns->value, "value");
     }
@@ -232,20 +257,14 @@ PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, dis
     if (columns->filename == NULL) {
         return no_file(missing);
     }
-    if (columns->mode == DC_MODE_BINARY && read) {
-        return disk_file_open(self, columns->filename, size, missing);
-    }
-    content = disk_file_read(self, columns->filename, size, missing);
-    if (content == NULL || columns->mode == DC_MODE_BINARY) {
-        return content;
+    if (columns->mode == DC_MODE_PICKLE) {
+        return disk_stream_unpickle(self, columns->filename, size, missing);
     }
     if (columns->mode == DC_MODE_TEXT) {
-        value = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), NULL);
-    } else {
-        value = disk_unpickle(self->state, (PyObject *)self, content);
+        return disk_file_read_text(self, columns->filename, size, missing);
     }
-    Py_DECREF(content);
-    return value;
+    return read ? disk_file_open(self, columns->filename, size, missing)
+                : disk_file_read(self, columns->filename, size, missing);
 }
 
 /* What a row says of its file. Only one that was written natively is known to be just as long: a `store` of a

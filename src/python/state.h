@@ -43,6 +43,7 @@ typedef struct module_state {
     PyTypeObject *iterator_type;
     PyTypeObject *pin_type;
     PyTypeObject *call_key_type;
+    PyTypeObject *pickle_sink_type, *pickle_source_type;
 
     PyObject *Timeout;
     PyObject *refused; /* of refusal.py: what a Disk raises that does not trust what it has read */
@@ -54,6 +55,7 @@ typedef struct module_state {
     PyObject *time_module;      /* its functions are looked up each time: programs patch them */
     PyObject *threading;        /* the module, likewise */
     PyObject *dumps, *loads;    /* of pickle */
+    PyObject *dump, *load;      /* the same with files */
     PyObject *optimize;         /* does what that of pickletools does, where key_pickle.c cannot */
     PyObject *open;             /* of io */
     PyObject *join;             /* of os.path */
