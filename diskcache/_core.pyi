@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, BinaryIO, NoReturn, TypeVar, final
+from typing import Any, BinaryIO, Literal, NoReturn, TypeVar, final, overload
 
 from .disk import Disk as _PublicDisk
 from .disk import StoredKey as _StoredKey
@@ -48,6 +48,7 @@ class Timeout(Exception):
 class Disk:
     _directory: str
     _directory_mode: int
+    _may_map: bool
     min_file_size: int
     pickle_protocol: int | None
     def put(self, key: Any) -> tuple[Any, bool]: ...
@@ -137,7 +138,10 @@ class Cache:
     ) -> Any: ...
     def _recall(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any: ...
     def _get_values(self, keys: Iterable[Any], retry: bool = False) -> list[Any]: ...
-    def read(self, key: Any, retry: bool = False) -> Any: ...
+    @overload
+    def read(self, key: Any, retry: bool = False, *, mmap: Literal[True]) -> memoryview: ...
+    @overload
+    def read(self, key: Any, retry: bool = False, *, mmap: bool = False) -> Any: ...
     def set(
         self,
         key: Any,

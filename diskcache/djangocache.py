@@ -35,7 +35,7 @@ import os.path as op
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, BinaryIO, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, BinaryIO, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import (
@@ -326,17 +326,31 @@ class DjangoCache(BaseCache):
         key = self.make_and_validate_key(key, version)
         return self._cache.get(key, default, read, expire_time, tag, retry)
 
-    def read(self, key: str, version: int | None = None) -> BinaryIO:
+    @overload
+    def read(self, key: str, version: int | None = None, *, mmap: Literal[True]) -> memoryview: ...
+
+    @overload
+    def read(
+        self, key: str, version: int | None = None, *, mmap: Literal[False] = False
+    ) -> BinaryIO: ...
+
+    def read(
+        self, key: str, version: int | None = None, *, mmap: bool = False
+    ) -> BinaryIO | memoryview:
         """Return a value as a file opened for reading.
 
         The attribute `name` of the file is its path, which X-Sendfile and its like want.
 
         :param key: key of the item, stored with ``read=True``
         :param version: its version (None: VERSION)
-        :return: file in binary mode, to be closed; the value itself if it is kept in the database
+        :param mmap: return a memoryview of the bytes, as :meth:`Cache.read` does
+        :return: file in binary mode, to be closed; the value itself if it is kept in the database.
+            With ``mmap=True`` a read-only memoryview in all cases
         :raises KeyError: if the key is missing
+        :raises TypeError: if `mmap` is true and the value is not bytes
         """
-        return self._cache.read(self.make_and_validate_key(key, version))
+        key = self.make_and_validate_key(key, version)
+        return self._cache.read(key, mmap=True) if mmap else self._cache.read(key)
 
     def set(
         self,

@@ -45,7 +45,7 @@ from .directory import (
     warn_of_others,
 )
 from .disk import Disk
-from .hints import Any, BinaryIO, ParamSpec, TypeVar
+from .hints import Any, BinaryIO, Literal, ParamSpec, TypeVar, overload
 from .index import Index
 from .log import log_failure
 from .settings import DEFAULT_SETTINGS
@@ -563,16 +563,27 @@ class FanoutCache(DictMethods):
         """Return a value, waiting for the lock as long as it takes; KeyError if it is missing."""
         return self._shards[self._hash(key) % self._count][key]
 
-    def read(self, key: Any) -> BinaryIO:
+    @overload
+    def read(self, key: Any, *, mmap: Literal[True]) -> memoryview: ...
+
+    @overload
+    def read(self, key: Any, *, mmap: Literal[False] = False) -> BinaryIO: ...
+
+    def read(self, key: Any, *, mmap: bool = False) -> BinaryIO | memoryview:
         """Return a value as a file opened for reading, waiting for the lock as long as it takes.
 
         :param key: key of the item
+        :param mmap: return a memoryview of the bytes, as :meth:`Cache.read` does
         :return: file in binary mode, to be closed; the value itself, bytes for instance, if it is
             kept in the database, as one below `disk_min_file_size` is that was not stored from a
-            file
+            file. With ``mmap=True`` a read-only memoryview in all cases
         :raises KeyError: if the key is missing
+        :raises TypeError: if `mmap` is true and the value is not bytes
         """
-        return self._shard(key).read(key, retry=True)  # type: ignore[no-any-return]
+        shard = self._shard(key)
+        if mmap:
+            return shard.read(key, retry=True, mmap=True)
+        return shard.read(key, retry=True)  # type: ignore[no-any-return]
 
     def __contains__(self, key: Any) -> bool:
         """Tell whether there is an item with this key that has not expired."""

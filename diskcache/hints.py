@@ -11,7 +11,7 @@ whether something is an object, or Any, has the same answer.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, cast
+    from typing import Any, BinaryIO, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 else:
     from io import BufferedIOBase as BinaryIO
 
@@ -25,9 +25,29 @@ else:
         """Return what stands for any parameters."""
         return ...
 
+    class Literal:
+        """Stands for what is one of some values."""
+
+        def __class_getitem__(cls, values):
+            return object
+
     def cast(type_, value):
         """Return the value."""
         return value
 
+    def overload(function):
+        """Return the function, which only type checkers look at."""
+        return function
 
-__all__ = ['TYPE_CHECKING', 'Any', 'BinaryIO', 'ParamSpec', 'Protocol', 'TypeVar', 'cast']
+
+__all__ = [
+    'TYPE_CHECKING',
+    'Any',
+    'BinaryIO',
+    'Literal',
+    'ParamSpec',
+    'Protocol',
+    'TypeVar',
+    'cast',
+    'overload',
+]

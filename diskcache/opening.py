@@ -246,7 +246,7 @@ class Opening(_core.Cache):
             log(self._directory, text, name, stored.pop(name))
             stored[name] = current.get(name)
         is_empty = stored.get('count') == 0
-        self._warn_of_network(current)
+        network = self._warn_of_network(current)
         self._origin = mismatch.Origin.of(schema)
         mismatch.check_recorded_disk(self, disk, is_empty)
         self._disk = disk(
@@ -254,6 +254,7 @@ class Opening(_core.Cache):
             **{name[5:]: value for name, value in current.items() if name[:5] == 'disk_'},
         )
         self._disk._directory_mode = self._mode
+        self._disk._may_map = network is None
         ignored = [name for name in rules.ignored(type(self), current) if name not in METADATA]
         self._setting_names = [name for name in current if name not in ignored]
         for name in self._setting_names:
@@ -284,8 +285,11 @@ class Opening(_core.Cache):
         )
         return {**self._default_settings, **file_systems.SETTINGS}
 
-    def _warn_of_network(self, current: Mapping[str, Any]) -> None:
-        """Warn, once, of what is not safe where the directory is."""
+    def _warn_of_network(self, current: Mapping[str, Any]) -> str | None:
+        """Warn, once, of what is not safe where the directory is.
+
+        :return: the network file system that it is on, or None
+        """
         network = file_systems.network_of(self._path)
         dangers = file_systems.dangers(current) if network is not None else ()
         if dangers:
@@ -296,6 +300,7 @@ class Opening(_core.Cache):
                 f'{place} is on a network file system ({network}): {"; ".join(dangers)}. Make a new'
                 ' directory there, or use a local disk',
             )
+        return network
 
     def _mend(self, unopened: bool) -> bool:
         """Create again what was removed under an open cache: directory, database, settings.

@@ -15,6 +15,7 @@
 #include "engine/file_system.h"
 #include "python/call_key.h"
 #include "python/connection.h"
+#include "python/disk_map.h"
 #include "python/disk_stream.h"
 #include "python/disk_type.h"
 #include "python/exports.h"
@@ -173,7 +174,8 @@ static int add_types(PyObject *module, module_state *state)
         add_type(module, &pin_type_spec, &state->pin_type) < 0 ||
         add_type(module, &call_key_type_spec, &state->call_key_type) < 0 ||
         make_type(module, &pickle_sink_spec, &state->pickle_sink_type) < 0 ||
-        make_type(module, &pickle_source_spec, &state->pickle_source_type) < 0) {
+        make_type(module, &pickle_source_spec, &state->pickle_source_type) < 0 ||
+        make_type(module, &mapping_spec, &state->mapping_type) < 0) {
         return -1;
     }
     state->Timeout = PyErr_NewExceptionWithDoc(

@@ -41,7 +41,7 @@ typedef struct Lookup {
     selection selection;
     int needed;       /* of the row: HOT_VALUE, ...; 0: only whether it is there */
     int with_columns; /* `columns` are looked at */
-    int read;         /* of a value in a file, return the open file */
+    disk_read read;   /* what to make of bytes in a file */
     int retry;
 
     /* Its key. */

@@ -24,7 +24,8 @@ static int counts_access(const Cache *self)
 #define LOADING_HOOKS (DISK_HOOK_fetch | DISK_HOOK__fetch_row | DISK_HOOK__from_pickle)
 
 typedef struct get_options {
-    int read, expire_time, tag, retry;
+    disk_read read;
+    int expire_time, tag, retry;
 } get_options;
 
 /* What get() returns for a key that is not there; a default of NULL makes that a KeyError. */
@@ -94,7 +95,8 @@ static PyObject *get_value(Cache *self, PyObject *key, PyObject *otherwise,
 
 PyObject *Cache_get(Cache *self, const Cache_get_args *args)
 {
-    const get_options options = {args->read, args->expire_time, args->tag, args->retry};
+    const get_options options = {args->read ? DISK_READ_FILE : DISK_READ_VALUE, args->expire_time,
+                                 args->tag, args->retry};
 
     return get_value(self, args->key, args->otherwise != NULL ? args->otherwise : Py_None,
                      &options);
@@ -228,12 +230,60 @@ PyObject *cache_subscript(Cache *self, PyObject *key)
     return value;
 }
 
+/* What is in a file that a hook has opened, which need not be the value file; it is closed. NULL with an exception. */
+static PyObject *read_whole(module_state *state, PyObject *file)
+{
+    PyObject *content = PyObject_CallMethodNoArgs(file, state->name.read);
+    compat_exception current = compat_exception_take();
+    PyObject *closed = PyObject_CallMethodNoArgs(file, state->name.close);
+
+    if (closed == NULL && compat_exception_is_none(&current)) {
+        Py_CLEAR(content);
+        return NULL;
+    }
+    Py_XDECREF(closed);
+    compat_exception_put(current);
+    return content;
+}
+
+/* What read() has found, which is taken, as a memoryview. `hooked`: it may be a file that a hook has opened. NULL
+ * with an exception. */
+static PyObject *view_of(module_state *state, PyObject *value, PyObject *key, int hooked)
+{
+    PyObject *view = NULL;
+
+    if (hooked && PyObject_HasAttr(value, state->name.read)) {
+        Py_SETREF(value, read_whole(state, value));
+        if (value == NULL) {
+            return NULL;
+        }
+    }
+    if (PyMemoryView_Check(value)) {
+        view = PyObject_CallMethod(value, "toreadonly", NULL);
+    } else if (PyBytes_Check(value)) {
+        view = PyMemoryView_FromObject(value);
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "mmap=True is for bytes, and the value of key %R is of type '%.200s'", key,
+                     Py_TYPE(value)->tp_name);
+    }
+    Py_DECREF(value);
+    return view;
+}
+
 PyObject *Cache_read(Cache *self, const Cache_read_args *args)
 {
-    const get_options options = {.read = 1, .retry = args->retry};
+    const get_options options = {.read = args->mmap ? DISK_READ_MAP : DISK_READ_FILE,
+                                 .retry = args->retry};
+    unsigned int hooked = cache_hooks(self) & CACHE_HOOK_get;
+    PyObject *value = hooked ? get_by_hook(self, args->key, 1, args->retry)
+                             : get_value(self, args->key, NULL, &options);
 
-    return cache_hooks(self) & CACHE_HOOK_get ? get_by_hook(self, args->key, 1, args->retry)
-                                              : get_value(self, args->key, NULL, &options);
+    if (value == NULL || !args->mmap) {
+        return value;
+    }
+    hooked |= disk_hooks(self->state, self->disk) & DISK_HOOK_fetch;
+    return view_of(self->state, value, args->key, hooked != 0);
 }
 
 static int contains(Cache *self, PyObject *key)

@@ -216,6 +216,22 @@ static int sys_set_blocking(int descriptor)
     return 0;
 }
 
+/* A file that is mapped cannot be removed. */
+static int sys_map(int descriptor, size_t size, void **data)
+{
+    (void)descriptor;
+    (void)size;
+    *data = NULL;
+    errno = ENOSYS;
+    return -1;
+}
+
+static void sys_unmap(void *data, size_t size)
+{
+    (void)data;
+    (void)size;
+}
+
 static int sys_call_with_path(int (*call)(const wchar_t *), const char *path)
 {
     wchar_t *wide = wide_path(path);
@@ -410,6 +426,7 @@ static int sys_random(unsigned char *bytes, size_t size)
 #else /* POSIX */
 
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -520,6 +537,21 @@ static int sys_file_size(int descriptor, int64_t *size)
 static int sys_set_blocking(int descriptor)
 {
     return fcntl(descriptor, F_SETFL, 0);
+}
+
+/* Private: some file systems can map nothing else. Nobody writes to it. */
+static int sys_map(int descriptor, size_t size, void **data)
+{
+    *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (*data != MAP_FAILED)
+        return 0;
+    *data = NULL;
+    return -1;
+}
+
+static void sys_unmap(void *data, size_t size)
+{
+    munmap(data, size);
 }
 
 static int sys_exists(const char *path)
@@ -1352,6 +1384,17 @@ dc_status dc_valuefile_read(int descriptor, void *buffer, size_t size, dc_error 
         }
     }
     return DC_OK;
+}
+
+dc_status dc_valuefile_map(int descriptor, size_t size, void **data, dc_error *error)
+{
+    return sys_map(descriptor, size, data) == 0 ? DC_OK
+                                                : dc_error_system(error, errno, "value file");
+}
+
+void dc_valuefile_unmap(void *data, size_t size)
+{
+    sys_unmap(data, size);
 }
 
 int dc_valuefile_set_blocking(int descriptor)

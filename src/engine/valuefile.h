@@ -102,6 +102,12 @@ dc_status dc_valuefile_open(const char *directory, const char *name, int *descri
                             dc_error *error);
 /* Read exactly `size` bytes; DC_CORRUPT if the file ends before. */
 dc_status dc_valuefile_read(int descriptor, void *buffer, size_t size, dc_error *error);
+/* Map the `size` bytes, one at least, of an open file into memory, to be read. The mapping lasts until
+ * dc_valuefile_unmap, whatever becomes of the descriptor and of the file's name. DC_SYSTEM where the platform or the
+ * file system cannot do it: read the file then. What the disk cannot read, and what somebody cuts off the file, is
+ * SIGBUS for who touches it: no value file is ever written to again, here or by the original. */
+dc_status dc_valuefile_map(int descriptor, size_t size, void **data, dc_error *error);
+void dc_valuefile_unmap(void *data, size_t size);
 void dc_valuefile_close(int descriptor);
 /* For who hands it on: opening it did not wait, reading it may. -1 and errno on failure. */
 int dc_valuefile_set_blocking(int descriptor);

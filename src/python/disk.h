@@ -22,6 +22,7 @@ typedef struct Disk {
     PyObject *absolute;        /* the same as an absolute path */
     PyObject *directory_path;  /* and that as bytes in the file system's encoding */
     int root_mode;             /* of the directory, should it have to be made again */
+    char may_map;              /* value files */
     PyObject *min_file_size;   /* as assigned */
     PyObject *pickle_protocol; /* as assigned */
     Py_ssize_t min_file_size_number;

@@ -30,6 +30,7 @@ static PyObject *Disk_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     if (self != NULL) {
         self->state = state;
         self->root_mode = 0700;
+        self->may_map = 1;
     }
     return (PyObject *)self;
 }
@@ -151,6 +152,8 @@ static int Disk_set_pickle_protocol(Disk *self, PyObject *value, void *Py_UNUSED
 }
 
 static PyMemberDef Disk_members[] = {
+    {"_may_map", T_BOOL, offsetof(Disk, may_map), 0,
+     PyDoc_STR("whether files may be mapped: not where another machine can remove them")},
     {"_directory_mode", T_INT, offsetof(Disk, root_mode), 0,
      PyDoc_STR("mode of the directory, should it have to be made again")},
     {NULL, 0, 0, 0, NULL},
@@ -266,7 +269,8 @@ PyObject *Disk_fetch(Disk *self, const Disk_fetch_args *args)
     if (convert_to_datum(args->value, "value", &columns.value, &owner) < 0) {
         return NULL;
     }
-    result = disk_fetch_native(self, &columns, args->read, DISK_FILE_ANY_SIZE, NULL);
+    result = disk_fetch_native(self, &columns, args->read ? DISK_READ_FILE : DISK_READ_VALUE,
+                               DISK_FILE_ANY_SIZE, NULL);
     Py_XDECREF(owner);
     return result;
 }

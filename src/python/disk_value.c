@@ -6,6 +6,7 @@
 
 #include "python/convert.h"
 #include "python/disk_key.h"
+#include "python/disk_map.h"
 #include "python/disk_stream.h"
 
 /* --- storing ---------------------------------------------------------------------------------- */
@@ -241,8 +242,8 @@ static PyObject *no_known_mode(module_state *state, int64_t mode)
     Py_RETURN_NONE;
 }
 
-PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, disk_file_size size,
-                            int *missing)
+PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, disk_read read,
+                            disk_file_size size, int *missing)
 {
     if (columns->mode == DC_MODE_RAW) {
         return convert_from_column(self->state, &columns->value, "value");
@@ -263,8 +264,14 @@ PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, dis
     if (columns->mode == DC_MODE_TEXT) {
         return disk_file_read_text(self, columns->filename, size, missing);
     }
-    return read ? disk_file_open(self, columns->filename, size, missing)
-                : disk_file_read(self, columns->filename, size, missing);
+    switch (read) {
+    case DISK_READ_MAP:
+        return disk_map_file(self, columns->filename, size, missing);
+    case DISK_READ_FILE:
+        return disk_file_open(self, columns->filename, size, missing);
+    default:
+        return disk_file_read(self, columns->filename, size, missing);
+    }
 }
 
 /* What a row says of its file. Only one that was written natively is known to be just as long: a `store` of a
@@ -368,14 +375,15 @@ static PyObject *call_fetch(module_state *state, PyObject *disk, const dc_key *k
 }
 
 static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_key *key,
-                               const dc_columns *columns, int read, int *missing)
+                               const dc_columns *columns, disk_read read, int *missing)
 {
     PyObject *filename = columns->filename != NULL ? disk_local_name(state, disk, columns->filename)
                                                    : Py_NewRef(Py_None);
     PyObject *result = NULL;
 
     if (filename != NULL) {
-        result = call_fetch(state, disk, key, columns, filename, read ? Py_True : Py_False);
+        result = call_fetch(state, disk, key, columns, filename,
+                            read != DISK_READ_VALUE ? Py_True : Py_False);
         Py_DECREF(filename);
     }
     if (result == NULL &&
@@ -387,7 +395,7 @@ static PyObject *fetch_by_hook(module_state *state, PyObject *disk, const dc_key
 }
 
 PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_key *key,
-                     const dc_columns *columns, int read, int *missing)
+                     const dc_columns *columns, disk_read read, int *missing)
 {
     unsigned int hooks = disk_hooks(state, disk);
     PyObject *result;

@@ -19,6 +19,13 @@ typedef struct disk_value {
     char name[DC_VALUEFILE_NAME_SIZE];
 } disk_value;
 
+/* What to make of bytes that are in a file. */
+typedef enum disk_read {
+    DISK_READ_VALUE, /* bytes */
+    DISK_READ_FILE, /* the open file: what read=True asks for, and what a hook is asked for in both cases */
+    DISK_READ_MAP /* a memoryview of the file */
+} disk_read;
+
 void disk_value_clear(disk_value *value);
 
 /* `read`: the value is a file-like object. `key` may be NULL (as UNKNOWN). */
@@ -38,10 +45,10 @@ int disk_seal(module_state *state, PyObject *disk, const dc_key *key, disk_value
  * row says (of a hook's: is shorter, and the hook has failed or is only one that stores); or NULL with an exception, an
  * OSError among them: a file that cannot be opened now (too many open ones, say) is not one that is gone. */
 PyObject *disk_fetch(module_state *state, PyObject *disk, const dc_key *key,
-                     const dc_columns *columns, int read, int *missing);
+                     const dc_columns *columns, disk_read read, int *missing);
 /* `missing` may be NULL: then that is an exception. */
-PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, int read, disk_file_size size,
-                            int *missing);
+PyObject *disk_fetch_native(Disk *self, const dc_columns *columns, disk_read read,
+                            disk_file_size size, int *missing);
 /* Whether disk_fetch of this row neither runs Python code nor reads a file, so that it may be called under a lock. */
 int disk_fetch_is_quick(module_state *state, PyObject *disk, const dc_columns *columns);
 

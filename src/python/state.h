@@ -43,7 +43,7 @@ typedef struct module_state {
     PyTypeObject *iterator_type;
     PyTypeObject *pin_type;
     PyTypeObject *call_key_type;
-    PyTypeObject *pickle_sink_type, *pickle_source_type;
+    PyTypeObject *pickle_sink_type, *pickle_source_type, *mapping_type;
 
     PyObject *Timeout;
     PyObject *refused; /* of refusal.py: what a Disk raises that does not trust what it has read */

@@ -35,6 +35,9 @@ DJANGO = importlib.util.find_spec('django') is not None
 ADDED_PARAMETERS = {
     'Cache.check': ', *, progress=None',
     'FanoutCache.check': ', *, progress=None',
+    'Cache.read': ', *, mmap=False',
+    'FanoutCache.read': ', *, mmap=False',
+    'DjangoCache.read': ', *, mmap=False',
     'Cache.memoize': ', *, signature=False, cache_if=None',
     'FanoutCache.memoize': ', *, signature=False, cache_if=None',
     'Index.memoize': ', *, signature=False, cache_if=None',

@@ -604,9 +604,22 @@ def test_a_value_read_as_a_file_has_a_path(cache: DjangoCache, directory: str) -
         assert file.read() == b'content'
 
 
+def test_a_value_can_be_mapped(cache: DjangoCache) -> None:
+    cache.set('key', LARGE, version=2)
+    view = cache.read('key', version=2, mmap=True)
+    cache.delete('key', version=2)
+    assert type(view) is memoryview
+    assert view == LARGE
+    cache.set('key', 'text')
+    with pytest.raises(TypeError, match='key'):
+        cache.read('key', mmap=True)
+
+
 def test_reading_a_missing_key_is_a_key_error(cache: DjangoCache) -> None:
     with pytest.raises(KeyError):
         cache.read('key')
+    with pytest.raises(KeyError):
+        cache.read('key', mmap=True)
 
 
 def test_pop_removes_a_version(cache: DjangoCache, clock: Clock) -> None:
@@ -880,6 +893,7 @@ def test_the_twins_take_all_that_the_methods_do(cache: DjangoCache, clock: Clock
         assert await cache.aset('key', io.BytesIO(b'file'), 50, read=True, tag='tag', retry=True)
         with await cache.aread('key') as file:
             assert file.read() == b'file'
+        assert await cache.aread('key', mmap=True) == b'file'
         expected = (b'file', clock.now + 50, 'tag')
         assert await cache.aget('key', expire_time=True, tag=True, retry=True) == expected
         assert not await cache.aadd('key', 1, tag='other', retry=True)

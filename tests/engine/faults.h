@@ -136,6 +136,18 @@ FAULT_WRAP(int, unlinkat, (int at, const char *path, int flags), (at, path, flag
 FAULT_WRAP(int, renameat, (int at, const char *from, int there, const char *to),
            (at, from, there, to), ENOSPC, EIO, EACCES)
 
+void *__real_mmap64(void *at, size_t size, int protection, int flags, int descriptor, off_t offset);
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int descriptor, off_t offset);
+
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int descriptor, off_t offset)
+{
+    if (fault_strikes(FAULT_LIBC, "mmap")) {
+        errno = FAULT_ERROR(ENODEV, ENOMEM, EACCES, EAGAIN);
+        return MAP_FAILED;
+    }
+    return __real_mmap64(at, size, protection, flags, descriptor, offset);
+}
+
 FAULT_WRAP(int, fchmod, (int descriptor, mode_t mode), (descriptor, mode), EPERM, EROFS, EIO)
 FAULT_WRAP(int, fchown, (int descriptor, uid_t owner, gid_t group), (descriptor, owner, group),
            EPERM, EROFS, EIO)
@@ -176,18 +188,6 @@ int __wrap_posix_fallocate64(int descriptor, off_t offset, off_t size)
         return FAULT_ERROR(EINTR, ENOSPC, EOPNOTSUPP);
     }
     return __real_posix_fallocate64(descriptor, offset, size);
-}
-
-void *__real_mmap64(void *at, size_t size, int access, int flags, int descriptor, off_t offset);
-void *__wrap_mmap64(void *at, size_t size, int access, int flags, int descriptor, off_t offset);
-
-void *__wrap_mmap64(void *at, size_t size, int access, int flags, int descriptor, off_t offset)
-{
-    if (fault_strikes(FAULT_LIBC, "mmap")) {
-        errno = FAULT_ERROR(ENOMEM, EACCES, ENODEV);
-        return MAP_FAILED;
-    }
-    return __real_mmap64(at, size, access, flags, descriptor, offset);
 }
 
 long __real_syscall(long number, ...);

@@ -258,6 +258,16 @@ static dc_status open_session(void)
 /* A value file of the operation at hand. */
 static char added[DC_VALUEFILE_NAME_SIZE];
 
+static dc_status write_in_pieces(const char *data, size_t size)
+{
+    const dc_piece pieces[] = {{data, 1}, {data + 1, size - 2}, {data, 0}, {data, 1}};
+
+    return dc_valuefile_write_pieces(check_directory(), 0700, added, pieces,
+                                     sizeof pieces / sizeof *pieces, &db.error);
+}
+
+static int in_pieces;
+
 static dc_status write_file(void)
 {
     static char data[FILE_SIZE];
@@ -265,7 +275,9 @@ static dc_status write_file(void)
     int written_whole = 0;
 
     if (status == DC_OK) {
-        status = dc_valuefile_write(check_directory(), 0700, added, data, sizeof data, &db.error);
+        status = in_pieces ? write_in_pieces(data, sizeof data)
+                           : dc_valuefile_write(check_directory(), 0700, added, data, sizeof data,
+                                                &db.error);
         written_whole = status == DC_OK;
     }
     if (status == DC_OK) {
@@ -488,10 +500,12 @@ static dc_status get_in_a_transaction(void)
     return status;
 }
 
-static dc_status get_file(void)
+/* Its bytes, read, or as a reader does who would rather map it. */
+static dc_status get_file_by(int mapped)
 {
     const dc_key key = raw_key(text("file"));
     char data[FILE_SIZE];
+    void *mapping = NULL;
     int descriptor = -1;
     int64_t size = 0;
     dc_row row;
@@ -504,16 +518,31 @@ static dc_status get_file(void)
                                    &db.error);
     }
     if (status == DC_OK) {
-        if (CHECK_INT(FILE_SIZE, size)) {
+        if (CHECK_INT(FILE_SIZE, size) &&
+            (!mapped || dc_valuefile_map(descriptor, sizeof data, &mapping, &db.error) != DC_OK)) {
             status = dc_valuefile_read(descriptor, data, sizeof data, &db.error);
         }
         dc_valuefile_close(descriptor);
+        if (mapping != NULL) {
+            memcpy(data, mapping, sizeof data);
+            dc_valuefile_unmap(mapping, sizeof data);
+        }
     }
     if (status == DC_OK) {
         add_to(&answer, data, sizeof data);
     }
     dc_row_clear(&row);
     return status;
+}
+
+static dc_status get_file(void)
+{
+    return get_file_by(0);
+}
+
+static dc_status map_file(void)
+{
+    return get_file_by(1);
 }
 
 static dc_status put(const char *key, dc_columns columns)
@@ -910,6 +939,7 @@ typedef struct operation {
     dc_status (*run)(void);
     dc_status (*transaction)(void); /* or what is done in one */
     dc_status (*with_file)(void);   /* or in one, after a file has been written */
+    int in_pieces;                  /* is the file written */
     int many;                       /* rows in the table */
     int no_error;                   /* what fails leaves an answer, and no text */
 } operation;
@@ -919,10 +949,12 @@ static const operation operations[] = {
     {.name = "get all details", .run = get_all_details},
     {.name = "get in a transaction", .run = get_in_a_transaction},
     {.name = "get a file", .run = get_file},
+    {.name = "map a file", .run = map_file},
     {.name = "set a new key", .transaction = put_new},
     {.name = "set over a value", .transaction = put_over_a_value},
     {.name = "set over a file", .transaction = put_over_a_file},
     {.name = "set a new file", .with_file = put_new_file},
+    {.name = "set a new file in pieces", .with_file = put_new_file, .in_pieces = 1},
     {.name = "set a file over a file", .with_file = put_file_over_a_file},
     {.name = "add what is there", .transaction = add_what_is_there},
     {.name = "add over an expired file", .transaction = add_over_an_expired_file},
@@ -960,6 +992,7 @@ enum { OPERATIONS = sizeof operations / sizeof *operations };
 static dc_status run_operation(const operation *each)
 {
     answer = 0;
+    in_pieces = each->in_pieces;
     written = created = 0;
     return each->run != NULL           ? each->run()
            : each->transaction != NULL ? transact(each->transaction)

@@ -681,6 +681,37 @@ static void an_unreadable_descriptor_is_a_system_error(void)
     CHECK_INT(EBADF, error.system_errno);
 }
 
+static void a_mapping_outlives_the_descriptor_and_the_file(void)
+{
+    const size_t size = 100000;
+    unsigned char *value = make_value(size);
+    int before = next_descriptor();
+    int descriptor;
+    int64_t actual;
+    void *data;
+
+    CHECK_INT(DC_OK, write_value(NAME, (const char *)value, size));
+    CHECK_INT(DC_OK, dc_valuefile_open(check_directory(), NAME, &descriptor, &actual, &error));
+    if (CHECK_INT(DC_OK, dc_valuefile_map(descriptor, size, &data, &error))) {
+        dc_valuefile_close(descriptor);
+        CHECK_INT(before, next_descriptor());
+        dc_valuefile_remove(check_directory(), NAME);
+        CHECK_INT(DC_OK, write_value(NAME, "another", 7));
+        CHECK(memcmp(value, data, size) == 0);
+        dc_valuefile_unmap(data, size);
+    }
+    free(value);
+}
+
+static void what_cannot_be_mapped_is_a_system_error(void)
+{
+    void *data;
+
+    CHECK_INT(DC_SYSTEM, dc_valuefile_map(-1, 1, &data, &error));
+    CHECK_INT(EBADF, error.system_errno);
+    CHECK(data == NULL);
+}
+
 /* ---- Failing to write ----------------------------------------------------------------------- */
 
 static void abort_leaves_nothing(void)
@@ -1419,6 +1450,8 @@ int main(int argc, char **argv)
         CHECK_TEST(a_name_of_any_depth_is_removed_or_ignored),
         CHECK_TEST(a_truncated_file_is_corrupt),
         CHECK_TEST(an_unreadable_descriptor_is_a_system_error),
+        CHECK_TEST(a_mapping_outlives_the_descriptor_and_the_file),
+        CHECK_TEST(what_cannot_be_mapped_is_a_system_error),
         CHECK_TEST(abort_leaves_nothing),
         CHECK_TEST(abort_keeps_directories_that_others_use),
         CHECK_TEST(a_writer_that_is_not_open_does_nothing),

@@ -136,6 +136,29 @@ def test_a_file_system_that_cannot_map_memory_has_no_log(
 
 
 @needs_fuse
+@pytest.mark.parametrize(
+    ('kind', 'lacks', 'expected'),
+    [('sshfs', [], 'bytes'), ('bindfs', [], 'Mapping'), ('bindfs', ['no-maps'], 'Mapping')],
+)
+def test_values_are_mapped_where_no_other_machine_can_remove_them(
+    alone: Interpreter, tmp_path: Path, kind: str, lacks: list[str], expected: str
+) -> None:
+    """A page of a file that the server has removed is no memory any more: touching it kills."""
+    names = {'source': f'{tmp_path}/source', 'target': f'{tmp_path}/target'}
+    alone.run(PREPARE, kind=kind, lacks=lacks, **names)
+    script = """
+    with Cache(target + '/cache') as cache:
+        cache['key'] = bytes(100_000)
+        view = cache.read('key', mmap=True)
+        del cache['key']
+    answer = type(view.obj).__name__, view == bytes(100_000)
+    del view
+    answer
+    """
+    assert alone.run(script, **names) == (expected, True)
+
+
+@needs_fuse
 def test_what_is_saved_of_a_malformed_database_has_no_log_either(
     alone: Interpreter, tmp_path: Path
 ) -> None:
