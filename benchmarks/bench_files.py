@@ -4,19 +4,23 @@ Bytes, text and open files, of 1 KB to 10 MB, each written over the value before
 one thread. From 32 KB on a value is a file of its own; a smaller one is in the database and, read
 for the second time, in the process's memory. The files come from the page cache: it is not the disk
 that is measured. A file of 10 MB is read whole in both cases, once by ``get``, once through the
-handle that ``read`` returns.
+handle that ``read`` returns. Mapped it is not read at all; with the original that takes a mapping
+of one's own, of the file that ``read`` returns. An array of numpy is stored as a pickle. The rows
+that only copy bytes say how fast the others could be.
 """
 
 from __future__ import annotations
 
 import io
 import itertools
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from measuring import Stopwatch, Suite, main
+from results import NATIVE
 
 KILOBYTE, MEGABYTE = 1000, 1_000_000
 #: By the names of the rows: what tables call it, bytes, and operations in a batch.
@@ -35,8 +39,11 @@ class Files:
 
     def __init__(self, directory: Path, contender: str) -> None:
         # Here and not above: in the driver's process there may be no diskcache.
+        import numpy
+
         from diskcache import Cache
 
+        self.maps = contender == NATIVE
         self.cache = Cache(str(directory / 'cache'))
         self.scratch = Cache(str(directory / 'scratch'))
         self.values = {name: os.urandom(size) for name, (_, size, _) in SIZES.items()}
@@ -44,6 +51,8 @@ class Files:
             self.cache[name] = value
         self.text = 'äöü' * (MEGABYTE // 6)
         self.cache['text'] = self.text
+        self.array = numpy.random.default_rng(0).random(20 * MEGABYTE // 8)
+        self.cache['array'] = self.array
 
     def close(self) -> None:
         self.cache.close()
@@ -85,6 +94,50 @@ def set_text(files: Files, count: int, watch: Stopwatch) -> None:
 @suite.row('get, text of 1 MB', count=5)
 def get_text(files: Files, count: int, watch: Stopwatch) -> None:
     _time(files.cache.get, count, watch, 'text')
+
+
+@suite.row('set, array of 20 MB', count=1)
+def set_array(files: Files, count: int, watch: Stopwatch) -> None:
+    _time(files.cache.set, count, watch, 'array', files.array)
+
+
+@suite.row('get, array of 20 MB', count=2)
+def get_array(files: Files, count: int, watch: Stopwatch) -> None:
+    _time(files.cache.get, count, watch, 'array')
+
+
+def _add_copying_row(name: str, title: str, size: int, count: int) -> None:
+    def copy_bytes(files: Files, count: int, watch: Stopwatch) -> None:
+        memory = memoryview(files.array.data).cast('B')[:size]
+        _time(bytes, count, watch, memory)
+
+    copy_bytes.__name__ = f'copy_{name}'
+    suite.row(f'copying {title}', count=count, reference=True)(copy_bytes)
+
+
+_add_copying_row('100_kb', '100 KB', 100 * KILOBYTE, 20)
+_add_copying_row('10_mb', '10 MB', 10 * MEGABYTE, 2)
+_add_copying_row('20_mb', '20 MB', 20 * MEGABYTE, 2)
+
+
+def _map(files: Files, name: str) -> memoryview:
+    """Return the bytes of a value as memory, as it can be done with each package."""
+    if files.maps:
+        return files.cache.read(name, mmap=True)
+    with files.cache.read(name) as handle:
+        return memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+@suite.row('read, 10 MB mapped', count=50)
+def map_bytes(files: Files, count: int, watch: Stopwatch) -> None:
+    _time(_map, count, watch, files, '10_mb')
+
+
+@suite.row('read, 10 MB mapped, a byte of each page', count=5)
+def map_and_touch(files: Files, count: int, watch: Stopwatch) -> None:
+    with watch:
+        for _ in itertools.repeat(None, count):
+            bytes(_map(files, '10_mb')[:: mmap.PAGESIZE])
 
 
 @suite.row('set, from a file of 10 MB', count=2)
