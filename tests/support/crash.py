@@ -248,6 +248,7 @@ OPERATIONS: dict[str, Callable[[Cache], object]] = {
     'set, a file': lambda c: c.set('added', text(7, 40_000)),
     'set, a file over a file': lambda c: c.set('file', text(8, 300_000)),
     'set, a file that is read': set_from_file,
+    'set, a pickle in parts': lambda c: c.set('file', [text(14, 70_000), text(15, 300_000), 16]),
     'add, a file': lambda c: c.add('added', text(9, 40_000)),
     'add, there': lambda c: c.add('file', text(9, 40_000)),
     'incr': lambda c: c.incr('number'),

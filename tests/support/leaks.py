@@ -70,6 +70,10 @@ class Operations:
                 assert key in cache
                 with cache.read(key) as file:
                     assert len(file.read()) == len(LARGE)
+                assert cache.read(key, mmap=True) == LARGE
+                cache.set(key, [self.value, LARGE * 6])
+                assert cache[key] == [self.value, LARGE * 6]
+                cache[key] = LARGE
                 cache.touch(key, 500)
                 assert cache.pop(key) == LARGE
                 assert cache.add(key, self.value)
