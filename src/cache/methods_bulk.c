@@ -52,6 +52,7 @@ static int remove_rows(Cache *self, removal *removal, int retry)
             }
             return -1;
         }
+        removal->batch.alone = self->transaction.depth == 1;
         status = remove_portion(operation_enter(&operation), removal, &self->transaction.removed);
         operation_leave_write(&operation, (Written){.kind = WRITTEN_ALL});
         if (status != DC_OK) {
@@ -76,14 +77,14 @@ static PyObject *removal_method(Cache *self, removal *removal, int retry)
 
 PyObject *Cache_clear(Cache *self, const Cache_clear_args *args)
 {
-    removal removal = {.batch = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0}};
+    removal removal = {.batch = {.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN}};
 
     return removal_method(self, &removal, args->retry);
 }
 
 PyObject *Cache_evict(Cache *self, const Cache_evict_args *args)
 {
-    removal removal = {.batch = {DC_SQL_BATCH_TAGGED, INT64_MIN, {.type = DC_NULL}, 0}};
+    removal removal = {.batch = {.sql = DC_SQL_BATCH_TAGGED, .after = INT64_MIN}};
     PyObject *owner = NULL;
     PyObject *result = NULL;
 

@@ -2,7 +2,7 @@
  *
  * One DELETE takes many rows, and tells with RETURNING which files they had: so what is deleted and what
  * is noted cannot differ. Batches begin small and double, because rows differ in size, and the lock must
- * not be kept for long.
+ * not be kept for long. Those of the next portion begin with a quarter of what was reached.
  *
  * A deletion of more than a few hundred rows turns the triggers off, which cost as much as deleting the
  * rows does, and does their sums itself. That is only done where they are the library's own; a savepoint
@@ -172,7 +172,8 @@ static dc_status add_to_setting(dc_db *db, const char *name, int64_t number)
     return dc_query_run(&query);
 }
 
-/* Go on with a deletion with the triggers off. If that fails nothing of it has happened. */
+/* Go on with a deletion with the triggers off. If that fails nothing of it has happened, or will have when the
+ * transaction is rolled back. A savepoint costs a copy of each page that is changed, into a temporary file. */
 static dc_status delete_without_triggers(dc_db *db, dc_batch_delete *deletion, int64_t *batch,
                                          double until, dc_namelist *removed, int64_t *count,
                                          int *done)
@@ -182,7 +183,7 @@ static dc_status delete_without_triggers(dc_db *db, dc_batch_delete *deletion, i
     int64_t after = deletion->after;
     batch_tally tally = {0, 0};
     dc_error error;
-    dc_status status = run(db, DC_SQL_SAVEPOINT);
+    dc_status status = deletion->alone ? DC_OK : run(db, DC_SQL_SAVEPOINT);
 
     if (status != DC_OK) {
         return status;
@@ -201,14 +202,15 @@ static dc_status delete_without_triggers(dc_db *db, dc_batch_delete *deletion, i
     if (status == DC_OK && tally.bytes != 0) {
         status = add_to_setting(db, "size", -tally.bytes);
     }
-    if (status == DC_OK) {
+    if (status == DC_OK && !deletion->alone) {
         status = run(db, DC_SQL_RELEASE_SAVEPOINT);
     }
     if (status == DC_OK) {
         *count += tally.rows;
     } else {
         error = db->error;
-        if (dc_db_in_transaction(db)) { /* else SQLite itself has rolled back everything */
+        if (!deletion->alone &&
+            dc_db_in_transaction(db)) { /* else SQLite itself has rolled back everything */
             run(db, DC_SQL_ROLLBACK_TO_SAVEPOINT);
             run(db, DC_SQL_RELEASE_SAVEPOINT);
         }
@@ -279,7 +281,7 @@ static dc_status delete_one_by_one(dc_db *db, dc_batch_delete *deletion, double 
 static dc_status delete_in_batches(dc_db *db, dc_batch_delete *deletion, double until,
                                    dc_namelist *removed, int64_t *count, int *done)
 {
-    int64_t batch = BATCH_FIRST;
+    int64_t batch = deletion->batch / 4 > BATCH_FIRST ? deletion->batch / 4 : BATCH_FIRST;
     batch_tally tally = {0, 0};
     dc_status status;
 
@@ -295,6 +297,7 @@ static dc_status delete_in_batches(dc_db *db, dc_batch_delete *deletion, double 
             *count += tally.rows;
         }
     }
+    deletion->batch = batch;
     return status;
 }
 

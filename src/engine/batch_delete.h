@@ -12,6 +12,8 @@ typedef struct dc_batch_delete {
     int64_t after;      /* rowid of the last row deleted; begin with INT64_MIN */
     dc_datum parameter; /* the tag of DC_SQL_BATCH_TAGGED, the time of DC_SQL_BATCH_EXPIRED */
     int one_by_one;     /* a trigger may keep rows; begin with 0 */
+    int64_t batch;      /* rows in the batch that would have come next; begin with 0 */
+    int alone; /* the transaction has nothing else in it, and is rolled back if this fails */
 } dc_batch_delete;
 
 /* Delete until nothing is left to (*done = 1) or `seconds` have passed. What others insert meanwhile is

@@ -28,7 +28,7 @@ static int sweep_in_portions(dc_batch_delete sweep, int64_t *count)
 
 static void all_rows_are_swept_in_portions(void)
 {
-    const dc_batch_delete sweep = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0};
+    const dc_batch_delete sweep = {.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN};
     int64_t count;
 
     open_store();
@@ -46,7 +46,7 @@ static void all_rows_are_swept_in_portions(void)
 
 static void with_time_enough_one_portion_will_do(void)
 {
-    dc_batch_delete sweep = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0};
+    dc_batch_delete sweep = {.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN};
     int64_t count = 5;
     int done = 0;
 
@@ -63,7 +63,7 @@ static void with_time_enough_one_portion_will_do(void)
 /* As clear() must not remove for ever what others go on writing. */
 static void rows_behind_a_sweep_in_ascending_order_stay(void)
 {
-    dc_batch_delete sweep = {DC_SQL_BATCH_ALL, 50, {.type = DC_NULL}, 0};
+    dc_batch_delete sweep = {.sql = DC_SQL_BATCH_ALL, .after = 50};
     int64_t count;
 
     open_store();
@@ -93,7 +93,8 @@ static void a_tag_is_swept_and_no_other(void)
             set(integer(i), tagged(inline_value(integer(i)), tags[i % COUNT]));
         }
         for (int i = 0; i < COUNT - 1; i++) {
-            const dc_batch_delete sweep = {DC_SQL_BATCH_TAGGED, INT64_MIN, tags[i], 0};
+            const dc_batch_delete sweep = {
+                .sql = DC_SQL_BATCH_TAGGED, .after = INT64_MIN, .parameter = tags[i]};
 
             CHECK(sweep_in_portions(sweep, &count) > 1);
             CHECK_INT(20, count);
@@ -106,8 +107,9 @@ static void a_tag_is_swept_and_no_other(void)
 
 static void the_expired_are_swept_however_many_share_a_moment(void)
 {
-    const dc_batch_delete sweep = {
-        DC_SQL_BATCH_EXPIRED, INT64_MIN, {.type = DC_REAL, .as.real = NOW}, 0};
+    const dc_batch_delete sweep = {.sql = DC_SQL_BATCH_EXPIRED,
+                                   .after = INT64_MIN,
+                                   .parameter = {.type = DC_REAL, .as.real = NOW}};
     int64_t count;
 
     open_store();
@@ -168,6 +170,18 @@ static void a_volume_is_shrunk_to_and_no_further(void)
 
 enum { MANY = 1000 }; /* rows: enough for a sweep to do without the triggers */
 
+/* Sweep the rows with a tag, or all. */
+static int64_t sweep_all(const char *tag)
+{
+    dc_batch_delete deletion = {.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN};
+
+    if (tag != NULL) {
+        deletion.sql = DC_SQL_BATCH_TAGGED;
+        deletion.parameter = text(tag);
+    }
+    return sweep(deletion);
+}
+
 /* Rows of which each second has a file of one byte, and each third a tag. */
 static void fill_with_many(void)
 {
@@ -197,16 +211,51 @@ static void many_rows_are_swept_with_exact_sums(void)
 {
     open_store();
     fill_with_many();
-    CHECK_INT(334, sweep((dc_batch_delete){DC_SQL_BATCH_TAGGED, INT64_MIN, text("tag"), 0}));
+    CHECK_INT(334, sweep_all("tag"));
     CHECK_INT(167, removed.count);
     CHECK_INT(MANY - 334, row_count());
     check_sums();
-    CHECK_INT(MANY - 334, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(MANY - 334, sweep_all(NULL));
     CHECK_INT(333, removed.count);
     CHECK_INT(0, row_count());
     check_sums();
     set(integer(1), inline_value(integer(1))); /* the triggers run again */
     CHECK_INT(1, row_count());
+    close_store();
+}
+
+/* A savepoint would copy each page that is changed into a temporary file. */
+static void a_sweep_alone_in_its_transaction_needs_no_savepoint(void)
+{
+    for (int alone = 0; alone < 2; alone++) {
+        check_remove_directory();
+        open_store();
+        fill_with_many();
+        CHECK_INT(334, sweep((dc_batch_delete){.sql = DC_SQL_BATCH_TAGGED,
+                                               .after = INT64_MIN,
+                                               .parameter = text("tag"),
+                                               .alone = alone}));
+        CHECK((db.statements[DC_SQL_SAVEPOINT] == NULL) == alone);
+        check_sums();
+        close_store();
+    }
+}
+
+/* Each portion need not find out anew how large a batch may be. */
+static void a_portion_begins_with_a_quarter_of_the_last_batch(void)
+{
+    dc_batch_delete sweep = {.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN, .batch = 512};
+    int64_t count = 0;
+    int done = 0;
+
+    open_store();
+    fill_with_many();
+    database_execute(&db,
+                     "INSERT INTO Cache(key, raw, value) VALUES ('large', 1, zeroblob(5000000))");
+    CHECK_INT(DC_OK, dc_batch_delete_run(&db, &sweep, 0.0, &removed, &count, &done));
+    CHECK_INT(128, count);
+    CHECK_INT(128, sweep.batch);
+    check_sums();
     close_store();
 }
 
@@ -220,7 +269,7 @@ static void a_table_too_large_to_be_emptied_at_once_is_swept_all_the_same(void)
         set(integer(i), inline_value(bytes(DC_BLOB, block, sizeof block)));
     }
     database_execute(&db, "COMMIT");
-    CHECK_INT(400, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(400, sweep_all(NULL));
     CHECK_INT(0, row_count());
     check_sums();
     close_store();
@@ -241,8 +290,8 @@ static void triggers_of_a_user_run_for_each_row_of_a_sweep(void)
                  " BEGIN INSERT INTO seen VALUES (OLD.key); END",
                  scopes[i]);
         database_execute(&db, create);
-        CHECK_INT(334, sweep((dc_batch_delete){DC_SQL_BATCH_TAGGED, INT64_MIN, text("tag"), 0}));
-        CHECK_INT(MANY - 334, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
+        CHECK_INT(334, sweep_all("tag"));
+        CHECK_INT(MANY - 334, sweep_all(NULL));
         CHECK_INT(MANY, database_integer(&db, "SELECT count(DISTINCT key) FROM seen"));
         check_sums();
         close_store();
@@ -255,7 +304,7 @@ static void sums_are_not_touched_where_the_triggers_are_gone(void)
     open_store();
     fill_with_many();
     database_execute(&db, "DROP TRIGGER Settings_count_delete");
-    CHECK_INT(MANY, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(MANY, sweep_all(NULL));
     CHECK_INT(MANY, row_count());
     CHECK_INT(0, setting("size"));
     close_store();
@@ -272,7 +321,7 @@ static void a_sweep_does_not_end_a_query_of_the_users(void)
               sqlite.prepare_v3(db.handle, "SELECT 0 UNION ALL SELECT a FROM other", -1, 0,
                                 &statement, NULL)); /* which opens the table with its second step */
     CHECK_INT(DC_SQLITE_ROW, sqlite.step(statement));
-    CHECK_INT(MANY, sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0}));
+    CHECK_INT(MANY, sweep_all(NULL));
     check_sums();
     CHECK_INT(DC_SQLITE_ROW, sqlite.step(statement));
     CHECK_INT(1, sqlite.column_int64(statement, 0));
@@ -296,7 +345,8 @@ static void a_sweep_that_fails_loses_no_file_and_keeps_the_sums(void)
     const dc_sql kinds[] = {DC_SQL_BATCH_ALL, DC_SQL_BATCH_TAGGED};
     char name[32];
 
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = 0; kind < 4; kind++) {
+        int alone = kind / 2;
         dc_status status = DC_SQLITE;
         int failures = 0;
 
@@ -309,7 +359,10 @@ static void a_sweep_that_fails_loses_no_file_and_keeps_the_sums(void)
         }
         database_execute(&db, "COMMIT");
         for (int countdown = 1; status != DC_OK && countdown < 1000; countdown++) {
-            dc_batch_delete sweep = {kinds[kind], INT64_MIN, text("tag"), 0};
+            dc_batch_delete sweep = {.sql = kinds[kind % 2],
+                                     .after = INT64_MIN,
+                                     .parameter = text("tag"),
+                                     .alone = alone};
             int64_t count = 0;
             int done = 0;
 
@@ -320,9 +373,12 @@ static void a_sweep_that_fails_loses_no_file_and_keeps_the_sums(void)
             database_unwatch_steps();
             failures += status != DC_OK;
             CHECK(done == (status == DC_OK));
-            CHECK(removed_are_unnamed());
-            check_sums(); /* of what would be committed */
+            if (!alone) {
+                CHECK(removed_are_unnamed());
+                check_sums(); /* of what would be committed */
+            }
             database_execute(&db, "ROLLBACK");
+            check_sums();
         }
         CHECK_INT(DC_OK, status);
         CHECK(failures > 50);
@@ -334,7 +390,7 @@ static void a_sweep_that_fails_loses_no_file_and_keeps_the_sums(void)
 
 static void a_sweep_without_a_tag_does_not_use_the_last_one(void)
 {
-    dc_batch_delete sweep = {DC_SQL_BATCH_TAGGED, INT64_MIN, {.type = DC_NULL}, 0};
+    dc_batch_delete sweep = {.sql = DC_SQL_BATCH_TAGGED, .after = INT64_MIN};
     int64_t count = 0;
     int done;
 
@@ -358,6 +414,8 @@ int main(int argc, char **argv)
         CHECK_TEST(the_expired_are_swept_however_many_share_a_moment),
         CHECK_TEST(a_volume_is_shrunk_to_and_no_further),
         CHECK_TEST(many_rows_are_swept_with_exact_sums),
+        CHECK_TEST(a_sweep_alone_in_its_transaction_needs_no_savepoint),
+        CHECK_TEST(a_portion_begins_with_a_quarter_of_the_last_batch),
         CHECK_TEST(a_table_too_large_to_be_emptied_at_once_is_swept_all_the_same),
         CHECK_TEST(triggers_of_a_user_run_for_each_row_of_a_sweep),
         CHECK_TEST(sums_are_not_touched_where_the_triggers_are_gone),

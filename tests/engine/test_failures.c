@@ -730,7 +730,7 @@ static dc_status evict_to_nothing(void)
 
 static dc_status delete_by(dc_sql sql, dc_datum parameter)
 {
-    dc_batch_delete deletion = {sql, INT64_MIN, parameter, 0};
+    dc_batch_delete deletion = {.sql = sql, .after = INT64_MIN, .parameter = parameter};
     int64_t count = 0;
     int done = 0;
     dc_status status = dc_batch_delete_run(&db, &deletion, 1000.0, &removed, &count, &done);

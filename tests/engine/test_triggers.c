@@ -109,9 +109,9 @@ static void a_removal_of_many_passes_over_the_rows_that_a_trigger_keeps(void)
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
         for (int kind = 0; kind < 4; kind++) {
             const dc_batch_delete sweeps[] = {
-                {DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0},
-                {DC_SQL_BATCH_TAGGED, INT64_MIN, text("tag"), 0},
-                {DC_SQL_BATCH_EXPIRED, INT64_MIN, real(NOW), 0},
+                {.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN},
+                {.sql = DC_SQL_BATCH_TAGGED, .after = INT64_MIN, .parameter = text("tag")},
+                {.sql = DC_SQL_BATCH_EXPIRED, .after = INT64_MIN, .parameter = real(NOW)},
             };
             char sql[100];
             int64_t expected;

@@ -74,7 +74,7 @@ static void whatever_sizes_are_stored_the_volume_is_a_number_of_bytes(void)
         database_execute(&db, sql);
         CHECK_INT(DC_OK, cull(DC_POLICY_LEAST_RECENTLY_STORED, 0, NOW, 2, INT64_MAX, &count));
         CHECK(volume_without_free_pages() > 0);
-        sweep((dc_batch_delete){DC_SQL_BATCH_ALL, INT64_MIN, null_datum, 0});
+        sweep((dc_batch_delete){.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN});
         CHECK_INT(0, row_count());
         CHECK(volume_without_free_pages() > 0);
         database_execute(&db, "DELETE FROM Settings WHERE key = 'size'");

@@ -331,7 +331,8 @@ static void write_all(void)
     const dc_columns value = inline_value(text("value"));
     const dc_datum one = integer(1);
     dc_access_log accesses = {0};
-    dc_batch_delete deletion = {DC_SQL_BATCH_EXPIRED, INT64_MIN, real(NOW), 0};
+    dc_batch_delete deletion = {
+        .sql = DC_SQL_BATCH_EXPIRED, .after = INT64_MIN, .parameter = real(NOW)};
     int64_t kept = 0;
     int64_t count = 0;
     int done;
@@ -360,7 +361,7 @@ static void write_all(void)
 
 static void delete_all(void)
 {
-    dc_batch_delete deletion = {DC_SQL_BATCH_ALL, INT64_MIN, {.type = DC_NULL}, 0};
+    dc_batch_delete deletion = {.sql = DC_SQL_BATCH_ALL, .after = INT64_MIN};
     int64_t count = 0;
     int done;
 
