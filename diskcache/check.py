@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from . import removal, salvage, sql
 from . import settings as rules
+from ._core import SURVEY_FILES, SURVEY_ODD, SURVEY_PICKLED_KEYS, SURVEY_PICKLES
 from .cautions import UnknownFileWarning, UnloadableWarning
 from .check_files import FileCheck, Found, Names, is_old
 from .constants import MODE_PICKLE
@@ -177,7 +178,7 @@ class Check:
         """
         cache, retry = self._cache, self._retry
         seen = cache._identify()
-        wrong = left = cache._find_malformed(retry)
+        wrong = left = [] if self._is_sound() else cache._find_malformed(retry)
         saved: list[str] = []
         if self._fix and any('index' in text for text in wrong):
             with cl.suppress(sqlite3.DatabaseError):  # more is wrong than the indexes
@@ -188,6 +189,24 @@ class Check:
             left = cache._find_malformed(retry)
         for text in wrong + saved:
             self._report(text, mended=self._fix and not left, reason='the database is damaged')
+
+    def _is_sound(self) -> bool:
+        """Tell whether SQLite finds fault with nothing, in a third of the time that it takes.
+
+        It would look each row up in each index. If it is not certain it has to.
+        """
+        try:
+            compare = sql.compare_indexes(self._cache._inspect()[1])
+            return (
+                compare is not None
+                and self._cache._compare(compare)
+                and all(
+                    self._read(select).fetchall() == [('ok',)]
+                    for select in (sql.QUICK_CHECK, sql.CHECK_SETTINGS)
+                )
+            )
+        except sqlite3.DatabaseError:
+            return False
 
     def _make_indexes_anew(self, wrong: list[str]) -> list[str]:
         """Make the indexes anew that SQLite finds fault with; return what it still finds.
@@ -262,9 +281,9 @@ class Check:
         low = _FIRST_ROW
         while True:
             self._progress('rows', done, total)
-            end = self._read(sql.PAGE_END, low, _PAGE_ROWS - 1).fetchone()
-            high = _LAST_ROW if end is None else end[0]
-            rowids = sorted({problem.rowid for problem in self._problems(low, high)})
+            end, kinds = self._cache._survey(low, _PAGE_ROWS)
+            high = _LAST_ROW if end is None else end
+            rowids = sorted({problem.rowid for problem in self._problems(low, high, kinds)})
             if rowids:
                 self._confirm(rowids)
             if high == _LAST_ROW:
@@ -306,7 +325,7 @@ class Check:
         cleanup: Callable[[str | None], None],
     ) -> Iterator[Found]:
         """Yield what is wrong with a row, and mend it."""
-        for problem in self._problems(rowid, rowid):
+        for problem in self._problems(rowid, rowid, SURVEY_ODD):
             mend = problem.mend if self._fix else None
             mended = mend is not None and execute(*mend).rowcount > 0
             yield Found(
@@ -320,20 +339,30 @@ class Check:
                 cleanup(problem.filename)
                 return
 
-    def _problems(self, low: int, high: int) -> Iterator[_Problem]:
-        """Yield what is wrong with the rows from one number to another."""
-        yield from self._wrong_keys(low, high)
-        yield from self._wrong_texts(low, high)
-        yield from self._wrong_numbers(low, high)
-        yield from self._wrong_files(low, high)
-        if self._is_usual('put', 'get'):
+    def _problems(self, low: int, high: int, kinds: int) -> Iterator[_Problem]:
+        """Yield what is wrong with the rows from one number to another.
+
+        :param kinds: what is among them, as a pass over them in C has told: most rows are plain,
+            and need no other look
+        """
+        odd = kinds & SURVEY_ODD
+        if odd:
+            yield from self._wrong_keys(low, high)
+            yield from self._wrong_texts(low, high)
+            yield from self._wrong_numbers(low, high)
+        if odd or kinds & SURVEY_FILES:
+            yield from self._wrong_files(low, high)
+        if (odd or kinds & SURVEY_PICKLED_KEYS) and self._is_usual('put', 'get'):
             yield from self._wrong_pickled_keys(low, high)
         if self._is_usual('store', 'fetch', '_write'):
-            yield from self._wrong_values(low, high)
-            yield from self._wrong_pickles(low, high)
+            if odd:
+                yield from self._wrong_values(low, high)
+            if odd or kinds & (SURVEY_PICKLES | SURVEY_FILES):
+                yield from self._wrong_pickles(low, high)
         if self._is_json(self._cache.disk) or self._has_json():
             yield from self._wrong_json(low, high)
-        yield from self._wrong_signatures(low, high)
+        if odd or isinstance(self._cache.disk, SignedDisk):
+            yield from self._wrong_signatures(low, high)
 
     @staticmethod
     def _filename(kind: str, name: bytes | None) -> str | None:

@@ -20,6 +20,8 @@ from ._core import (
 # --- a database ---
 
 INTEGRITY_CHECK = 'PRAGMA integrity_check'
+QUICK_CHECK = 'PRAGMA quick_check'
+CHECK_SETTINGS = 'PRAGMA integrity_check(Settings)'
 REINDEX = 'REINDEX'
 
 
@@ -43,6 +45,65 @@ def create_origin(disk: str, shards: int | None) -> str:
     name = disk.replace("'", "''")
     number = 'NULL' if shards is None else shards
     return f"CREATE VIEW IF NOT EXISTS {ORIGIN} AS SELECT '{name}' AS disk, {number} AS shards"
+
+
+# --- indexes ---
+
+#: The text of an index that can be compared with the table: unique, name, columns, and the one
+#: without which a row is not in it.
+_INDEX = re.compile(
+    r'CREATE (UNIQUE )?INDEX "?(\w+)"? ON "?Cache"? ?\((\w+(?:, ?\w+)?)\)(?: WHERE (\w+) IS NOT NULL)?',
+    re.I,
+)
+_INDEXED = frozenset(
+    ('key', 'raw', 'store_time', 'expire_time', 'access_time', 'access_count', 'tag', 'rowid')
+)
+_TABLES = ('Cache', 'Settings')
+
+
+def compare_indexes(schema: dict[str, str | None]) -> str | None:
+    """Return the query that tells whether the indexes of Cache have its rows in them, in order.
+
+    :param schema: the texts of what is in a database, by names
+    :return: None if there is anything in it that is not known here
+    """
+    table, indexes, conditions = [], [], []
+    for name, text in schema.items():
+        if text is None:
+            if name != 'sqlite_autoindex_Settings_1':
+                return None
+        elif text.startswith('CREATE TABLE'):
+            if name not in _TABLES:
+                return None
+        elif re.match('CREATE (UNIQUE )?INDEX', text, re.I):
+            match = _INDEX.fullmatch(text)
+            if match is None or match[2] != name:
+                return None
+            columns = re.split(', ?', match[3])
+            if not _INDEXED.issuperset([*columns, match[4] or columns[0]]):
+                return None
+            entry = ', '.join([*columns, 'rowid'])
+            where = '' if match[4] is None else f' WHERE {match[4]} IS NOT NULL'
+            kept = where and f' FILTER ({where[1:]})'
+            number = len(indexes)
+            table.append(
+                f'COUNT(*){kept} AS count{number}, diskcache_checksum({entry}){kept} AS sum{number}'
+            )
+            indexes.append(
+                f'(SELECT COUNT(*) AS count, diskcache_checksum({entry}) AS sum,'
+                f' diskcache_ascends({len(columns) if match[1] else 0}, {entry}) AS ascends'
+                f' FROM Cache INDEXED BY "{name}"{where}) AS index{number}'
+            )
+            conditions.append(
+                f'index{number}.ascends AND index{number}.count = count{number}'
+                f' AND index{number}.sum = sum{number}'
+            )
+    if not indexes:
+        return None
+    return (
+        f'SELECT {" AND ".join(conditions)}'
+        f' FROM (SELECT {", ".join(table)} FROM Cache NOT INDEXED), {", ".join(indexes)}'
+    )
 
 
 # --- rows ---
@@ -137,8 +198,6 @@ DOUBLES = (
     ' FROM Cache WHERE key IS NOT NULL AND raw IS NOT NULL) WHERE number > 1'
 )
 
-#: The number of the row that is so many behind one.
-PAGE_END = 'SELECT rowid FROM Cache WHERE rowid >= ? ORDER BY rowid LIMIT 1 OFFSET ?'
 #: What follows looks at the rows from one number to another.
 _PAGE = 'rowid BETWEEN ? AND ?'
 

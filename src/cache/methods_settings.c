@@ -13,7 +13,9 @@
 #include "cache/errors.h"
 #include "cache/mending.h"
 #include "cache/operation.h"
+#include "engine/compare.h"
 #include "engine/settings.h"
+#include "engine/survey.h"
 #include "engine/volume.h"
 #include "python/convert.h"
 #include "python/wait.h"
@@ -339,7 +341,7 @@ PyObject *Cache__inspect(Cache *self)
     return result;
 }
 
-/* --- texts ------------------------------------------------------------------------------------- */
+/* --- check ------------------------------------------------------------------------------------- */
 
 /* Rows of which a column has a text that is not UTF-8: the context of an engine call. */
 typedef struct damaged_texts {
@@ -423,4 +425,46 @@ PyObject *Cache__damaged_texts(Cache *self, const Cache__damaged_texts_args *arg
     }
     free(damaged.rowids);
     return rowids;
+}
+
+PyObject *Cache__survey(Cache *self, const Cache__survey_args *args)
+{
+    Operation operation = {.cache = NULL};
+    dc_survey survey = {.rows = 0};
+    int64_t low = PyLong_AsLongLong(args->low);
+    int64_t limit = PyErr_Occurred() == NULL ? PyLong_AsLongLong(args->limit) : 0;
+    dc_status status;
+
+    if (PyErr_Occurred() != NULL || cache_ready(self) < 0 ||
+        operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    operation.release_gil = 1;
+    do {
+        status = dc_survey_rows(operation_enter(&operation), low, limit, &survey);
+    } while (operation_leave_read(&operation, &status));
+    operation_end_read(&operation);
+    if (status != DC_OK) {
+        return NULL;
+    }
+    return survey.rows < limit ? Py_BuildValue("Oi", Py_None, survey.kinds)
+                               : Py_BuildValue("Li", (long long)survey.last, survey.kinds);
+}
+
+PyObject *Cache__compare(Cache *self, const Cache__compare_args *args)
+{
+    Operation operation = {.cache = NULL};
+    const char *select = PyUnicode_AsUTF8(args->select);
+    int64_t result = 0;
+    dc_status status;
+
+    if (select == NULL || cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
+        return NULL;
+    }
+    operation.release_gil = 1;
+    do {
+        status = dc_compare(operation_enter(&operation), select, &result);
+    } while (operation_leave_read(&operation, &status));
+    operation_end_read(&operation);
+    return status == DC_OK ? PyBool_FromLong(result != 0) : NULL;
 }

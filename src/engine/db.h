@@ -58,6 +58,8 @@ typedef struct dc_db {
     dc_frozen frozen;
     int has_known_log; /* the journal is a log, and the VFS SQLite's own */
     int notes_sums;    /* the function that DC_SQL_INCREMENT calls is defined */
+    int compares;      /* the functions of dc_compare are defined */
+    int surveys;       /* the function of dc_survey_rows is defined */
     dc_read_mark mark;
     dc_wal_append frames;
     dc_commit_stamp commit;

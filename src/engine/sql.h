@@ -18,6 +18,9 @@
 /* Returns its argument, an integer, and notes it (write.c). */
 #define DC_FUNCTION_SUM "diskcache_sum"
 
+/* Looks at the columns of a row, and adds what it is to a survey (survey.c). */
+#define DC_FUNCTION_SURVEY "diskcache_survey"
+
 #define DC_INSERT                                                                                  \
     "INSERT INTO Cache(key, raw, store_time, access_time, access_count,"                           \
     " size, mode, filename, value, tag, expire_time)"                                              \
@@ -158,6 +161,10 @@
     X(SAVEPOINT, "SAVEPOINT diskcache_batch")                                                      \
     X(ROLLBACK_TO_SAVEPOINT, "ROLLBACK TO diskcache_batch")                                        \
     X(RELEASE_SAVEPOINT, "RELEASE diskcache_batch")                                                \
+    /* what a check looks at: DC_FUNCTION_SURVEY says of the last of a number of rows that it is one */ \
+    X(SURVEY, "SELECT rowid FROM Cache WHERE rowid >= ?1 AND " DC_FUNCTION_SURVEY                  \
+        "(key, raw, tag, size, mode, filename, value, store_time, expire_time, access_time,"       \
+        " access_count) ORDER BY rowid LIMIT 1")                                                   \
     /* settings and sizes */                                                                       \
     X(SETTING_GET, "SELECT value FROM Settings WHERE key = ?1")                                    \
     X(SETTING_UPDATE, "UPDATE Settings SET value = ?2 WHERE key = ?1")                             \

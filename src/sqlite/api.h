@@ -44,6 +44,7 @@ typedef void (*dc_destructor)(void *);
 
 /* clang-format off */
 #define DC_SQLITE_FUNCTIONS(X)                                                                     \
+    X(void *,         aggregate_context,    (sqlite3_context *, int))                              \
     X(int,            auto_extension,       (void (*)(void)))                                      \
     X(int,            bind_blob64,          (sqlite3_stmt *, int, const void *, dc_uint64,       \
                                              dc_destructor))                                       \
@@ -94,7 +95,11 @@ typedef void (*dc_destructor)(void *);
     X(int,            txn_state,            (sqlite3 *, const char *))                             \
     X(void *,         update_hook,          (sqlite3 *, void (*)(void *, int, const char *,        \
                                              const char *, dc_int64), void *))                     \
+    X(const void *,   value_blob,           (sqlite3_value *))                                     \
+    X(int,            value_bytes,          (sqlite3_value *))                                     \
+    X(double,         value_double,         (sqlite3_value *))                                     \
     X(dc_int64,       value_int64,          (sqlite3_value *))                                     \
+    X(int,            value_type,           (sqlite3_value *))                                     \
     X(int,            wal_autocheckpoint,   (sqlite3 *, int))                                      \
     X(int,            wal_checkpoint_v2,    (sqlite3 *, const char *, int, int *, int *))          \
     X(void *,         wal_hook,             (sqlite3 *, int (*)(void *, sqlite3 *, const char *,   \
@@ -103,7 +108,7 @@ typedef void (*dc_destructor)(void *);
 /* Where each stands in the table that SQLite hands to an extension (struct sqlite3_api_routines, which
  * only ever grows at its end). Version 3.35, the oldest that will do, has DC_SQLITE_ROUTINES of them. */
 #define DC_SQLITE_PLACES(P)                                                                        \
-    P(auto_extension, 192) P(bind_blob64, 193) P(bind_double, 3) P(bind_int64, 5)                  \
+    P(aggregate_context, 0) P(auto_extension, 192) P(bind_blob64, 193) P(bind_double, 3) P(bind_int64, 5)                  \
     P(bind_null, 6) P(bind_text64, 194) P(busy_timeout, 14) P(cancel_auto_extension, 195)          \
     P(changes, 15) P(column_blob, 19) P(column_bytes, 20) P(column_count, 22)                      \
     P(column_double, 27) P(column_int64, 29) P(column_text, 36) P(column_type, 38)                 \
@@ -113,8 +118,8 @@ typedef void (*dc_destructor)(void *);
     P(libversion, 66) P(libversion_number, 67) P(mutex_alloc, 130) P(mutex_leave, 133)             \
     P(mutex_try, 134) P(next_stmt, 152) P(prepare_v3, 217) P(reset, 77) P(result_int, 82)          \
     P(result_int64, 83) P(step, 94) P(stmt_busy, 184) P(threadsafe, 144) P(txn_state, 252)         \
-    P(update_hook, 100) P(value_int64, 107) P(wal_autocheckpoint, 173) P(wal_checkpoint_v2, 191)   \
-    P(wal_hook, 175)
+    P(update_hook, 100) P(value_blob, 102) P(value_bytes, 103) P(value_double, 105) P(value_int64, 107)                 \
+    P(value_type, 113) P(wal_autocheckpoint, 173) P(wal_checkpoint_v2, 191) P(wal_hook, 175)
 /* clang-format on */
 
 struct dc_sqlite_api {
@@ -147,6 +152,7 @@ enum {
     DC_SQLITE_FLOAT = 2,
     DC_SQLITE_TEXT = 3,
     DC_SQLITE_BLOB = 4,
+    DC_SQLITE_NULL = 5,
     DC_SQLITE_UTF8 = 1,
     DC_SQLITE_DIRECTONLY = 0x80000,
     DC_SQLITE_PREPARE_PERSISTENT = 0x1,

@@ -505,6 +505,102 @@ def test_an_index_that_lacks_rows_is_made_anew(
         assert_intact(damaged)
 
 
+def statements_of_check(cache: diskcache.Cache) -> list[str]:
+    """Return the checks of SQLite's that a check of a sound cache runs."""
+    statements: list[str] = []
+    cache._con.set_trace_callback(statements.append)
+    assert cache.check() == []
+    cache._con.set_trace_callback(None)
+    return [text for text in statements if text.startswith('PRAGMA') and '_check' in text]
+
+
+def test_rows_are_not_looked_up_in_each_index(directory: str, original: Interpreter) -> None:
+    """SQLite's integrity_check takes three times as long as comparing each index with the table."""
+    original.run(
+        f"""
+cache = diskcache.Cache({directory!r}, tag_index=1)
+cache.set(1, 'a', tag='a', expire=1000)
+cache.set('b', 'b')
+cache.close()
+"""
+    )
+    for tag_index in (1, 0):
+        with diskcache.Cache(directory, tag_index=tag_index) as cache:
+            cache.set((1, 2), None, tag='a', expire=1000)
+            checks = statements_of_check(cache)
+            assert checks == ['PRAGMA quick_check', 'PRAGMA integrity_check(Settings)']
+
+
+@pytest.mark.parametrize(
+    'create',
+    [
+        'CREATE TABLE mine (x)',
+        'CREATE INDEX mine ON Cache (value)',
+        'CREATE INDEX mine ON Cache (length(key))',
+        'CREATE INDEX mine ON Cache (tag COLLATE NOCASE)',
+        'CREATE INDEX mine ON Cache (tag DESC)',
+        'CREATE INDEX mine ON Cache (tag) WHERE mode = 1',
+        'CREATE INDEX mine ON Settings (value)',
+    ],
+)
+def test_what_a_user_has_added_to_the_database_is_left_to_sqlite(
+    cache: diskcache.Cache, create: str
+) -> None:
+    cache['key'] = 'value'
+    cache._sql(create)
+    assert statements_of_check(cache) == ['PRAGMA integrity_check']
+
+
+@pytest.mark.parametrize(
+    ('index', 'was', 'fault'),
+    [
+        ('Cache_store_time', 'ON Cache (access_time)', 'missing'),
+        ('Cache_store_time', 'ON Cache (store_time DESC)', ''),
+        ('Cache_store_time', 'ON Cache (store_time) WHERE store_time > 5', 'missing'),
+        ('Cache_expire_time', 'ON Cache (access_time) WHERE access_time > 0', 'missing'),
+        ('Cache_key_raw', 'ON Cache (key, access_count)', 'missing'),
+    ],
+)
+def test_an_index_with_other_entries_than_rows_is_found(
+    cache: diskcache.Cache, index: str, was: str, fault: str
+) -> None:
+    """Its pages are those of another index."""
+    for number in range(20):
+        cache.set(number, number, expire=1000 + number)
+    cache._sql(
+        'UPDATE Cache SET store_time = key, access_time = key + (key > 10), access_count = key'
+    )
+    ((create,),) = cache._sql('SELECT sql FROM sqlite_master WHERE name = ?', (index,)).fetchall()
+    change = 'UPDATE sqlite_master SET sql = ? WHERE name = ?'
+    for text, statement in (
+        (create[: create.index('ON Cache')] + was, f'REINDEX {index}'),
+        (create, 'SELECT 1'),
+    ):
+        cache._sql('PRAGMA writable_schema = ON')
+        cache._sql(change, (text, index))
+        cache.close()
+        cache._sql(statement)
+    with diskcache.Cache(cache.directory) as damaged:
+        found = [text for _, text in reports(damaged)]
+        assert any(index in text and fault in text for text in found)
+
+
+def test_the_same_key_twice_is_found_though_the_index_has_both(cache: diskcache.Cache) -> None:
+    cache._sql('DROP INDEX Cache_key_raw')
+    cache._sql('CREATE INDEX Cache_key_raw ON Cache (key, raw)')
+    insert = "INSERT INTO Cache(key, raw, mode, size, value) VALUES ('key', 1, 1, 0, 'value')"
+    cache._sql(insert)
+    cache._sql(insert)
+    cache._sql('PRAGMA writable_schema = ON')
+    cache._sql(
+        "UPDATE sqlite_master SET sql = replace(sql, 'CREATE INDEX', 'CREATE UNIQUE INDEX')"
+        " WHERE name = 'Cache_key_raw'"
+    )
+    cache.close()
+    with diskcache.Cache(cache.directory) as damaged:
+        assert any('non-unique' in text for _, text in reports(damaged))
+
+
 def test_progress_is_told_without_a_lock(cache: diskcache.Cache, other: Interpreter) -> None:
     cache.set_many((number, number) for number in range(2500))
     cache['key'] = LARGE

@@ -7,6 +7,7 @@
 
 #include "database.h"
 #include "engine/db.h"
+#include "engine/survey.h"
 #include "engine/write.h"
 
 #define SQLITE_DBCONFIG_DQS_DDL 1014
@@ -75,6 +76,7 @@ static const statement_shape shapes[] = {
     {DC_SQL_SAVEPOINT, 0, 0},
     {DC_SQL_ROLLBACK_TO_SAVEPOINT, 0, 0},
     {DC_SQL_RELEASE_SAVEPOINT, 0, 0},
+    {DC_SQL_SURVEY, 1, 1},
     {DC_SQL_SETTING_GET, 1, 1},
     {DC_SQL_SETTING_UPDATE, 2, 0},
     {DC_SQL_SETTING_REPLACE, 2, 0},
@@ -111,6 +113,7 @@ static void every_statement_compiles_with_its_parameters_and_columns(void)
 
     database_create(&db);
     dc_write_define_sum(&db);
+    dc_survey_define(&db);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
         sqlite3_stmt *statement = NULL;
         const char *rest = NULL;
@@ -152,6 +155,7 @@ static void no_statement_sorts(void)
 
     database_create(&db);
     dc_write_define_sum(&db);
+    dc_survey_define(&db);
     for (int policy = 0; policy < DC_POLICY_COUNT; policy++) {
         if (dc_policies[policy].create_index != NULL) {
             database_execute(&db, dc_policies[policy].create_index);
