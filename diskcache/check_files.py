@@ -76,9 +76,15 @@ class Names:
     """A set of the names of files, on disk if it is large."""
 
     def __init__(self) -> None:
-        self._con = sqlite3.connect('')
-        for statement in sql.CREATE_NAMES:
-            self._con.execute(statement)
+        self._made: sqlite3.Connection | None = None
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        if self._made is None:  # most caches have no files
+            self._made = sqlite3.connect('')
+            for statement in sql.CREATE_NAMES:
+                self._made.execute(statement)
+        return self._made
 
     def add(self, names: Iterable[bytes]) -> None:
         """Add some."""
@@ -86,15 +92,20 @@ class Names:
         self._con.commit()
 
     def __contains__(self, name: bytes) -> bool:
-        return self._con.execute(sql.HAS_NAME, (name,)).fetchone() is not None
+        if self._made is None:
+            return False
+        return self._made.execute(sql.HAS_NAME, (name,)).fetchone() is not None
 
     def __len__(self) -> int:
-        ((count,),) = self._con.execute(sql.COUNT_NAMES)
+        if self._made is None:
+            return 0
+        ((count,),) = self._made.execute(sql.COUNT_NAMES)
         return int(count)
 
     def close(self) -> None:
         """Forget them."""
-        self._con.close()
+        if self._made is not None:
+            self._made.close()
 
 
 @dataclass

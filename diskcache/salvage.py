@@ -18,7 +18,6 @@ import os
 import os.path as op
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -395,6 +394,8 @@ def _run_recover(copy: str, recovered: str) -> bool:
     What it finds is SQL that it executes: of a file that anybody may have written, so in its safe
     mode, which has no way out of the database.
     """
+    import subprocess  # each check imports this module, and few salvage anything
+
     program = shutil.which('sqlite3')
     if program is None:
         return False

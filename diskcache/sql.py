@@ -51,9 +51,9 @@ def create_origin(disk: str, shards: int | None) -> str:
 
 #: The text of an index that can be compared with the table: unique, name, columns, and the one
 #: without which a row is not in it.
-_INDEX = re.compile(
-    r'CREATE (UNIQUE )?INDEX "?(\w+)"? ON "?Cache"? ?\((\w+(?:, ?\w+)?)\)(?: WHERE (\w+) IS NOT NULL)?',
-    re.I,
+_INDEX = (
+    r'(?i)CREATE (UNIQUE )?INDEX "?(\w+)"? ON "?Cache"? ?\((\w+(?:, ?\w+)?)\)'
+    r'(?: WHERE (\w+) IS NOT NULL)?'
 )
 _INDEXED = frozenset(
     ('key', 'raw', 'store_time', 'expire_time', 'access_time', 'access_count', 'tag', 'rowid')
@@ -67,7 +67,11 @@ def compare_indexes(schema: dict[str, str | None]) -> str | None:
     :param schema: the texts of what is in a database, by names
     :return: None if there is anything in it that is not known here
     """
-    table, indexes, conditions = [], [], []
+    import re
+
+    table: list[str] = []
+    indexes: list[str] = []
+    conditions: list[str] = []
     for name, text in schema.items():
         if text is None:
             if name != 'sqlite_autoindex_Settings_1':
@@ -76,7 +80,7 @@ def compare_indexes(schema: dict[str, str | None]) -> str | None:
             if name not in _TABLES:
                 return None
         elif re.match('CREATE (UNIQUE )?INDEX', text, re.I):
-            match = _INDEX.fullmatch(text)
+            match = re.fullmatch(_INDEX, text)
             if match is None or match[2] != name:
                 return None
             columns = re.split(', ?', match[3])
