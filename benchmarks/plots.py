@@ -367,6 +367,56 @@ def _files(results: dict[str, Result]) -> Any:
     return figure
 
 
+#: What is drawn of the growth, by the beginnings of the names of rows.
+_GROWTH = {
+    'get': 'random get',
+    'update': 'random update',
+    'set_new': 'set, new',
+    'evict': 'evict by tag',
+    'expire': 'expire',
+    'clear': 'clear',
+    'cull': 'cull',
+    'iterkeys': 'iterkeys',
+    'iterate': 'iterate',
+    'check': 'check',
+}
+_LMDB: dict[str, Any] = {'marker': 'x', 'color': 'black', 'linestyle': ':'}
+
+
+def _growth(results: dict[str, Result]) -> Any:
+    growth = results['growth']
+    columns = 3
+    figure, grid = pyplot.subplots(
+        -(-len(_GROWTH) // columns), columns, figsize=(WIDTH, 8), sharex=True, squeeze=False
+    )
+    for axes in grid.flat[len(_GROWTH) :]:
+        axes.set_visible(False)
+    for axes, (row, title) in zip(grid.flat, _GROWTH.items(), strict=False):
+        for contender, marks in {**MARKS, 'lmdb': _LMDB}.items():
+            points = _growth_points(growth, row, contender)
+            if points:
+                axes.plot(*zip(*points, strict=True), label=contender, **marks)
+        axes.set(xscale='log', title=title)
+        _log_times(axes.yaxis, '')
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,.0f}'))
+        axes.tick_params(axis='x', labelrotation=45)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside upper left', ncols=3)
+    figure.supxlabel('items')
+    return figure
+
+
+def _growth_points(growth: Result, row: str, contender: str) -> list[tuple[int, float]]:
+    """Return the times of an operation by the number of items."""
+    points = {}
+    for outcome in growth.outcomes:
+        operation, _, size = outcome.figure.name.removesuffix('.time').rpartition('_')
+        median = outcome.median(contender)
+        if operation == row and size.isdigit() and median is not None:
+            points[int(size)] = median
+    return sorted(points.items())
+
+
 def _peers(results: dict[str, Result]) -> Any:
     return _league(results['peers'], [('get', 'get'), ('set_small', 'set')])
 
@@ -393,6 +443,7 @@ PLOTS = [
     Plot('web_hits', "How often is a page in the process's memory?", _web_hits, ('web',)),
     Plot('web_rate', 'How many requests are answered?', _web_rate, ('web',)),
     Plot('files', 'How does the time grow with the value?', _files, ('files',)),
+    Plot('growth', 'What does an operation cost where there are many items?', _growth, ('growth',)),
     Plot('peers', 'How long do get and set take?', _peers, ('peers',)),
     Plot('django', 'How long do get and set take?', _django, ('django',)),
 ]

@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+#: From how many figures on the table of peers has a line for each of them.
+MANY = 12
+
 #: The two contenders that every benchmark has, and what nothing can be faster than.
 ORIGINAL, NATIVE, LIMIT = 'original', 'native', 'limit'
 
@@ -26,7 +29,7 @@ class Figure:
     #: How tables call it.
     title: str
     #: How it is shown: 'time' and 'rate' are nanoseconds (a rate is shown as so many a second),
-    #: 'share' is a part of 1, 'multiple' a plain number.
+    #: 'share' is a part of 1, 'multiple' a plain number, 'memory' bytes.
     unit: str = 'time'
     #: How many times less than the original's it is to be.
     goal: float | None = None
@@ -240,6 +243,8 @@ class Result:
     def _league(self) -> str:
         """Format a line for each contender: of each figure its median and its ratio."""
         listed = [outcome for outcome in self.outcomes if outcome.figure.listed]
+        if len(listed) > MANY:
+            return self._transposed_league(listed)
         header = ['contender', *(outcome.figure.title for outcome in listed)]
         cells = []
         for contender in self.contenders:
@@ -250,6 +255,28 @@ class Result:
                 name += f' - missing: {contender.missing}'
             cells.append([name, *(outcome.format_both(contender.name) for outcome in listed)])
         return format_table(header, cells)
+
+    def _transposed_league(self, listed: Sequence[Outcome]) -> str:
+        """Format a line for each figure that is known of a peer, a column for each contender."""
+        measured = [
+            outcome
+            for outcome in listed
+            if any(outcome.median(peer.name) is not None for peer in self.peers())
+        ]
+        header = [
+            'operation',
+            *(f'{each.title} {each.version}'.strip() for each in self.contenders),
+        ]
+        return format_table(
+            header,
+            [
+                [
+                    outcome.figure.title,
+                    *(outcome.format_both(contender.name) for contender in self.contenders),
+                ]
+                for outcome in measured
+            ],
+        )
 
 
 def format_time(nanoseconds: float) -> str:
@@ -274,6 +301,7 @@ FORMATS: Mapping[str, Callable[[float], str]] = {
     'rate': lambda nanoseconds: f'{1e9 / nanoseconds:,.0f}/s',
     'share': lambda part: f'{100 * part:.2f} %',
     'multiple': three_digits,
+    'memory': lambda size: f'{size / 2**20:.1f} MB',
 }
 
 
