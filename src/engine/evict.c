@@ -112,12 +112,19 @@ dc_status dc_evict(dc_db *db, double now, int64_t limit, int64_t written, const 
 
 #define SHRINK_CLOCK_INTERVAL 8 /* rows between two looks at the clock */
 
+/* What is left to free after a row has gone, at least: to find out what there is takes as long as the row does. */
+static int64_t left_after(const dc_db *db, int64_t left, int64_t bytes)
+{
+    return left - db->page_size > bytes ? left - db->page_size - bytes : 0;
+}
+
 dc_status dc_evict_to_volume(dc_db *db, dc_sql victim, int64_t volume, double seconds,
                              dc_namelist *removed, int64_t *kept, int64_t *count, int *done)
 {
     const dc_datum null = {.type = DC_NULL};
     double until = dc_clock() + seconds;
     int64_t now = 0;
+    int64_t left = 0; /* bytes to free, at least; 0: not known */
     dc_status status = DC_OK;
     dc_row row;
 
@@ -125,19 +132,30 @@ dc_status dc_evict_to_volume(dc_db *db, dc_sql victim, int64_t volume, double se
     db->page_size = 0; /* another's VACUUM may have changed it */
     dc_row_init(&row);
     for (int i = 1; status == DC_OK; i++) {
-        status = dc_volume(db, 0, &now);
-        if (status != DC_OK || now <= volume) {
-            *done = status == DC_OK;
-            break;
+        int64_t bytes = 0;
+
+        if (left == 0) {
+            status = dc_volume(db, 0, &now);
+            if (status != DC_OK || now <= volume) {
+                *done = status == DC_OK;
+                break;
+            }
+            left = now - volume;
         }
         status = dc_evict_find(db, victim, INT64_MIN, &null, *kept, &row);
         if (status == DC_NOT_FOUND) {
             break;
         }
         if (status == DC_OK) {
+            status = read_value_bytes(db, row.rowid, &bytes);
+        }
+        if (status == DC_OK) {
             status = delete_victim(db, &row, removed);
         }
-        *count += status == DC_OK;
+        if (status == DC_OK) {
+            *count += 1;
+            left = left_after(db, left, bytes);
+        }
         if (status == DC_NOT_FOUND) {
             *kept += 1;
             status = DC_OK;

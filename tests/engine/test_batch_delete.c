@@ -168,6 +168,29 @@ static void a_volume_is_shrunk_to_and_no_further(void)
     close_store();
 }
 
+/* To find out the volume takes three statements, as long as a row takes to go. */
+static void the_volume_is_not_found_out_for_each_row(void)
+{
+    int (*stmt_status)(sqlite3_stmt *, int, int);
+    enum { RUN = 6, ROWS = 2000 };
+    int64_t volume;
+    int64_t count;
+    int looks;
+
+    *(void **)&stmt_status = dlsym(RTLD_DEFAULT, "sqlite3_stmt_status");
+    open_store();
+    fill(ROWS);
+    volume = volume_without_free_pages();
+    stmt_status(db.statements[DC_SQL_FREELIST_COUNT], RUN, 1);
+    shrink_in_portions(volume / 2, &count);
+    looks = stmt_status(db.statements[DC_SQL_FREELIST_COUNT], RUN, 0);
+    CHECK(count >= ROWS / 2 - 20 && count <= ROWS / 2 + 20);
+    CHECK(volume_without_free_pages() <= volume / 2);
+    CHECK(volume_without_free_pages() > volume / 2 - 5 * 4096);
+    CHECK(looks < count);
+    close_store();
+}
+
 enum { MANY = 1000 }; /* rows: enough for a sweep to do without the triggers */
 
 /* Sweep the rows with a tag, or all. */
@@ -413,6 +436,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_tag_is_swept_and_no_other),
         CHECK_TEST(the_expired_are_swept_however_many_share_a_moment),
         CHECK_TEST(a_volume_is_shrunk_to_and_no_further),
+        CHECK_TEST(the_volume_is_not_found_out_for_each_row),
         CHECK_TEST(many_rows_are_swept_with_exact_sums),
         CHECK_TEST(a_sweep_alone_in_its_transaction_needs_no_savepoint),
         CHECK_TEST(a_portion_begins_with_a_quarter_of_the_last_batch),
