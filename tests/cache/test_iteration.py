@@ -146,3 +146,36 @@ def test_an_iterator_that_is_reading_lets_nobody_else_in(directory: str) -> None
             seen.append(next(keys))
         assert seen == list(range(300))
         assert cache.refused > 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+@pytest.mark.parametrize('walk', ['iterate', 'iterkeys', 'check'])
+def test_memory_does_not_grow_with_the_rows(other: Interpreter, directory: str, walk: str) -> None:
+    """Keys are read in pages; SQLite's own pages have a limit. All keys would be 40 MB."""
+    with diskcache.Cache(directory, sqlite_cache_size=-1000) as cache:
+        cache.set_many(
+            (f'a key of some fifty bytes, as a web page has, {n}', n) for n in range(300_000)
+        )
+    script = """
+    import pathlib
+
+    def memory():
+        status = pathlib.Path('/proc/self/status').read_text().splitlines()
+        return next(int(line.split()[1]) for line in status if line.startswith('RssAnon'))
+
+    with diskcache.Cache(directory, memory_limit=0) as cache:
+        with diskcache.Cache() as empty:
+            empty.check()  # for what it imports
+        before = peak = memory()
+        if walk == 'check':
+            assert cache.check() == []
+        else:
+            for number, _ in enumerate(cache if walk == 'iterate' else cache.iterkeys()):
+                if number % 10_000 == 0:
+                    peak = max(peak, memory())
+            assert number == 299_999
+        grown = max(peak, memory()) - before
+    grown
+    """
+    assert other.run(script, directory=directory, walk=walk) < 8 * 1024  # kilobytes
