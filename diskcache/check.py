@@ -34,7 +34,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from . import removal, salvage, sql
 from . import settings as rules
-from ._core import SURVEY_FILES, SURVEY_ODD, SURVEY_PICKLED_KEYS, SURVEY_PICKLES
+from ._core import (
+    SURVEY_FILES,
+    SURVEY_ODD,
+    SURVEY_PICKLED_KEYS,
+    SURVEY_PICKLES,
+    Timeout,
+)
 from .cautions import UnknownFileWarning, UnloadableWarning
 from .check_files import FileCheck, Found, Names, is_old
 from .constants import MODE_PICKLE
@@ -205,7 +211,7 @@ class Check:
                     for select in (sql.QUICK_CHECK, sql.CHECK_SETTINGS)
                 )
             )
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, Timeout):  # what comes then waits as it was told
             return False
 
     def _make_indexes_anew(self, wrong: list[str]) -> list[str]:
