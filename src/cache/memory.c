@@ -11,8 +11,6 @@
 #define FIRST_BUCKETS 64
 /* No entry may take more than this part of the tier, or a few would push all others out. */
 #define LARGEST_PART 4
-/* Of what the table of versions has not been told of: no version comes to be this one. */
-#define HOT_NO_VERSION UINT64_MAX
 /* Keys that a transaction lists one by one; more are "unknown". */
 #define CHANGES_MAX 4096
 
@@ -716,11 +714,12 @@ static void forget(HotTier *tier, const hot_key *key)
     }
 }
 
-/* Bring the tier to what a change has made of its key. */
+/* Bring the tier to what a change has made of its key. `versions`: NULL if it is not the tier's table. */
 static void apply(HotTier *tier, HotChange *change, uint32_t generation,
                   const dc_version_table *versions)
 {
     HotEntry *entry = change->row.known ? make_entry(tier) : NULL;
+    int noted = versions != NULL ? change->noted : -1;
 
     if (entry == NULL) {
         forget(tier, &change->key);
@@ -731,8 +730,8 @@ static void apply(HotTier *tier, HotChange *change, uint32_t generation,
     entry->row = change->row;
     memset(&change->row, 0, sizeof change->row); /* the entry has its references now */
     entry->row.generation = generation;
-    entry->key.slot = change->noted >= 0 ? (uint16_t)versions->noted[change->noted].slot : 0;
-    entry->version = change->noted >= 0 ? versions->noted[change->noted].version : HOT_NO_VERSION;
+    entry->key.slot = noted >= 0 ? (uint16_t)versions->noted[noted].slot : 0;
+    entry->version = noted >= 0 ? versions->noted[noted].version : DC_NO_VERSION;
     place(tier, entry);
 }
 
@@ -762,7 +761,7 @@ void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp,
         generation = tier->generation;
     }
     for (size_t i = 0; i < changes->count; i++) {
-        apply(tier, &changes->each[i], generation, versions);
+        apply(tier, &changes->each[i], generation, shares ? versions : NULL);
     }
 }
 

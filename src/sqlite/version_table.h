@@ -61,6 +61,9 @@ typedef struct dc_shared_versions {
 /* The slot of every row. */
 #define DC_SLOT_OF_ANY 0
 
+/* Of a row that the table cannot say anything of: no version comes to be this one. */
+#define DC_NO_VERSION UINT64_MAX
+
 /* A key that a transaction has written, by its slot, and the version that its commit has given it. */
 typedef struct dc_noted_slot {
     uint32_t slot;

@@ -488,6 +488,28 @@ def test_sessions_of_one_object_on_two_tables(directory: str, other: Interpreter
                 assert cache['key'] == number + 1
 
 
+def test_what_is_written_with_a_session_on_another_table(directory: str) -> None:
+    """Its version there says nothing in the table that memory asks.
+
+    Both tables begin with the same versions: that of the commit of `cache` in the one is that of the
+    later commit of `second` in the other.
+    """
+    with Cache(directory) as cache:
+        cache['key'] = 0
+        table_of(directory).unlink()
+        with Cache(directory) as second:
+            second['key'] = 1
+            with cache.transact():  # has the session on the first table
+                cache.reset('sqlite_cache_size', 4096)  # takes its header from memory
+                in_thread(lambda: cache['key'])  # gives it that of a session on the second one
+            assert cache['key'] == 1
+            for number in range(2, 40, 2):
+                cache['key'] = number
+                assert cache['key'] == number
+                second['key'] = number + 1
+                assert cache['key'] == number + 1
+
+
 def in_thread(function: Callable[[], object]) -> None:
     """Call a function in another thread."""
     thread = threading.Thread(target=function)
