@@ -233,26 +233,27 @@ static int begin_stamped(Operation *operation, Cache *self, stamped_read *stampe
     return 0;
 }
 
-/* Inside SQLite, after the stamp has been taken: the version of the row that is about to be read. */
-static void take_version(const dc_db *db, Lookup *lookup)
-{
-    uint32_t slot = DC_SLOT_OF_ANY;
-
-    lookup->version = 0;
-    if (db->versions.shared != NULL) {
-        if (!is_end(lookup)) {
-            slot = dc_version_table_slot(&db->versions, &lookup->encoded.key.datum);
-        }
-        lookup->version = dc_version_table_version(&db->versions, slot);
-    }
-    lookup->hot.slot = (uint16_t)slot;
-}
-
 /* Inside SQLite, before and after the read. */
 static void take_stamp(const dc_db *db, stamped_read *stamped)
 {
     stamped->stable = stamped->header != NULL && !dc_db_in_transaction(db) &&
                       dc_stamp_read(stamped->header, &stamped->stamp);
+    stamped->covered = stamped->stable && db->versions.shared != NULL &&
+                       dc_version_table_covers(&db->versions, &stamped->stamp);
+}
+
+/* Between take_stamp and the read: the version of the row that is about to be read. */
+static void take_version(const dc_db *db, const stamped_read *stamped, Lookup *lookup)
+{
+    lookup->version = DC_NO_VERSION;
+    lookup->hot.slot = DC_SLOT_OF_ANY;
+    if (stamped->covered) {
+        if (!is_end(lookup)) {
+            lookup->hot.slot =
+                (uint16_t)dc_version_table_slot(&db->versions, &lookup->encoded.key.datum);
+        }
+        lookup->version = dc_version_table_version(&db->versions, lookup->hot.slot);
+    }
 }
 
 static void check_stamp(stamped_read *stamped)
@@ -294,7 +295,7 @@ static lookup_outcome read_row(Lookup *lookup, stamped_read *stamped)
         dc_db *db = operation_enter(&operation);
 
         take_stamp(db, stamped);
-        take_version(db, lookup);
+        take_version(db, stamped, lookup);
         status = find_row(db, found);
         check_stamp(stamped);
     } while (operation_leave_read(&operation, &status));
@@ -308,7 +309,8 @@ static lookup_outcome read_row(Lookup *lookup, stamped_read *stamped)
     return LOOKUP_FOUND;
 }
 
-static dc_status read_each(dc_db *db, Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes)
+static dc_status read_each(dc_db *db, const stamped_read *stamped, Lookup *lookups,
+                           Py_ssize_t count, lookup_outcome *outcomes)
 {
     int own = !dc_db_in_transaction(db);
     dc_status status = own ? dc_db_begin_read(db) : DC_OK;
@@ -316,7 +318,7 @@ static dc_status read_each(dc_db *db, Lookup *lookups, Py_ssize_t count, lookup_
     for (Py_ssize_t i = 0; i < count && status == DC_OK; i++) {
         Lookup *lookup = &lookups[i];
 
-        take_version(db, lookup);
+        take_version(db, stamped, lookup);
         status = find_row(db, &lookup->found);
         outcomes[i] = status == DC_OK ? LOOKUP_FOUND : LOOKUP_ABSENT;
         lookup->columns = status == DC_OK ? &lookup->found.row.columns : NULL;
@@ -348,7 +350,7 @@ int lookup_read_many(Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes
         dc_db *db = operation_enter(&operation);
 
         take_stamp(db, stamped);
-        status = read_each(db, lookups, count, outcomes);
+        status = read_each(db, stamped, lookups, count, outcomes);
         check_stamp(stamped);
     } while (operation_leave_read(&operation, &status));
     end_stamped(&operation, stamped);

@@ -31,7 +31,8 @@ typedef enum lookup_outcome {
 typedef struct stamped_read {
     dc_wal_header header;
     dc_stamp stamp;
-    int stable; /* what was read is of the state that the stamp stands for */
+    int stable;  /* what was read is of the state that the stamp stands for */
+    int covered; /* by the table of versions, which can confirm what was read */
     unsigned long attachment;
 } stamped_read;
 

@@ -21,9 +21,14 @@
  *     chain.
  * Who is killed in between leaves a chain that is not the header: the next writer raises the epoch.
  *
- * Who reads a row takes the header, then its version, reads, and sees that the header is the same. Such a
- * row is current at a later header if that is the chain, its version is the same, and the header still
- * stands after both have been looked at.
+ * Who reads a row takes the header, sees that it is the chain, takes the row's version, reads, and sees that
+ * the header is the same. Such a row is current at a later header if that is the chain, its version is the
+ * same, and the header still stands after both have been looked at.
+ *
+ * A row that was read at any other header is never confirmed. The next writer that keeps the table raises the
+ * epoch, so nothing is lost. But the chain may be of a state that is yet to come: where power has failed, or a
+ * backup been put back, the table may know of commits that the log has lost. If somebody who does not keep it
+ * then does the same once more, byte by byte, the header becomes the chain.
  *
  * Every interleaving of these steps with kills and with writers that know no table is walked through by
  * tests/support/model_versions.py, which also finds each of the wrong orders that were thought of.

@@ -510,6 +510,29 @@ def test_what_is_written_with_a_session_on_another_table(directory: str) -> None
                 assert cache['key'] == number + 1
 
 
+def test_a_log_that_is_put_back_beside_a_later_table(directory: str) -> None:
+    """A commit that was lost, and is made again by who keeps no table, gives the header of that time.
+
+    So it is after a loss of power, which may take commits from the log, or with a backup that has no
+    table. The table then knows of that header, and of nothing that was written since the log was put back.
+    """
+
+    def run_and_kill(statement: str) -> None:
+        code = 'import os, sys, diskcache; cache = diskcache.Cache(sys.argv[1]); '
+        code += f'{statement}; os.kill(os.getpid(), 9)'
+        subprocess.run([sys.executable, '-c', code, directory])
+
+    run_and_kill('cache["key"] = "old"')
+    kept = {name: Path(directory, name).read_bytes() for name in ('cache.db', 'cache.db-wal')}
+    run_and_kill('cache.delete("key")')
+    for name, contents in kept.items():
+        Path(directory, name).write_bytes(contents)
+    with Cache(directory) as cache, Cache(directory) as second:
+        assert cache['key'] == 'old'
+        second._sql("DELETE FROM Cache WHERE key = 'key'")
+        assert 'key' not in cache
+
+
 def in_thread(function: Callable[[], object]) -> None:
     """Call a function in another thread."""
     thread = threading.Thread(target=function)

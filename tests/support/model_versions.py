@@ -8,12 +8,16 @@ killed between any two steps. The reader gets an entry, by a read or by its own 
 later, when the header has moved, asks the table whether it still holds. It is wrong if it answers with
 a row that is older than what a SELECT would have seen when it looked at the header.
 
+At first the chain is the header, or one that is yet to come: where the log has been put back, and not
+the table, who repeats a commit that was lost comes to the same header.
+
 Prints a line for each rule; the exit status is 1 unless the first rules hold, and each of the others
 is found to be wrong.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import NamedTuple
 
@@ -32,12 +36,13 @@ RULES = {
     'the author takes its version after the unlock': (*KEEPING, 'take'),
 }
 
-FILL = ('H', 'version', 'select', 'same H')
+FILL = ('H', 'H is chain', 'version', 'select', 'same H')
 CONFIRM = ('new H', 'is chain', 'same version', 'still H')
 READERS = {
     'reads': FILL + CONFIRM,
-    'takes the version late': ('H', 'select', 'same H', 'version', *CONFIRM),
-    'takes the version first': ('version', 'H', 'select', 'same H', *CONFIRM),
+    'takes the version late': ('H', 'H is chain', 'select', 'same H', 'version', *CONFIRM),
+    'takes the version first': ('version', 'H', 'H is chain', 'select', 'same H', *CONFIRM),
+    'fills without the chain': ('H', 'version', 'select', 'same H', *CONFIRM),
     'looks at the chain last': (*FILL, 'new H', 'same version', 'is chain', 'still H'),
     'does not look again at the header': (*FILL, 'new H', 'is chain', 'same version', 'done'),
     'asks for the chain once': (*FILL, 'new H', 'is chain', 'H again', 'same version', 'still H'),
@@ -60,6 +65,8 @@ CASTS = [
     ('own', 'own', 'foreign'),
     ('own', 'blind', 'foreign'),
 ]
+
+CHAINS = (0, 1, 2)
 
 KILLED = 99
 
@@ -126,6 +133,8 @@ def read(action: str, shared: Shared, memory: Memory) -> Memory | None:
     elif action == 'H again':
         memory = memory._replace(must=shared.row)
         goes_on = shared.header == memory.looked
+    elif action == 'H is chain':
+        goes_on = shared.chain == memory.header
     elif action == 'is chain':
         goes_on = shared.chain == memory.looked
     elif action == 'same version':
@@ -135,7 +144,9 @@ def read(action: str, shared: Shared, memory: Memory) -> Memory | None:
     return memory if goes_on else None
 
 
-def explore(rule: str, cast: tuple[str, ...], reader: str) -> tuple[int, tuple[str, ...] | None]:
+def explore(
+    rule: str, cast: tuple[str, ...], reader: str, chain: int
+) -> tuple[int, tuple[str, ...] | None]:
     """Return how many states there are, and the first path on which the reader is wrong, or None."""
     programs = [FOREIGN if who == 'foreign' else RULES[rule] for who in cast]
     steps = READERS[reader]
@@ -143,7 +154,7 @@ def explore(rule: str, cast: tuple[str, ...], reader: str) -> tuple[int, tuple[s
     # The author's entry comes from the first writer's commit.
     started = -1 if is_author(reader) else 0
     seen = set()
-    todo = [((0,) * len(cast), (False,) * len(cast), Shared(), started, Memory(), ())]
+    todo = [((0,) * len(cast), (False,) * len(cast), Shared(chain=chain), started, Memory(), ())]
     while todo:
         at, broken, shared, step, memory, path = todo.pop()
         state = (at, broken, shared, step, memory)
@@ -197,6 +208,7 @@ def trials() -> list[tuple[str, str, bool]]:
     )
     wrong = (
         'takes the version late',
+        'fills without the chain',
         'looks at the chain last',
         'never asks for the chain',
         'author, that trusts the look of another thread',
@@ -216,12 +228,14 @@ def main() -> int:
     good = True
     for rule, reader, is_right in trials():
         states, wrong = 0, None
-        for cast in CASTS:
+        for cast, chain in itertools.product(CASTS, CHAINS):
             if is_author(reader) and cast[0] not in ('own', 'other'):
                 continue
-            count, path = explore(rule, cast, reader)
+            count, path = explore(rule, cast, reader, chain)
             states += count
-            wrong = wrong or path
+            if path is not None:
+                wrong = path
+                break
         good &= (wrong is None) == is_right
         said = 'holds' if wrong is None else 'wrong: ' + ', '.join(wrong)
         print(f'{rule}; the reader {reader}: {states:,} states, {said}')
