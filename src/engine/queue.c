@@ -61,7 +61,7 @@ dc_status dc_queue_end(dc_db *db, const dc_queue *queue, dc_side side, dc_row *r
     dc_query_start(&query, db, side == DC_FRONT ? DC_SQL_TEXT_FRONT : DC_SQL_TEXT_BACK);
     dc_query_bind(&query, &low_text);
     dc_query_bind(&query, &high_text);
-    dc_query_bind_integer(&query, (int64_t)queue->prefix_size + 1 + DC_QUEUE_DIGITS);
+    dc_query_bind_integer(&query, db->is_utf8 ? -DC_QUEUE_DIGITS : -2 * DC_QUEUE_DIGITS);
     status = dc_row_read_one(&query, DC_DETAIL_ALL, 1, row);
     free(low);
     return status;

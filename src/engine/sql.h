@@ -35,15 +35,15 @@
  * does. The plus keeps SQLite from looking `raw` up in an index. */
 #define DC_NAMED "key IS NOT NULL AND +raw IN (0, 1)"
 
-/* The keys that push() makes, and no others (docs/format.rst, "Queues"): ?1 and ?2 bound the range; for
- * text ?3 is the size in bytes of prefix + '-' + 15 digits. (As text, SQLite's length() and substr()
- * would stop at a NUL.) */
+/* The keys that push() makes, and no others (docs/format.rst, "Queues"): ?1 and ?2 bound the range, and are as
+ * long as each key in it; ?3 is minus the size of 15 digits in the database's encoding. (As text, SQLite's
+ * length() and substr() would stop at a NUL.) */
 #define DC_QUEUE_OF_INTEGERS                                                                       \
     " FROM Cache WHERE ?1 < key AND key < ?2 AND raw = 1 AND typeof(key) = 'integer' "
 #define DC_QUEUE_OF_TEXT                                                                           \
     " FROM Cache WHERE ?1 < key AND key < ?2 AND raw = 1 AND typeof(key) = 'text'"                 \
-    " AND length(CAST(key AS BLOB)) = ?3"                                                          \
-    " AND CAST(substr(CAST(key AS BLOB), -15) AS TEXT) NOT GLOB '*[^0-9]*' "
+    " AND length(CAST(key AS BLOB)) = length(CAST(?1 AS BLOB))"                                    \
+    " AND CAST(substr(CAST(key AS BLOB), ?3) AS TEXT) NOT GLOB '*[^0-9]*' "
 
 /* The eviction policies besides 'none': the name of each, the column in whose order rows go, and what a lookup
  * changes of its row (enum dc_access). No other code names a policy: its index, its statements, the message that

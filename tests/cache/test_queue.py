@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import sqlite3
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from interpreter import Clock, Interpreter, at_once
@@ -32,6 +35,25 @@ def test_both_sides_behave_like_those_of_a_deque(
         assert cache.pull(prefix)[1] == model.popleft()
     assert cache.pull(prefix) == (None, None)
     assert cache.peek(prefix, default='empty', side=pull_side) == 'empty'
+
+
+@pytest.mark.parametrize('encoding', ['UTF-16le', 'UTF-16be'])
+def test_queues_of_a_database_whose_text_is_utf_16(directory: str, encoding: str) -> None:
+    """The size of a key's text is another there; the original does not look at it."""
+    os.makedirs(directory, exist_ok=True)
+    with closing(sqlite3.connect(os.path.join(directory, 'cache.db'))) as connection:
+        connection.execute(f'PRAGMA encoding = "{encoding}"')
+        connection.execute('CREATE TABLE other (id)')
+    with diskcache.Cache(directory) as cache:
+        for prefix in PREFIXES:
+            cache.set(f'{prefix}-50000000000000x', 'no key of a queue')
+            for number in range(3):
+                cache.push((prefix, number), prefix=prefix)
+            cache.push((prefix, -1), prefix=prefix, side='front')
+        for prefix in reversed(PREFIXES):
+            assert cache.peek(prefix)[1] == (prefix, -1)
+            assert [cache.pull(prefix)[1] for _ in range(4)] == [(prefix, n) for n in range(-1, 3)]
+            assert cache.pull(prefix) == (None, None)
 
 
 def test_queues_of_different_prefixes_do_not_mix(cache: diskcache.Cache) -> None:
