@@ -292,7 +292,7 @@ def test_own_writes_are_in_memory_while_others_write(cache: Cache, second: Cache
 def test_a_value_is_confirmed_that_another_thread_has_seen_replaced(
     cache: Cache, second: Cache
 ) -> None:
-    """A thread may be late to learn that it has committed: the others know of later commits by then."""
+    """A thread may be late to learn that it has committed; others know of later commits then."""
     second['key'] = second['other'] = 0
     assert cache['other'] == 0
     cache.reset('sqlite_synchronous', 2)  # So it commits without the GIL.
@@ -404,8 +404,10 @@ def damage(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(
     'kind',
-    ['short', 'empty', 'long', 'zeros', 'other count', 'no power of two', 'link', 'pipe']
-    + ['directory', 'nothing'],
+    [
+        *('short', 'empty', 'long', 'zeros', 'other count', 'no power of two'),
+        *('link', 'pipe', 'directory', 'nothing'),
+    ],
 )
 def test_a_table_that_cannot_be_trusted_is_not_used(closed: str, kind: str) -> None:
     path = table_of(closed)
@@ -463,8 +465,10 @@ def test_a_table_that_is_removed_while_it_is_used(
 
 
 @pytest.mark.parametrize('ahead', range(6))
-def test_sessions_of_one_object_on_two_tables(directory: str, other: Interpreter, ahead: int) -> None:
-    """A version of one table says nothing in the other, where the same number may mean another row."""
+def test_sessions_of_one_object_on_two_tables(
+    directory: str, other: Interpreter, ahead: int
+) -> None:
+    """A version of one table says nothing in the other, where the number may mean another row."""
 
     def write(number: int) -> None:
         code = 'with Cache(directory) as cache: cache["key"] = number'
@@ -491,8 +495,8 @@ def test_sessions_of_one_object_on_two_tables(directory: str, other: Interpreter
 def test_what_is_written_with_a_session_on_another_table(directory: str) -> None:
     """Its version there says nothing in the table that memory asks.
 
-    Both tables begin with the same versions: that of the commit of `cache` in the one is that of the
-    later commit of `second` in the other.
+    Both tables begin with the same versions: that of the commit of `cache` in the one is that of
+    the later commit of `second` in the other.
     """
     with Cache(directory) as cache:
         cache['key'] = 0
@@ -511,10 +515,11 @@ def test_what_is_written_with_a_session_on_another_table(directory: str) -> None
 
 
 def test_a_log_that_is_put_back_beside_a_later_table(directory: str) -> None:
-    """A commit that was lost, and is made again by who keeps no table, gives the header of that time.
+    """A commit that was lost, and is made again without the table, gives the header of that time.
 
-    So it is after a loss of power, which may take commits from the log, or with a backup that has no
-    table. The table then knows of that header, and of nothing that was written since the log was put back.
+    So it is after a loss of power, which may take commits from the log, or with a backup that has
+    no table. The table then knows of that header, and of nothing that was written since the log was
+    put back.
     """
 
     def run_and_kill(statement: str) -> None:

@@ -1,18 +1,19 @@
-"""Every interleaving of writers, kills and one reader over the table of versions (src/sqlite/version_table.h).
+"""Every interleaving of writers, kills and one reader over the table of versions.
 
-A state is what all share (row, header, chain, epoch, slot, who has the write lock), where each
-writer stands, and what the reader remembers. Writers: 'own' keeps the table and writes the reader's
-key; 'other' keeps it and writes another key; 'blind' keeps it and writes the reader's key without
-knowing that; 'empty' commits without having written; 'foreign' does not know the table. Each may be
-killed between any two steps. The reader gets an entry, by a read or by its own commit ('author'), and
-later, when the header has moved, asks the table whether it still holds. It is wrong if it answers with
-a row that is older than what a SELECT would have seen when it looked at the header.
+Of src/sqlite/version_table.h. A state is what all share (row, header, chain, epoch, slot, who has
+the write lock), where each writer stands, and what the reader remembers. Writers: 'own' keeps the
+table and writes the reader's key; 'other' keeps it and writes another key; 'blind' keeps it and
+writes the reader's key without knowing that; 'empty' commits without having written; 'foreign' does
+not know the table. Each may be killed between any two steps. The reader gets an entry, by a read or
+by its own commit ('author'), and later, when the header has moved, asks the table whether it still
+holds. It is wrong if it answers with a row that is older than what a SELECT would have seen when it
+looked at the header.
 
-At first the chain is the header, or one that is yet to come: where the log has been put back, and not
-the table, who repeats a commit that was lost comes to the same header.
+At first the chain is the header, or one that is yet to come: where the log has been put back, and
+not the table, who repeats a commit that was lost comes to the same header.
 
-Prints a line for each rule; the exit status is 1 unless the first rules hold, and each of the others
-is found to be wrong.
+Prints a line for each rule; the exit status is 1 unless the first rules hold, and each of the
+others is found to be wrong.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def read(action: str, shared: Shared, memory: Memory) -> Memory | None:
 def explore(
     rule: str, cast: tuple[str, ...], reader: str, chain: int
 ) -> tuple[int, tuple[str, ...] | None]:
-    """Return how many states there are, and the first path on which the reader is wrong, or None."""
+    """Return how many states there are, and the first path that ends wrong, or None."""
     programs = [FOREIGN if who == 'foreign' else RULES[rule] for who in cast]
     steps = READERS[reader]
     takes_late = 'take' in RULES[rule]
