@@ -14,6 +14,7 @@
 #include "cache/row.h"
 #include "engine/rows.h"
 #include "python/call_key.h"
+#include "python/convert.h"
 
 static int counts_access(const Cache *self)
 {
