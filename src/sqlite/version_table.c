@@ -224,11 +224,13 @@ static int is_power_of_two(uint64_t count)
     return count != 0 && (count & (count - 1)) == 0;
 }
 
-/* A file of the owner of the database, or of this process: who can write it can write the database. */
+/* A file of the owner of the database, or of this process, that is no more open to others than the database: who can
+ * write it can write the database. */
 static int is_trusted(const struct stat *facts, const struct stat *database)
 {
     return S_ISREG(facts->st_mode) &&
-           (facts->st_uid == database->st_uid || facts->st_uid == geteuid());
+           (facts->st_uid == database->st_uid || facts->st_uid == geteuid()) &&
+           (facts->st_mode & ~database->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
 /* Map an open file; 0 if it is none of ours. */

@@ -39,7 +39,8 @@
  *
  * The file is made under another name, with its blocks allocated, and never changes its size: a hole or a
  * shorter file would end the processes that have it mapped (SIGBUS). It is not used unless it is a regular
- * file of the owner of the database, or of this process, and of the right size. Off on Windows.
+ * file of the owner of the database, or of this process, of the right size, and others can write it only if they can
+ * write the database. Off on Windows.
  *
  * A table belongs to one handle, and is used by the thread that uses the handle. Only what is marked so may
  * be called by others.

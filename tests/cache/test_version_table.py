@@ -430,6 +430,22 @@ def test_a_table_of_another_user_is_not_used(closed: str) -> None:
     assert table_of(closed).stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize('bit', [0o020, 0o002])
+def test_a_table_that_more_users_can_write_than_the_database_is_not_used(
+    closed: str, bit: int
+) -> None:
+    """They could have old values served by programs whose database they cannot write."""
+    path = table_of(closed)
+    path.chmod(0o600 | bit)
+    Path(closed, 'cache.db').chmod(0o600)
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    use(closed)
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+    Path(closed, 'cache.db').chmod(0o600 | bit)
+    use(closed)
+    assert path.read_bytes() != before[1]
+
+
 @pytest.mark.parametrize('slots', [2, 4, 2**16])
 def test_keys_that_share_a_slot_are_told_apart(closed: str, slots: int) -> None:
     path = table_of(closed)
