@@ -71,7 +71,7 @@ static uint64_t hash_of(const dc_datum *key)
 
 uint32_t dc_version_table_slot(const dc_version_table *table, const dc_datum *key)
 {
-    uint64_t slot = hash_of(key) & (table->shared->slot_count - 1);
+    uint64_t slot = hash_of(key) & table->slot_mask;
 
     return slot != DC_SLOT_OF_ANY ? (uint32_t)slot : 1;
 }
@@ -238,6 +238,7 @@ static int map(dc_version_table *table, int descriptor, const struct stat *datab
 {
     struct stat facts;
     dc_shared_versions *shared;
+    uint64_t slot_count;
     size_t size;
 
     if (fstat(descriptor, &facts) != 0 || !is_trusted(&facts, database) ||
@@ -246,18 +247,20 @@ static int map(dc_version_table *table, int descriptor, const struct stat *datab
         return 0;
     }
     size = (size_t)facts.st_size;
+    slot_count = (size - size_for(0)) / sizeof(uint64_t);
     shared =
         mmap(NULL, size, read_only ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     if (shared == MAP_FAILED) {
         return 0;
     }
-    if (shared->magic != MAGIC || !is_power_of_two(shared->slot_count) ||
-        size_for(shared->slot_count) != size) {
+    if (shared->magic != MAGIC || shared->slot_count != slot_count ||
+        !is_power_of_two(slot_count) || size_for(slot_count) != size) {
         munmap(shared, size);
         return 0;
     }
     table->shared = shared;
     table->size = size;
+    table->slot_mask = (uint32_t)(slot_count - 1);
     table->device = facts.st_dev;
     table->inode = facts.st_ino;
     return 1;
@@ -277,7 +280,8 @@ static int fill(int descriptor, const struct stat *database)
 /* Make the file, unless another process just has. Nobody sees it half made. */
 static void make(const char *path, const char *new, const struct stat *database)
 {
-    int descriptor = open(new, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    int descriptor = open(new, flags, 0600);
 
     if (descriptor == -1) {
         return;

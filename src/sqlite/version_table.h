@@ -79,6 +79,7 @@ typedef struct dc_noted_slot {
 typedef struct dc_version_table {
     dc_shared_versions *shared; /* owned: mapped; NULL: there is none */
     size_t size;
+    uint32_t slot_mask;     /* by the size of the file: its slot_count may be damaged later */
     uint64_t device, inode; /* of the file; zeros: there is none */
     /* Of the transaction under way. */
     int compared; /* the header has been compared with the chain */

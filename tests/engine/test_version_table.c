@@ -227,6 +227,7 @@ static void a_key_has_one_slot_however_it_is_written(void)
 {
     handle one;
     uint32_t slots[3];
+    uint64_t slot_count;
     char long_key[1000];
 
     open_handle(&one, 1);
@@ -241,11 +242,14 @@ static void a_key_has_one_slot_however_it_is_written(void)
         slots[i] = slot_of(&one, bytes(DC_TEXT, long_key, sizeof long_key - (size_t)i));
     }
     CHECK(slots[0] != slots[1] && slots[1] != slots[2]);
+    slot_count = one.db.versions.shared->slot_count;
+    one.db.versions.shared->slot_count = UINT64_MAX; /* damaged: nobody looks at it again */
     for (int64_t i = 0; i < 100000; i++) {
         uint32_t slot = slot_of(&one, integer(i));
 
-        CHECK(slot != DC_SLOT_OF_ANY && slot < one.db.versions.shared->slot_count);
+        CHECK(slot != DC_SLOT_OF_ANY && slot < slot_count);
     }
+    one.db.versions.shared->slot_count = slot_count;
     close_handle(&one);
 }
 
