@@ -283,6 +283,9 @@ static void make(const char *path, const char *new, const struct stat *database)
     const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
     int descriptor = open(new, flags, 0600);
 
+    if (descriptor == -1 && errno == EEXIST && unlink(new) == 0) {
+        descriptor = open(new, flags, 0600); /* a process that had our number was killed */
+    }
     if (descriptor == -1) {
         return;
     }

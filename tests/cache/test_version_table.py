@@ -422,6 +422,24 @@ def test_a_table_that_cannot_be_trusted_is_not_used(closed: str, kind: str) -> N
         assert path.read_bytes() == contents
 
 
+def test_what_a_killed_process_has_left_is_not_in_the_way(closed: str, alone: Interpreter) -> None:
+    table_of(closed).unlink()
+    left = alone.run(
+        """
+        import os
+        for number in range(20):
+            open(f'{directory}/cache.db-{os.getpid()}-{number}-new', 'w').close()
+        with Cache(directory) as cache:
+            cache['key'] = 'value'
+            left = os.listdir(directory)
+        left
+        """,
+        directory=closed,
+    )
+    assert 'cache.db-hot' in left
+    assert sum(name.endswith('-new') for name in left) == 19
+
+
 @pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() != 0, reason='only root can')
 def test_a_table_of_another_user_is_not_used(closed: str) -> None:
     os.chown(table_of(closed), 4711, 4711)
