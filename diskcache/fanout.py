@@ -274,34 +274,46 @@ class FanoutCache(DictMethods):
                 lasting = is_lasting(settings.get('sqlite_synchronous', default))
                 make_directory(path, self._mode, lasting)
             warn_of_others(path, mode_of(path), op.abspath(path))
-            found = mismatch.count_shards(path)
             self._options = {
                 **{'timeout': timeout, 'disk': disk, 'shards': count, 'on_error': on_error},
                 **settings,
                 **self._parameters(),
             }
-            first = _Shard(op.join(path, '000'), **self._options)
-            first.memory_limit = memory_limit // count
-            self._options['memory_limit'] = first.memory_limit
-            self._made: dict[int, Cache] = {0: first}
-            made_with = None if first._origin is None else first._origin.shards
-            may_wait = found == count and made_with in (None, count) and first._was_complete
-            #: The shards by number, and what stands for those that nothing has been asked of.
-            self._shards: list[Cache | _Unopened] = [first]
-            for number in range(1, count):
-                place = op.join(path, f'{number:03d}')
-                waits = may_wait and _is_ready(place)
-                self._shards.append(
-                    _Unopened(self, number) if waits else _Shard(place, **self._options)
-                )
             self._directory = path
-            if not may_wait:
-                mismatch.check_shards(path, found, self._all_shards())
+            #: The shards by number, and what stands for those that nothing has been asked of.
+            self._shards: list[Cache | _Unopened] = []
+            with cl.ExitStack() as on_failure:
+                on_failure.callback(self._close_shards)  # who keeps this object keeps no descriptor
+                self._open_shards_of(path, memory_limit // count)
+                on_failure.pop_all()
         self._disk = disk
-        self._hash = first.disk.hash
+        self._hash = self._numbered(0).disk.hash
         self._caches: dict[str, Cache] = {}
         self._deques: dict[str, Deque] = {}
         self._indexes: dict[str, Index] = {}
+
+    def _open_shards_of(self, path: str, memory_limit: int) -> None:
+        """Open the shards that must not wait."""
+        found = mismatch.count_shards(path)
+        first = _Shard(op.join(path, '000'), **self._options)
+        self._shards.append(first)
+        first.memory_limit = memory_limit
+        self._options['memory_limit'] = first.memory_limit
+        self._made: dict[int, Cache] = {0: first}
+        made_with = None if first._origin is None else first._origin.shards
+        may_wait = found == self._count and made_with in (None, self._count) and first._was_complete
+        for number in range(1, self._count):
+            place = op.join(path, f'{number:03d}')
+            waits = may_wait and _is_ready(place)
+            self._shards.append(
+                _Unopened(self, number) if waits else _Shard(place, **self._options)
+            )
+        if not may_wait:
+            mismatch.check_shards(path, found, self._all_shards())
+
+    def _close_shards(self) -> None:
+        for shard in self._open_shards():
+            shard.close()
 
     @property
     def directory(self) -> str:

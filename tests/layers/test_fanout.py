@@ -1612,3 +1612,15 @@ def test_a_shard_that_cannot_be_opened_any_more_is_a_miss(existing: str, logged:
         os.rmdir(Path(existing, '001', 'cache.db'))
         assert fanout.set(5, 'anew')
         assert fanout.get(5) == 'anew'
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the descriptors are looked up in /proc')
+def test_a_cache_that_cannot_be_opened_keeps_no_shard_open(directory: str) -> None:
+    os.mkdir(directory)
+    Path(directory, '003').write_text('in the place of a shard')
+    cache = FanoutCache.__new__(FanoutCache)
+    with pytest.raises(OSError, match='003'):
+        cache.__init__(directory, shards=8)  # type: ignore[misc]
+    descriptors = Path('/proc/self/fd')
+    opened = [os.readlink(each) for each in descriptors.iterdir() if each.is_symlink()]
+    assert not [path for path in opened if path.startswith(os.path.realpath(directory))]
