@@ -20,7 +20,7 @@ import diskcache
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='writers are killed after a fork')
 
 SECONDS = 0.4  # For each situation.
-HITS = 100  # That memory must have answered in that time, or nothing was tested.
+HITS = 100  # That memory must have answered meanwhile, or nothing was tested.
 
 
 @pytest.fixture(scope='module')
@@ -36,10 +36,14 @@ def interpreters(original_package: Path) -> Iterator[coherence.Interpreters]:
 def test_no_read_is_older_than_the_last_commit(
     interpreters: coherence.Interpreters, situation: str
 ) -> None:
-    outcome = coherence.run_situation(situation, SECONDS, interpreters)
-    assert not outcome.story, outcome.story
+    counted = coherence.SITUATIONS[situation].counted
+    for seconds in (SECONDS, 4 * SECONDS, 16 * SECONDS):  # Longer where the machine is busy.
+        outcome = coherence.run_situation(situation, seconds, interpreters)
+        assert not outcome.story, outcome.story
+        if outcome.counts['hits'] >= HITS and outcome.counts[counted] > 0:
+            break
     assert outcome.counts['hits'] >= HITS
-    assert outcome.counts[coherence.SITUATIONS[situation].counted] > 0
+    assert outcome.counts[counted] > 0
 
 
 # --- what the runs above meet but rarely ----------------------------------------------------------
