@@ -4,29 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 /* --- checksums -------------------------------------------------------------------------------- */
-
-static uint64_t mix(uint64_t hash, uint64_t word)
-{
-    hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-    return hash ^ (hash >> 29);
-}
-
-static uint64_t mix_bytes(uint64_t hash, const char *data, size_t size)
-{
-    uint64_t word = 0;
-    size_t i;
-
-    for (i = 0; i + sizeof word <= size; i += sizeof word) {
-        memcpy(&word, data + i, sizeof word);
-        hash = mix(hash, word);
-    }
-    word = size;
-    if (i < size) {
-        memcpy(&word, data + i, size - i);
-    }
-    return mix(mix(hash, word), size);
-}
 
 static uint64_t mix_value(uint64_t hash, sqlite3_value *value)
 {
@@ -34,17 +14,18 @@ static uint64_t mix_value(uint64_t hash, sqlite3_value *value)
     double real;
     uint64_t word;
 
-    hash = mix(hash, (uint64_t)type);
+    hash = dc_hash_mix(hash, (uint64_t)type);
     switch (type) {
     case DC_SQLITE_INTEGER:
-        return mix(hash, (uint64_t)sqlite.value_int64(value));
+        return dc_hash_mix(hash, (uint64_t)sqlite.value_int64(value));
     case DC_SQLITE_FLOAT:
         real = sqlite.value_double(value);
         memcpy(&word, &real, sizeof word);
-        return mix(hash, word);
+        return dc_hash_mix(hash, word);
     case DC_SQLITE_TEXT:
     case DC_SQLITE_BLOB:
-        return mix_bytes(hash, sqlite.value_blob(value), (size_t)sqlite.value_bytes(value));
+        return dc_hash_mix(
+            hash, dc_hash_bytes(sqlite.value_blob(value), (size_t)sqlite.value_bytes(value)));
     default:
         return hash;
     }
@@ -59,7 +40,7 @@ static void add_to_checksum(sqlite3_context *context, int count, sqlite3_value *
         hash = mix_value(hash, values[i]);
     }
     if (sum != NULL) { /* else SQLite says that there is no memory */
-        *sum += mix(hash, hash >> 32);
+        *sum += dc_hash_mix(hash, hash >> 32);
     }
 }
 

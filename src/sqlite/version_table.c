@@ -10,32 +10,9 @@
 
 #include "base/debug.h"
 #include "base/format.h"
+#include "base/hash.h"
 
 /* --- slots -------------------------------------------------------------------------------------- */
-
-/* Every bit of the word has to come to the low ones: of a real number most of those are 0. */
-static uint64_t mix(uint64_t hash, uint64_t word)
-{
-    hash ^= word;
-    hash = (hash ^ hash >> 32) * UINT64_C(0x9E3779B97F4A7C15);
-    return hash ^ hash >> 32;
-}
-
-static uint64_t hash_of_bytes(const char *data, size_t size)
-{
-    uint64_t hash = mix(0, size);
-    uint64_t word;
-
-    for (; size >= sizeof word; size -= sizeof word, data += sizeof word) {
-        memcpy(&word, data, sizeof word);
-        hash = mix(hash, word);
-    }
-    word = 0;
-    if (size > 0) {
-        memcpy(&word, data, size);
-    }
-    return mix(hash, word);
-}
 
 /* Whether SQLite takes a real number for the same key as an integer: it compares them by value. */
 static int is_whole(double real, int64_t *integer)
@@ -54,16 +31,16 @@ static uint64_t hash_of(const dc_datum *key)
 
     switch (key->type) {
     case DC_INTEGER:
-        return mix(0, (uint64_t)key->as.integer);
+        return dc_hash_mix(0, (uint64_t)key->as.integer);
     case DC_REAL:
         if (is_whole(key->as.real, &integer)) {
-            return mix(0, (uint64_t)integer);
+            return dc_hash_mix(0, (uint64_t)integer);
         }
         memcpy(&word, &key->as.real, sizeof word);
-        return mix(1, word);
+        return dc_hash_mix(1, word);
     case DC_TEXT:
     case DC_BLOB:
-        return hash_of_bytes(key->as.bytes.data, key->as.bytes.size);
+        return dc_hash_bytes(key->as.bytes.data, key->as.bytes.size);
     default:
         return 0;
     }
