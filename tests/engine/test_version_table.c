@@ -82,6 +82,14 @@ static void write_row(handle *handle, const char *key, int named)
     CHECK_INT(DC_OK, dc_db_commit(db));
 }
 
+/* A handle that keeps the table, and what it remembers of the row "a". */
+static remembered open_with_row(handle *handle)
+{
+    open_handle(handle, 1);
+    write_row(handle, "a", 1);
+    return remember(handle, "a");
+}
+
 static void a_row_outlives_commits_to_others(void)
 {
     handle one;
@@ -110,11 +118,8 @@ static void a_row_outlives_commits_to_others(void)
 static void a_commit_that_does_not_name_its_keys_changes_all(void)
 {
     handle one;
-    remembered row;
+    remembered row = open_with_row(&one);
 
-    open_handle(&one, 1);
-    write_row(&one, "a", 1);
-    row = remember(&one, "a");
     write_row(&one, "b", 0);
     CHECK(!is_confirmed(&one, row));
     row = remember(&one, "a");
@@ -125,11 +130,8 @@ static void a_commit_that_does_not_name_its_keys_changes_all(void)
 static void rows_of_somebody_elses_statements_change_all(void)
 {
     handle one;
-    remembered row;
+    remembered row = open_with_row(&one);
 
-    open_handle(&one, 1);
-    write_row(&one, "a", 1);
-    row = remember(&one, "a");
     CHECK_INT(DC_OK, dc_db_begin(&one.db));
     database_execute(&one.db, "UPDATE Cache SET value = 5");
     CHECK_INT(DC_OK, dc_db_commit(&one.db));
@@ -140,12 +142,9 @@ static void rows_of_somebody_elses_statements_change_all(void)
 static void more_keys_than_are_listed_change_all(void)
 {
     handle one;
-    remembered row;
+    remembered row = open_with_row(&one);
     int noted = 0;
 
-    open_handle(&one, 1);
-    write_row(&one, "a", 1);
-    row = remember(&one, "a");
     CHECK_INT(DC_OK, dc_db_begin(&one.db));
     for (int64_t i = 0; noted >= 0; i++) {
         dc_datum key = integer(i);
@@ -162,11 +161,8 @@ static void more_keys_than_are_listed_change_all(void)
 static void an_empty_commit_and_a_rollback_change_nothing(void)
 {
     handle one;
-    remembered row;
+    remembered row = open_with_row(&one);
 
-    open_handle(&one, 1);
-    write_row(&one, "a", 1);
-    row = remember(&one, "a");
     CHECK_INT(DC_OK, dc_db_begin(&one.db));
     CHECK_INT(DC_OK, dc_db_commit(&one.db));
     CHECK(is_confirmed(&one, row));
@@ -206,11 +202,8 @@ static void whoever_does_not_know_the_table_breaks_the_chain(void)
 static void the_header_of_an_empty_log_is_no_chain(void)
 {
     handle one;
-    remembered row;
+    remembered row = open_with_row(&one);
 
-    open_handle(&one, 1);
-    write_row(&one, "a", 1);
-    row = remember(&one, "a");
     close_handle(&one); /* the last one: the log is gone */
     open_handle(&one, 1);
     CHECK(!is_confirmed(&one, row));
