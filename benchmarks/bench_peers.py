@@ -67,10 +67,10 @@ def import_peer(name: str) -> ModuleType:
 class Lmdb:
     """An lmdb environment: texts in it are bytes, and each operation is a transaction."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, map_size: int = 2**30) -> None:
         lmdb = import_peer('lmdb')
         Path(location).mkdir(exist_ok=True)
-        self._environment = lmdb.open(location, map_size=2**30, sync=False)
+        self._environment = lmdb.open(location, map_size=map_size, sync=False)
 
     def get(self, key: str) -> str | None:
         with self._environment.begin() as transaction:
