@@ -50,11 +50,10 @@ PRAGMAS = (
 class Limits:
     """A directory of its own, with tables as the package makes them."""
 
-    def __init__(self, directory: Path, contender: str) -> None:
+    def __init__(self, directory: Path) -> None:
         """Make and fill them, and compile limits.c.
 
         :param directory: an empty one
-        :param contender: the limit's name
         :raises Missing: if there is no compiler, or no shared library of SQLite
         """
         from diskcache import Cache
@@ -64,7 +63,6 @@ class Limits:
             for number in range(ITEMS):
                 cache[f'{PREFIX}{number}'] = VALUE
         self.sqlite, self.library = _load(directory)
-        self.version = ''
         self._db = ctypes.c_void_p()
         if self.sqlite.sqlite3_open(self.path.encode(), ctypes.byref(self._db)):
             raise Missing('it cannot open the database')
@@ -156,11 +154,20 @@ def _bytes(size: int) -> bytes:
 
 
 def _add_memcpy(name: str, size: int) -> None:
-    KNOWN[name] = lambda limits, count: _time_loop(bytes, [memoryview(_bytes(size))], count)
+    KNOWN[f'memcpy_{name}'] = lambda limits, count: _time_loop(
+        bytes, [memoryview(_bytes(size))], count
+    )
 
 
-_add_memcpy('memcpy_100_kb', 100_000)
-_add_memcpy('memcpy_10_mb', 10_000_000)
+for _name, _size in {
+    '1_kb': 1000,
+    '10_kb': 10_000,
+    '100_kb': 100_000,
+    '1_mb': 1_000_000,
+    '10_mb': 10_000_000,
+    '20_mb': 20_000_000,
+}.items():
+    _add_memcpy(_name, _size)
 
 
 @_limit

@@ -327,6 +327,19 @@ class Worker:
         return pipe
 
 
+def _subject(
+    suite: Suite[Any], directory: Path, contender: str
+) -> tuple[Subject, Callable[[Row[Any], int], Mapping[str, float]]]:
+    """Make what a contender works on, and what measures a batch of a row with it."""
+    if contender != LIMIT:
+        subject: Subject = suite.make_subject(directory, contender)
+        return subject, lambda row, count: row.function(subject, count)
+    from limits import KNOWN, Limits
+
+    limits = Limits(directory)
+    return limits, lambda row, count: {'': KNOWN[row.limit or ''](limits, count) / count}
+
+
 def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
     """Be a worker: answer requests until the driver closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; it closes the pipe
@@ -343,12 +356,7 @@ def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
             import diskcache
 
             hello = {'version': diskcache.__version__, 'package': diskcache.__file__}
-        if contender == LIMIT:
-            from limits import Limits
-
-            subject: Subject = Limits(directory, contender)
-        else:
-            subject = suite.make_subject(directory, contender)
+        subject, measure = _subject(suite, directory, contender)
     except Missing as error:
         answer({**hello, 'missing': str(error)})
         return
@@ -365,7 +373,7 @@ def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
         for line in requests:
             request = json.loads(line)
             try:
-                figures = _figures(suite.rows[request['row']], subject, request['count'])
+                figures = measure(suite.rows[request['row']], request['count'])
             except Unable as error:
                 answer({'unable': str(error)})
             except Exception:
@@ -374,15 +382,6 @@ def _serve(suite: Suite[S], directory: Path, contender: str) -> None:
                 answer({'figures': dict(figures)})
     finally:
         subject.close()
-
-
-def _figures(row: Row[Any], subject: Subject, count: int) -> Mapping[str, float]:
-    """Measure a batch of a row, or of its limit."""
-    from limits import KNOWN, Limits
-
-    if isinstance(subject, Limits):
-        return {'': KNOWN[row.limit or ''](subject, count) / count}
-    return row.function(subject, count)
 
 
 class Rounds:
