@@ -452,9 +452,7 @@ class FanoutCache(DictMethods):
         :raises Timeout: if `retry` is false and a lock cannot be had within the timeout
         """
         with cl.ExitStack() as stack:
-            for (
-                shard
-            ) in self._all_shards():  # always in this order, so that two cannot wait crosswise
+            for shard in self._all_shards():  # in this order, so that two cannot wait crosswise
                 stack.enter_context(shard.transact(retry))
             yield
 

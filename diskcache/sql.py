@@ -6,6 +6,7 @@ Values are bound, not formatted in; what is put together here are columns and co
 from __future__ import annotations
 
 import pickle
+import re
 
 from ._core import (
     MODE_BINARY,
@@ -67,8 +68,6 @@ def compare_indexes(schema: dict[str, str | None]) -> str | None:
     :param schema: the texts of what is in a database, by names
     :return: None if there is anything in it that is not known here
     """
-    import re
-
     table: list[str] = []
     indexes: list[str] = []
     conditions: list[str] = []
