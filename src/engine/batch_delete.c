@@ -5,9 +5,9 @@
  * not be kept for long. Those of the next portion begin with a quarter of what was reached.
  *
  * A deletion of more than a few hundred rows turns the triggers off, which cost as much as deleting the
- * rows does, and does their sums itself. That is only done where they are the library's own; in a transaction of
- * the user's a savepoint makes rows and sums one. And where all rows go and the table is small, SQLite can drop it page by page
- * instead of row by row: 10,000 rows take 0.2 µs each instead of 1.4.
+ * rows does, and does their sums itself. That is only done where they are the library's own; in a
+ * transaction of the user's a savepoint makes rows and sums one. And where all rows go and the table is
+ * small, SQLite can drop it page by page instead of row by row: 10,000 rows take 0.2 µs each instead of 1.4.
  */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 

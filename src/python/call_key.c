@@ -383,8 +383,9 @@ static int CacheKey_traverse(CacheKey *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* What is in the table cannot be in a cycle, and is not visited. There is no tp_clear, as a tuple has none: a finalizer that clearing runs could call the object afterwards. It never
- * changes, so any cycle that it is in goes through something else, which can be cleared. */
+/* What is in the table cannot be in a cycle, and is not visited. There is no tp_clear, as a tuple has none: a finalizer
+ * that clearing runs could call the object afterwards. Its references never change, so any cycle that it is in goes
+ * through something else, which can be cleared. */
 static void CacheKey_dealloc(CacheKey *self)
 {
     PyTypeObject *type = Py_TYPE(self);

@@ -108,18 +108,19 @@ typedef void (*dc_destructor)(void *);
 /* Where each stands in the table that SQLite hands to an extension (struct sqlite3_api_routines, which
  * only ever grows at its end). Version 3.35, the oldest that will do, has DC_SQLITE_ROUTINES of them. */
 #define DC_SQLITE_PLACES(P)                                                                        \
-    P(aggregate_context, 0) P(auto_extension, 192) P(bind_blob64, 193) P(bind_double, 3) P(bind_int64, 5)                  \
-    P(bind_null, 6) P(bind_text64, 194) P(busy_timeout, 14) P(cancel_auto_extension, 195)          \
-    P(changes, 15) P(column_blob, 19) P(column_bytes, 20) P(column_count, 22)                      \
-    P(column_double, 27) P(column_int64, 29) P(column_text, 36) P(column_type, 38)                 \
-    P(context_db_handle, 149) P(create_function_v2, 162) P(db_config, 163) P(db_mutex, 164)        \
-    P(db_readonly, 181) P(errmsg, 53) P(errstr, 183) P(extended_errcode, 166)                      \
+    P(aggregate_context, 0) P(auto_extension, 192) P(bind_blob64, 193) P(bind_double, 3)           \
+    P(bind_int64, 5) P(bind_null, 6) P(bind_text64, 194) P(busy_timeout, 14)                       \
+    P(cancel_auto_extension, 195) P(changes, 15) P(column_blob, 19) P(column_bytes, 20)            \
+    P(column_count, 22) P(column_double, 27) P(column_int64, 29) P(column_text, 36)                \
+    P(column_type, 38) P(context_db_handle, 149) P(create_function_v2, 162) P(db_config, 163)      \
+    P(db_mutex, 164) P(db_readonly, 181) P(errmsg, 53) P(errstr, 183) P(extended_errcode, 166)     \
     P(file_control, 127) P(finalize, 57) P(get_autocommit, 60) P(last_insert_rowid, 65)            \
     P(libversion, 66) P(libversion_number, 67) P(mutex_alloc, 130) P(mutex_leave, 133)             \
     P(mutex_try, 134) P(next_stmt, 152) P(prepare_v3, 217) P(reset, 77) P(result_int, 82)          \
     P(result_int64, 83) P(step, 94) P(stmt_busy, 184) P(threadsafe, 144) P(txn_state, 252)         \
-    P(update_hook, 100) P(value_blob, 102) P(value_bytes, 103) P(value_double, 105) P(value_int64, 107)                 \
-    P(value_type, 113) P(wal_autocheckpoint, 173) P(wal_checkpoint_v2, 191) P(wal_hook, 175)
+    P(update_hook, 100) P(value_blob, 102) P(value_bytes, 103) P(value_double, 105)                \
+    P(value_int64, 107) P(value_type, 113) P(wal_autocheckpoint, 173) P(wal_checkpoint_v2, 191)    \
+    P(wal_hook, 175)
 /* clang-format on */
 
 struct dc_sqlite_api {
