@@ -237,7 +237,8 @@ typedef struct CacheKey {
     PyObject *base;   /* tuple */
     PyObject *ignore; /* frozenset, or NULL */
     int typed;
-    uint64_t ignored_positions; /* bits: of the first 64 */
+    uint64_t ignored_positions; /* bits: of the first CALL_POSITIONS_MAX */
+    int ignores_odd;            /* what is neither a name nor a position: it may compare as one */
     int protocol;               /* by which the keys in the table are pickled */
     call_table table;
 } CacheKey;
@@ -296,8 +297,8 @@ PyObject *call_key_pickled(const module_state *state, PyObject *cache_key, PyObj
     PyObject *pickled;
 
     if (Py_TYPE(cache_key) != state->call_key_type || self->typed ||
-        state->key_pickling[protocol] <= 0 ||
-        !call_arguments_take(args, kwargs, self->ignored_positions, &arguments)) {
+        state->key_pickling[protocol] <= 0 || (self->ignores_odd && PyDict_GET_SIZE(kwargs) > 0) ||
+        !call_arguments_take(args, kwargs, self->ignored_positions, self->ignore, &arguments)) {
         return NULL;
     }
     if (self->protocol != protocol) {
@@ -340,11 +341,19 @@ static PyObject *CacheKey_vectorcall(PyObject *callable, PyObject *const *args, 
     return key;
 }
 
-static int find_ignored_positions(CacheKey *self)
+/* Find out what is ignored without running Python code at each call. -1 with an exception. */
+static int sort_ignored(CacheKey *self)
 {
-    int counted = 1;
+    PyObject *members = self->ignore != NULL ? PySequence_Tuple(self->ignore) : PyTuple_New(0);
+    int counted = members != NULL ? 1 : -1;
 
-    for (int i = 0; i < 64 && self->ignore != NULL && counted >= 0; i++) {
+    for (Py_ssize_t i = 0; members != NULL && i < PyTuple_GET_SIZE(members); i++) {
+        PyObject *member = PyTuple_GET_ITEM(members, i);
+
+        self->ignores_odd |= !PyUnicode_CheckExact(member) && !PyLong_CheckExact(member);
+    }
+    Py_XDECREF(members);
+    for (int i = 0; i < CALL_POSITIONS_MAX && self->ignore != NULL && counted >= 0; i++) {
         counted = counts(self->ignore, i, NULL);
         self->ignored_positions |= (uint64_t)(counted == 0) << i;
     }
@@ -369,7 +378,7 @@ static PyObject *CacheKey_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->vectorcall = CacheKey_vectorcall;
     self->base = Py_NewRef(base);
     self->typed = typed;
-    if (take_ignore(ignore, &self->ignore) < 0 || find_ignored_positions(self) < 0) {
+    if (take_ignore(ignore, &self->ignore) < 0 || sort_ignored(self) < 0) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;

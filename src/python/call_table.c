@@ -67,7 +67,8 @@ static int take(PyObject *object, call_arguments *out)
     return 1;
 }
 
-int call_arguments_take(PyObject *args, PyObject *kwargs, uint64_t ignored, call_arguments *out)
+int call_arguments_take(PyObject *args, PyObject *kwargs, uint64_t ignored, PyObject *ignored_names,
+                        call_arguments *out)
 {
     Py_ssize_t position = 0;
     PyObject *name, *value;
@@ -75,15 +76,23 @@ int call_arguments_take(PyObject *args, PyObject *kwargs, uint64_t ignored, call
     out->count = 0;
     out->part_count = 0;
     out->hash = 0;
+    if (PyTuple_GET_SIZE(args) > CALL_POSITIONS_MAX ||
+        (kwargs != NULL && PyDict_GET_SIZE(kwargs) > CALL_OBJECTS_MAX)) {
+        return 0;
+    }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
-        int counts = i >= 64 || !(ignored >> i & 1);
-
-        if (counts && !take(PyTuple_GET_ITEM(args, i), out)) {
+        if (!(ignored >> i & 1) && !take(PyTuple_GET_ITEM(args, i), out)) {
             return 0;
         }
     }
     out->positional_count = out->count;
     while (kwargs != NULL && PyDict_Next(kwargs, &position, &name, &value)) {
+        if (!PyUnicode_CheckExact(name)) {
+            return 0;
+        }
+        if (ignored_names != NULL && PySet_Contains(ignored_names, name) == 1) {
+            continue;
+        }
         if (!take(name, out) || !take(value, out)) {
             return 0;
         }

@@ -23,6 +23,8 @@
 
 /* More arguments, with the names of keyword arguments, or more that a pickle could refer to: not in a table. */
 #define CALL_OBJECTS_MAX 16
+/* Positional ones, with those that do not count: for each there is a bit. */
+#define CALL_POSITIONS_MAX 64
 
 /* Of one call: borrowed from who has its arguments. */
 typedef struct call_arguments {
@@ -44,9 +46,11 @@ typedef struct call_table {
     size_t bytes; /* what it holds and keeps alive, about */
 } call_table;
 
-/* Take the arguments of a call, a tuple, and a dict or NULL; bits of `ignored` are positions that do not count. 0 if
- * they are not such as a table has. */
-int call_arguments_take(PyObject *args, PyObject *kwargs, uint64_t ignored, call_arguments *out);
+/* Take the arguments of a call, a tuple, and a dict or NULL, without those that do not count: bits of `ignored` are
+ * positions, and `ignored_names` is a frozenset of exact types, or NULL. A table would keep them alive, however large
+ * they are. 0 if they are not such as a table has. */
+int call_arguments_take(PyObject *args, PyObject *kwargs, uint64_t ignored, PyObject *ignored_names,
+                        call_arguments *out);
 
 /* The pickle of their key, borrowed until the table changes; NULL if it is not known. `base` is what keys begin with. */
 PyObject *call_table_find(const call_table *table, const call_arguments *arguments, PyObject *base);

@@ -14,6 +14,7 @@ import pickle
 import random
 import sys
 import types
+import warnings
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -647,6 +648,40 @@ def test_ignored_positions_may_be_anything(cache: diskcache.Cache) -> None:
 
     assert Multiplier().twice(3) == Multiplier().twice(3) == 6
     assert cache._recall(Multiplier.twice, (Multiplier(), 3), {}) == 6
+
+
+@pytest.mark.parametrize(
+    'ignore', [{'large'}, {'large', 1}, {'large', 'other', Text('text')}, range(90)]
+)
+def test_ignored_arguments_are_not_kept_alive(cache: diskcache.Cache, ignore: Any) -> None:
+    """They are not in the key, and so nothing tells how large they are."""
+    large = 'large'.ljust(100_000)
+    before = sys.getrefcount(large)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', diskcache.CacheWarning)
+
+        @cache.memoize('function', ignore=ignore)
+        def function(*args: Any, **kwargs: Any) -> int:
+            return len(args)
+
+    if 'large' in ignore:
+        for kwargs in ({'large': large}, {'other': 1, 'large': large}):
+            assert function(5, **kwargs) == function(5, **kwargs) == 1
+            assert cache._recall(function, (5,), kwargs) in (1, diskcache.ENOVAL)
+    else:
+        args = (None,) * 70 + (large,)
+        assert function(*args) == function(*args) == 71
+        del args
+    assert sys.getrefcount(large) == before + ('large' in ignore)  # `kwargs`
+
+
+def test_a_call_with_many_ignored_names_has_its_own_key(cache: diskcache.Cache) -> None:
+    ignored = {f'ignored {number}': number for number in range(40)}
+    function = cache.memoize('function', ignore=ignored)(lambda **kwargs: kwargs['last'])
+    for _ in range(3):
+        assert [function(**ignored, last=number) for number in range(3)] == [0, 1, 2]
+        assert [function(last=number, **ignored) for number in range(3)] == [0, 1, 2]
 
 
 def test_a_result_that_another_process_has_changed_is_not_recalled(
