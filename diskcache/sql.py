@@ -62,6 +62,25 @@ _INDEXED = frozenset(
 _TABLES = ('Cache', 'Settings')
 
 
+def _count_twofold(index: str, column: str, where: str) -> str:
+    """Return the query that counts the entries of an index that have the same rowid twice.
+
+    An index that names the rowid has it twice in each entry. By the named one entries are found,
+    and a query reads the one at the end: so each entry is looked up by what is read of it.
+
+    :param index: name of the index
+    :param column: the one before the rowid
+    :param where: which rows are in it
+    """
+    found = where.replace(' WHERE ', ' AND found.')
+    return (
+        f'SELECT COUNT(*) FROM Cache AS entry INDEXED BY "{index}"'
+        f' CROSS JOIN Cache AS found INDEXED BY "{index}" ON found.{column} IS entry.{column}'
+        f' AND found.rowid = entry.rowid AND +found.rowid = entry.rowid{found}'
+        f'{where.replace("WHERE ", "WHERE entry.")}'
+    )
+
+
 def compare_indexes(schema: dict[str, str | None]) -> str | None:
     """Return the query that tells whether the indexes of Cache have its rows in them, in order.
 
@@ -83,7 +102,7 @@ def compare_indexes(schema: dict[str, str | None]) -> str | None:
             if match is None or match[2] != name:
                 return None
             columns = re.split(', ?', match[3])
-            if not _INDEXED.issuperset([*columns, match[4] or columns[0]]):
+            if not _INDEXED.issuperset([*columns, match[4] or columns[0]]) or columns[0] == 'rowid':
                 return None
             entry = ', '.join([*columns, 'rowid'])
             where = '' if match[4] is None else f' WHERE {match[4]} IS NOT NULL'
@@ -101,6 +120,10 @@ def compare_indexes(schema: dict[str, str | None]) -> str | None:
                 f'index{number}.ascends AND index{number}.count = count{number}'
                 f' AND index{number}.sum = sum{number}'
             )
+            if columns[1:] == ['rowid']:
+                conditions.append(
+                    f'index{number}.count = ({_count_twofold(name, columns[0], where)})'
+                )
     if not indexes:
         return None
     return (

@@ -585,6 +585,29 @@ def test_an_index_with_other_entries_than_rows_is_found(
         assert any(index in text and fault in text for text in found)
 
 
+@pytest.mark.parametrize('where', ['', ' WHERE tag IS NOT NULL'])
+def test_an_entry_that_names_another_row_than_it_is_of_is_found(
+    cache: diskcache.Cache, assert_intact: Callable, where: str
+) -> None:
+    """The index of tags has the rowid twice in each entry, and by the first rows are found."""
+    cache.create_tag_index()
+    for number in range(1, 100):
+        cache.set(number, number, tag='tag' if number % 3 else None)
+    cache._sql('DROP INDEX Cache_tag_rowid')
+    cache._sql(f'CREATE INDEX Cache_tag_rowid ON Cache (tag, rowid){where}')
+    assert statements_of_check(cache)[0] == 'PRAGMA quick_check'
+    cache.close()
+    database = Path(cache.directory, 'cache.db')
+    content = database.read_bytes()
+    entry = b'\4\x13\1\1tag'  # a header of three types: of a text of three, of two numbers
+    assert content.count(entry + b'22') == 1
+    database.write_bytes(content.replace(entry + b'22', entry + b'32'))
+    with diskcache.Cache(cache.directory) as damaged:
+        assert any('Cache_tag_rowid' in text for _, text in reports(damaged))
+        assert all(warning.message.mended for warning in damaged.check(fix=True))
+        assert_intact(damaged)
+
+
 def test_the_same_key_twice_is_found_though_the_index_has_both(cache: diskcache.Cache) -> None:
     cache._sql('DROP INDEX Cache_key_raw')
     cache._sql('CREATE INDEX Cache_key_raw ON Cache (key, raw)')
