@@ -70,7 +70,9 @@ class Origin:
     @classmethod
     def of(cls, schema: Mapping[Any, Any]) -> Origin | None:
         """Return what the schema of a database records, if it does."""
-        found = re.fullmatch(sql.ORIGIN_CREATED, schema.get(sql.ORIGIN) or '')
+        text = schema.get(sql.ORIGIN)
+        # A damaged one is bytes, which are not UTF-8.
+        found = re.fullmatch(sql.ORIGIN_CREATED, text) if isinstance(text, str) else None
         if found is None:
             return None
         disk, shards = found.groups()

@@ -17,6 +17,7 @@ from ._core import (
     QUEUE_HIGHEST,
     QUEUE_LOWEST,
 )
+from .hints import Any
 
 # --- a database ---
 
@@ -81,7 +82,7 @@ def _count_twofold(index: str, column: str, where: str) -> str:
     )
 
 
-def compare_indexes(schema: dict[str, str | None]) -> str | None:
+def compare_indexes(schema: dict[str, Any]) -> str | None:
     """Return the query that tells whether the indexes of Cache have its rows in them, in order.
 
     :param schema: the texts of what is in a database, by names
@@ -94,6 +95,8 @@ def compare_indexes(schema: dict[str, str | None]) -> str | None:
         if text is None:
             if name != 'sqlite_autoindex_Settings_1':
                 return None
+        elif not isinstance(text, str):  # a damaged one is not UTF-8
+            return None
         elif text.startswith('CREATE TABLE'):
             if name not in _TABLES:
                 return None

@@ -608,6 +608,17 @@ def test_an_entry_that_names_another_row_than_it_is_of_is_found(
         assert_intact(damaged)
 
 
+def test_a_text_in_the_schema_that_is_not_utf_8_is_left_to_sqlite(cache: diskcache.Cache) -> None:
+    cache['key'] = 'value'
+    cache._sql('CREATE TABLE mine (x DEFAULT "Disk")')
+    cache._sql('PRAGMA writable_schema = ON')
+    change = "UPDATE sqlite_master SET sql = CAST(replace(sql, 'Disk', x'ff') AS TEXT)"
+    assert cache._sql(f"{change} WHERE name IN ('mine', 'Cache_origin')").rowcount == 2
+    cache.close()
+    with diskcache.Cache(cache.directory) as damaged:
+        assert statements_of_check(damaged) == ['PRAGMA integrity_check']
+
+
 def test_the_same_key_twice_is_found_though_the_index_has_both(cache: diskcache.Cache) -> None:
     cache._sql('DROP INDEX Cache_key_raw')
     cache._sql('CREATE INDEX Cache_key_raw ON Cache (key, raw)')
