@@ -333,30 +333,34 @@ SALVAGED_SETTINGS = 'SELECT key, value FROM damaged.Settings NOT INDEXED'
 RECOVERED_SETTINGS = 'SELECT key, value FROM recovered.Settings NOT INDEXED'
 SALVAGED_ORIGIN = 'SELECT name, sql FROM damaged.sqlite_master WHERE name = ?'
 SALVAGED_INDEX = (
-    'SELECT rowid, typeof(key), CAST(key AS BLOB), raw FROM damaged.Cache INDEXED BY Cache_key_raw'
+    'SELECT _rowid_, typeof(key), CAST(key AS BLOB), raw FROM damaged.Cache'
+    ' INDEXED BY Cache_key_raw'
 )
 SALVAGED_INDEX_BACK = f'{SALVAGED_INDEX} ORDER BY key DESC, raw DESC'
-SALVAGED_ROWIDS_FROM = 'SELECT rowid FROM damaged.Cache NOT INDEXED WHERE rowid >= ? ORDER BY rowid'
-SALVAGED_ROWIDS_BACK = 'SELECT rowid FROM damaged.Cache NOT INDEXED ORDER BY rowid DESC'
-
-_COLUMNS = (
-    'rowid, key, raw, store_time, expire_time, access_time, access_count, tag, size, mode,'
-    ' filename, value'
+#: In a damaged schema the column `rowid` may not be the number of a row; `_rowid_` always is.
+SALVAGED_ROWIDS_FROM = (
+    'SELECT _rowid_ FROM damaged.Cache NOT INDEXED WHERE _rowid_ >= ? ORDER BY _rowid_'
 )
+SALVAGED_ROWIDS_BACK = 'SELECT _rowid_ FROM damaged.Cache NOT INDEXED ORDER BY _rowid_ DESC'
+
+_COLUMNS_BEHIND = (
+    'key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value'
+)
+_COLUMNS = f'rowid, {_COLUMNS_BEHIND}'
 #: What is found is a row of a cache.
 _IS_ROW = (
     "typeof(raw) = 'integer' AND raw IN (0, 1) AND typeof(mode) = 'integer' AND key IS NOT NULL"
 )
 #: Of two rows of one key, which only a damaged index lets be, the later one is taken.
 _SALVAGE = (
-    f'INSERT OR REPLACE INTO main.Cache ({_COLUMNS}) SELECT {_COLUMNS}'
-    f' FROM damaged.Cache AS found NOT INDEXED WHERE {_IS_ROW} AND rowid'
+    f'INSERT OR REPLACE INTO main.Cache ({_COLUMNS}) SELECT _rowid_, {_COLUMNS_BEHIND}'
+    f' FROM damaged.Cache AS found NOT INDEXED WHERE {_IS_ROW} AND _rowid_'
 )
 SALVAGE_ROWS = f'{_SALVAGE} BETWEEN ? AND ?'
 #: The same for one, which does not look at the row behind it.
 SALVAGE_ROW = (
     f'{_SALVAGE} = ? AND NOT EXISTS (SELECT 1 FROM main.Cache AS other WHERE other.key = found.key'
-    ' AND other.raw = found.raw AND other.rowid > found.rowid)'
+    ' AND other.raw = found.raw AND other.rowid > found._rowid_)'
 )
 RECOVERED_ROWS = 'recovered.Cache'
 #: Rows of pages to which nothing leads: the columns have lost their names.

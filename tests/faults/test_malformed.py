@@ -250,6 +250,19 @@ def test_a_damaged_index_loses_nothing(directory: str) -> None:
         assert all(cache[number] == value_of(number) for number in range(ITEMS) if number != 5)
 
 
+@pytest.mark.usefixtures('program')
+def test_a_schema_in_which_the_number_of_a_row_is_a_column_loses_nothing(directory: str) -> None:
+    """One bit makes another type of it, of which no row has a value."""
+    fill(directory)
+    content = Path(directory, 'cache.db').read_bytes()
+    overwrite(directory, content.index(b'INTEGER PRIMARY'), b'INTEGDR')
+    with Cache(directory) as cache:
+        assert 'items saved: 1506; lost: 0' in report_texts(cache, fix=True)
+        assert report_texts(cache) == []
+        assert [cache[number] for number in range(ITEMS)] == [*map(value_of, range(ITEMS))]
+        assert cache['file', 3] == b'\3' * 40_000
+
+
 def test_garbage_in_the_log_ends_it_and_loses_nothing_older(
     directory: str, alone: Interpreter
 ) -> None:
