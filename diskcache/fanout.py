@@ -164,21 +164,44 @@ class _Unopened:
     It opens the shard as soon as anything is asked of it; the shard takes its place.
     """
 
+    __slots__ = ('_cache', '_number')
+
     def __init__(self, cache: FanoutCache, number: int) -> None:
-        self._cache = weakref.ref(cache)
-        self._number = number
+        object.__setattr__(self, '_cache', weakref.ref(cache))
+        object.__setattr__(self, '_number', number)
 
     def _open(self) -> Cache:
         cache = self._cache()
         if cache is None:
             raise ReferenceError('the FanoutCache of this shard is gone')
-        return cache._open_shard(self._number)
+        return cache._open_shard(self._number)  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._open(), name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._open(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._open(), name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._open().__reduce_ex__(protocol)
+
+    def __enter__(self) -> Cache:
+        return self._open().__enter__()
+
+    def __exit__(self, *exception: object) -> None:
+        self._open().__exit__(*exception)
+
     def __getitem__(self, key: Any) -> Any:
         return self._open()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._open()[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._open()[key]
 
     def __contains__(self, key: Any) -> bool:
         return key in self._open()
@@ -188,6 +211,9 @@ class _Unopened:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._open())
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self._open())
 
 
 def _is_ready(directory: str) -> bool:

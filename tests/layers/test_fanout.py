@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import operator
 import os
 import pickle
 import shutil
@@ -1415,6 +1416,40 @@ def test_the_shards_of_an_existing_one_are_opened_when_they_are_needed(existing:
         assert 6 in fanout
         assert numbers_of_open(fanout) == [0, 1, 2, 3]
         assert len(fanout) == len(list(fanout)) == 40
+
+
+def set_attribute(shard: Any) -> None:
+    shard.cull_limit = 5
+
+
+def use_as_context(shard: Any) -> None:
+    with shard as opened:
+        assert isinstance(opened, Cache)
+
+
+#: What is done to a shard, and what its cull limit and its value of 5 are then.
+SHARD_USES: dict[str, tuple[Callable, int, str | None]] = {
+    'attribute': (set_attribute, 5, '5'),
+    'set': (lambda shard: operator.setitem(shard, 5, 'new'), 10, 'new'),
+    'delete': (lambda shard: operator.delitem(shard, 5), 10, None),
+    'pop': (lambda shard: shard.pop(5), 10, None),
+    'pickle': (lambda shard: pickle.loads(pickle.dumps(shard)).close(), 10, '5'),
+    'copy': (lambda shard: copy.copy(shard).close(), 10, '5'),
+    'reversed': (lambda shard: list(reversed(shard)), 10, '5'),
+    'with': (use_as_context, 10, '5'),
+}
+
+
+@pytest.mark.parametrize(('use', 'limit', 'value'), SHARD_USES.values(), ids=SHARD_USES)
+def test_a_shard_that_nobody_has_used_does_what_a_cache_does(
+    existing: str, use: Callable, limit: int, value: str | None
+) -> None:
+    """Programs take `_shards` for caches, which the original's are."""
+    with FanoutCache(existing, shards=SHARDS) as fanout:
+        use(fanout._shards[1])
+        assert numbers_of_open(fanout) == [0, 1]
+        assert fanout._shards[1].cull_limit == limit
+        assert fanout.get(5) == value
 
 
 @pytest.mark.parametrize(
