@@ -2,9 +2,9 @@
 #include "cache/checkpointer.h"
 
 #include <math.h>
-#include <signal.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "cache/errors.h"
 #include "cache/sessions.h"
 #include "python/fork_gate.h"
@@ -119,23 +119,7 @@ static void *copy_in_thread(void *context)
 
 static int start_thread(Checkpointer *checkpointer)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all;
-    sigset_t former;
-    int started = 0;
-
-    if (pthread_attr_init(&attributes) != 0) {
-        return 0;
-    }
-    /* Signals are for threads that know what to do with them. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &former);
-    started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-              pthread_create(&thread, &attributes, copy_in_thread, checkpointer) == 0;
-    pthread_sigmask(SIG_SETMASK, &former, NULL);
-    pthread_attr_destroy(&attributes);
-    return started;
+    return dc_thread_start(NULL, copy_in_thread, checkpointer);
 }
 
 static int is_running(const Checkpointer *checkpointer)

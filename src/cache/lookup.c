@@ -224,12 +224,15 @@ void lookup_remember(const Lookup *lookup, const stamped_read *stamped, lookup_o
 static int begin_stamped(Operation *operation, Cache *self, stamped_read *stamped)
 {
     stamped->stable = 0;
+    stamped->header = NULL;
     if (operation_begin_read(operation, self) < 0) {
         return -1;
     }
-    stamped->header = self->hot.limit > 0 && self->pool.pinned == 0 && !operation->joined
-                          ? session_header(operation->session)
-                          : NULL;
+    if (self->pool.pinned == 0 && !operation->joined) {
+        dc_wal_header header = session_header(operation->session); /* with it, a read lease */
+
+        stamped->header = self->hot.limit > 0 ? header : NULL;
+    }
     return 0;
 }
 

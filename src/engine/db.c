@@ -145,6 +145,7 @@ void dc_db_detach(dc_db *db)
     if (db->handle == NULL) {
         return;
     }
+    dc_read_lease_detach(&db->lease);
     give_autocheckpoint_back(db);
     sqlite.update_hook(db->handle, NULL, NULL);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
@@ -197,6 +198,7 @@ void dc_file_forget_locks(sqlite3_file *file)
 
 void dc_db_abandon(dc_db *db)
 {
+    dc_read_lease_detach(&db->lease);
     dc_file_forget_locks(db->file);
     if (db->file != NULL && has_shared_memory(db->file)) {
         db->file->methods->shm_unmap(db->file, 0);
@@ -324,6 +326,10 @@ void dc_db_watch_header(dc_db *db, dc_wal_header header)
 {
     db->commit.header = header;
     db->commit.valid = 0;
+    dc_read_lease_detach(&db->lease);
+    if (header != NULL) {
+        dc_read_lease_attach(&db->lease, db->file, header);
+    }
 }
 
 dc_status dc_db_commit(dc_db *db)

@@ -1,8 +1,8 @@
 /* db.h: one SQLite handle: its prepared statements, transactions, pragmas and write-ahead log.
  *
- * A dc_db is used by one thread at a time; the binding's sessions see to that. Functions that return
- * a status leave the details of a failure in db->error. Ownership: the handle is borrowed from a
- * sqlite3.Connection, the prepared statements are ours.
+ * A dc_db is used by one thread at a time; the binding's sessions see to that. It is not moved while its header is
+ * watched. Functions that return a status leave the details of a failure in db->error. Ownership: the handle is
+ * borrowed from a sqlite3.Connection, the prepared statements are ours.
  *
  * Because BEGIN and COMMIT are prepared when a handle is attached and kept until it is detached, the
  * handle's memory outlives even a close() of the Connection behind our back: SQLite frees a handle
@@ -20,6 +20,7 @@
 #include "engine/sql.h"
 #include "sqlite/api.h"
 #include "sqlite/commit_stamp.h"
+#include "sqlite/read_lease.h"
 #include "sqlite/read_mark.h"
 #include "sqlite/version_table.h"
 #include "sqlite/wal_append.h"
@@ -60,6 +61,7 @@ typedef struct dc_db {
     int notes_sums;    /* the function that DC_SQL_INCREMENT calls is defined */
     int compares;      /* the functions of dc_compare are defined */
     int surveys;       /* the function of dc_survey_rows is defined */
+    dc_read_lease lease;
     dc_read_mark mark;
     dc_wal_append frames;
     dc_commit_stamp commit;
@@ -94,9 +96,9 @@ dc_status dc_db_begin(dc_db *db);
  * again or roll back. On any other failure it has been rolled back; or it has been committed, and SQLite could not
  * give its locks back after that: then may_be_committed is set. */
 dc_status dc_db_commit(dc_db *db);
-/* The header that the last commit has left, or NULL if that is not known. `header` says where it is to be
- * looked at, from the next commit on; NULL: nowhere. */
+/* The header that the last commit has left, or NULL if that is not known. */
 const dc_stamp *dc_db_commit_stamp(const dc_db *db);
+/* Where the header is to be looked at from now on, after a commit and for a read lease; NULL: nowhere. */
 void dc_db_watch_header(dc_db *db, dc_wal_header header);
 void dc_db_rollback(dc_db *db);
 /* Whether rows have been changed since BEGIN that no statement of ours accounts for. */

@@ -12,6 +12,7 @@
 #include "python/fork_generation.h"
 #include "python/sqlite_mutex.h"
 #include "python/wait.h"
+#include "sqlite/read_lease.h"
 
 #ifndef _WIN32
 
@@ -55,14 +56,16 @@ static void close_gate(void)
     if (is_by_python) {
         hooks->before(deadline);
     }
+    dc_read_leases_before_fork(); /* before the mutexes that whoever ends a lease may wait for */
     sqlite_mutex_take_shared(dc_clock() + FORK_WAIT_SECONDS);
     disowned_lock();
 }
 
-static void open_gate(void)
+static void open_gate(int in_child)
 {
     disowned_unlock();
     sqlite_mutex_leave_shared();
+    dc_read_leases_after_fork(in_child);
     atomic_store(&closed, 0);
     pthread_mutex_unlock(&forking);
 }
@@ -72,7 +75,7 @@ static void open_gate_in_parent(void)
     if (is_by_python) {
         hooks->after_in_parent();
     }
-    open_gate();
+    open_gate(0);
 }
 
 static void open_gate_in_child(void)
@@ -84,7 +87,7 @@ static void open_gate_in_child(void)
         hooks->after_in_child();
     }
     fork_generation_number++;
-    open_gate();
+    open_gate(1);
 }
 
 int fork_gate_init(const fork_gate_hooks *of_connections)
@@ -105,7 +108,8 @@ void fork_gate_before_fork(void)
     double deadline;
 
     connection_lock_before_fork();
-    /* Python warns of a fork beside threads, and should not for ours, which works for milliseconds. */
+    /* Python warns of a fork beside threads, and should not for ours, which work for milliseconds. */
+    dc_read_leases_suspend();
     deadline = dc_clock() + FORK_WAIT_SECONDS;
     while (atomic_load(&native_inside) > 0 && dc_clock() < deadline) {
         wait_pause();
@@ -148,6 +152,7 @@ void fork_gate_before_fork(void)
 
 void fork_gate_after_fork(void)
 {
+    dc_read_leases_resume();
     connection_lock_after_fork();
 }
 

@@ -6,6 +6,7 @@
 dc_io_methods *dc_io_override_begin(dc_io_override *override, sqlite3_file *file)
 {
     override->file = NULL;
+    override->tag = NULL;
     if (file == NULL || file->methods == NULL || file->methods->version != DC_IO_VERSION) {
         return NULL;
     }

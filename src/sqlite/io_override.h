@@ -1,14 +1,15 @@
-/* io_override.h: the methods of one of SQLite's files, replaced for the time of one call.
+/* io_override.h: the methods of one of SQLite's files, replaced for a time.
  *
  * Between SQLite and each of its open files stands a table of methods, the public interface of a VFS. To
  * see or to change what a COMMIT, a BEGIN or a checkpoint does with a file, its table is replaced by a
- * copy with some methods of our own, and put back before the call returns. Outside of that nothing of
- * SQLite's points here.
+ * copy with some methods of our own, and put back before the call returns. But for read_lease.h, nothing of
+ * SQLite's points here outside of that.
  *
  * SQLite may add methods to the table, and say so with its version. A copy has only those that are known
  * here, so it is never made of a later version: then everything goes on as without us.
  *
- * A structure that a replaced method needs begins with a dc_io_override, and is found through the file.
+ * A structure that a replaced method needs begins with a dc_io_override, and is found through the file. One that
+ * stays for longer than a call (read_lease.h) has others above it meanwhile.
  * It belongs to one handle, and is used by the thread that uses the handle.
  */
 #ifndef DC_SQLITE_IO_OVERRIDE_H
@@ -23,6 +24,7 @@ typedef struct dc_io_override {
     dc_io_methods methods; /* first: where the file points to meanwhile */
     const dc_io_methods *original;
     sqlite3_file *file; /* while its methods are replaced, else NULL */
+    const void *tag;    /* tells one that others may lie above; or NULL */
 } dc_io_override;
 
 /* Replace the methods of a file by a copy, which is returned to be changed. NULL where the file has none,

@@ -64,6 +64,11 @@ static inline uint64_t dc_stamp_log(const dc_stamp *stamp)
 {
     return stamp->words[4];
 }
+/* The first of them, of a header that is not known to be complete: a guess. */
+static inline uint32_t dc_wal_frames(dc_wal_header header)
+{
+    return *(const volatile uint32_t *)(header + 2);
+}
 /* Frames that have been copied into the database: the number behind the two headers. */
 static inline uint32_t dc_wal_frames_copied(dc_wal_header header)
 {
