@@ -61,7 +61,7 @@ def test_no_read_is_stale_whatever_another_process_does_between_two_steps(
     assert walked.returncode == 0, walked.stderr
     stale, visits = json.loads(walked.stdout)
     assert stale == []
-    assert visits > 500  # Or the other process was always kept out.
+    assert visits > 300  # Or the other process was always kept out.
 
 
 @pytest.mark.slow

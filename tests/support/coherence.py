@@ -1310,7 +1310,7 @@ class Situation:
 
     disturb: Callable[[Run], None] = do_nothing
     crew: tuple[Role, ...] = (
-        Role('ours', writers=1, readers=2, limits=(DEFAULT_LIMIT, DEFAULT_LIMIT, TINY_LIMIT)),
+        Role('ours', writers=1, readers=2, limits=(DEFAULT_LIMIT, TINY_LIMIT, 0)),
         Role('ours', writers=1, readers=1),
         Role('original', writers=1),
     )
@@ -1338,7 +1338,9 @@ SITUATIONS = {
     ),
     'forks': Situation(
         crew=(
-            Role('ours', writers=2, readers=1, limits=(DEFAULT_LIMIT, TINY_LIMIT), special='forks'),
+            Role(
+                'ours', writers=2, readers=1, limits=(DEFAULT_LIMIT, TINY_LIMIT, 0), special='forks'
+            ),
             Role('ours', writers=1, readers=1),
             Role('original', writers=1),
         ),
@@ -1347,7 +1349,7 @@ SITUATIONS = {
     'journal-modes': Situation(change_journal, counted='changes'),
     'kills': Situation(
         crew=(
-            Role('ours', writers=1, readers=2, limits=(DEFAULT_LIMIT, TINY_LIMIT)),
+            Role('ours', writers=1, readers=2, limits=(DEFAULT_LIMIT, TINY_LIMIT, 0)),
             Role('ours', writers=1, special='kills'),
             Role('original', writers=1, special='kills'),
         ),
@@ -1355,7 +1357,7 @@ SITUATIONS = {
     ),
     'recovery': Situation(
         crew=(
-            Role('ours', writers=1, readers=2, limits=(DEFAULT_LIMIT, TINY_LIMIT)),
+            Role('ours', writers=1, readers=2, limits=(DEFAULT_LIMIT, TINY_LIMIT, 0)),
             Role('ours', writers=1, readers=1),
             Role('original', writers=1),
             Role('ours', special='tears'),
