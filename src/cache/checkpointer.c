@@ -37,6 +37,8 @@
 
 /* --- the thread --------------------------------------------------------------------------------- */
 
+#ifndef _WIN32
+
 /* Whether there is nothing left to copy, or was not for a moment: then the log has begun anew. `salts` are
  * those of the one that the pause is for. */
 static int is_copied(dc_db *db, uint64_t salts)
@@ -106,8 +108,6 @@ static void copy(Checkpointer *checkpointer)
         atomic_store(&checkpointer->state, CHECKPOINTER_IDLE);
     }
 }
-
-#ifndef _WIN32
 
 static void *copy_in_thread(void *context)
 {

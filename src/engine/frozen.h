@@ -7,6 +7,8 @@
  *
  * A time stamp tells a change only from one tick of the system's clock to the next. So a file that has just
  * been changed is not taken before a tick is over.
+ *
+ * Off on Windows: there a database that cannot be written is not opened.
  */
 #ifndef DC_ENGINE_FROZEN_H
 #define DC_ENGINE_FROZEN_H

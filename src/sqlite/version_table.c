@@ -243,6 +243,36 @@ static int map(dc_version_table *table, int descriptor, const struct stat *datab
     return 1;
 }
 
+/* Give a new file its size, and the blocks for it: 0 if there are not enough. */
+#if defined(__APPLE__) || defined(__OpenBSD__)
+
+static int allocate(int descriptor, off_t size)
+{
+    static const char zeros[4096];
+    off_t written = 0;
+
+    while (written < size) {
+        size_t left = (size_t)(size - written);
+        ssize_t count =
+            pwrite(descriptor, zeros, left < sizeof zeros ? left : sizeof zeros, written);
+
+        if (count <= 0) {
+            return 0;
+        }
+        written += count;
+    }
+    return 1;
+}
+
+#else
+
+static int allocate(int descriptor, off_t size)
+{
+    return posix_fallocate(descriptor, 0, size) == 0;
+}
+
+#endif
+
 /* Give a new file the mode, and where this process is root's the owner, of the database, and all its blocks. */
 static int fill(int descriptor, const struct stat *database)
 {
@@ -250,7 +280,7 @@ static int fill(int descriptor, const struct stat *database)
 
     return (geteuid() != 0 || fchown(descriptor, database->st_uid, database->st_gid) == 0) &&
            fchmod(descriptor, database->st_mode & 0666) == 0 &&
-           posix_fallocate(descriptor, 0, (off_t)size_for(SLOT_COUNT)) == 0 &&
+           allocate(descriptor, (off_t)size_for(SLOT_COUNT)) &&
            pwrite(descriptor, head, sizeof head, 0) == (ssize_t)sizeof head;
 }
 
