@@ -102,6 +102,11 @@ $(VENV)/.built: $(C_SOURCES) $(C_HEADERS) setup.py pyproject.toml | $(VENV)/.rea
 	@$(PIP) install --no-build-isolation --editable '.[cli,test]'
 	@touch $@
 
+$(VENV)/.zig: | $(VENV)/.built
+	@echo '== installing zig, a C compiler for other systems'
+	@$(PIP) install ziglang
+	@touch $@
+
 $(VENV)/.load: pyproject.toml | $(VENV)/.built
 	@echo '== installing the servers that are put under load'
 	@$(PIP) install --no-build-isolation --editable '.[cli,load,test]'
@@ -331,6 +336,9 @@ coverage: $(VENV)/.dev $(ORIGINAL_STAMP) django-source original-suite pysqlite3 
 # Disjoint bases (PEP 800) are left out: the type checkers of most users do not know the decorator yet.
 STUBTEST_ARGS := --concise --ignore-disjoint-bases
 
+cross: $(VENV)/.zig ## compile the C sources for Windows, macOS and others, and see that no branch is left
+	@$(VENV_PYTHON) tools/cross.py
+
 lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, clang-tidy, cppcheck
 	@for tool in clang-tidy cppcheck; do command -v $$tool >/dev/null || { \
 	    echo "make: $$tool not found; on Debian and Ubuntu: apt-get install $$tool" >&2; \
@@ -361,7 +369,7 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, cla
 
 clean: ## remove what was built
 	@$(MAKE) --no-print-directory -C tests/engine clean
-	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.load
+	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.load $(VENV)/.zig
 
 distclean: clean ## remove what was built, and the environment
 	rm -rf .venv .original .original-suite .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache
