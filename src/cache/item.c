@@ -47,7 +47,7 @@ static int goes_on(const Cache *self)
     const WriteTransaction *transaction = &self->transaction;
 
     return self->pool.generation == fork_generation() && transaction->depth > 0 &&
-           !transaction->doomed && dc_db_in_transaction(&transaction->session->db);
+           !transaction->doomed && session_in_transaction(transaction->session);
 }
 
 /* What a hook's result means. */

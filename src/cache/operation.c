@@ -248,7 +248,7 @@ static int join_transaction(Operation *operation)
     if (session_check_open(self->state, transaction->session) < 0) {
         return -1;
     }
-    if (transaction->doomed || !dc_db_in_transaction(&transaction->session->db)) {
+    if (transaction->doomed || !session_in_transaction(transaction->session)) {
         raise_rolled_back(self);
         return -1;
     }

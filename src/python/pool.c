@@ -516,12 +516,14 @@ int pool_blocks_own_thread(SessionPool *pool, int commits)
 
 /* --- a fork -------------------------------------------------------------------------------------- */
 
-/* In a forked child: whether nobody was inside SQLite with a session, so that its mutex can be taken. */
+/* In a forked child: whether nobody was inside SQLite with a session, so that its mutex can be taken. The last
+ * question takes it, with SQLite 3.53. */
 static int was_quiet(const Session *session)
 {
-    return session->uses == 0 && !dc_db_in_transaction(&session->db) &&
+    return session->uses == 0 &&
            (!session->exposed ||
-            (session->quiet && (session->external || !session->open_statement)));
+            (session->quiet && (session->external || !session->open_statement))) &&
+           !dc_db_in_transaction(&session->db);
 }
 
 void pool_after_fork(module_state *state, SessionPool *pool)

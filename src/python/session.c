@@ -189,6 +189,15 @@ int session_has_open_statement(Session *session)
     return open;
 }
 
+int session_in_transaction(Session *session)
+{
+    int has_mutex = session_take_mutex(session);
+    int open = dc_db_in_transaction(&session->db);
+
+    session_leave_mutex(session, has_mutex);
+    return open;
+}
+
 /* --- exposed sessions, and a fork ------------------------------------------------------------- */
 
 static Session *exposed_sessions; /* guarded by the GIL */

@@ -110,7 +110,9 @@ void session_leave_mutex(Session *session, int has_mutex);
 
 /* How long SQLite itself waits for locks. */
 void session_busy_timeout(Session *session, double seconds);
-/* Whether a statement, of anyone's, has been stepped and not reset. */
+/* Whether a statement, of anyone's, has been stepped and not reset; whether a transaction is open. Neither waits in
+ * SQLite's mutex with the GIL: an open transaction is asked for under it from SQLite 3.53 on. */
 int session_has_open_statement(Session *session);
+int session_in_transaction(Session *session);
 
 #endif

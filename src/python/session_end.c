@@ -10,6 +10,8 @@
 /* For whoever is inside SQLite with a Connection that is being disowned. */
 #define DISOWNING_SECONDS 1.0
 
+/* By an attribute of which sqlite3 says that the Connection is closed. in_transaction asks SQLite too, from 3.53 on
+ * under the connection's mutex: there a thread would wait with the GIL for one that wants it, in a callback. */
 int session_check_open(module_state *state, const Session *session)
 {
     PyObject *answer = NULL;
@@ -17,7 +19,9 @@ int session_check_open(module_state *state, const Session *session)
     if (!session->exposed || session->connection == NULL) {
         return 0;
     }
-    answer = PyObject_GetAttr(session->connection, state->name.in_transaction);
+    answer = PyObject_GetAttr(session->connection, state->has_own_sqlite3 && !session->external
+                                                       ? state->name.isolation_level
+                                                       : state->name.in_transaction);
     Py_XDECREF(answer);
     return answer == NULL ? -1 : 0;
 }

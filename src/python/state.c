@@ -35,6 +35,14 @@ static PyObject *optimize(PyObject *Py_UNUSED(self), PyObject *pickled)
 
 static PyMethodDef optimize_definition = {"optimize", optimize, METH_O, NULL};
 
+static int is_own_sqlite3(PyObject *module)
+{
+    const char *name = PyModule_Check(module) ? PyModule_GetName(module) : NULL;
+
+    PyErr_Clear();
+    return name != NULL && strcmp(name, "sqlite3") == 0;
+}
+
 /* What is in use of the module sqlite3 as it is now, which programs replace: all of it from the same. */
 static int import_sqlite3(module_state *state)
 {
@@ -47,6 +55,7 @@ static int import_sqlite3(module_state *state)
     int failed = module == NULL;
 
     if (!failed) {
+        state->has_own_sqlite3 = is_own_sqlite3(module);
         state->connect = PyObject_GetAttrString(module, "connect");
         state->cursor_class = PyObject_GetAttrString(module, "Cursor");
         state->sqlite_constants = PyModule_GetDict(module);

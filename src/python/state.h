@@ -52,6 +52,7 @@ typedef struct module_state {
     PyObject *connect;          /* sqlite3.connect */
     PyObject *cursor_class;     /* sqlite3.Cursor */
     PyObject *sqlite_constants; /* the names of sqlite3, those of result codes among them */
+    int has_own_sqlite3;        /* that is Python's; a pysqlite3 in its place has older habits */
     PyObject *time_module;      /* its functions are looked up each time: programs patch them */
     PyObject *threading;        /* the module, likewise */
     PyObject *dumps, *loads;    /* of pickle */
