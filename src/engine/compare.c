@@ -82,6 +82,26 @@ static int compare_bytes(const kept_value *left, const char *data, size_t size)
     return order != 0 ? order : (left->size > size) - (left->size < size);
 }
 
+/* As SQLite does it, exactly: a double does not hold each integer, and each integer below 2^63 is one of 64 bits. */
+static int compare_integer(int64_t integer, double real)
+{
+    int64_t whole;
+    double rest;
+
+    if (real >= 9223372036854775808.0) {
+        return -1;
+    }
+    if (real < -9223372036854775808.0) {
+        return 1;
+    }
+    whole = (int64_t)real;
+    rest = real - (double)whole;
+    if (integer != whole) {
+        return integer < whole ? -1 : 1;
+    }
+    return (rest < 0.0) - (rest > 0.0);
+}
+
 /* As an index without a collation is sorted. */
 static int compare(const kept_value *left, sqlite3_value *right)
 {
@@ -96,17 +116,17 @@ static int compare(const kept_value *left, sqlite3_value *right)
     if (rank(type) != 1) {
         return compare_bytes(left, sqlite.value_blob(right), (size_t)sqlite.value_bytes(right));
     }
-    if (left->type == DC_SQLITE_INTEGER && type == DC_SQLITE_INTEGER) {
+    if (type == DC_SQLITE_INTEGER) {
         int64_t integer = sqlite.value_int64(right);
 
-        return (left->integer > integer) - (left->integer < integer);
+        return left->type == DC_SQLITE_INTEGER
+                   ? (left->integer > integer) - (left->integer < integer)
+                   : -compare_integer(integer, left->real);
     } else {
-        /* Where this is no wider than a double, large numbers may seem equal: then integrity_check tells. */
-        long double a = left->type == DC_SQLITE_INTEGER ? (long double)left->integer : left->real;
-        long double b = type == DC_SQLITE_INTEGER ? (long double)sqlite.value_int64(right)
-                                                  : sqlite.value_double(right);
+        double real = sqlite.value_double(right);
 
-        return (a > b) - (a < b);
+        return left->type == DC_SQLITE_INTEGER ? compare_integer(left->integer, real)
+                                               : (left->real > real) - (left->real < real);
     }
 }
 
