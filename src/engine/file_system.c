@@ -1,4 +1,8 @@
 /* file_system.c: see file_system.h. */
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64 /* a large file system has more blocks than 32 bits count */
+#endif
+
 #include "engine/file_system.h"
 
 #ifdef __linux__

@@ -1,6 +1,11 @@
 /* version_table.c: see version_table.h. */
 #ifndef _WIN32
-#define _GNU_SOURCE /* O_CLOEXEC, posix_fallocate */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* O_CLOEXEC, posix_fallocate */
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
 #endif
 
 #include "sqlite/version_table.h"
@@ -117,7 +122,7 @@ static int is_of_empty_log(const dc_stamp *stamp)
     return dc_stamp_frames(stamp) == 0 || dc_stamp_log(stamp) == 0;
 }
 
-static void raise_counter(_Atomic uint64_t *counter)
+static void raise_counter(dc_counter *counter)
 {
     atomic_fetch_add_explicit(counter, 1, memory_order_release);
 }
@@ -162,7 +167,7 @@ void dc_version_table_commit(dc_version_table *table, const dc_stamp *stamp, int
 
 /* --- the file ----------------------------------------------------------------------------------- */
 
-#ifdef _WIN32
+#if defined(_WIN32) || ATOMIC_LLONG_LOCK_FREE != 2
 
 void dc_version_table_open(dc_version_table *table, const char *database, int read_only)
 {

@@ -40,7 +40,8 @@
  * The file is made under another name, with its blocks allocated, and never changes its size: a hole or a
  * shorter file would end the processes that have it mapped (SIGBUS). It is not used unless it is a regular
  * file of the owner of the database, or of this process, of the right size, and others can write it only if they can
- * write the database. Off on Windows.
+ * write the database. Off on Windows, and where the processor does not change 64 bits at once: what a library does
+ * there under a lock of the process, no other process sees.
  *
  * A table belongs to one handle, and is used by the thread that uses the handle. Only what is marked so may
  * be called by others.
@@ -55,13 +56,19 @@
 #include "base/record.h"
 #include "sqlite/wal_header.h"
 
+#if ATOMIC_LLONG_LOCK_FREE == 2
+typedef _Atomic uint64_t dc_counter;
+#else /* none is ever mapped; so the code compiles, and calls no library */
+typedef _Atomic uint32_t dc_counter;
+#endif
+
 /* In the file. All numbers have the byte order of the machine. */
 typedef struct dc_shared_versions {
     uint64_t magic, slot_count;
-    _Atomic uint64_t epoch;
-    _Atomic uint64_t chain[6];
+    dc_counter epoch;
+    dc_counter chain[6];
     uint64_t reserved[7];
-    _Atomic uint64_t slots[];
+    dc_counter slots[];
 } dc_shared_versions;
 
 /* The slot of every row. */
