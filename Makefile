@@ -31,6 +31,9 @@ TARGETS     ?=
 SITUATIONS  ?=
 SQLITE      ?=
 STATIC      ?=
+SID         ?=
+ARCH        ?=
+COMPILERS   ?=
 SHORT       ?=
 WHEEL       ?=
 RECORD      ?=
@@ -61,8 +64,8 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source original-suite pysqlite3 demo django-demo test test-all engine-test test-sqlite test-static test-debug \
-    stress steps soak crash fuzz faults load tsan valgrind lint bench count coverage clients dist clean distclean
+.PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all engine-test compilers test-foreign test-offline test-sid test-sqlite test-static test-debug \
+    stress steps soak crash fuzz faults load tsan valgrind lint cross bench count coverage clients dist clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -171,6 +174,7 @@ $(ORIGINAL_SUITE_STAMP): | $(VENV)/.ready
 	@rm $(ORIGINAL_SUITE)/*.tar.gz
 	@touch $@
 
+original: $(ORIGINAL_STAMP) ## only fetch the original, to compare with
 original-suite: $(ORIGINAL_SUITE_STAMP) ## only fetch the tests of the original that make test runs
 
 venv: $(VENV)/.ready
@@ -188,13 +192,15 @@ django-demo: $(VENV)/.built ## a Django site in four processes, on port 8000 (PO
 
 NEEDED_BY_TESTS = $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3
 
-test: $(NEEDED_BY_TESTS) engine-test ## build, then run the tests, those of the C engine included, but for the slow ones
-	@echo '== the Python tests, but for the slow ones (make test-all)'
-	@$(TEST_ENVIRONMENT) DISKCACHE_BRIEF=1 $(VENV_PYTHON) -m pytest -m 'not slow and not stress' $(PARALLEL) $(PYTEST_ARGS)
+test: engine-test pytest ## build, then run the tests, those of the C engine included, but for the slow ones
 
 test-all: $(NEEDED_BY_TESTS) engine-test ## the slow tests too (not make stress, steps, soak)
 	@echo '== the Python tests'
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) -m pytest -m 'not stress' $(PARALLEL) $(PYTEST_ARGS)
+
+pytest: $(NEEDED_BY_TESTS) ## of make test only what is in Python
+	@echo '== the Python tests, but for the slow ones (make test-all)'
+	@$(TEST_ENVIRONMENT) DISKCACHE_BRIEF=1 $(VENV_PYTHON) -m pytest -m 'not slow and not stress' $(PARALLEL) $(PYTEST_ARGS)
 
 # Tests of one xdist_group stay together, in one process.
 PARALLEL = -n $(JOBS) --dist loadgroup
@@ -202,6 +208,12 @@ PARALLEL = -n $(JOBS) --dist loadgroup
 TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
     DISKCACHE_DJANGO_SOURCE=$(abspath $(DJANGO_SOURCE)) DISKCACHE_PYSQLITE3=$(abspath $(PYSQLITE3)) \
     DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE))
+
+test-foreign: $(VENV)/.zig ## the tests of the C engine on other processors, emulated (ARCH=s390x, SHORT=1)
+	@$(VENV_PYTHON) tests/support/foreign.py $(ARCH) $(if $(SHORT),--short)
+
+compilers: $(VENV)/.zig ## build with each compiler that is installed and run a part of the tests (COMPILERS='gcc-11 zig')
+	@$(VENV_PYTHON) tests/support/compilers.py $(COMPILERS)
 
 # Long: the whole suite each time, unless SHORT=1. What is fetched and built stays in build/sqlite.
 test-sqlite: $(NEEDED_BY_TESTS) ## the tests on other versions of SQLite, releases and debug builds (SQLITE=, SHORT=1)
@@ -214,6 +226,12 @@ test-debug: $(NEEDED_BY_TESTS) ## the tests on a build that checks its invariant
 	    --build-lib build/debug/lib --build-temp build/debug/temp
 	@$(TEST_ENVIRONMENT) PYTHONPATH=$(abspath build/debug/lib) $(VENV)/bin/pytest \
 	    $(PARALLEL) $(PYTEST_ARGS)
+
+test-sid: $(VENV)/.built ## the tests on the newest Pythons, in a chroot of Debian sid; says if it did not run (SID=3.14)
+	@$(VENV_PYTHON) tests/support/sid.py $(SID) --pytest-args='$(PYTEST_ARGS)'
+
+test-offline: $(VENV)/.built ## the tests from the sdist, without a network, not as root; says if it did not run
+	@$(VENV_PYTHON) tests/support/offline.py -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pythons that carry SQLite inside (STATIC=with or without)
 	@DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \

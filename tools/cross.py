@@ -170,21 +170,20 @@ def builds(root: Path, work: Path) -> list[Build]:
             sys.exit(f'{source} is not there; on Debian and Ubuntu: apt-get install libsqlite3-dev')
         shutil.copy(source, sqlite)
     windows = (root / 'tools' / 'windows', without_pyconfig(here, work / 'python'))
+    free_threaded = ('-DPy_GIL_DISABLED=1',) if new is not None else ()
     result = [
-        # Without DISKCACHE_DEBUG CI builds it anyway.
-        Build('Linux, invariants', 'x86_64-linux-gnu', (here,), ('-DDISKCACHE_DEBUG',)),
+        # For the interpreters that there are CI builds it anyway.
+        Build('Linux, newest Python', 'x86_64-linux-gnu', (new or here,), free_threaded),
         Build('Linux, sqlite3.h', 'x86_64-linux-gnu', (), ('-isystem', str(sqlite))),
         Build('Linux, musl', 'x86_64-linux-musl'),
+        Build('Linux, 32 bits', 'mipsel-linux-gnueabihf'),
         Build('Windows', 'x86_64-windows-gnu', windows),
         # What asks for the compiler of Microsoft; its headers are not to be had.
         Build('Windows, MSVC', 'x86_64-windows-gnu', (), ('-fms-extensions', '-D_MSC_VER=1940')),
         Build('macOS, arm64', 'aarch64-macos', (here,)),
-        Build('macOS, x86_64', 'x86_64-macos', (here,)),
+        Build('macOS, x86_64', 'x86_64-macos', (here,), ('-DDISKCACHE_DEBUG',)),
         Build('OpenBSD', 'x86_64-openbsd'),
     ]
-    if new is not None:
-        flags = ('-DPy_GIL_DISABLED=1',)
-        result.append(Build(f'Linux, {new.name}t', 'x86_64-linux-gnu', (new,), flags))
     return result
 
 

@@ -205,7 +205,7 @@ def test_what_would_not_be_loaded_is_not_stored(safe: Cache, value: Any) -> None
 def test_the_error_is_a_type_error_that_names_type_and_key(safe: Cache) -> None:
     with pytest.raises(TypeError, match=r'safe_types\.Point is not allowed by SafeDisk') as raised:
         safe['my key'] = [1, {'a': Point()}]
-    assert "'my key'" in raised.value.__notes__[-1]  # from 3.14 on json has some of its own
+    assert "'my key'" in raised.value.__notes__[-1]  # from 3.14 on pickle has some of its own
     assert isinstance(raised.value, pickle.PicklingError)
 
 

@@ -32,6 +32,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import debian
+from debian import Unavailable, need, run
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'sqlite'
 
@@ -69,45 +72,7 @@ PATIENCE = 3600  # Seconds after which a run of the tests is held to hang.
 Environment = dict[str, str]
 
 
-class Unavailable(Exception):
-    """Something is not on this machine and cannot be fetched; the message says what."""
-
-
-def run(*command: str | Path, **options: object) -> None:
-    """Run a command quietly; what it has printed is shown if it fails."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
-    )
-    if done.returncode != 0:
-        sys.stderr.write(done.stdout[-8000:])
-        raise subprocess.CalledProcessError(done.returncode, [str(word) for word in command])
-
-
-def need(*tools: str) -> None:
-    """Raise Unavailable if a tool is not there."""
-    packages = {'dpkg-source': 'dpkg-dev', 'tclsh': 'tcl', 'cc': 'gcc'}
-    for tool in tools:
-        if shutil.which(tool) is None:
-            raise Unavailable(f'{tool} not found: apt-get install {packages.get(tool, tool)}')
-
-
 # --- sources of Debian's packages ---
-
-
-def mirror() -> str:
-    """Return where this machine has Debian's packages from."""
-    need('apt-get')
-    targets = subprocess.run(
-        ['apt-get', 'indextargets', '--format', '$(CREATED_BY) $(COMPONENT) $(REPO_URI)'],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for line in targets.splitlines():
-        kind, component, uri = line.split(' ', 2)
-        if (kind, component) == ('Packages', 'main') and uri.rstrip('/').endswith('/debian'):
-            return uri
-    raise Unavailable('this machine has no source of packages of Debian')
 
 
 def unpack(package: str, suite: str) -> Path:
@@ -116,26 +81,11 @@ def unpack(package: str, suite: str) -> Path:
     if not place.exists():
         need('apt-get', 'dpkg-source')
         print(f'== fetching {package} of {suite}', flush=True)
-        state = BUILD / 'apt' / suite
-        for path in ('lists/partial', 'cache/archives/partial'):
-            (state / path).mkdir(parents=True, exist_ok=True)
-        (state / 'status').touch()
-        keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
-        (state / 'sources').write_text(f'deb-src [signed-by={keyring}] {mirror()} {suite} main\n')
-        options = {
-            'Dir::Etc::SourceList': state / 'sources',
-            'Dir::Etc::SourceParts': '/dev/null',
-            'Dir::State': state,
-            'Dir::State::status': state / 'status',
-            'Dir::Cache': state / 'cache',
-            'APT::Sandbox::User': 'root',
-        }
-        apt = ['apt-get', '-q', *(f'-o{name}={value}' for name, value in options.items())]
+        apt = debian.apt(BUILD / 'apt' / suite, suite)
         partial = place.with_suffix('.part')
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            run(*apt, 'update')
             run(*apt, 'source', package, cwd=partial)
         except subprocess.CalledProcessError:
             raise Unavailable(f'the source of {package} cannot be fetched from {suite}') from None
