@@ -1,0 +1,43 @@
+"""The recipes in packaging/ say of the package what pyproject.toml says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from places import ROOT
+
+PYPROJECT = (ROOT / 'pyproject.toml').read_text()
+DEBIAN = ROOT / 'packaging' / 'debian'
+RECIPE = ROOT / 'packaging' / 'conda' / 'recipe.yaml'
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    assert match is not None, pattern
+    return match[1]
+
+
+VERSION = found(r'^version = "(.*)"', PYPROJECT)
+
+
+def test_the_versions_are_that_of_the_package() -> None:
+    """A release changes pyproject.toml; a recipe that names another version builds another one."""
+    assert found(r'^ +version: "(.*)"', RECIPE.read_text()) == VERSION
+    assert found(r'^python-diskcache \((.*)-\d', (DEBIAN / 'changelog').read_text()) == VERSION
+
+
+@pytest.mark.parametrize('path', [DEBIAN / 'control', RECIPE], ids=['debian', 'conda'])
+def test_what_the_build_needs_is_there(path) -> None:
+    """The build goes without isolation there: the recipe itself must ask for new setuptools."""
+    oldest = found(r'^requires = \["setuptools>=(\d+)"', PYPROJECT)
+    assert re.search(rf'setuptools \(?>= ?{oldest}\b', path.read_text())
+
+
+def test_the_command_and_the_licence_are_the_same() -> None:
+    """conda makes the command itself, and both recipes name the licence."""
+    command = found(r'^\[project.scripts\]\ndiskcache = "(.*)"', PYPROJECT)
+    licence = found(r'^license = "(.*)"', PYPROJECT)
+    assert found(r'^ +- diskcache = (.*)', RECIPE.read_text()) == command
+    assert found(r'^ +license: (.*)', RECIPE.read_text()) == licence
+    assert found(r'^License: (.*)', (DEBIAN / 'copyright').read_text()) == licence
