@@ -59,19 +59,36 @@ static int collect_cursors(PyObject *object, void *context)
     return 0;
 }
 
+/* New reference: a list of a Connection's cursors, and perhaps of other objects. From Python 3.15 on it has none
+ * itself; only the garbage collector knows then, who looks at all objects. */
+static PyObject *find_cursors(PyObject *connection)
+{
+    PyObject *cursors;
+
+    if (PY_VERSION_HEX >= 0x030F0000) {
+        PyObject *gc = PyImport_ImportModule("gc");
+
+        cursors = gc != NULL ? PyObject_CallMethod(gc, "get_referrers", "O", connection) : NULL;
+        Py_XDECREF(gc);
+        return cursors;
+    }
+    cursors = PyList_New(0);
+    if (cursors != NULL && Py_TYPE(connection)->tp_traverse != NULL) {
+        Py_TYPE(connection)->tp_traverse(connection, collect_cursors, cursors);
+    }
+    return cursors;
+}
+
 /* Close the cursors of a Connection, as closing that would. 0 if one is in the middle of a call. */
 static int close_cursors(module_state *state, PyObject *connection)
 {
-    PyObject *cursors = PyList_New(0);
+    PyObject *cursors = find_cursors(connection);
     int closed = cursors != NULL;
 
-    if (closed && Py_TYPE(connection)->tp_traverse != NULL) {
-        Py_TYPE(connection)->tp_traverse(connection, collect_cursors, cursors);
-    }
     for (Py_ssize_t i = 0; closed && i < PyList_GET_SIZE(cursors); i++) {
         PyObject *cursor = PyList_GET_ITEM(cursors, i);
 
-        if (PyObject_IsInstance(cursor, state->cursor_class) == 1) {
+        if (PyObject_TypeCheck(cursor, (PyTypeObject *)state->cursor_class)) {
             PyObject *result = PyObject_CallMethod(state->cursor_class, "close", "O", cursor);
 
             closed = result != NULL;
