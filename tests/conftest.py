@@ -72,7 +72,8 @@ def original_package() -> Path:
     """The directory in which the original diskcache is installed."""
     path = Path(os.environ.get('DISKCACHE_ORIGINAL', ROOT / '.original'))
     if not (path / 'diskcache' / 'core.py').exists():
-        pytest.fail(
+        complain = pytest.skip if 'DISKCACHE_WITHOUT_ORIGINAL' in os.environ else pytest.fail
+        complain(
             f'the original diskcache is not installed in {path}: run `make test`, which installs'
             ' it, or set DISKCACHE_ORIGINAL to the directory that contains it'
         )
