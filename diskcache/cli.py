@@ -5,6 +5,7 @@
 ``compact DIRECTORY``          give free pages and the log back to the disk
 ``stats DIRECTORY``            items, volume, hits and misses, and the settings that shape them
 ``clear DIRECTORY``            remove every item; settings and statistics stay
+``info``                       which diskcache this is: version, files, the distribution
 =============================  ================================================================
 
 Exit status:
@@ -43,7 +44,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import removal
+from . import _core, removal
 from ._core import Timeout
 from .cache import Cache
 from .cautions import CacheWarning
@@ -103,10 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
 
-    def add(name: str, command: Callable[..., int], summary: str) -> argparse.ArgumentParser:
+    def add_plain(name: str, command: Callable[..., int], summary: str) -> argparse.ArgumentParser:
         subparser = commands.add_parser(name, help=summary, description=summary)
-        subparser.add_argument('directory', metavar='DIRECTORY', help='an existing cache')
         subparser.set_defaults(command=command)
+        return subparser
+
+    def add(name: str, command: Callable[..., int], summary: str) -> argparse.ArgumentParser:
+        subparser = add_plain(name, command, summary)
+        subparser.add_argument('directory', metavar='DIRECTORY', help='an existing cache')
         return subparser
 
     check = add('check', _check, 'compare the database with the value files')
@@ -114,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add('compact', _compact, 'give free pages and the log back to the disk')
     add('stats', _stats, 'show items, volume, hits, misses and settings')
     add('clear', _clear, 'remove every item')
+    add_plain('info', _info, 'show which diskcache this is, and where it is from')
     return parser
 
 
@@ -286,6 +292,28 @@ def _stats(options: argparse.Namespace) -> int:
 def _clear(options: argparse.Namespace) -> int:
     with _open_existing(options.directory) as cache:
         print(f'items removed: {cache.clear():,}')
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    import platform
+
+    from . import __version__
+    from .installed import owners
+
+    package = op.dirname(op.abspath(__file__))
+    found = [f'{name} {version}' for name, version in owners(package)]
+    rows = [
+        ('implementation', 'in C, over the SQLite of Python'),
+        ('version', __version__),
+        ('package', package),
+        ('extension', str(_core.__file__)),
+        ('distribution', ' and '.join(found) or 'none: it was not installed'),
+        ('python', f'{platform.python_implementation()} {platform.python_version()}'),
+        ('platform', platform.platform()),
+        ('sqlite', _core.sqlite_version),
+    ]
+    _print_rows(rows)
     return 0
 
 

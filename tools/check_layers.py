@@ -95,9 +95,11 @@ def check_imports(package: Path) -> list[str]:
     """What is wrong with the imports of the modules of a package."""
     graph: Graph = {}
     for file in sorted(package.glob('*.py')):
-        if file.stem in ('__init__', '__main__'):
-            continue
-        graph[file.stem] = set(imported(ast.parse(file.read_text()), package.name))
+        if file.stem not in ('__init__', '__main__'):
+            graph[file.stem] = set(imported(ast.parse(file.read_text()), package.name))
+    for file in sorted(package.glob('*/__init__.py')):  # a module that is a folder
+        code = ast.parse(file.read_text())
+        graph[file.parent.name] = set(imported(code, package.name, level=2))
     for imports in graph.values():
         imports.intersection_update(graph)  # `from . import __version__` is about the package
     faults = [
@@ -109,21 +111,22 @@ def check_imports(package: Path) -> list[str]:
     return faults + circles(graph)
 
 
-def imported(node: ast.AST, package: str) -> Iterator[str]:
-    """The modules of the package that some code imports when it is run."""
+def imported(node: ast.AST, package: str, level: int = 1) -> Iterator[str]:
+    """The modules of the package that some code imports when it is run; it is so many dots away."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING':
         for statement in node.orelse:
-            yield from imported(statement, package)
+            yield from imported(statement, package, level)
         return
     names: list[str] = []
     if isinstance(node, ast.ImportFrom):
-        module = ('.' * node.level if node.level != 1 else package + '.') + (node.module or '')
+        dots = '.' * node.level if node.level != level else f'{package}.'
+        module = dots + (node.module or '')
         names = [f'{module.rstrip(".")}.{name.name}' for name in node.names]
     elif isinstance(node, ast.Import):
         names = [name.name for name in node.names]
     yield from (name.split('.')[1] for name in names if name.startswith(f'{package}.'))
     for child in ast.iter_child_nodes(node):
-        yield from imported(child, package)
+        yield from imported(child, package, level)
 
 
 def check_sql(package: Path) -> list[str]:

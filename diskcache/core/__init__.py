@@ -1,4 +1,9 @@
-"""Facade: the names of the original's module of this name, wherever they are defined here."""
+"""Facade: the names of the original's module of this name, wherever they are defined here.
+
+It is a folder since Python takes that before a core.py. So it is run also where the original has
+been installed over this package, and its __init__.py imports .core first: here it ends, with an
+error that says so, instead of going on with the files of both (docs/decisions/0048-the-name.rst).
+"""
 
 # ruff: noqa: F401
 import contextlib as cl
@@ -13,11 +18,16 @@ import threading
 import time
 import warnings
 
-from . import _core
-from ._core import Timeout, args_to_key
-from .cache import Cache, Transaction
-from .cautions import CacheWarning, EmptyDirWarning, UnknownFileWarning
-from .constants import (
+if op.lexists(__path__[0] + '.py'):  # which only another distribution has
+    from ..installed import mixed_up
+
+    raise mixed_up(op.dirname(__path__[0]))
+
+from .. import _core
+from .._core import Timeout, args_to_key
+from ..cache import Cache, Transaction
+from ..cautions import CacheWarning, EmptyDirWarning, UnknownFileWarning
+from ..constants import (
     DBNAME,
     ENOVAL,
     MODE_BINARY,
@@ -28,14 +38,14 @@ from .constants import (
     UNKNOWN,
     Constant,
 )
-from .defaults import configure
-from .disk import Disk, JSONDisk, StoredKey
-from .memoize import full_name
-from .policies import EVICTION_POLICY
-from .refusal import RefusedError, UnsafeTypeError
-from .safedisk import SafeDisk
-from .settings import DEFAULT_SETTINGS, METADATA
-from .signeddisk import SignedDisk
+from ..defaults import configure
+from ..disk import Disk, JSONDisk, StoredKey
+from ..memoize import full_name
+from ..policies import EVICTION_POLICY
+from ..refusal import RefusedError, UnsafeTypeError
+from ..safedisk import SafeDisk
+from ..settings import DEFAULT_SETTINGS, METADATA
+from ..signeddisk import SignedDisk
 
 __all__ = [
     'DBNAME',

@@ -1,0 +1,405 @@
+"""Distributions that have the same package: one is noticed, and said in one sentence.
+
+pip lets them overwrite each other. The wheels are real, and so are pip and the environments; what
+is built is taken from the package that is tested, and the original's files from where it is
+installed. Most of it takes long and seldom changes: `make recipes`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from places import PACKAGE, ROOT
+
+OURS = 'diskcache-native'
+ORIGINAL = 'diskcache'
+
+#: A library that needs the original, as its metadata says.
+CLIENT = 'needs-diskcache'
+
+_SOURCES = ('diskcache', 'diskcache.py', 'setup.py', 'pyproject.toml', 'README.rst', 'LICENSE')
+
+
+def make_wheel(directory: Path, name: str, files: dict[str, bytes]) -> None:
+    """Write a wheel of files, with its RECORD."""
+    info = next(path.split('/')[0] for path in files if '.dist-info/' in path)
+    record = ''.join(
+        f'{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()[:-1]},\n'
+        for path, data in files.items()
+    )
+    with zipfile.ZipFile(directory / name, 'w') as archive:
+        for path, data in {**files, f'{info}/RECORD': record.encode()}.items():
+            archive.writestr(path, data)
+
+
+def our_wheel(work: Path, directory: Path, name: str) -> None:
+    """Have setuptools make a wheel under a name, with the extension that is there."""
+    sources = work / name
+    sources.mkdir()
+    for each in _SOURCES:
+        path = (PACKAGE if each.startswith('diskcache') else ROOT) / each
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, sources / each)
+    library = sources / 'library'
+    setup = [sys.executable, 'setup.py', '--quiet']
+    build = ['build', '--build-lib', str(library)]
+    options = {
+        'cwd': sources,
+        'env': {**os.environ, 'DISKCACHE_DISTRIBUTION': name},
+        'check': True,
+        'capture_output': True,
+    }
+    subprocess.run([*setup, 'build_py', '--build-lib', str(library)], **options)
+    for extension in (sources / 'diskcache').glob('_core.*.so'):
+        shutil.copy(extension, library / 'diskcache')
+    made = ['bdist_wheel', '--skip-build', '--dist-dir', str(directory)]
+    subprocess.run([*setup, *build, *made], **options)
+
+
+@pytest.fixture(scope='session')
+def index(tmp_path_factory: pytest.TempPathFactory, original_package: Path) -> Path:
+    """A directory of wheels: the original, this package under its name and ours, a client."""
+    directory = tmp_path_factory.mktemp('index')
+    files = {
+        path.relative_to(original_package).as_posix(): path.read_bytes()
+        for folder in original_package.glob('diskcache*')
+        for path in folder.rglob('*')
+        if path.is_file()
+        and path.suffix != '.pyc'
+        and path.name not in ('RECORD', 'INSTALLER', 'REQUESTED')
+    }
+    make_wheel(directory, 'diskcache-5.6.3-py3-none-any.whl', files)
+    for name in (OURS, ORIGINAL):
+        our_wheel(tmp_path_factory.mktemp('build'), directory, name)
+    info = 'needs_diskcache-1.0.dist-info'
+    head = f'Metadata-Version: 2.1\nName: {CLIENT}\nVersion: 1.0\nRequires-Dist: diskcache>=5\n'
+    wheel = b'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
+    files = {
+        'needs_diskcache.py': b'from diskcache import Cache\n',
+        f'{info}/METADATA': head.encode(),
+        f'{info}/WHEEL': wheel,
+    }
+    make_wheel(directory, 'needs_diskcache-1.0-py3-none-any.whl', files)
+    return directory
+
+
+class Environment:
+    """A virtual environment of this test's own, without pip in it."""
+
+    def __init__(self, place: Path, index: Path) -> None:
+        subprocess.run([sys.executable, '-m', 'venv', '--without-pip', place], check=True)
+        self.place = place
+        self._index = index
+
+    def pip(self, *arguments: str) -> str:
+        options = ['--disable-pip-version-check', '--python', str(self.place)]
+        if arguments[0] != 'check':
+            options.append('--quiet')
+        if arguments[0] == 'install':
+            options += [arguments[0], '--no-index', '--find-links', str(self._index)]
+            arguments = arguments[1:]
+        return self._run(sys.executable, '-m', 'pip', *options, *arguments)
+
+    def python(self, script: str) -> str:
+        return self._run(str(self.place / 'bin' / 'python'), '-c', script)
+
+    def script(self, *arguments: str) -> str:
+        return self._run(str(self.place / 'bin' / 'diskcache'), *arguments)
+
+    def _run(self, *command: str) -> str:
+        """Run something far from the clone; return all that it prints."""
+        done = subprocess.run(
+            command,
+            cwd=self.place,
+            env={**os.environ, 'PYTHONPATH': ''},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.stdout
+
+    def package(self) -> Path:
+        return next((self.place / 'lib').glob('python*')) / 'site-packages' / 'diskcache'
+
+
+@pytest.fixture
+def environment(tmp_path: Path, index: Path) -> Environment:
+    return Environment(tmp_path / 'environment', index)
+
+
+USE = 'import diskcache; print(diskcache.__version__, diskcache.Cache.__module__)'
+IN_WORDS = 'has files of several distributions, which overwrite each other'
+ORDERS = [
+    pytest.param([f'{ORIGINAL}==5.6.3', OURS], id='original-first'),
+    pytest.param([OURS, f'{ORIGINAL}==5.6.3'], id='original-last'),
+]
+
+
+def import_copy(directory: Path, script: str = 'import diskcache') -> str:
+    """Import the package that is in a directory; return the last line of the error."""
+    command = [sys.executable, '-S', '-c', script]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    return done.stderr.rstrip().splitlines()[-1]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A directory with the package as it is installed."""
+    shutil.copytree(PACKAGE / 'diskcache', tmp_path / 'diskcache')
+    shutil.copy(PACKAGE / 'diskcache.py', tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize('over', [False, True], ids=['beneath', 'over'])
+def test_files_of_the_original_are_noticed(copy: Path, original_package: Path, over: bool) -> None:
+    """Whose files lie on top: those that only the original has, or all that it has."""
+    for path in (original_package / 'diskcache').glob('*.py'):
+        if over or not (copy / 'diskcache' / path.name).exists():
+            shutil.copy(path, copy / 'diskcache')
+    said = import_copy(copy)
+    assert said.startswith(f'ImportError: {copy / "diskcache"} has files of the original diskcache')
+    assert 'and install one of them' in said
+
+
+@pytest.mark.parametrize('lost', ['__init__.py', '*.py'])
+def test_a_package_without_its_beginning_is_noticed(copy: Path, lost: str) -> None:
+    """It would be a namespace: `import diskcache` would succeed, and nothing be in it."""
+    for path in (copy / 'diskcache').glob(lost):
+        path.unlink()
+    said = import_copy(copy)
+    assert said.startswith(f'ImportError: {copy / "diskcache"} has lost files')
+    assert 'install' in said
+
+
+def test_a_build_says_what_it_lacks(tmp_path: Path) -> None:
+    """In one sentence, at the end: pip shows it below all that a build prints."""
+    places = [f'--build-temp={tmp_path / "temp"}', f'--build-lib={tmp_path / "lib"}']
+    done = subprocess.run(
+        [sys.executable, 'setup.py', '--quiet', 'build_ext', '--force', *places],
+        cwd=ROOT,
+        env={**os.environ, 'CC': '/no/cc'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    *_, last = done.stderr.splitlines()
+    start = 'diskcache: to be built from its sources it needs a C compiler (/no/cc is not there); '
+    assert last.startswith(start + 'install that')
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group('installing')
+@pytest.mark.parametrize('order', ORDERS)
+def test_both_installed_are_noticed_and_named(environment: Environment, order: list[str]) -> None:
+    for requirement in order:
+        assert environment.pip('install', requirement) == ''
+    said = environment.python(USE).splitlines()[-1]
+    remedy = f'pip uninstall -y {OURS} {ORIGINAL}; pip install {OURS}'
+    assert said == (
+        f'ImportError: {environment.package()} {IN_WORDS}: uninstall all, and install one: {remedy}'
+    )
+    assert environment.script('info').splitlines()[-1] == said
+    for command in remedy.split('; '):
+        environment.pip(*command.split()[1:])
+    assert environment.python(USE) == '5.7.0 diskcache.core\n'
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group('installing')
+@pytest.mark.parametrize('order', ORDERS)
+def test_uninstalling_the_original_leaves_what_says_so(
+    environment: Environment, order: list[str]
+) -> None:
+    """pip takes the files along that both had; the remedy brings them back."""
+    for requirement in order:
+        environment.pip('install', requirement)
+    environment.pip('uninstall', '-y', ORIGINAL)
+    said = environment.python(USE).splitlines()[-1]
+    assert said.startswith(f'ImportError: {environment.package()} has lost files to another')
+    _, _, remedy = said.partition('anew: ')
+    assert remedy == f'pip install --force-reinstall {OURS}'
+    environment.pip(*remedy.split()[1:])
+    assert environment.python(USE) == '5.7.0 diskcache.core\n'
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize('order', ORDERS)
+def test_uninstalling_ours_leaves_nothing_that_can_be_used(
+    environment: Environment, order: list[str]
+) -> None:
+    """Then nothing of ours is left that could say so; what remains of the original is no half."""
+    for requirement in order:
+        environment.pip('install', requirement)
+    environment.pip('uninstall', '-y', OURS)
+    assert sorted(path.name for path in environment.package().glob('*.py')) == ['core.py']
+    assert 'ImportError: cannot import name' in environment.python('from diskcache import Cache')
+    environment.pip('install', '--force-reinstall', f'{ORIGINAL}==5.6.3')
+    assert environment.python(USE) == '5.6.3 diskcache.core\n'
+
+
+@pytest.mark.stress
+def test_under_its_name_this_package_takes_the_originals_place(environment: Environment) -> None:
+    """pip uninstalls what has the same name first, in both directions."""
+    environment.pip('install', f'{ORIGINAL}==5.6.3')
+    environment.pip('install', '--upgrade', ORIGINAL)
+    assert environment.python(USE) == '5.7.0 diskcache.core\n'
+    assert f'distribution: {ORIGINAL} 5.7.0\n' in environment.script('info')
+    environment.pip('install', f'{ORIGINAL}==5.6.3')
+    assert environment.python(USE) == '5.6.3 diskcache.core\n'
+
+
+@pytest.mark.stress
+def test_info_names_the_distribution(environment: Environment) -> None:
+    environment.pip('install', OURS)
+    said = environment.script('info')
+    assert f'distribution: {OURS} 5.7.0\n' in said
+    assert f'package: {environment.package()}\n' in said
+    assert f'extension: {environment.package()}/_core.' in said
+
+
+# --- what docs/howto/installing.rst says ---
+
+
+@pytest.mark.stress
+def test_a_constraint_has_pip_take_this_package(environment: Environment, tmp_path: Path) -> None:
+    constraints = tmp_path / 'constraints.txt'
+    constraints.write_text('diskcache==5.7.0\n')
+    environment.pip('install', '--constraint', str(constraints), CLIENT)
+    assert environment.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
+    assert environment.pip('check') == 'No broken requirements found.\n'
+
+
+@pytest.mark.stress
+def test_without_dependencies_pip_leaves_the_original_out(environment: Environment) -> None:
+    environment.pip('install', OURS)
+    environment.pip('install', '--no-deps', CLIENT)
+    assert environment.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
+    assert 'needs-diskcache 1.0 requires diskcache' in environment.pip('check')
+
+
+@pytest.mark.stress
+def test_a_library_that_pulls_the_original_afterwards_is_noticed(environment: Environment) -> None:
+    environment.pip('install', OURS)
+    environment.pip('install', CLIENT, f'{ORIGINAL}<5.7')
+    assert IN_WORDS in environment.python('import needs_diskcache')
+
+
+class Project:
+    """A directory with a pyproject.toml, for a tool that makes the environment itself."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def write(self, text: str) -> None:
+        head = '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.10"\n'
+        (self.place / 'pyproject.toml').write_text(head + text)
+
+    def run(self, *command: str) -> str:
+        environment = {**os.environ, 'PYTHONPATH': '', 'POETRY_VIRTUALENVS_IN_PROJECT': 'true'}
+        environment.pop('VIRTUAL_ENV', None)
+        done = subprocess.run(
+            command,
+            cwd=self.place,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def python(self, script: str) -> str:
+        return self.run(str(self.place / '.venv' / 'bin' / 'python'), '-c', script)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def need(tool: str) -> str:
+    """Return where a tool is; `make recipes` puts it on the path."""
+    path = shutil.which(tool)
+    if path is None:
+        pytest.skip(f'{tool} is not installed: make recipes')
+    return path
+
+
+def wheel_of(index: Path, name: str, version: str) -> Path:
+    (path,) = index.glob(f'{name.replace("-", "_")}-{version}-*.whl')
+    return path
+
+
+@pytest.mark.stress
+def test_uv_leaves_the_original_out(project: Project, index: Path) -> None:
+    """A requirement that is never wanted overrides those of all libraries."""
+    project.write(f"""
+dependencies = ["{CLIENT}", "{OURS}"]
+[tool.uv]
+override-dependencies = ["diskcache ; sys_platform == 'never'"]
+no-index = true
+find-links = ["{index}"]
+""")
+    project.run(need('uv'), 'sync', '--offline', '--python', sys.executable)
+    assert project.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
+    assert '5.6.3' not in (project.place / 'uv.lock').read_text()
+
+
+@pytest.mark.stress
+def test_uv_takes_this_package_under_its_name(project: Project, index: Path) -> None:
+    project.write(f"""
+dependencies = ["{CLIENT}", "diskcache"]
+[tool.uv]
+no-index = true
+find-links = ["{index}"]
+[tool.uv.sources]
+diskcache = {{ path = "{wheel_of(index, ORIGINAL, '5.7.0')}" }}
+""")
+    project.run(need('uv'), 'sync', '--offline', '--python', sys.executable)
+    assert project.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
+
+
+@pytest.mark.stress
+def test_uv_pip_heeds_an_override(environment: Environment, index: Path, tmp_path: Path) -> None:
+    overrides = tmp_path / 'overrides.txt'
+    overrides.write_text("diskcache ; sys_platform == 'never'\n")
+    options = ['--offline', '--no-index', '--find-links', str(index)]
+    where = ['--python', str(environment.place), '--overrides', str(overrides)]
+    Project(tmp_path).run(need('uv'), 'pip', 'install', *options, *where, CLIENT, OURS)
+    assert environment.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
+
+
+@pytest.mark.stress
+def test_both_installed_by_uv_are_noticed(environment: Environment, index: Path) -> None:
+    """uv unpacks several at once, so that nobody knows which comes last."""
+    options = ['--offline', '--no-index', '--find-links', str(index)]
+    where = ['--python', str(environment.place)]
+    wanted = [OURS, f'{ORIGINAL}==5.6.3']
+    Project(environment.place).run(need('uv'), 'pip', 'install', *options, *where, *wanted)
+    assert IN_WORDS in environment.python(USE)
+
+
+@pytest.mark.stress
+def test_poetry_takes_this_package_under_its_name(project: Project, index: Path) -> None:
+    """A requirement of the project's own, with where it comes from, holds for libraries too."""
+    project.write(f"""
+[tool.poetry]
+package-mode = false
+[tool.poetry.dependencies]
+diskcache = {{ path = "{wheel_of(index, ORIGINAL, '5.7.0')}" }}
+{CLIENT} = {{ path = "{wheel_of(index, CLIENT, '1.0')}" }}
+""")
+    poetry = need('poetry')
+    project.run(poetry, 'env', 'use', '--no-interaction', sys.executable)
+    project.run(poetry, 'install', '--no-interaction')
+    assert project.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
+    assert '5.6.3' not in (project.place / 'poetry.lock').read_text()
