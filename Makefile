@@ -12,6 +12,8 @@
 #   make bench BENCH_ARGS='core web'                    some of the benchmarks
 #   make bench QUICK=1                                  all of them in a minute, to see that they work
 #   make test-sqlite SQLITE='sid 0.5.4.post2'        some of the SQLites; SHORT=1 for some of the tests
+#   make wheels CELLS='cp311-* *-aarch64'             some of the wheels
+#   make wheels NAME=diskcache                          under that name, for a private index
 #   make django-demo PORT=9000 CACHE_DIR=/var/tmp/site  another port, caches that stay
 
 PYTHON   ?= python3
@@ -36,6 +38,8 @@ ARCH        ?=
 COMPILERS   ?=
 SHORT       ?=
 WHEEL       ?=
+CELLS       ?=
+NAME        ?= diskcache-native
 RECORD      ?=
 PORT        ?= 8000
 CACHE_DIR   ?=
@@ -64,8 +68,9 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all engine-test compilers test-foreign test-offline test-sid test-sqlite test-static test-debug \
-    stress steps soak crash fuzz faults load tsan valgrind lint cross bench count coverage clients dist clean distclean
+.PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all engine-test compilers \
+    test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps soak crash fuzz faults load tsan valgrind \
+    lint cross bench count coverage clients dist wheels recipes clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -320,9 +325,32 @@ clients: $(VENV)/.built $(if $(WHEEL),,dist) ## packages that are built on diskc
 	        "tests/support/clients/use_$$(echo "$$name" | tr - _).py"; \
 	done
 
+# With uv and poetry, which are no tools of this project: they only have to take what it makes.
+build/venv-recipes/.ready:
+	@$(PYTHON) -m venv build/venv-recipes
+	@build/venv-recipes/bin/python -m pip --quiet --disable-pip-version-check install uv poetry
+	@touch $@
+
+recipes: $(VENV)/.built $(ORIGINAL_STAMP) build/venv-recipes/.ready ## what docs/howto/installing.rst says of pip, uv and poetry
+	@PATH="$(abspath build/venv-recipes/bin):$$PATH" DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
+	    $(VENV_PYTHON) -m pytest -q -m 'stress or not stress' tests/compat/test_installing.py
+
 dist: $(VENV)/.dev ## the source distribution and a wheel, in dist/
 	@rm -rf dist
 	@$(VENV_PYTHON) -m build .
+
+# An environment of its own: what builds them is pinned, so that they have the same bytes each time.
+WHEELS_VENV := build/venv-wheels
+
+$(WHEELS_VENV)/.ready: tools/wheels/requirements.txt
+	@$(PYTHON) -m venv $(WHEELS_VENV)
+	@$(WHEELS_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --requirement $<
+	@touch $@
+
+# Each is tried where it can run. What Pythons there are not here Debian has; SHORT=1 leaves out the suite.
+wheels: $(WHEELS_VENV)/.ready $(if $(SHORT),,$(ORIGINAL_STAMP)) ## the wheels for Linux and the sdist, in dist/wheels, checked and tried (CELLS=, NAME=, SHORT=1)
+	@$(TEST_ENVIRONMENT) DISKCACHE_DISTRIBUTION='$(NAME)' PYTHONPATH=tools $(WHEELS_VENV)/bin/python -m wheels \
+	    --out dist/wheels $(if $(SHORT),--smoke) $(foreach cell,$(CELLS),'$(cell)')
 
 # Too many instructions on a hot path fail. RECORD='the reason' takes what is counted for the future.
 count: $(VENV)/.built ## count the instructions of the hot paths, compare with what is recorded (RECORD=)

@@ -15,10 +15,15 @@ and no library to link here (docs/decisions/0001-one-sqlite-per-process.rst).
 """
 
 import os
+import re
+import shutil
 import sys
 from glob import glob
+from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 if sys.platform == 'win32':
     # Where <stdatomic.h> is an experiment still; not tried, see docs/platforms-other.rst.
@@ -43,7 +48,56 @@ else:
         compile_args += [*sanitize, '-fno-omit-frame-pointer', '-g', '-O1']
         link_args += sanitize
 
+NAME = os.environ.get('DISKCACHE_DISTRIBUTION')
+
+
+class NamedDistribution(Distribution):
+    """What pyproject.toml says, but for the name, which cannot be left open there."""
+
+    def parse_config_files(self, *args, **kwargs):
+        super().parse_config_files(*args, **kwargs)
+        self.metadata.name = NAME or self.metadata.name
+
+
+class NamedSdist(sdist):
+    """An sdist whose pyproject.toml has the name that it was made with."""
+
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        path = Path(base_dir, 'pyproject.toml')
+        text = re.sub(
+            r'^name = ".*"',
+            f'name = "{self.distribution.get_name()}"',
+            path.read_text(),
+            flags=re.M,
+        )
+        path.unlink()  # it may be a link to that of the clone
+        path.write_text(text)
+
+
+class ExplainedBuildExt(build_ext):
+    """A build that says in one sentence what it lacks."""
+
+    def build_extensions(self):
+        compiler = getattr(self.compiler, 'compiler', None)  # on Windows it is looked for later
+        if compiler and shutil.which(compiler[0]) is None:
+            self._stop(f'a C compiler ({compiler[0]} is not there)', 'gcc')
+        headers = [*self.compiler.include_dirs, *os.environ.get('CPATH', '').split(os.pathsep)]
+        if compiler and not any(Path(path, 'Python.h').exists() for path in headers):
+            self._stop(f'the C headers of {sys.executable}', 'python3-dev')
+        super().build_extensions()
+
+    def _stop(self, lacking, package):
+        name = self.distribution.get_name()
+        raise SystemExit(
+            f'{name}: to be built from its sources it needs {lacking}; install that (Debian and'
+            f' Ubuntu: apt-get install {package}), or a wheel, which needs nothing'
+        )
+
+
 setup(
+    distclass=NamedDistribution,
+    cmdclass={'build_ext': ExplainedBuildExt, 'sdist': NamedSdist},
     ext_modules=[
         Extension(
             'diskcache._core',
@@ -56,5 +110,5 @@ setup(
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )
-    ]
+    ],
 )

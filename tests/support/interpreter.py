@@ -41,6 +41,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 50  # Seconds after which an answer is held to be never coming.
+#: What starts a Python that this machine cannot start by its path alone: an emulator, say.
+RUNNER = os.environ.get('DISKCACHE_RUNNER', '').split()
 NAMES = (contextlib, io, json, math, os, pickle, signal, sqlite3, sys, threading, time, warnings)
 
 Script = str | Callable[..., Any]
@@ -52,7 +54,7 @@ class Interpreter:
     def __init__(self, package: Path) -> None:
         """Start it; `package` is the directory that contains the package `diskcache`."""
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [*RUNNER, sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, 'PYTHONPATH': str(package)},

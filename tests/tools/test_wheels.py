@@ -1,0 +1,64 @@
+"""Names of wheels, and the name that setup.py gives; `make wheels` has the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+sys.path.insert(0, str(ROOT / 'tools'))
+
+from wheels.cells import all_cells, chosen
+
+
+def test_a_wheel_is_called_by_python_library_and_architecture() -> None:
+    (cell,) = chosen(['cp311-manylinux-aarch64'], free_threaded=False)
+    assert cell.tag == 'cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64'
+    assert cell.tags == [
+        'cp311-cp311-manylinux_2_17_aarch64',
+        'cp311-cp311-manylinux2014_aarch64',
+    ]
+    assert cell.suffix == '.cpython-311-aarch64-linux-gnu.so'
+    assert cell.platform.target == 'aarch64-linux-gnu.2.17'
+
+
+def test_python_without_a_gil_is_another_abi() -> None:
+    (cell,) = chosen(['cp313t-musllinux-x86_64'], free_threaded=True)
+    assert cell.tag == 'cp313-cp313t-musllinux_1_2_x86_64'
+    assert cell.suffix == '.cpython-313t-x86_64-linux-musl.so'
+    assert not any(cell.free_threaded for cell in all_cells(free_threaded=False))
+
+
+def test_the_extension_of_python_3_10_is_found_on_all_builds_against_musl() -> None:
+    """Some call the library gnu, in the ending of an extension."""
+    (cell,) = chosen(['cp310-musllinux-x86_64'], free_threaded=False)
+    assert cell.suffix == '.so'
+
+
+def test_a_pattern_that_names_no_wheel_is_refused() -> None:
+    with pytest.raises(SystemExit, match=r'cp39-.* is none of cp310-manylinux-x86_64, '):
+        chosen(['cp39-*'], free_threaded=False)
+
+
+@pytest.mark.parametrize('name', ['diskcache-native', None], ids=['named', 'unnamed'])
+def test_an_sdist_keeps_the_name_it_was_made_with(tmp_path: Path, name: str | None) -> None:
+    """Who builds from it, pip for one, has no such variable, and expects that name."""
+    options = ['egg_info', '--egg-base', tmp_path, 'sdist', '--formats', 'tar', '-d', tmp_path]
+    environment = {**os.environ, **({'DISKCACHE_DISTRIBUTION': name} if name else {})}
+    command = [sys.executable, 'setup.py', '--quiet', *options]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    (path,) = tmp_path.glob('*.tar')
+    wanted = name or 'diskcache'
+    assert path.name == f'{wanted.replace("-", "_")}-5.7.0.tar'
+    with tarfile.open(path) as archive:
+        for file in ('pyproject.toml', 'PKG-INFO'):
+            (member,) = (each for each in archive.getnames() if re.fullmatch(f'[^/]+/{file}', each))
+            text = archive.extractfile(member).read().decode()
+            found = re.search(r'^[Nn]ame(?: = "|: )([\w-]+)', text, re.MULTILINE)
+            assert found[1] == wanted
