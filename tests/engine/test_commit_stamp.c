@@ -46,8 +46,10 @@ static int watched_shm_lock(sqlite3_file *file, int first, int count, int flags)
     return result;
 }
 
+/* Without leases, which look for themselves at the top of what lies above SQLite's methods. */
 static void watch(dc_db *db)
 {
+    dc_read_lease_detach(&db->lease);
     watched = db->file->methods;
     watching = *watched;
     watching.shm_lock = watched_shm_lock;
