@@ -110,6 +110,7 @@ dc_status dc_db_attach(dc_db *db, sqlite3 *handle)
     memset(db, 0, sizeof *db);
     db->handle = handle;
     sqlite.file_control(handle, "main", DC_SQLITE_FCNTL_FILE_POINTER, &db->file);
+    db->methods = db->file != NULL ? db->file->methods : NULL;
     dc_db_take_back(db);
     /* Old directories have triggers with "double-quoted" strings; where SQLite is built to reject
      * them this turns them back on for the handle, elsewhere it changes nothing. */
@@ -367,14 +368,14 @@ void dc_db_rollback(dc_db *db)
     }
 }
 
-/* Asked of the file and not of the handle, whose mutex a user may have. */
+/* Asked of the file and not of the handle, whose mutex a user may have; and by its own methods, since another thread may
+ * just be replacing them, for a commit or a checkpoint with this handle. */
 int dc_db_has_moved(const dc_db *db)
 {
     int moved = 0;
 
-    if (db->file == NULL || db->file->methods == NULL ||
-        db->file->methods->file_control(db->file, DC_SQLITE_FCNTL_HAS_MOVED, &moved) !=
-            DC_SQLITE_OK) {
+    if (db->methods == NULL ||
+        db->methods->file_control(db->file, DC_SQLITE_FCNTL_HAS_MOVED, &moved) != DC_SQLITE_OK) {
         return 0;
     }
     return moved;
