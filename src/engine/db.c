@@ -228,13 +228,19 @@ static dc_status run(dc_db *db, dc_sql sql)
 static dc_status begin_immediate(dc_db *db)
 {
     dc_status status;
+    int leased;
 
     if (!db->has_known_log) {
         return run(db, DC_SQL_BEGIN);
     }
     dc_read_mark_keep(&db->mark, db->file);
+    dc_read_lease_allow(&db->lease);
     status = run(db, DC_SQL_BEGIN);
+    leased = dc_read_lease_forbid(&db->lease);
     dc_read_mark_release(&db->mark);
+    if (leased && status != DC_OK && status != DC_BUSY) {
+        status = run(db, DC_SQL_BEGIN); /* what it has read may have been overwritten */
+    }
     if (status == DC_BUSY) {
         dc_read_mark_raise(&db->mark); /* who has the lock may be copying the log */
     } else if (status != DC_OK && db->mark.refused > 0) {

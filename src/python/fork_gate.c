@@ -65,7 +65,7 @@ static void open_gate(int in_child)
 {
     disowned_unlock();
     sqlite_mutex_leave_shared();
-    dc_read_leases_after_fork(in_child);
+    dc_read_leases_after_fork(in_child, is_by_python);
     atomic_store(&closed, 0);
     pthread_mutex_unlock(&forking);
 }

@@ -1,6 +1,6 @@
 /* read_lease.c: see read_lease.h. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* nanosleep */
+#define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
 #endif
 
 #include "sqlite/read_lease.h"
@@ -27,6 +27,8 @@ static pthread_mutex_t mutex =
     PTHREAD_MUTEX_INITIALIZER; /* guards what follows, and is held by who ends a lease */
 static dc_read_lease *leases;
 static pthread_t ticker;
+static pthread_cond_t suspended; /* tells it so; made when it first begins */
+static int has_condition;
 static int is_ticker_to_join;
 static int suspensions;
 static atomic_int ticks; /* whether the thread runs, and will look at all leases once more */
@@ -109,7 +111,8 @@ static int end_leases(int all)
     return others;
 }
 
-/* With the mutex. Who keeps a lock looks at `ticks` after that: either it is seen here, or the thread is started. */
+/* With the mutex. Who keeps a lock looks at `ticks` after that: either it is seen here, or the thread is started. For
+ * the same reason the thread goes on while there is a lock in use, which is kept next. */
 static int stops(int idle_ticks)
 {
     if (suspensions == 0 && idle_ticks < IDLE_TICKS) {
@@ -122,24 +125,68 @@ static int stops(int idle_ticks)
     return !atomic_load(&ticks);
 }
 
-static void *tick(void *unused)
+#ifdef __APPLE__
+
+static int make_condition(void)
+{
+    return pthread_cond_init(&suspended, NULL) == 0;
+}
+
+static void wait_for_tick(void)
 {
     const struct timespec pause = {0, TICK_NANOSECONDS};
+
+    pthread_cond_timedwait_relative_np(&suspended, &mutex, &pause);
+}
+
+#else
+
+/* On a clock that nobody sets. */
+static int make_condition(void)
+{
+    pthread_condattr_t attributes;
+    int made = 0;
+
+    if (pthread_condattr_init(&attributes) == 0) {
+        made = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+               pthread_cond_init(&suspended, &attributes) == 0;
+        pthread_condattr_destroy(&attributes);
+    }
+    return made;
+}
+
+static void wait_for_tick(void)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += TICK_NANOSECONDS;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(&suspended, &mutex, &until);
+}
+
+#endif
+
+static void *tick(void *unused)
+{
     int idle_ticks = 0;
-    int stopped = 0;
 
     (void)unused;
-    while (!stopped) {
-        nanosleep(&pause, NULL);
-        pthread_mutex_lock(&mutex);
-        idle_ticks = end_leases(0) ? 0 : idle_ticks + 1;
-        stopped = stops(idle_ticks);
-        if (stopped && suspensions == 0) {
-            is_ticker_to_join = 0;
-            pthread_detach(pthread_self());
+    pthread_mutex_lock(&mutex);
+    do {
+        if (suspensions == 0) {
+            wait_for_tick();
         }
-        pthread_mutex_unlock(&mutex);
+        idle_ticks = end_leases(0) ? 0 : idle_ticks + 1;
+    } while (!stops(idle_ticks));
+    if (suspensions == 0) {
+        is_ticker_to_join = 0;
+        pthread_detach(pthread_self());
     }
+    pthread_mutex_unlock(&mutex);
     return NULL;
 }
 
@@ -150,7 +197,9 @@ static int has_ticker(void)
         return 1;
     }
     pthread_mutex_lock(&mutex);
-    if (!atomic_load(&ticks) && suspensions == 0 && dc_thread_start(&ticker, tick, NULL)) {
+    has_condition = has_condition || make_condition();
+    if (!atomic_load(&ticks) && suspensions == 0 && has_condition &&
+        dc_thread_start(&ticker, tick, NULL)) {
         is_ticker_to_join = 1;
         atomic_store(&ticks, 1);
     }
@@ -169,6 +218,9 @@ void dc_read_leases_suspend(void)
     stopped = ticker;
     is_to_join = is_ticker_to_join;
     is_ticker_to_join = 0;
+    if (has_condition) {
+        pthread_cond_signal(&suspended);
+    }
     pthread_mutex_unlock(&mutex);
     if (is_to_join) {
         pthread_join(stopped, NULL);
@@ -188,13 +240,18 @@ void dc_read_leases_before_fork(void)
     end_leases(1);
 }
 
-void dc_read_leases_after_fork(int in_child)
+/* The threads that the parent had are not there: the one that ticks, which may have been waiting, and others that have
+ * announced a fork. */
+void dc_read_leases_after_fork(int in_child, int is_announced)
 {
     if (in_child) {
         atomic_store(&ticks, 0);
         is_ticker_to_join = 0;
+        suspensions = is_announced != 0;
+        has_condition = 0;
         for (dc_read_lease *lease = leases; lease != NULL; lease = lease->next) {
-            atomic_store(&lease->state, DC_LEASE_NONE); /* the lock is the parent's */
+            /* The lock is the parent's; if it was in use the handle is abandoned, and that forgets it. */
+            atomic_store(&lease->state, DC_LEASE_NONE);
         }
     }
     pthread_mutex_unlock(&mutex);
@@ -207,9 +264,10 @@ static int begin_reading(dc_read_lease *lease, sqlite3_file *file, int lock)
     unsigned int state = atomic_load(&lease->state);
     int result;
 
-    if ((state & DC_LEASE_KEPT) && lock_of(state) == lock &&
+    if (lease->allowed && (state & DC_LEASE_KEPT) && lock_of(state) == lock &&
         atomic_compare_exchange_strong(&lease->state, &state,
                                        (state & ~(unsigned int)DC_LEASE_KEPT) | DC_LEASE_IN_USE)) {
+        lease->used = 1;
         return DC_SQLITE_OK;
     }
     give_back(lease);
@@ -228,7 +286,7 @@ static int is_worth_keeping(dc_read_lease *lease, int lock)
         atomic_store_explicit(&lease->transactions, transactions + 1, memory_order_relaxed);
         return 0;
     }
-    return lock == MARK_LOCK_OF_DATABASE || dc_wal_frames(lease->header) <= DC_LEASE_FRAMES;
+    return lock == MARK_LOCK_OF_DATABASE || dc_wal_bytes(lease->header) <= DC_LEASE_BYTES;
 }
 
 static int end_reading(dc_read_lease *lease, int lock)
@@ -240,8 +298,9 @@ static int end_reading(dc_read_lease *lease, int lock)
     }
     if (!(state & DC_LEASE_AGED) && is_worth_keeping(lease, lock) &&
         atomic_compare_exchange_strong(&lease->state, &state, state_of(DC_LEASE_KEPT, lock))) {
-        if (!has_ticker()) {
+        if (!has_ticker()) { /* nor will there be one soon */
             give_back(lease);
+            atomic_store(&lease->transactions, 0);
         }
         return DC_SQLITE_OK;
     }
@@ -260,10 +319,8 @@ static int lock_lazily(sqlite3_file *file, int first, int count, int flags)
         if (flags == (DC_SQLITE_SHM_UNLOCK | DC_SQLITE_SHM_SHARED)) {
             return end_reading(lease, first);
         }
-        if (flags == (DC_SQLITE_SHM_LOCK | DC_SQLITE_SHM_EXCLUSIVE)) {
-            give_back(lease);
-        }
     }
+    give_back(lease); /* SQLite's record of the handle's locks is touched by one thread at a time */
     return lease->io.original->shm_lock(file, first, count, flags);
 }
 

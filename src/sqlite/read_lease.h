@@ -7,18 +7,29 @@
  *
  * SQLite knows nothing of that, and its transactions begin and end as ever: each looks at the header of the
  * wal-index and chooses its mark. All that differs is that a handle has a lock for longer than it needs it. That can
- * never make a read wrong. It can hold up who copies the log or begins it anew, so a lease has bounds:
+ * hold up who copies the log or begins it anew, so a lease has bounds:
  *
- * - It ends 5 ms after it began, by a thread that runs while there are any.
- * - None is kept while the log has more than DC_LEASE_FRAMES frames, so that it can begin anew; but for the mark of
- *   those that read the database alone, which is in nobody's way there.
+ * - It ends 5 ms after it began, or when the thread that does so gets a processor. It runs while there are any.
+ * - None is kept while the log has more than DC_LEASE_BYTES, so that it can begin anew; but for the mark of those that
+ *   read the database alone, which is not in the way of that. (It is in the way of a copy, which then comes later.)
  * - None is kept for a handle that reads once in a while.
- * - It ends before the handle takes another mark, or an exclusive lock on this one; before a fork; and with detach.
+ * - It ends before the handle takes any other lock but one of writing; before a fork; and with detach.
  *
  * A process that is stopped (SIGSTOP) keeps its leases until it goes on.
  *
- * A dc_read_lease belongs to one handle and is used by the thread that uses the handle. `state` is all that it shares
- * with the thread that ends leases.
+ * A lock that is kept may be gone: the system takes all locks of a process on a file as soon as the process closes any
+ * descriptor of it, when it copies the directory, say. So a transaction begins with a lease only between
+ * dc_read_lease_allow and dc_read_lease_forbid, of whoever can do without the lock:
+ *
+ * - A lookup looks at the header before and after. Nothing that it may have read is overwritten before the header
+ *   changes: who copies the log copies what it says, and who begins it anew changes it first. So if the header is the
+ *   same the lookup is right, and if not it is done again, with a lock.
+ * - A BEGIN IMMEDIATE succeeds only if the header is, under the write lock, what it was when it began to read. From
+ *   then on nobody else can change it.
+ *
+ * A dc_read_lease belongs to one handle and is used by the thread that uses the handle. With the thread that ends leases
+ * it shares `state`, `transactions`, the list, and SQLite's own record of the locks of the handle: which one touches
+ * that only in the state DC_LEASE_ENDING, the other only in DC_LEASE_NONE and DC_LEASE_IN_USE.
  */
 #ifndef DC_SQLITE_READ_LEASE_H
 #define DC_SQLITE_READ_LEASE_H
@@ -28,8 +39,8 @@
 #include "sqlite/io_override.h"
 #include "sqlite/wal_header.h"
 
-/* Half of the log that SQLite copies by default. */
-#define DC_LEASE_FRAMES 500
+/* Half of what the log has when it is copied (checkpoint.h), and a little less. */
+#define DC_LEASE_BYTES (500 * 4096)
 
 /* What `state` is: one of these, and but for the first two the lock. */
 enum {
@@ -47,6 +58,8 @@ typedef struct dc_read_lease {
     dc_wal_header header; /* of the handle */
     atomic_uint state;
     atomic_uint transactions; /* since the latest lease that nobody has used again */
+    int allowed;              /* a transaction may begin with a lease */
+    int used;                 /* and one has */
     struct dc_read_lease *next, *previous;
 } dc_read_lease;
 
@@ -55,12 +68,25 @@ void dc_read_lease_attach(dc_read_lease *lease, sqlite3_file *file, dc_wal_heade
 /* Give back what is kept, and keep no more. Nothing happens if it is not attached. */
 void dc_read_lease_detach(dc_read_lease *lease);
 
+/* What begins between the two may do so with a lease. The second tells whether anything has. */
+static inline void dc_read_lease_allow(dc_read_lease *lease)
+{
+    lease->allowed = 1;
+    lease->used = 0;
+}
+static inline int dc_read_lease_forbid(dc_read_lease *lease)
+{
+    lease->allowed = 0;
+    return lease->used;
+}
+
 /* Between the two no handle of the process keeps a lock, and the thread does not run. */
 void dc_read_leases_suspend(void);
 void dc_read_leases_resume(void);
 
-/* Around a fork that nobody has announced: nobody attaches, detaches, or ends a lease between the two. */
+/* Around each fork: nobody attaches, detaches, or ends a lease between the two. `is_announced`: by
+ * dc_read_leases_suspend, in the thread that forks. */
 void dc_read_leases_before_fork(void);
-void dc_read_leases_after_fork(int in_child);
+void dc_read_leases_after_fork(int in_child, int is_announced);
 
 #endif

@@ -63,12 +63,25 @@ uint32_t dc_stamp_frames(const dc_stamp *stamp)
 }
 
 /* 65,536 does not fit into the two bytes: there it is 1. */
+static uint32_t page_size_of(uint16_t bytes)
+{
+    return (bytes & 0xfe00u) + ((bytes & 1u) << 16);
+}
+
 uint32_t dc_stamp_page_size(const dc_stamp *stamp)
 {
     uint16_t size;
 
     memcpy(&size, (const char *)stamp->words + BYTE_PAGE_SIZE, sizeof size);
-    return (size & 0xfe00u) + ((size & 1u) << 16);
+    return page_size_of(size);
+}
+
+int64_t dc_wal_bytes(dc_wal_header header)
+{
+    const volatile uint32_t *words = (const volatile uint32_t *)header;
+    const volatile uint16_t *halves = (const volatile uint16_t *)header;
+
+    return (int64_t)words[WORD_FRAMES] * page_size_of(halves[BYTE_PAGE_SIZE / 2]);
 }
 
 dc_wal_header dc_wal_header_of(sqlite3_file *file)

@@ -45,11 +45,13 @@ dc_wal_header dc_wal_header_of(sqlite3_file *file);
 /* Copy the header; 0 if it is just being written, or is not valid. */
 int dc_stamp_read(dc_wal_header header, dc_stamp *stamp);
 
-/* Whether the header is still what it was. What was committed before the call is seen. */
+/* Whether the header is still what it was. What was committed before the call is seen; and what has been read before
+ * the call was there before that. */
 static inline int dc_stamp_holds(dc_wal_header header, const dc_stamp *stamp)
 {
     uint64_t difference = 0;
 
+    atomic_thread_fence(memory_order_acquire);
     for (int i = 0; i < 6; i++) {
         difference |= header[i] ^ stamp->words[i];
     }
@@ -64,11 +66,8 @@ static inline uint64_t dc_stamp_log(const dc_stamp *stamp)
 {
     return stamp->words[4];
 }
-/* The first of them, of a header that is not known to be complete: a guess. */
-static inline uint32_t dc_wal_frames(dc_wal_header header)
-{
-    return *(const volatile uint32_t *)(header + 2);
-}
+/* Bytes of the pages in the log, of a header that is not known to be complete: a guess. */
+int64_t dc_wal_bytes(dc_wal_header header);
 /* Frames that have been copied into the database: the number behind the two headers. */
 static inline uint32_t dc_wal_frames_copied(dc_wal_header header)
 {

@@ -79,6 +79,7 @@ def test_a_check_beside_writers_finds_nothing_and_harms_nothing(
         cache.set(key, b'x' * 50_000 if turn % 2 else turn, retry=True)
         cache.set((number, 'pickle'), [turn, 'x' * (40_000 if turn % 3 else 1)], retry=True)
         assert cache.get(key, retry=True) == (b'x' * 50_000 if turn % 2 else turn)
+        open(directory + f'/cache.db-began-{number}', 'w').close()
         if turn % 7 == 0:
             assert cache.delete(key, retry=True)
         if turn % 11 == 0:
@@ -91,6 +92,8 @@ def test_a_check_beside_writers_finds_nothing_and_harms_nothing(
     for number, writer in enumerate(writers):
         writer.start(script, directory=cache.directory, number=number)
     try:
+        while len(list(Path(cache.directory).glob('cache.db-began-*'))) < 2:
+            time.sleep(0.01)
         for _ in range(15):
             found = cache.check(fix=True, retry=True)
             assert [str(each.message) for each in found if not each.message.harmless] == []

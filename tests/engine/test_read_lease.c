@@ -66,9 +66,15 @@ static void insert(dc_db *db)
     database_execute(db, "INSERT INTO t (content) VALUES ('x')");
 }
 
+/* As a lookup: it may begin with a lease. */
 static int64_t rows(dc_db *db)
 {
-    return database_integer(db, "SELECT count(*) FROM t");
+    int64_t count;
+
+    dc_read_lease_allow(&db->lease);
+    count = database_integer(db, "SELECT count(*) FROM t");
+    dc_read_lease_forbid(&db->lease);
+    return count;
 }
 
 /* A handle whose locks are watched, and kept. */
@@ -147,6 +153,68 @@ static void a_write_begins_with_the_lock_that_is_there(void)
         insert(&db);
         CHECK_INT(DC_OK, dc_db_commit(&db));
     } while (atomic_load(&calls) - before != 2);
+    close_leasing(&db);
+}
+
+/* Whoever cannot do without the lock, since it does not look whether it may have been lost. */
+static void who_does_not_say_so_takes_a_lock(void)
+{
+    dc_db db;
+    int before;
+
+    open_leasing(&db);
+    insert(&db);
+    do {
+        read_often(&db);
+        before = atomic_load(&calls);
+    } while (mark_lock() == 0);
+    CHECK_INT(DC_OK, dc_db_begin_read(&db));
+    CHECK_INT(1, database_integer(&db, "SELECT count(*) FROM t"));
+    CHECK(atomic_load(&calls) - before >= 2);
+    CHECK(mark_lock() != 0);
+    dc_db_end_read(&db);
+    close_leasing(&db);
+}
+
+static void it_is_told_whether_a_lease_was_used(void)
+{
+    dc_db db;
+
+    open_leasing(&db);
+    insert(&db);
+    dc_read_lease_allow(&db.lease);
+    database_integer(&db, "SELECT count(*) FROM t");
+    CHECK(!dc_read_lease_forbid(&db.lease));
+    for (int used = 0; !used;) {
+        rows(&db);
+        dc_read_lease_allow(&db.lease);
+        database_integer(&db, "SELECT count(*) FROM t");
+        used = dc_read_lease_forbid(&db.lease);
+    }
+    close_leasing(&db);
+}
+
+/* Pages of 64 KB: the log is as long with a sixteenth of the frames. */
+static void large_pages_count_as_such(void)
+{
+    dc_db db;
+
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
+    database_execute(&db, "PRAGMA page_size = 65536");
+    database_close(&db);
+    CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
+    database_execute(&db, "PRAGMA page_size = 65536");
+    database_execute(&db, "CREATE TABLE t (id INTEGER PRIMARY KEY, content)");
+    database_close(&db);
+    open_leasing(&db);
+    for (int i = 0; i < 40; i++) {
+        insert(&db);
+    }
+    CHECK(dc_wal_bytes(db.commit.header) > DC_LEASE_BYTES);
+    for (int i = 0; i < 2 * ENOUGH; i++) {
+        rows(&db);
+        CHECK_INT(0, mark_lock());
+    }
     close_leasing(&db);
 }
 
@@ -246,7 +314,7 @@ static void nothing_is_kept_beside_a_long_log(void)
     int left;
 
     open_leasing(&db);
-    while (dc_wal_frames(db.commit.header) <= DC_LEASE_FRAMES) {
+    while (dc_wal_bytes(db.commit.header) <= DC_LEASE_BYTES) {
         insert(&db);
     }
     for (int i = 0; i < 2 * ENOUGH; i++) {
@@ -260,7 +328,7 @@ static void nothing_is_kept_beside_a_long_log(void)
     }
     CHECK(kept);
     insert(&db); /* it begins the log anew */
-    CHECK(dc_wal_frames(db.commit.header) < 10);
+    CHECK(dc_wal_bytes(db.commit.header) < 10 * 4096);
     close_leasing(&db);
 }
 
@@ -278,7 +346,7 @@ static void a_log_begins_anew_beside_readers_that_never_stop(void)
 
         insert(&other);
         CHECK_INT(i, rows(&db));
-        frames = dc_wal_frames(db.commit.header);
+        frames = dc_wal_bytes(db.commit.header) / 4096;
         longest = frames > longest ? frames : longest;
         if (frames >= 1000) {
             CHECK_INT(DC_OK, database_checkpoint(&other, &left));
@@ -371,7 +439,7 @@ static void a_forked_child_begins_without(void)
             CHECK_INT(0, pthread_join(thread, NULL));
         }
         child = fork();
-        dc_read_leases_after_fork(child == 0);
+        dc_read_leases_after_fork(child == 0, 0);
         if (child == 0) {
             transaction_of_child(&db);
         }
@@ -464,6 +532,9 @@ int main(int argc, char **argv)
     static check_test tests[] = {
         CHECK_TEST(reads_in_succession_take_no_lock),
         CHECK_TEST(a_write_begins_with_the_lock_that_is_there),
+        CHECK_TEST(who_does_not_say_so_takes_a_lock),
+        CHECK_TEST(it_is_told_whether_a_lease_was_used),
+        CHECK_TEST(large_pages_count_as_such),
         CHECK_TEST(a_lease_ends_by_itself),
         CHECK_TEST(a_lease_that_is_used_ends_too),
         CHECK_TEST(who_reads_once_in_a_while_keeps_no_lock),
