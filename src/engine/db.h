@@ -46,11 +46,11 @@ typedef struct dc_row_changes {
 } dc_row_changes;
 
 typedef struct dc_db {
-    sqlite3 *handle;    /* NULL unless attached */
-    sqlite3_file *file; /* SQLite's, of the database; valid as long as the handle */
+    sqlite3 *handle;              /* NULL unless attached */
+    sqlite3_file *file;           /* SQLite's, of the database; valid as long as the handle */
     const dc_io_methods *methods; /* of the file, its own (io_override.h); NULL: it has none */
-    int is_utf8;        /* the database's text is UTF-8, as far as is known */
-    int wal_pages;      /* pages in the log, as of this handle's last commit */
+    int is_utf8;                  /* the database's text is UTF-8, as far as is known */
+    int wal_pages;                /* pages in the log, as of this handle's last commit */
     int hooked_pages; /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
     int committing;   /* in dc_db_commit */
     int may_be_committed;  /* the last commit has failed, perhaps after it was done */
