@@ -23,6 +23,7 @@ from pathlib import Path
 
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 if sys.platform == 'win32':
@@ -75,6 +76,18 @@ class NamedSdist(sdist):
         path.write_text(text)
 
 
+class CleanBuildPy(build_py):
+    """A build into a directory in which an older commit may have left its core.py.
+
+    All that is there goes into the wheel, and beside the folder core that file looks like one of
+    the original's (diskcache/core/__init__.py).
+    """
+
+    def run(self):
+        Path(self.build_lib, 'diskcache', 'core.py').unlink(missing_ok=True)
+        super().run()
+
+
 class ExplainedBuildExt(build_ext):
     """A build that says in one sentence what it lacks."""
 
@@ -97,7 +110,7 @@ class ExplainedBuildExt(build_ext):
 
 setup(
     distclass=NamedDistribution,
-    cmdclass={'build_ext': ExplainedBuildExt, 'sdist': NamedSdist},
+    cmdclass={'build_ext': ExplainedBuildExt, 'build_py': CleanBuildPy, 'sdist': NamedSdist},
     ext_modules=[
         Extension(
             'diskcache._core',

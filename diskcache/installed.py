@@ -41,8 +41,9 @@ def mixed_up(directory: str) -> ImportError:
     names = [name for name, _ in owners(directory)]
     if len(names) < 2:
         return ImportError(
-            f'{directory} has files of the original diskcache and of this one, which overwrite each'
-            ' other: remove the directory, and install one of them',
+            f'{directory} has files of the original diskcache, or of an old build/ of this project'
+            ' (make clean), and of this one, which overwrite each other: remove the directory, and'
+            ' install one of them',
             name=_PACKAGE,
             path=directory,
         )

@@ -180,6 +180,17 @@ def test_a_package_without_its_beginning_is_noticed(copy: Path, lost: str) -> No
     assert 'install' in said
 
 
+def test_a_build_leaves_out_what_an_older_one_had(tmp_path: Path) -> None:
+    """Once core was a file. From build/lib it would go into the wheel, which then is no use."""
+    old = tmp_path / 'diskcache' / 'core.py'
+    old.parent.mkdir()
+    old.write_text('')
+    command = [sys.executable, 'setup.py', '--quiet', 'build_py', f'--build-lib={tmp_path}']
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert (old.parent / 'core' / '__init__.py').exists()
+    assert not old.exists()
+
+
 def test_a_build_says_what_it_lacks(tmp_path: Path) -> None:
     """In one sentence, at the end: pip shows it below all that a build prints."""
     places = [f'--build-temp={tmp_path / "temp"}', f'--build-lib={tmp_path / "lib"}']
