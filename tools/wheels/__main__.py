@@ -1,6 +1,7 @@
 """Build, check and try wheels: `make wheels`, or `python -m wheels [CELL...]` in tools/.
 
 A CELL is a pattern such as `cp311-manylinux-x86_64` or `*-musllinux-*`; without one it is all.
+The exit code is 1 if one of those is not built or fails, 0 if one cannot be run here.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def build(
             library = compiler.extension_of(cell, found)
         except Unavailable as reason:
             print(f'== {cell.name}: not built: {reason}', flush=True)
+            faults.append(f'{cell.name} is not built: {reason}')
             continue
         sbom = packing.sbom(name, made.version, cell, version, library, epoch)
         files = {
