@@ -336,7 +336,7 @@ recipes: $(VENV)/.built $(ORIGINAL_STAMP) build/venv-recipes/.ready ## what docs
 	    $(VENV_PYTHON) -m pytest -q -m 'stress or not stress' tests/compat/test_installing.py
 
 dist: $(VENV)/.dev ## the source distribution and a wheel, in dist/
-	@rm -rf dist
+	@rm -f dist/*.whl dist/*.tar.gz
 	@$(VENV_PYTHON) -m build .
 
 # An environment of its own: what builds them is pinned, so that they have the same bytes each time.

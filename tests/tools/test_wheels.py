@@ -15,6 +15,7 @@ from places import ROOT
 sys.path.insert(0, str(ROOT / 'tools'))
 
 from wheels.cells import all_cells, chosen
+from wheels.output import make_room
 
 
 def test_a_wheel_is_called_by_python_library_and_architecture() -> None:
@@ -44,6 +45,18 @@ def test_the_extension_of_python_3_10_is_found_on_all_builds_against_musl() -> N
 def test_a_pattern_that_names_no_wheel_is_refused() -> None:
     with pytest.raises(SystemExit, match=r'cp39-.* is none of cp310-manylinux-x86_64, '):
         chosen(['cp39-*'], free_threaded=False)
+
+
+@pytest.mark.parametrize('for_all', [False, True], ids=['some', 'all'])
+def test_wheels_of_another_name_or_version_do_not_stay(tmp_path: Path, for_all: bool) -> None:
+    """They would be uploaded too; those of earlier runs stay if only some are made now."""
+    sdist, wheel = 'a_b-1.0.tar.gz', 'a_b-1.0-cp311-cp311-any.whl'
+    others = {'a_b-1.0.1-cp311-cp311-any.whl', 'a_b-1.0.1.tar.gz', 'a-1.0-py3-none-any.whl'}
+    for name in (sdist, wheel, *others, 'notes.txt'):
+        (tmp_path / name).touch()
+    make_room(tmp_path / sdist, for_all=for_all)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {sdist, 'notes.txt'} | (set() if for_all else {wheel})
 
 
 @pytest.mark.parametrize('name', ['diskcache-native', None], ids=['named', 'unnamed'])

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from wheels import checks, compiling, headers, packing, tree, trying
+from wheels import checks, compiling, headers, output, packing, tree, trying
 from wheels.cells import Cell, chosen
 from wheels.debian import Unavailable
 
@@ -19,7 +19,7 @@ from wheels.debian import Unavailable
 def main() -> int:
     parser = argparse.ArgumentParser(prog='wheels', description='Build the wheels of Linux.')
     parser.add_argument('cells', nargs='*', metavar='CELL', help='such as cp311-manylinux-x86_64')
-    parser.add_argument('--out', type=Path, default=Path('dist'), help='where they go')
+    parser.add_argument('--out', type=Path, default=Path('dist/wheels'), help='where they go')
     parser.add_argument('--smoke', action='store_true', help='do not run the suite')
     options = parser.parse_args()
     out = options.out.resolve()
@@ -27,6 +27,7 @@ def main() -> int:
     cells = chosen(options.cells, tree.can_do_without_gil())
     epoch = tree.commit_time()
     made = tree.make(out, epoch)
+    output.make_room(made.sdist, for_all=not options.cells)
     print(f'== {made.sdist.name}', flush=True)
     built, faults = build(made, cells, out, epoch)
     checks.metadata([made.sdist, *built.values()])
