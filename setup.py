@@ -25,6 +25,7 @@ from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
+from setuptools.errors import CompileError
 
 if sys.platform == 'win32':
     # Where <stdatomic.h> is an experiment still; not tried, see docs/platforms-other.rst.
@@ -95,10 +96,20 @@ class ExplainedBuildExt(build_ext):
         compiler = getattr(self.compiler, 'compiler', None)  # on Windows it is looked for later
         if compiler and shutil.which(compiler[0]) is None:
             self._stop(f'a C compiler ({compiler[0]} is not there)', 'gcc')
-        headers = [*self.compiler.include_dirs, *os.environ.get('CPATH', '').split(os.pathsep)]
-        if compiler and not any(Path(path, 'Python.h').exists() for path in headers):
-            self._stop(f'the C headers of {sys.executable}', 'python3-dev')
-        super().build_extensions()
+        try:
+            super().build_extensions()
+        except CompileError:  # which flags and variables of the compiler can keep from happening
+            if compiler and not any(Path(path, 'Python.h').exists() for path in self._headers()):
+                self._stop(f'the C headers of {sys.executable}', 'python3-dev')
+            raise
+
+    def _headers(self):
+        for name in ('CPATH', 'C_INCLUDE_PATH'):
+            yield from filter(None, os.environ.get(name, '').split(os.pathsep))
+        for option in self.compiler.compiler_so:  # CFLAGS and CPPFLAGS are among them
+            if option.startswith('-I'):
+                yield option[2:]
+        yield from self.compiler.include_dirs
 
     def _stop(self, lacking, package):
         name = self.distribution.get_name()

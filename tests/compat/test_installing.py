@@ -207,6 +207,33 @@ def test_a_build_says_what_it_lacks(tmp_path: Path) -> None:
     assert last.startswith(start + 'install that')
 
 
+@pytest.mark.parametrize('given', [True, False], ids=['given', 'missing'])
+def test_headers_may_be_where_only_the_compiler_is_told(tmp_path: Path, given: bool) -> None:
+    """The compiler is one that looks for the headers in a single directory, and makes nothing."""
+    include = tmp_path / 'include'
+    compiler = tmp_path / 'compiler'
+    compiler.write_text(f'#!/bin/sh\ncase "$*" in *-I{include}*|*-shared*) ;; *) exit 1; esac\n')
+    compiler.chmod(0o755)
+    places = [f'--build-temp={tmp_path / "temp"}', f'--build-lib={tmp_path / "lib"}']
+    script = (
+        'import runpy, setuptools, distutils.sysconfig;'
+        f' distutils.sysconfig.get_python_inc = lambda **_: {str(tmp_path / "none")!r};'
+        ' runpy.run_path("setup.py")'
+    )
+    flags = {'CFLAGS': f'-I{include}'} if given else {}
+    done = subprocess.run(
+        [sys.executable, '-c', script, '--quiet', 'build_ext', '--force', *places],
+        cwd=ROOT,
+        env={**os.environ, 'CC': str(compiler), **flags},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode == 0) == given, done.stderr
+    if not given:
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith('diskcache: to be built from its sources it needs the C headers')
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group('installing')
 @pytest.mark.parametrize('order', ORDERS)
