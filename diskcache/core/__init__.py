@@ -18,7 +18,8 @@ import threading
 import time
 import warnings
 
-if op.lexists(__path__[0] + '.py'):  # which only another distribution has
+# Which only another distribution has. A frozen package has no folders.
+if any(op.lexists(folder + '.py') for folder in __path__):
     from ..installed import mixed_up
 
     raise mixed_up(op.dirname(__path__[0]))

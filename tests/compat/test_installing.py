@@ -180,6 +180,27 @@ def test_a_package_without_its_beginning_is_noticed(copy: Path, lost: str) -> No
     assert 'install' in said
 
 
+def test_a_package_without_a_folder_is_no_fault() -> None:
+    """Such are frozen packages, those of an executable that has its modules inside."""
+    script = """
+import importlib.util, sys
+import diskcache
+spec = importlib.util.find_spec('diskcache.core')
+spec.submodule_search_locations = []
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+assert module.Cache is diskcache.Cache
+"""
+    subprocess.run([sys.executable, '-c', script], cwd=PACKAGE, check=True)
+
+
+def test_a_module_without_its_package_is_named(copy: Path) -> None:
+    shutil.rmtree(copy / 'diskcache')
+    said = import_copy(copy)
+    assert said.startswith('ImportError: ')
+    assert said.endswith(f'remove {copy / "diskcache.py"}')
+
+
 def test_a_build_leaves_out_what_an_older_one_had(tmp_path: Path) -> None:
     """Once core was a file. From build/lib it would go into the wheel, which then is no use."""
     old = tmp_path / 'diskcache' / 'core.py'
