@@ -5,7 +5,16 @@ looks for a module after it has looked for a package of the name, so that this f
 opened as long as the package is whole.
 """
 
+import os.path
+
 __path__ = [__file__.removesuffix('.py')]  # what is left of the package
+
+if not os.path.isdir(__path__[0]):
+    raise ImportError(
+        f'the package {__path__[0]} is gone, and not all that belonged to it: remove {__file__}',
+        name=__name__,
+        path=__file__,
+    )
 
 try:
     from diskcache.installed import left_over
