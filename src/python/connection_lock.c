@@ -10,6 +10,9 @@
 #include "python/wait.h"
 #include "sqlite/api.h"
 
+/* For a fork that has been announced: until it happens its thread may wait for a processor, or for the GIL. */
+#define FORK_BEGUN_SECONDS 5.0
+
 /* Closing the last connection copies the log into the database, and syncs. */
 #define CLOSING_SECONDS 10.0
 
@@ -21,6 +24,11 @@ static int shared;                    /* transactions that have it */
 static int forking;                   /* a thread is going to fork */
 static unsigned long forking_thread;
 
+static int another_forks(void)
+{
+    return forking && forking_thread != PyThread_get_thread_ident();
+}
+
 /* 1; 0 if the time is over, -1 with an exception: only a thread that may fail `checks` for signals. */
 static int wait_until_free(double seconds, int checks)
 {
@@ -29,10 +37,10 @@ static int wait_until_free(double seconds, int checks)
     int result = 1;
 
     waiting++;
-    while (result > 0 && (held > 0 || shared > 0 || forking)) {
+    while (result > 0 && (held > 0 || shared > 0 || another_forks())) {
         double waited = dc_clock() - began;
 
-        if (held == 0 && waited > FORK_WAIT_SECONDS) {
+        if (held == 0 && waited > (another_forks() ? FORK_BEGUN_SECONDS : FORK_WAIT_SECONDS)) {
             break;
         }
         if (waited > seconds) {
