@@ -8,6 +8,9 @@
 #include <Python.h>
 #include <structmember.h>
 
+/* Whether a sqlite3.Connection has a list of its cursors. */
+#define COMPAT_CONNECTION_LISTS_CURSORS (PY_VERSION_HEX < 0x030F0000)
+
 /* The number that changes whenever a class or one of its bases is changed, or 0 if it has none now.
  * Any attribute lookup on the class gives it one again. */
 static inline unsigned int compat_type_version(const PyTypeObject *type)

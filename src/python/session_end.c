@@ -59,13 +59,13 @@ static int collect_cursors(PyObject *object, void *context)
     return 0;
 }
 
-/* New reference: a list of a Connection's cursors, and perhaps of other objects. From Python 3.15 on it has none
- * itself; only the garbage collector knows then, who looks at all objects. */
+/* New reference: a list of a Connection's cursors, and perhaps of other objects. Where the Connection has none itself
+ * only the garbage collector knows, which looks at all objects. */
 static PyObject *find_cursors(PyObject *connection)
 {
     PyObject *cursors;
 
-    if (PY_VERSION_HEX >= 0x030F0000) {
+    if (!COMPAT_CONNECTION_LISTS_CURSORS) {
         PyObject *gc = PyImport_ImportModule("gc");
 
         cursors = gc != NULL ? PyObject_CallMethod(gc, "get_referrers", "O", connection) : NULL;
