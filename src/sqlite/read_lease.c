@@ -23,8 +23,8 @@ enum { FIRST_MARK_LOCK = 3, MARK_LOCK_OF_DATABASE = FIRST_MARK_LOCK };
 /* A lease is worth its thread for who reads so often. */
 #define TRANSACTIONS_BEFORE 8
 
-static pthread_mutex_t mutex =
-    PTHREAD_MUTEX_INITIALIZER; /* guards what follows, and is held by who ends a lease */
+/* Guards what follows, and is held by who ends a lease of another thread's. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static dc_read_lease *leases;
 static pthread_t ticker;
 static pthread_cond_t suspended; /* tells it so; made when it first begins */
