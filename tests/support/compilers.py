@@ -13,11 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from debian import Unavailable
+from debian import Unavailable, report
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'compilers'
@@ -107,18 +107,8 @@ def run_build(name: str) -> str:
 
 def main(names: list[str]) -> int:
     """Run what the command line asks for; 1 if something failed."""
-    failed = False
-    for name in names or BUILDS:
-        started = time.monotonic()
-        try:
-            outcome = run_build(name)
-        except Unavailable as reason:
-            outcome = f'did not run: {reason}'
-        except AssertionError as error:
-            outcome = f'FAILED: {error}'
-            failed = True
-        print(f'== {name}: {outcome} ({time.monotonic() - started:.0f} s)', flush=True)
-    return 1 if failed else 0
+    failed = [report(name, partial(run_build, name)) for name in names or BUILDS]
+    return 1 if any(failed) else 0
 
 
 if __name__ == '__main__':

@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
@@ -16,6 +18,24 @@ KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
 class Unavailable(Exception):
     """Something is not on this machine and cannot be fetched; the message says what."""
+
+
+def report(name: str, run: Callable[[], str], about: str = '') -> bool:
+    """Print what has come of one of several runs, which raises AssertionError where it fails.
+
+    :return: whether it failed; one that is Unavailable did not
+    """
+    started = time.monotonic()
+    failed = False
+    try:
+        outcome = run()
+    except Unavailable as reason:
+        outcome = f'did not run: {reason}'
+    except AssertionError as error:
+        outcome = f'FAILED: {error}'
+        failed = True
+    print(f'== {name}{about}: {outcome} ({time.monotonic() - started:.0f} s)', flush=True)
+    return failed
 
 
 def run(*command: str | Path, **options: object) -> None:

@@ -17,12 +17,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from debian import Unavailable, need, unpack_packages
+from debian import Unavailable, need, report, unpack_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'foreign'
@@ -114,7 +114,7 @@ def run_engine(name: str, short: bool) -> str:
             *re.findall(r'^(?:not ok|#.*not so|.*error:|make: \*\*\*).*', text, re.MULTILINE),
             sep='\n',
         )
-        raise AssertionError(f'{passed} passed, and some FAILED: {log}')
+        raise AssertionError(f'{passed} passed, others did not: {log}')
     return f'{passed} passed, {skipped} skipped'
 
 
@@ -124,19 +124,11 @@ def main() -> int:
     parser.add_argument('names', nargs='*', metavar='ARCHITECTURE', help=' '.join(ARCHITECTURES))
     parser.add_argument('--short', action='store_true', help='only some of the programs')
     options = parser.parse_args()
-    failed = False
-    for name in options.names or ARCHITECTURES:
-        started = time.monotonic()
-        try:
-            outcome = run_engine(name, options.short)
-        except Unavailable as reason:
-            outcome = f'did not run: {reason}'
-        except AssertionError as error:
-            outcome = str(error)
-            failed = True
-        seconds = time.monotonic() - started
-        print(f'== {name} ({ARCHITECTURES[name].about}): {outcome} ({seconds:.0f} s)', flush=True)
-    return 1 if failed else 0
+    failed = [
+        report(name, partial(run_engine, name, options.short), f' ({ARCHITECTURES[name].about})')
+        for name in options.names or ARCHITECTURES
+    ]
+    return 1 if any(failed) else 0
 
 
 if __name__ == '__main__':

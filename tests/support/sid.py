@@ -16,10 +16,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
-from debian import Unavailable, mirror, need
+from debian import Unavailable, mirror, need, report
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'sid'
@@ -157,21 +157,10 @@ def main() -> int:
     except Unavailable as reason:
         print(f'== sid: did not run: {reason}')
         return 0
-    failed = False
-    for name in ('engine', *versions):
-        started = time.monotonic()
-        try:
-            if name == 'engine':
-                outcome = run_engine(place)
-            else:
-                outcome = run_version(place, name, options.pytest_args)
-        except Unavailable as reason:
-            outcome = f'did not run: {reason}'
-        except AssertionError as error:
-            outcome = f'FAILED: {error}'
-            failed = True
-        print(f'== {name}: {outcome} ({time.monotonic() - started:.0f} s)', flush=True)
-    return 1 if failed else 0
+    failed = [report('engine', partial(run_engine, place))]
+    for version in versions:
+        failed.append(report(version, partial(run_version, place, version, options.pytest_args)))
+    return 1 if any(failed) else 0
 
 
 if __name__ == '__main__':
