@@ -21,6 +21,7 @@ except ModuleNotFoundError as _error:
         path=__path__[0],
     ) from None
 
+from .constants import KEEP as KEEP  # not in __all__, which is the original's
 from .core import (
     DEFAULT_SETTINGS,
     ENOVAL,
@@ -32,7 +33,7 @@ from .core import (
     JSONDisk,
     UnknownFileWarning,
 )
-from .core import CacheWarning as CacheWarning  # not in __all__, which is the original's
+from .core import CacheWarning as CacheWarning
 from .core import RefusedError as RefusedError
 from .core import SafeDisk as SafeDisk
 from .core import SignedDisk as SignedDisk

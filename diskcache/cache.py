@@ -20,7 +20,7 @@ from . import _core, removal
 from . import settings as rules
 from ._core import Timeout
 from .cautions import hint_at_expire, hinted, recorded
-from .constants import DBNAME, ENOVAL, UNKNOWN
+from .constants import DBNAME, ENOVAL, KEEP, UNKNOWN, Constant
 from .defaults import default_disk
 from .directory import (
     OWNER_ONLY,
@@ -171,6 +171,52 @@ class Cache(DictMethods, Opening):
         method = getattr(self, name)
         with self.transact(retry=retry):
             return [bool(method(*call, **keywords, retry=retry)) for call in calls]
+
+    @hint_at_expire
+    def modify(
+        self,
+        key: Any,
+        func: Callable[[Any], Any],
+        default: Any = None,
+        expire: float | Constant | None = KEEP,
+        tag: Any = KEEP,
+        retry: bool = False,
+    ) -> Any:
+        """Replace a value by what a function makes of it, atomically: no other write comes between.
+
+        The function runs in a transaction: keep it short. It must do nothing else than compute the
+        new value, since other engines of a cache call it again where a write has come between.
+
+        >>> cache = Cache()
+        >>> cache.modify('visitors', lambda names: names | {'ann'}, default=frozenset())
+        frozenset({'ann'})
+
+        :param key: key of the item
+        :param func: called with the value; returns the new one, :data:`ENOVAL` to delete the item,
+            or :data:`KEEP` to leave it as it is. If it raises, the item stays as it is, too
+        :param default: what `func` is called with if the key is missing
+        :param expire: seconds until the item expires (None: never; without it the time of its
+            expiry stays)
+        :param tag: the item's tag (without it the tag stays)
+        :param retry: wait for the lock as long as it takes
+        :return: the value that is stored then; ENOVAL if there is none: `func` has returned it,
+            or the cache is too small to keep the item
+        :raises Timeout: if the lock cannot be had within the timeout and `retry` is false
+        """
+        with self.transact(retry=retry):
+            value, expire_time, old_tag = self.get(
+                key, default=ENOVAL, expire_time=True, tag=True, retry=True
+            )
+            new = func(default if value is ENOVAL else value)
+            if new is KEEP:
+                return value
+            if new is ENOVAL:
+                self.delete(key, retry=True)
+                return ENOVAL
+            if isinstance(expire, Constant):
+                expire = None if expire_time is None else expire_time - time.time()
+            kept = self.set(key, new, expire, tag=old_tag if tag is KEEP else tag, retry=True)
+            return new if kept else ENOVAL
 
     @hint_at_expire
     def memoize(

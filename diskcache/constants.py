@@ -1,4 +1,4 @@
-"""Constants of the original: what marks a missing value, and how a value is stored."""
+"""Constants: what marks a missing value, or one that stays, and how a value is stored."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .hints import Any
 __all__ = [
     'DBNAME',
     'ENOVAL',
+    'KEEP',
     'MODE_BINARY',
     'MODE_NONE',
     'MODE_PICKLE',
@@ -48,5 +49,8 @@ class Constant(tuple[str]):
 _known: dict[str, Constant] = {}
 
 ENOVAL: Constant = Constant('ENOVAL')
+
+#: For :meth:`Cache.modify`: what is there stays.
+KEEP: Constant = Constant('KEEP')
 
 UNKNOWN: Constant = Constant('UNKNOWN')

@@ -29,7 +29,7 @@ from ._core import MEMORY_LIMIT, Timeout
 from .batches import batches, checked_pairs, hashable_keys, iter_of, size_of_pair
 from .cache import Cache
 from .cautions import hint_at_expire
-from .constants import DBNAME, ENOVAL
+from .constants import DBNAME, ENOVAL, KEEP, Constant
 from .defaults import default_disk
 from .deque import Deque, checked_maxlen
 from .directory import (
@@ -564,6 +564,25 @@ class FanoutCache(DictMethods):
         Parameters, result and errors are those of :meth:`incr`.
         """
         return self._in_time(None, 'decr', key, delta, default, retry)
+
+    @hint_at_expire
+    def modify(
+        self,
+        key: Any,
+        func: Callable[[Any], Any],
+        default: Any = None,
+        expire: float | Constant | None = KEEP,
+        tag: Any = KEEP,
+        retry: bool = False,
+    ) -> Any:
+        """Replace a value by what a function makes of it, atomically; see :meth:`Cache.modify`.
+
+        Only the key's shard is locked.
+
+        :raises Timeout: if the lock cannot be had within the timeout and `retry` is false: the
+            result could not tell it
+        """
+        return self._shard(key).modify(key, func, default, expire, tag, retry)
 
     def get(
         self,

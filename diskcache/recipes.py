@@ -13,8 +13,8 @@ barrier               what its lock stores, at the function's name
 memoize_stampede      (result, seconds that the call took)
 ====================  ==============================================================
 
-**Changes.** Each change reads the state and writes the new one in a transaction. An item of a
-FanoutCache has its transaction on its own shard: one on the FanoutCache would lock all shards.
+**Changes.** Each change is a :meth:`Cache.modify`: it reads the state and writes the new one, and
+no other change comes between.
 
 **Waiting.** A cache cannot wake anybody up, so who waits must look again and again. It looks by
 reading, which blocks no one, and begins a transaction only when the state read is promising. The
@@ -27,9 +27,7 @@ cache that evicts there is a warning. What is memoized may be evicted.
 
 from __future__ import annotations
 
-import functools as ft
 import math
-import operator
 import os
 import threading
 import time
@@ -39,7 +37,7 @@ from contextlib import AbstractContextManager
 from ._core import args_to_key as args_to_key  # as in the original, from which some import it
 from .cache import Cache
 from .cautions import hint_at_expire
-from .constants import ENOVAL
+from .constants import ENOVAL, KEEP
 from .disk import Disk
 from .fanout import FanoutCache
 from .hints import Any, ParamSpec, TypeVar, cast
@@ -101,16 +99,17 @@ def _positive(name: str, value: Any, *, or_zero: bool = False) -> float:
     return number
 
 
-def _home(cache: Cache | FanoutCache, key: Any) -> Cache:
-    """Return the Cache that keeps the item: of a FanoutCache the key's shard."""
-    return cache._shard(key) if isinstance(cache, FanoutCache) else cache
+def _delete_if(cache: Cache | FanoutCache, key: Any, wanted: str) -> bool:
+    """Delete an item if its value is the wanted one; return whether it was."""
+    found = False
 
+    def check(value: Any) -> Any:
+        nonlocal found
+        found = value == wanted
+        return ENOVAL if found else KEEP
 
-def _delete_if(cache: Cache, key: Any, wanted: Callable[[Any], bool]) -> bool:
-    """Delete an item if its value is a wanted one; return whether it was."""
-    with cache.transact(retry=True):
-        value = cache.get(key, default=ENOVAL, retry=True)
-        return value is not ENOVAL and wanted(value) and cache.delete(key, retry=True)
+    cache.modify(key, check, retry=True)
+    return found
 
 
 def _pauses(timeout: float | None) -> Iterator[None]:
@@ -226,7 +225,7 @@ class Averager:
             never)
         :param tag: for the item
         """
-        _check_cache(cache, 'transact')
+        _check_cache(cache, 'modify')
         check_eviction(cache, 'an Averager')
         self._cache = cache
         self._key = key
@@ -239,11 +238,12 @@ class Averager:
         :param value: number
         :raises TypeError: if it is not a number; the average stays as it was
         """
-        cache = _home(self._cache, self._key)
-        with cache.transact(retry=True):
-            total, count = cache.get(self._key, default=(0.0, 0), retry=True)
-            state = total + value, count + 1
-            cache.set(self._key, state, self._expire, tag=self._tag, retry=True)
+
+        def added(state: tuple[float, int]) -> tuple[float, int]:
+            total, count = state
+            return total + value, count + 1
+
+        self._cache.modify(self._key, added, (0.0, 0), self._expire, self._tag, retry=True)
 
     def get(self) -> float | None:
         """Return the average, or None if nothing has been added."""
@@ -285,7 +285,7 @@ class _Acquirable:
             has been killed (None: never). Choose more than the work can take
         :param tag: for the item
         """
-        _check_cache(cache, 'add')
+        _check_cache(cache, 'modify')
         check_eviction(cache, f'a {type(self).__name__}')
         self._cache = cache
         self._key = key
@@ -296,13 +296,16 @@ class _Acquirable:
         """Return what `state` becomes when this thread acquires, or None if it cannot."""
         raise NotImplementedError
 
-    def _load(self, cache: Cache) -> Any:
-        return cache.get(self._key, default=self._initial, retry=True)
+    def _note(self, state: Any) -> None:
+        """Take note that this thread has acquired, by changing the state into this one."""
 
-    def _save(self, cache: Cache, state: Any) -> bool:
-        if not cache.set(self._key, state, self._expire, tag=self._tag, retry=True):
+    def _change(self, change: Callable[[Any], Any]) -> None:
+        """Replace the state by what a function makes of it."""
+        kept = self._cache.modify(
+            self._key, change, self._initial, self._expire, self._tag, retry=True
+        )
+        if kept is ENOVAL:
             raise RuntimeError('the size_limit of the cache is too small to keep any lock')
-        return True
 
     def acquire(self, timeout: float | None = None) -> bool:
         """Acquire; if that is not possible now, wait until it is.
@@ -318,16 +321,24 @@ class _Acquirable:
         """
         if timeout is not None and timeout != math.inf:
             _positive('timeout', timeout, or_zero=True)
-        cache = _home(self._cache, self._key)
-        return any(self._try(cache) for _ in _pauses(timeout))
+        return any(self._try() for _ in _pauses(timeout))
 
-    def _try(self, cache: Cache) -> bool:
-        """Acquire if that is possible now; only if it seems so is a transaction begun."""
-        if self._claim(self._load(cache)) is None:
+    def _try(self) -> bool:
+        """Acquire if that is possible now; only if it seems so is the state to be changed."""
+        if self._claim(self._cache.get(self._key, default=self._initial, retry=True)) is None:
             return False
-        with cache.transact(retry=True):
-            state = self._claim(self._load(cache))
-            return state is not None and self._save(cache, state)
+        claimed = None
+
+        def claim(state: Any) -> Any:
+            nonlocal claimed
+            claimed = self._claim(state)
+            return KEEP if claimed is None else claimed
+
+        self._change(claim)
+        if claimed is None:
+            return False
+        self._note(claimed)
+        return True
 
     def release(self) -> Any:
         """Give back what was acquired."""
@@ -392,13 +403,11 @@ class Lock(_Acquirable):
     def _claim(self, state: Any) -> str | None:
         return f'{_thread.name}-{os.urandom(4).hex()}' if state is ENOVAL else None
 
-    def _save(self, cache: Cache, state: Any) -> bool:
-        kept = super()._save(cache, state)
+    def _note(self, state: str) -> None:
         self._forget_parents()
         self._held.pop(_thread.name, None)
         self._held[_thread.name] = state
         self._lost = False
-        return kept
 
     def _forget_parents(self) -> None:
         """In a forked child: what the object held is the parent's."""
@@ -416,13 +425,12 @@ class Lock(_Acquirable):
         :return: whether the lock was held, and is free now
         """
         self._forget_parents()
-        home = _home(self._cache, self._key)
         name = self._held.pop(_thread.name, None)
         if name is None and self._held:  # another thread has acquired it for this one
             _, name = self._held.popitem()
         if name is None:
-            return not self._lost and home.delete(self._key, retry=True)
-        freed = _delete_if(home, self._key, ft.partial(operator.eq, name))
+            return not self._lost and self._cache.delete(self._key, retry=True)
+        freed = _delete_if(self._cache, self._key, name)
         self._lost = not freed
         return freed
 
@@ -461,12 +469,14 @@ class RLock(_Acquirable):
         :raises AssertionError: if this thread does not hold the lock: it never acquired it, or
             the lock has expired
         """
-        cache = _home(self._cache, self._key)
-        with cache.transact(retry=True):
-            owner, count = self._load(cache)
+
+        def release(state: tuple[str | None, int]) -> tuple[str | None, int]:
+            owner, count = state
             if count < 1 or owner != _thread.name:
                 raise AssertionError('cannot release un-acquired lock')
-            self._save(cache, (owner, count - 1))
+            return owner, count - 1
+
+        self._change(release)
 
 
 class BoundedSemaphore(_Acquirable):
@@ -525,12 +535,13 @@ class BoundedSemaphore(_Acquirable):
         :raises AssertionError: if all places are free already: there was no :meth:`acquire`, or
             it has expired
         """
-        cache = _home(self._cache, self._key)
-        with cache.transact(retry=True):
-            free = self._load(cache)
+
+        def release(free: int) -> int:
             if free >= self._value:
                 raise AssertionError('cannot release un-acquired semaphore')
-            self._save(cache, free + 1)
+            return free + 1
+
+        self._change(release)
 
 
 @hint_at_expire
@@ -574,30 +585,33 @@ def throttle(
     :raises ValueError: if `count` or `seconds` is not positive and finite
     """
     rate = _positive('count', count) / _positive('seconds', seconds)
-    _check_cache(cache, 'transact')
+    _check_cache(cache, 'modify')
     check_eviction(cache, 'throttle')
     capacity = max(count, 1)  # or a rate such as half a call a second would let nobody through
 
     def decorator(func: Callable[P, R]) -> Callable[P, R]:
         key = name_of(func) if name is None else name
-        home = _home(cache, key)
-        save = ft.partial(home.set, key, expire=expire, tag=tag, retry=True)
 
         def take() -> float:
             """Take a call from the bucket, or return for how many seconds to wait."""
-            with home.transact(retry=True):
-                now = time_func()
-                last, tally = home.get(key, default=(now, count), retry=True)
-                tally = min(capacity, tally + max(0.0, now - last) * rate)
-                delay = (1 - tally) / rate
-                if delay < _SHORTEST_DELAY:
-                    save((now, tally - 1))
-                    return 0.0
-                if now < last:  # or nothing would come back until the clock is past `last` again
-                    save((now, tally))
-                return float(delay)
+            delay = 0.0
 
-        save((time_func(), count))
+            def taken(state: tuple[float, float] | None) -> Any:
+                nonlocal delay
+                now = time_func()
+                last, tally = (now, count) if state is None else state
+                tally = min(capacity, tally + max(0.0, now - last) * rate)
+                delay = float((1 - tally) / rate)
+                if delay < _SHORTEST_DELAY:
+                    delay = 0.0
+                    return now, tally - 1
+                # Or nothing would come back until the clock is past `last` again.
+                return (now, tally) if now < last else KEEP
+
+            cache.modify(key, taken, None, expire, tag, retry=True)
+            return delay
+
+        cache.set(key, (time_func(), count), expire, tag=tag, retry=True)
         return cast('Callable[P, R]', throttled(func, take, sleep_func))
 
     return decorator
@@ -724,11 +738,9 @@ def memoize_stampede(
         if _is_read_only(cache):
             return
         marker = (*key, ENOVAL)
-        home = _home(cache, marker)
         token = os.urandom(8).hex()
-        mine = ft.partial(operator.eq, token)
         # The marker of a killed process does not stay much longer than the computation would take.
-        if not home.add(marker, token, expire=2 * taken + 1, retry=True):
+        if not cache.add(marker, token, expire=2 * taken + 1, retry=True):
             return
 
         def run() -> None:
@@ -736,14 +748,14 @@ def memoize_stampede(
             try:
                 keep(key, func(*args, **kwargs), start)
             finally:
-                _delete_if(home, marker, mine)
+                _delete_if(cache, marker, token)
 
         async def run_coroutine() -> None:
             start = time.perf_counter()
             try:
                 keep(key, await func(*args, **kwargs), start)
             finally:
-                _delete_if(home, marker, mine)
+                _delete_if(cache, marker, token)
 
         try:
             if is_coroutine_function(func):
@@ -751,7 +763,7 @@ def memoize_stampede(
             else:
                 threading.Thread(target=run, name=f'renew {key[0]}', daemon=True).start()
         except RuntimeError:  # no more threads, or the interpreter ends: the stored result will do
-            _delete_if(home, marker, mine)
+            _delete_if(cache, marker, token)
 
     def lookup(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         try:
