@@ -564,3 +564,31 @@ lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix)
     }
     return outcome;
 }
+
+/* --- the number of rows ------------------------------------------------------------------------- */
+
+int lookup_count(Cache *self, int64_t *count)
+{
+    Lookup lookup;
+    stamped_read stamped;
+    const HotEntry *entry = NULL;
+    lookup_outcome outcome = LOOKUP_FOUND;
+
+    lookup_init(&lookup, self, HOT_IDENTITY, 0);
+    lookup.selection.kind = SELECT_COUNT;
+    lookup.has_hot_key = 1;
+    hot_key_of_end(&self->hot, HOT_COUNT, NULL, &lookup.hot);
+    if (may_be_hot(self)) {
+        entry = find_entry(&lookup);
+    }
+    if (entry != NULL) {
+        lookup.rowid = entry->row.rowid;
+    } else {
+        make_row(&lookup);
+        outcome = read_row(&lookup, &stamped);
+        lookup_remember(&lookup, &stamped, outcome);
+    }
+    *count = lookup.rowid;
+    lookup_clear(&lookup);
+    return outcome == LOOKUP_FAILED ? -1 : 0;
+}

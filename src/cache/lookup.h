@@ -87,6 +87,9 @@ lookup_outcome lookup_of_end(Lookup *lookup, hot_kind kind, PyObject *prefix);
  * cleared, and the next call of lookup_of_end finds another; else 0. */
 int lookup_passes_end(Lookup *lookup);
 
+/* The number of rows, memory first; -1 with an exception. */
+int lookup_count(Cache *self, int64_t *count);
+
 /* --- the steps --- */
 
 /* Encode the key; -1 with an exception. */

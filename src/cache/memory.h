@@ -64,6 +64,7 @@ typedef enum hot_kind {
     HOT_HIGHEST,
     HOT_FIRST, /* in the order of insertion */
     HOT_LAST,
+    HOT_COUNT, /* no row: the number of rows, as a rowid */
     HOT_NO_END /* nothing that memory knows of */
 } hot_kind;
 

@@ -11,6 +11,7 @@
 #include "cache/access.h"
 #include "cache/checkpointer.h"
 #include "cache/errors.h"
+#include "cache/lookup.h"
 #include "cache/mending.h"
 #include "cache/operation.h"
 #include "engine/compare.h"
@@ -20,12 +21,22 @@
 #include "python/convert.h"
 #include "python/wait.h"
 
-/* Read a counter, and keep it as an attribute; with the size the volume, unless that is NULL. -1 with an
- * exception. */
-static int read_counter(Cache *self, enum cache_metadata name, int64_t *stored, int64_t *volume)
+static int keep_counter(Cache *self, enum cache_metadata name, int64_t counter)
+{
+    PyObject *metadata = PyLong_FromLongLong(counter);
+
+    if (metadata == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->metadata[name], metadata);
+    return 0;
+}
+
+/* Read the size, and keep it as an attribute; the volume too, unless that is NULL. -1 with an exception. */
+static int read_size(Cache *self, int64_t *volume)
 {
     Operation operation = {.cache = NULL};
-    PyObject *metadata;
+    int64_t size = 0;
     dc_status status;
 
     if (cache_ready(self) < 0 || operation_begin_read(&operation, self) < 0) {
@@ -34,28 +45,22 @@ static int read_counter(Cache *self, enum cache_metadata name, int64_t *stored, 
     do {
         dc_db *db = operation_enter(&operation);
 
-        status = dc_setting_get_integer(db, name == METADATA_COUNT ? "count" : "size", stored);
+        status = dc_setting_get_integer(db, "size", &size);
         if (volume != NULL && (status == DC_OK || status == DC_NOT_FOUND)) {
             status = dc_volume(db, 1, volume);
         }
     } while (operation_leave_read(&operation, &status));
     operation_end_read(&operation);
-    metadata = status == DC_CALLBACK ? NULL : PyLong_FromLongLong(*stored);
-    if (metadata == NULL) {
+    if (status == DC_CALLBACK || keep_counter(self, METADATA_SIZE, size) < 0) {
         return -1;
     }
-    if (name == METADATA_SIZE) {
-        self->size_is_due = 0;
-    }
-    Py_XSETREF(self->metadata[name], metadata);
+    self->size_is_due = 0;
     return 0;
 }
 
 int cache_renew_size(Cache *self)
 {
-    int64_t size = 0;
-
-    return self->size_is_due ? read_counter(self, METADATA_SIZE, &size, NULL) : 0;
+    return self->size_is_due ? read_size(self, NULL) : 0;
 }
 
 Py_ssize_t cache_length(Cache *self)
@@ -65,18 +70,19 @@ Py_ssize_t cache_length(Cache *self)
     int result;
 
     do {
-        result = read_counter(self, METADATA_COUNT, &count, NULL);
+        result = cache_ready(self) < 0 || lookup_count(self, &count) < 0 ||
+                         keep_counter(self, METADATA_COUNT, count) < 0
+                     ? -1
+                     : 0;
     } while (result < 0 && cache_has_healed(self, NULL, NULL, &failures));
     return result < 0 ? -1 : (Py_ssize_t)(count > 0 ? count : 0);
 }
 
 PyObject *Cache_volume(Cache *self)
 {
-    int64_t size = 0;
     int64_t volume = 0;
 
-    return read_counter(self, METADATA_SIZE, &size, &volume) < 0 ? NULL
-                                                                 : PyLong_FromLongLong(volume);
+    return read_size(self, &volume) < 0 ? NULL : PyLong_FromLongLong(volume);
 }
 
 PyObject *Cache__setting(Cache *self, const Cache__setting_args *args)

@@ -7,6 +7,7 @@
 #include "engine/queue.h"
 #include "engine/rows.h"
 #include "engine/scan.h"
+#include "engine/settings.h"
 #include "python/convert.h"
 
 PyObject *with_details(module_state *state, PyObject *value, const dc_columns *columns,
@@ -52,6 +53,8 @@ dc_status find_row(dc_db *db, found *found)
                            &found->row);
     case SELECT_NTH:
         return dc_scan_nth(db, selection->side, selection->before, &found->row);
+    case SELECT_COUNT:
+        return dc_setting_get_integer(db, "count", &found->row.rowid);
     default:
         return selection->is_locating
                    ? dc_row_locate(db, selection->key, &found->row)

@@ -19,7 +19,8 @@ PyObject *or_none(PyObject *object);
 
 /* --- which row --- */
 
-typedef enum { SELECT_KEY, SELECT_QUEUE, SELECT_END, SELECT_NTH } selection_kind;
+/* SELECT_COUNT is no row: its `rowid` is the number of rows. */
+typedef enum { SELECT_KEY, SELECT_QUEUE, SELECT_END, SELECT_NTH, SELECT_COUNT } selection_kind;
 
 typedef struct selection {
     selection_kind kind;

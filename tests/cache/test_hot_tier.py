@@ -637,6 +637,36 @@ def test_a_transaction_sees_its_own_writes_and_others_do_not(cache: Cache, secon
     assert cache['key'] == second['key'] == 2
 
 
+def test_the_number_of_items_is_that_of_the_last_commit(
+    cache: Cache, directory: str, other: Interpreter
+) -> None:
+    script = 'with Cache(directory) as cache: cache[key] = 1; len(cache); cache.expire()'
+    for number in range(3):
+        assert (len(cache), len(cache), cache.count) == (2 * number,) * 3
+        other.run(script, directory=directory, key=number)
+        assert len(cache) == 2 * number + 1
+        cache.set(f'own {number}', 1)
+    cache.clear()
+    assert len(cache) == 0
+
+
+def test_the_number_of_items_is_that_of_the_own_transaction(cache: Cache, second: Cache) -> None:
+    seen = []
+    cache['before'] = 1
+    assert len(cache) == len(second) == 1
+    with suppress(ZeroDivisionError), cache.transact():
+        cache['new'] = 1
+        assert len(cache) == 2
+        thread = threading.Thread(target=lambda: seen.extend((len(cache), len(second))))
+        thread.start()
+        thread.join()
+        raise ZeroDivisionError
+    assert seen == [1, 1]
+    assert len(cache) == len(second) == 1
+    cache._sql('UPDATE Settings SET value = 7 WHERE key = "count"')
+    assert len(cache) == len(second) == 7
+
+
 def test_an_open_transaction_of_a_connection_in_hands_is_seen(cache: Cache) -> None:
     cache['key'] = 1
     assert cache['key'] == 1

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +100,38 @@ def test_a_row_read_before_all_have_closed_is_not_kept(directory: str, other: In
         turns.append(replace)
         assert cache['key'] == 'old'
         assert cache['key'] == 'new'
+
+
+COUNT = """
+import mmap, sys
+from diskcache import Cache
+
+with open(sys.argv[2], 'r+b') as file, Cache(sys.argv[1]) as cache:
+    done = mmap.mmap(file.fileno(), 8)
+    for number in range(1, 3001):
+        cache.set(number, 1)
+        done[:] = number.to_bytes(8, 'little')
+"""
+
+
+@pytest.mark.parametrize('package', ['ours', 'original'])
+def test_no_number_of_items_is_older_than_the_last_commit(
+    directory: str, tmp_path: Path, original_package: Path, package: str
+) -> None:
+    """Which memory answers, too."""
+    board = tmp_path / 'board'
+    board.write_bytes(bytes(8))
+    paths = {} if package == 'ours' else {'PYTHONPATH': str(original_package)}
+    with diskcache.Cache(directory) as cache, board.open('rb') as file:
+        done = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+        writer = subprocess.Popen(
+            [sys.executable, '-c', COUNT, directory, str(board)], env={**os.environ, **paths}
+        )
+        while (before := int.from_bytes(done[:], 'little')) < 3000 and writer.poll() is None:
+            first, second = len(cache), len(cache)
+            assert before <= first <= second
+        assert writer.wait(60) == 0
+        assert len(cache) == 3000
 
 
 def test_threads_read_while_one_of_them_changes_the_journal(
