@@ -270,7 +270,7 @@ class DjangoCache(BaseCache):
     def validate_key(self, key: Any) -> None:
         """Warn of a key that memcached would refuse, as Django's own backends do.
 
-        :param key: what :meth:`make_key` returned. A KEY_FUNCTION may return other things than str,
+        :param key: what `make_key` returned. A KEY_FUNCTION may return other things than str,
             which this cache takes and to which memcached's rules do not apply
         """
         # Django's own check takes more time than all the rest of a get. It finds fault with long
