@@ -70,7 +70,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all engine-test compilers \
     test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps soak crash fuzz faults load tsan valgrind \
-    lint cross bench count coverage clients dist wheels recipes clean distclean
+    lint docs cross bench count coverage clients dist wheels recipes clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -118,6 +118,11 @@ $(VENV)/.zig: | $(VENV)/.built
 $(VENV)/.load: pyproject.toml | $(VENV)/.built
 	@echo '== installing the servers that are put under load'
 	@$(PIP) install --no-build-isolation --editable '.[cli,load,test]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/.built
+	@echo '== installing Sphinx, which builds the site'
+	@$(PIP) install --no-build-isolation --editable '.[cli,docs,test]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.built
@@ -411,11 +416,18 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, cla
 	    --error-exitcode=1 --suppress=missingIncludeSystem --library=posix,python -Isrc \
 	    '-D__has_include(header)=1' $(C_SOURCES)
 
+# A warning is an error: of a link that leads nowhere, of a name in a docstring that is not there.
+docs: $(VENV)/.docs ## the site, in docs/_build; its first page is docs/_build/index.html
+	@rm -rf docs/_build
+	@$(VENV_PYTHON) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going --jobs auto \
+	    -c docs -d build/docs . docs/_build
+	@echo '== the site: docs/_build/index.html'
+
 # --- and away ----------------------------------------------------------------------------------
 
 clean: ## remove what was built
 	@$(MAKE) --no-print-directory -C tests/engine clean
-	rm -rf build dist *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.load $(VENV)/.zig
+	rm -rf build dist docs/_build *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz $(VENV)/.load $(VENV)/.zig
 
 distclean: clean ## remove what was built, and the environment
 	rm -rf .venv .original .original-suite .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache
