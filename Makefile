@@ -330,15 +330,15 @@ clients: $(VENV)/.built $(if $(WHEEL),,dist) ## packages that are built on diskc
 	        "tests/support/clients/use_$$(echo "$$name" | tr - _).py"; \
 	done
 
-# With uv and poetry, which are no tools of this project: they only have to take what it makes.
+# With tools that are none of this project: they only have to take what it makes.
 build/venv-recipes/.ready:
 	@$(PYTHON) -m venv build/venv-recipes
-	@build/venv-recipes/bin/python -m pip --quiet --disable-pip-version-check install uv poetry
+	@build/venv-recipes/bin/python -m pip --quiet --disable-pip-version-check install uv poetry pyinstaller shiv
 	@touch $@
 
-recipes: $(VENV)/.built $(ORIGINAL_STAMP) build/venv-recipes/.ready ## what docs/howto/installing.rst says of pip, uv and poetry
+recipes: $(VENV)/.built $(ORIGINAL_STAMP) build/venv-recipes/.ready ## what docs/howto/installing.rst says of pip, uv, poetry, PyInstaller and shiv
 	@PATH="$(abspath build/venv-recipes/bin):$$PATH" DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
-	    $(VENV_PYTHON) -m pytest -q -m 'stress or not stress' tests/compat/test_installing.py
+	    $(VENV_PYTHON) -m pytest -q -m 'stress or not stress' tests/compat/test_installing.py tests/compat/test_freezing.py
 
 dist: $(VENV)/.dev ## the source distribution and a wheel, in dist/
 	@rm -f dist/*.whl dist/*.tar.gz

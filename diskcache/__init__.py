@@ -14,12 +14,9 @@ try:
 except ModuleNotFoundError as _error:
     if _error.name != f'{__name__}._core':
         raise
-    raise ImportError(
-        f'{__path__[0]} is not built for this Python: if it is in a clone of the sources, leave the'
-        ' clone to import what is installed, or build it there: make build',
-        name=_error.name,
-        path=__path__[0],
-    ) from None
+    from .installed import without_extension
+
+    raise without_extension(__path__[0]) from None
 
 from .constants import KEEP as KEEP  # not in __all__, which is the original's
 from .core import (

@@ -36,6 +36,21 @@ def owners(directory: str) -> list[tuple[str, str]]:
     return [(name, version) for _, name, version in sorted(found.values())]
 
 
+def without_extension(directory: str) -> ImportError:
+    """Return the error for a package whose native module is not found."""
+    if op.isdir(directory):
+        reason = (
+            'is not built for this Python: if it is in a clone of the sources, leave the clone to'
+            ' import what is installed, or build it there: make build'
+        )
+    else:
+        reason = (
+            'is in an archive, from which Python loads no extension: keep the package unpacked'
+            ' beside the archive, or use a tool that unpacks it, such as shiv'
+        )
+    return ImportError(f'{directory} {reason}', name=f'{_PACKAGE}._core', path=directory)
+
+
 def mixed_up(directory: str) -> ImportError:
     """Return the error for a package that has files of several distributions."""
     names = [name for name, _ in owners(directory)]

@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from own_wheel import our_wheel
 from places import PACKAGE, ROOT
 
 OURS = 'diskcache-native'
@@ -24,8 +25,6 @@ ORIGINAL = 'diskcache'
 
 #: A library that needs the original, as its metadata says.
 CLIENT = 'needs-diskcache'
-
-_SOURCES = ('diskcache', 'diskcache.py', 'setup.py', 'pyproject.toml', 'README.rst', 'LICENSE')
 
 
 def make_wheel(directory: Path, name: str, files: dict[str, bytes]) -> None:
@@ -38,30 +37,6 @@ def make_wheel(directory: Path, name: str, files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(directory / name, 'w') as archive:
         for path, data in {**files, f'{info}/RECORD': record.encode()}.items():
             archive.writestr(path, data)
-
-
-def our_wheel(work: Path, directory: Path, name: str) -> None:
-    """Have setuptools make a wheel under a name, with the extension that is there."""
-    sources = work / name
-    sources.mkdir()
-    for each in _SOURCES:
-        path = (PACKAGE if each.startswith('diskcache') else ROOT) / each
-        copy = shutil.copytree if path.is_dir() else shutil.copy
-        copy(path, sources / each)
-    library = sources / 'library'
-    setup = [sys.executable, 'setup.py', '--quiet']
-    build = ['build', '--build-lib', str(library)]
-    options = {
-        'cwd': sources,
-        'env': {**os.environ, 'DISKCACHE_DISTRIBUTION': name},
-        'check': True,
-        'capture_output': True,
-    }
-    subprocess.run([*setup, 'build_py', '--build-lib', str(library)], **options)
-    for extension in (sources / 'diskcache').glob('_core.*.so'):
-        shutil.copy(extension, library / 'diskcache')
-    made = ['bdist_wheel', '--skip-build', '--dist-dir', str(directory)]
-    subprocess.run([*setup, *build, *made], **options)
 
 
 @pytest.fixture(scope='session')
