@@ -17,9 +17,12 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from places import ROOT
+
+sys.path.append(str(ROOT / 'tools'))
+
 from debian import Unavailable, report
 
-ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'compilers'
 
 #: The name: compiler and flags. zig's clang is newer than that of any Debian.

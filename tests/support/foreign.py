@@ -22,9 +22,12 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from debian import Unavailable, need, report, unpack_packages
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / 'tools'))
+
+from debian import Unavailable, need, report, unpacked
+
 BUILD = ROOT / 'build' / 'foreign'
 
 PACKAGES = ['libc6', 'libgcc-s1', 'libsqlite3-0']
@@ -65,6 +68,11 @@ def find_zig() -> Path:
     return Path(spec.origin).parent / 'zig'
 
 
+def all_programs() -> set[str]:
+    """Return the names of the programs of the engine's tests."""
+    return {path.stem for path in (ROOT / 'tests' / 'engine').glob('test_*.c')}
+
+
 def runner_for(name: str, root: Path) -> str:
     """Return what runs a program of that architecture."""
     loader = root / 'lib' / 'ld-linux.so.2'
@@ -81,24 +89,34 @@ def runner_for(name: str, root: Path) -> str:
 def run_engine(name: str, short: bool) -> str:
     """Run the engine's tests; return what has passed, and raise if something has not."""
     architecture = ARCHITECTURES[name]
-    need('make', 'dpkg-deb')
+    need('make')
     zig = find_zig()
     place = BUILD / name
-    root = place / 'root'
-    if not root.exists():
-        unpack_packages(root, architecture.suite, name, PACKAGES, place / 'apt')
-    programs = {path.stem for path in (ROOT / 'tests' / 'engine').glob('test_*.c')}
-    chosen = {f'test_{each}' for each in SHORT} if short else programs
+    root = unpacked(place / 'root', architecture.suite, name, PACKAGES)
+    chosen = {f'test_{each}' for each in SHORT} if short else {*all_programs(), 'fuzz_store'}
+    return run_programs(
+        place,
+        chosen,
+        CC=f'{zig} cc -target {architecture.zig}.{C_LIBRARY}',
+        RUNNER=runner_for(name, root),
+    )
+
+
+def run_programs(place: Path, programs: set[str], **variables: str) -> str:
+    """Build and run programs of the engine's tests, with these variables of their Makefile.
+
+    :return: how many tests passed
+    :raises AssertionError: some did not
+    """
     log = place / 'engine.log'
     with log.open('w') as file:
         done = subprocess.run(
             [
                 *('make', '--no-print-directory', '-C', 'tests/engine'),
-                *('run' if not short else f'run-{each}' for each in sorted(chosen)),
-                f'CC={zig} cc -target {architecture.zig}.{C_LIBRARY}',
+                *(f'run-{each}' for each in sorted(programs)),
                 f'SANITIZE={UNDEFINED}',
                 f'BUILD={place / "engine"}',
-                f'RUNNER={runner_for(name, root)}',
+                *(f'{key}={value}' for key, value in variables.items()),
             ],
             cwd=ROOT,
             env={**os.environ, 'LC_ALL': 'C.UTF-8'},

@@ -19,9 +19,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from places import ROOT
+
+sys.path.append(str(ROOT / 'tools'))
+
 from debian import Unavailable, need, run
 
-ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'offline'
 USER = 54321  # Nobody's number.
 

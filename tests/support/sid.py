@@ -19,9 +19,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from places import ROOT
+
+sys.path.append(str(ROOT / 'tools'))
+
 from debian import Unavailable, mirror, need, report
 
-ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'sid'
 VERSIONS = ('3.14', '3.15')
 

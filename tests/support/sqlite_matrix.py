@@ -12,10 +12,8 @@ of pysqlite3-binary, which takes the place of sqlite3 in all processes of the te
 as stand-alone Pythons have it: `with` loadable extensions, where all must work, and `without`,
 where the import must fail with one clear sentence.
 
-What is fetched and built stays in build/sqlite, and is used again. Fetching goes through an apt
-configuration of its own, so that the system's is left alone. Needed are a C compiler, make,
-dpkg-dev and tcl; for the static Pythons also the headers of zlib, OpenSSL and libffi, and
-libsqlite3-dev.
+What is built stays in build/sqlite, and is used again. Needed are a C compiler, make, dpkg-dev and
+tcl; for the static Pythons also the headers of zlib, OpenSSL and libffi, and libsqlite3-dev.
 """
 
 from __future__ import annotations
@@ -32,10 +30,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from places import ROOT
+
+sys.path.append(str(ROOT / 'tools'))
+
 import debian
 from debian import Unavailable, need, run
 
-ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'sqlite'
 
 SUITES = ('bookworm', 'trixie', 'sid')
@@ -72,27 +73,6 @@ PATIENCE = 3600  # Seconds after which a run of the tests is held to hang.
 Environment = dict[str, str]
 
 
-# --- sources of Debian's packages ---
-
-
-def unpack(package: str, suite: str) -> Path:
-    """Return the unpacked source package of a suite, which is fetched if it is not there."""
-    place = BUILD / 'src' / f'{package}-{suite}'
-    if not place.exists():
-        need('apt-get', 'dpkg-source')
-        print(f'== fetching {package} of {suite}', flush=True)
-        apt = debian.apt(BUILD / 'apt' / suite, suite)
-        partial = place.with_suffix('.part')
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            run(*apt, 'source', package, cwd=partial)
-        except subprocess.CalledProcessError:
-            raise Unavailable(f'the source of {package} cannot be fetched from {suite}') from None
-        partial.rename(place)
-    return next(path for path in place.iterdir() if path.is_dir())
-
-
 # --- SQLite as a shared library ---
 
 
@@ -102,14 +82,8 @@ def build_library(name: str) -> Path:
     place = BUILD / name
     if (place / 'libsqlite3.so.0').exists():
         return place
-    source = unpack('sqlite3', suite)
-    amalgamation = BUILD / 'amalgamation' / suite
-    if not (amalgamation / 'sqlite3.c').exists():
-        need('make', 'cc', 'tclsh')
-        print(f'== making the amalgamation of {source.name}', flush=True)
-        amalgamation.mkdir(parents=True, exist_ok=True)
-        run(source / 'configure', '--enable-fts4', '--enable-fts5', cwd=amalgamation)
-        run('make', 'sqlite3.c', cwd=amalgamation)
+    amalgamation = debian.sqlite_amalgamation(suite)
+    source = debian.source('sqlite3', suite)
     print(f'== compiling {source.name}, {kind or "release"}', flush=True)
     rules = (source / 'debian' / 'rules').read_text()
     flags = [
@@ -241,7 +215,7 @@ class Matrix:
         path = str(build_library(name))
         environment = {**os.environ, 'LD_LIBRARY_PATH': path}
         version = version_in(self.python, environment)
-        expected = unpack('sqlite3', name.partition('-')[0]).name.partition('-')[2]
+        expected = debian.source('sqlite3', name.partition('-')[0]).name.partition('-')[2]
         if version != expected:
             raise Unavailable(f'sqlite3 of {self.python} does not use libsqlite3.so.0')
         outcome = self.run_tests(self.python, environment, SHORT, name)
@@ -294,7 +268,7 @@ def build_python(name: str) -> Path:
     if not library.exists():
         raise Unavailable(f'{library} is not there: apt-get install libsqlite3-dev')
     # As it comes from its authors: Debian's own changes keep pip out of it.
-    source = unpack('python3.11', 'bookworm').parent
+    source = debian.source('python3.11', 'bookworm').parent
     work = BUILD / f'python-{name}-build'
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

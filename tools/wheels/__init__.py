@@ -10,7 +10,6 @@ checks         what must hold of each wheel
 places         where each can run: Pythons that are here, and Debian's, unpacked, for others
 trying         installing each there; the smoke test, a part of the suite
 smoke          that test, which is run by itself
-debian         fetching packages of Debian, and unpacking them
 =============  ==================================================================================
 
 `python -m wheels` (`__main__`) does one after the other; `make wheels` sets it up.

@@ -11,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from debian import Unavailable
+
 from wheels import checks, compiling, headers, output, packing, tree, trying
 from wheels.cells import Cell, chosen
-from wheels.debian import Unavailable
 
 
 def main() -> int:

@@ -8,15 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from wheels import debian
-from wheels.tree import BUILD
-
-#: Debian's packages of what is not installed here.
-_PACKAGES = {
-    '3.11': ('libpython3.11-dev', 'bookworm'),
-    '3.13': ('libpython3.13-dev', 'trixie'),
-    '3.14': ('libpython3.14-dev', 'sid'),
-}
+import debian
 
 
 def find(version: str, architecture: str) -> list[Path]:
@@ -32,12 +24,7 @@ def find(version: str, architecture: str) -> list[Path]:
         paths = [Path(path) for path in done.stdout.split()]
         if any((path / 'Python.h').exists() for path in paths):
             return sorted(set(paths))
-    if version not in _PACKAGES:
-        raise debian.Unavailable(f'no headers of Python {version} here, and none in Debian')
-    package, suite = _PACKAGES[version]
-    place = BUILD / 'headers' / f'{version}-{architecture}'
-    include = debian.unpacked(place, suite, architecture, [package]) / 'usr' / 'include'
-    return [include / f'python{version}', include]  # from the second by the first
+    return debian.python_headers(version, architecture)
 
 
 def interpreters(version: str) -> list[Path]:

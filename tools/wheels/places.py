@@ -1,7 +1,8 @@
-"""Where a wheel can run on this machine: Pythons that are installed, and Debian's, unpacked.
+"""Where a wheel can run on this machine: Pythons that are installed, and others.
 
-An unpacked one of another architecture runs under qemu's emulator of a process, one of this by its
-own dynamic linker. So neither needs root, and neither can be started by its path alone.
+Those of other versions or architectures are Debian's,
+unpacked: one of another architecture runs under qemu's emulator of a process, one of this by its
+own dynamic linker. So none needs root, and what is unpacked cannot be started by its path alone.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wheels import debian, headers
-from wheels.cells import Cell
-from wheels.debian import Unavailable
-from wheels.tree import BUILD
+import debian
+from debian import Unavailable
 
-#: The suites of Debian that have a version.
-_SUITES = {'3.11': 'bookworm', '3.13': 'trixie', '3.14': 'sid'}
+from wheels import headers
+from wheels.cells import Cell
+from wheels.tree import BUILD
 
 
 @dataclass
@@ -67,7 +67,7 @@ def _environment(cell: Cell, out: Path, requirement: str, python: Path) -> Place
 
 def _unpacked(cell: Cell, out: Path, requirement: str) -> Place:
     """Install beside a Python of Debian."""
-    suite, architecture = _SUITES.get(cell.version), cell.platform.architecture
+    suite, architecture = debian.PYTHONS.get(cell.version), cell.platform.architecture
     if suite is None:
         raise Unavailable(
             f'no Python {cell.version} for {architecture} on this machine or in Debian'

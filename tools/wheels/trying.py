@@ -9,9 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from debian import Unavailable
+
 from wheels import places
 from wheels.cells import Cell
-from wheels.debian import Unavailable
 from wheels.tree import BUILD, ROOT, Tree
 
 #: Quick, and about what can differ between platforms.
