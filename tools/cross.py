@@ -5,7 +5,8 @@
 Each build of `builds` reads all sources, or those of the engine, with the warnings that CI has,
 each of them an error. Nothing is linked, and nothing runs. The compiler is clang as the package
 ziglang brings it, with the headers of Linux, Windows, macOS and OpenBSD. The headers of Python are
-those of the interpreters on this machine; for Windows with `tools/windows/pyconfig.h`.
+those of the interpreters on this machine, and Debian's of 3.14; for Windows with
+`tools/windows/pyconfig.h`.
 
 What is compiled is a copy of `src/`, in which a `#warning` follows each `#if`, `#elif` and `#else`:
 the compiler itself says which branches it has read. A branch in which there is nothing but an
@@ -27,6 +28,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+
+import debian
 
 ENGINE = ('base', 'sqlite', 'engine')
 
@@ -158,6 +161,17 @@ def without_pyconfig(headers: Path, place: Path) -> Path:
     return place
 
 
+def builds_of_fetched() -> list[Build]:
+    """The build with the headers of a Python that most machines lack, if they are to be had."""
+    name = 'Linux, Python 3.14'
+    try:
+        headers = debian.python_headers('3.14', 'x86_64')
+    except debian.Unavailable as reason:
+        print(f'{name}: left out: {reason}')
+        return []
+    return [Build(name, 'x86_64-linux-gnu', tuple(headers))]
+
+
 def builds(root: Path, work: Path) -> list[Build]:
     """All builds; the directories that they need are made."""
     here = Path(sysconfig.get_path('include'))
@@ -174,6 +188,7 @@ def builds(root: Path, work: Path) -> list[Build]:
     result = [
         # For the interpreters that there are CI builds it anyway.
         Build('Linux, newest Python', 'x86_64-linux-gnu', (new or here,), free_threaded),
+        *builds_of_fetched(),
         Build('Linux, sqlite3.h', 'x86_64-linux-gnu', (), ('-isystem', str(sqlite))),
         Build('Linux, musl', 'x86_64-linux-musl'),
         Build('Linux, 32 bits', 'mipsel-linux-gnueabihf'),
