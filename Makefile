@@ -390,7 +390,7 @@ STUBTEST_ARGS := --concise --ignore-disjoint-bases
 cross: $(VENV)/.zig ## compile the C sources for Windows, macOS and others, and see that no branch is left
 	@$(VENV_PYTHON) tools/cross.py
 
-lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, clang-tidy, cppcheck
+lint: $(VENV)/.dev ## ruff, mypy, stubtest, typing tests, layers, documents, clang-format, clang-tidy, cppcheck
 	@for tool in clang-tidy cppcheck; do command -v $$tool >/dev/null || { \
 	    echo "make: $$tool not found; on Debian and Ubuntu: apt-get install $$tool" >&2; \
 	    exit 1; }; done
@@ -400,7 +400,10 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, layers, documents, clang-format, cla
 	@echo '== mypy'
 	@$(VENV)/bin/mypy
 	@echo '== stubtest'
-	@$(VENV)/bin/stubtest diskcache._core --mypy-config-file tools/stubtest.ini $(STUBTEST_ARGS)
+	@$(VENV)/bin/stubtest diskcache --mypy-config-file tools/stubtest.ini $(STUBTEST_ARGS)
+	@$(VENV_PYTHON) tools/stub_docstrings.py --check
+	@echo '== typing tests'
+	@$(VENV_PYTHON) -m pytest -q tests/typing
 	@echo '== layers'
 	@$(VENV_PYTHON) tools/check_layers.py
 	@echo '== documents'

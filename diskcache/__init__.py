@@ -95,20 +95,22 @@ __build__ = 0x050700
 __license__ = 'Apache-2.0'
 
 
-def __getattr__(name: str) -> object:
-    """Import DjangoCache when it is asked for: Django takes longer than all the rest."""
-    if name in ('DjangoCache', 'djangocache') and 'DjangoCache' in __all__:
-        from importlib import import_module  # which does not ask for the attribute first
+if not TYPE_CHECKING:  # it would let any name pass
 
-        module = import_module('.djangocache', __name__)
-        return module if name == 'djangocache' else module.DjangoCache
-    if name == 'DjangoCache':
-        from opcode import opmap
+    def __getattr__(name: str) -> object:
+        """Import DjangoCache when it is asked for: Django takes longer than all the rest."""
+        if name in ('DjangoCache', 'djangocache') and 'DjangoCache' in __all__:
+            from importlib import import_module  # which does not ask for the attribute first
 
-        text = "DjangoCache needs Django: pip install 'diskcache[django]'"
-        caller = _sys._getframe(1)
-        # From an AttributeError the statement would make an error of its own, without the hint.
-        if caller.f_code.co_code[caller.f_lasti] == opmap['IMPORT_FROM']:
-            raise ImportError(text, name=__name__, path=__file__)
-        raise AttributeError(text)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+            module = import_module('.djangocache', __name__)
+            return module if name == 'djangocache' else module.DjangoCache
+        if name == 'DjangoCache':
+            from opcode import opmap
+
+            text = "DjangoCache needs Django: pip install 'diskcache[django]'"
+            caller = _sys._getframe(1)
+            # From an AttributeError the statement would make an error of its own, without the hint.
+            if caller.f_code.co_code[caller.f_lasti] == opmap['IMPORT_FROM']:
+                raise ImportError(text, name=__name__, path=__file__)
+            raise AttributeError(text)
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

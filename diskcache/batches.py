@@ -6,9 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from ._core import BATCH_BYTES, BATCH_ITEMS
-from .hints import Any, TypeVar
-
-T = TypeVar('T')
+from .hints import Any, T
 
 
 def iter_of(argument: Any, name: str, kind: str) -> Iterator[Any]:

@@ -31,7 +31,7 @@ from .directory import (
     temporary_unless_given,
 )
 from .disk import Disk, StoredKey
-from .hints import Any, ParamSpec, TypeVar
+from .hints import TYPE_CHECKING, Any, K, Memoized, P, Path, R, Settings, Tag, Unpack, V, overload
 from .log import log_refusal
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening, unopened
@@ -61,9 +61,6 @@ from .sql import (
 from .unloadable import passes_over
 from .views import LOOKUPS, DictMethods, Names, has_all_of
 
-P = ParamSpec('P')
-R = TypeVar('R')
-
 
 def _describe_timeout(self: Timeout) -> str:
     """Return what is known of a Timeout; its arguments are the original's, and do not say it."""
@@ -86,8 +83,12 @@ def _sum(number: float, delta: float, what: str) -> float:
 class Transaction(cl.ContextDecorator, _core.Transaction):
     """What :meth:`Cache.transact` returns: a context manager, also usable as a decorator."""
 
+    if TYPE_CHECKING:
 
-class Cache(DictMethods, Opening):
+        def __enter__(self) -> None: ...
+
+
+class Cache(DictMethods[K, V], Opening[K, V]):
     """Disk-backed cache: a persistent mapping shared by threads and processes.
 
     >>> cache = Cache()
@@ -97,9 +98,37 @@ class Cache(DictMethods, Opening):
     >>> cache.close()
     """
 
+    @overload
     def __init__(
         self,
-        directory: str | os.PathLike[str] | None = None,
+        directory: Path | None = None,
+        timeout: float = 60,
+        disk: type[Disk] = Disk,
+        **settings: Unpack[Settings],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        directory: Path | None = None,
+        timeout: float = 60,
+        *,
+        disk: type[Disk],
+        **settings: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        directory: Path | None,
+        timeout: float,
+        disk: type[Disk],
+        **settings: Any,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        directory: Path | None = None,
         timeout: float = 60,
         disk: type[Disk] = Disk,
         **settings: Any,
@@ -175,13 +204,13 @@ class Cache(DictMethods, Opening):
     @hint_at_expire
     def modify(
         self,
-        key: Any,
-        func: Callable[[Any], Any],
+        key: K,
+        func: Callable[[Any], V | Constant],
         default: Any = None,
         expire: float | Constant | None = KEEP,
-        tag: Any = KEEP,
+        tag: Tag | Constant = KEEP,
         retry: bool = False,
-    ) -> Any:
+    ) -> V | Constant:
         """Replace a value by what a function makes of it, atomically: no other write comes between.
 
         The function runs in a transaction: keep it short. It must do nothing else than compute the
@@ -224,12 +253,12 @@ class Cache(DictMethods, Opening):
         name: str | None = None,
         typed: bool = False,
         expire: float | None = None,
-        tag: Any = None,
+        tag: Tag = None,
         ignore: Iterable[int | str] = (),
         *,
         signature: bool = False,
         cache_if: Callable[[Any], object] | None = None,
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
         """Decorate a function so that its results are kept in the cache.
 
         Of a coroutine function, what it returns when awaited is kept; the wrapper is one too. The
@@ -588,7 +617,7 @@ class Cache(DictMethods, Opening):
             return execute(TOUCH_SIGNED, (expire_time, value, rowid)).rowcount > 0
 
     def _increment_signed(
-        self, key: Any, delta: float, default: float | None, retry: bool
+        self: Cache[Any, Any], key: Any, delta: float, default: float | None, retry: bool
     ) -> float:
         """Do what `incr` does, with a Disk that signs: read, check, and write anew.
 

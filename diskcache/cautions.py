@@ -9,11 +9,7 @@ import types
 import warnings
 from collections.abc import Callable
 
-from .hints import ParamSpec, TypeVar
-
-P = ParamSpec('P')
-R = TypeVar('R')
-E = TypeVar('E', bound=Exception)
+from .hints import E, P, R
 
 
 class CacheWarning(UserWarning):

@@ -22,15 +22,11 @@ from .cache import Cache
 from .cautions import warn
 from .constants import ENOVAL
 from .disk import StoredKey
-from .hints import Any, TypeVar, cast
+from .hints import TYPE_CHECKING, Any, ClassVar, Path, R, Self, Side, T, cast, overload
 from .mismatch import check_eviction
 from .on_cache import OnCache
 from .refusal import RefusedError
 from .signeddisk import Row, SignedDisk
-
-R = TypeVar('R')
-D = TypeVar('D', bound='Deque')
-
 
 #: How many items that are signed anew are in memory at a time.
 _SIGNED_PAGE = 100
@@ -89,7 +85,7 @@ def _make_compare(seq_op: Callable[[Any, Any], bool], doc: str) -> Callable[[Deq
     return compare
 
 
-class Deque(OnCache, Sequence[Any]):
+class Deque(OnCache[Any, T], Sequence[T]):
     """Persistent sequence with the interface of :class:`collections.deque`.
 
     Every change but :meth:`clear` is one transaction: all processes see it as a whole or not at
@@ -107,10 +103,21 @@ class Deque(OnCache, Sequence[Any]):
 
     _maxlen: float
 
+    @overload
+    def __init__(self, *, directory: Path | None = None, maxlen: float | None = None) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        iterable: Iterable[T],
+        directory: Path | None = None,
+        maxlen: float | None = None,
+    ) -> None: ...
+
     def __init__(
         self,
         iterable: Iterable[Any] = (),
-        directory: str | os.PathLike[str] | None = None,
+        directory: Path | None = None,
         maxlen: float | None = None,
     ) -> None:
         """Open a deque and append to it.
@@ -130,8 +137,8 @@ class Deque(OnCache, Sequence[Any]):
 
     @classmethod
     def fromcache(
-        cls: type[D], cache: Cache, iterable: Iterable[Any] = (), maxlen: float | None = None
-    ) -> D:
+        cls, cache: Cache[Any, T], iterable: Iterable[T] = (), maxlen: float | None = None
+    ) -> Self:
         """Make a deque on a cache that is open already, and append to it.
 
         :param cache: the cache, which should have nothing else in it; if it evicts, so do its items
@@ -176,7 +183,7 @@ class Deque(OnCache, Sequence[Any]):
         is_own = getattr(method, '__func__', None) is getattr(Deque, name)
         return None if is_own else method
 
-    def _shrink(self, side: str) -> None:
+    def _shrink(self, side: Side) -> None:
         """Remove from one side what is over maxlen, in a transaction of the caller's."""
         take = self._overridden('_popleft' if side == 'front' else '_pop')
         while len(self._cache) > self._maxlen:
@@ -201,7 +208,7 @@ class Deque(OnCache, Sequence[Any]):
                 raise IndexError('deque index out of range')
             return func(StoredKey(rows[0]))
 
-    def __getitem__(self, index: int) -> Any:  # type: ignore[override]
+    def __getitem__(self, index: int) -> T:  # type: ignore[override]
         """Return the item at an index; IndexError if there is none.
 
         :meth:`peek` and :meth:`peekleft` are faster for the two ends.
@@ -209,9 +216,9 @@ class Deque(OnCache, Sequence[Any]):
         value = self._cache._peek_nth(_whole(index))
         if value is ENOVAL:
             raise IndexError('deque index out of range')
-        return value
+        return value  # type: ignore[no-any-return]
 
-    def __setitem__(self, index: int, value: Any) -> None:
+    def __setitem__(self, index: int, value: T) -> None:
         """Replace the item at an index; IndexError if there is none.
 
         ValueError if the value is larger than the cache may be, and is not kept; the former stays.
@@ -229,20 +236,29 @@ class Deque(OnCache, Sequence[Any]):
     def __repr__(self) -> str:
         return f'{type(self).__name__}(directory={self.directory!r}){self._length_shown()}'
 
-    __eq__ = _make_compare(operator.eq, 'equal to')
-    __ne__ = _make_compare(operator.ne, 'not equal to')
-    __lt__ = _make_compare(operator.lt, 'less than')
-    __gt__ = _make_compare(operator.gt, 'greater than')
-    __le__ = _make_compare(operator.le, 'less than or equal to')
-    __ge__ = _make_compare(operator.ge, 'greater than or equal to')
+    if TYPE_CHECKING:
 
-    def __add__(self: D, other: Deque) -> D:
+        def __eq__(self, that: object) -> bool: ...
+        def __ne__(self, that: object) -> bool: ...
+        def __lt__(self, that: Sequence[Any]) -> bool: ...
+        def __gt__(self, that: Sequence[Any]) -> bool: ...
+        def __le__(self, that: Sequence[Any]) -> bool: ...
+        def __ge__(self, that: Sequence[Any]) -> bool: ...
+    else:
+        __eq__ = _make_compare(operator.eq, 'equal to')
+        __ne__ = _make_compare(operator.ne, 'not equal to')
+        __lt__ = _make_compare(operator.lt, 'less than')
+        __gt__ = _make_compare(operator.gt, 'greater than')
+        __le__ = _make_compare(operator.le, 'less than or equal to')
+        __ge__ = _make_compare(operator.ge, 'greater than or equal to')
+
+    def __add__(self, other: Deque[T]) -> Self:
         """Return a new deque, in a new temporary directory, with the items of both."""
         if not isinstance(other, Deque):
             return NotImplemented
         return self._like(it.chain(self, other))
 
-    def __mul__(self: D, count: int) -> D:
+    def __mul__(self, count: int) -> Self:
         """Return a new deque, in a new temporary directory, with the items `count` times."""
         if not hasattr(count, '__index__'):
             return NotImplemented
@@ -250,18 +266,18 @@ class Deque(OnCache, Sequence[Any]):
 
     __rmul__ = __mul__
 
-    def _like(self: D, iterable: Iterable[Any]) -> D:
+    def _like(self, iterable: Iterable[Any]) -> Self:
         """Return a deque with other items in a new temporary directory."""
         if self._has_plain_cache():
             return type(self)(iterable, maxlen=self._maxlen)
         return type(self).fromcache(self._new_cache(), iterable, self._maxlen)
 
-    def __iadd__(self: D, iterable: Iterable[Any]) -> D:
+    def __iadd__(self, iterable: Iterable[T]) -> Self:
         """Append the items of an iterable; see :meth:`extend`."""
         self._extend(iterable)
         return self
 
-    def __imul__(self: D, count: int) -> D:
+    def __imul__(self, count: int) -> Self:
         """Repeat the items in place until they are there `count` times."""
         if not hasattr(count, '__index__'):
             return NotImplemented
@@ -286,7 +302,7 @@ class Deque(OnCache, Sequence[Any]):
             elif passed is not None and key in self._cache:
                 yield passed
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         """Iterate over the items from front to back."""
         return self._values(reverse=False)
 
@@ -294,7 +310,7 @@ class Deque(OnCache, Sequence[Any]):
         """Return the number of items."""
         return len(self._cache)
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Iterator[T]:
         """Iterate over the items from back to front."""
         return self._values(reverse=True)
 
@@ -308,7 +324,7 @@ class Deque(OnCache, Sequence[Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return self._reduce(Deque, (), self._maxlen)
 
-    def _push(self, value: Any, side: str, other_side: str) -> None:
+    def _push(self, value: Any, side: Side, other_side: Side) -> None:
         if self._maxlen == float('inf'):
             _require_kept(self._cache.push(value, side=side, retry=True))
             return
@@ -316,7 +332,7 @@ class Deque(OnCache, Sequence[Any]):
             _require_kept(self._cache.push(value, side=side, retry=True))
             self._shrink(other_side)
 
-    def append(self, value: Any) -> None:
+    def append(self, value: T) -> None:
         """Add an item at the back; one goes from the front if there are more than maxlen then.
 
         :param value: any picklable object
@@ -326,7 +342,7 @@ class Deque(OnCache, Sequence[Any]):
 
     _append = append
 
-    def appendleft(self, value: Any) -> None:
+    def appendleft(self, value: T) -> None:
         """Add an item at the front; one goes from the back if there are more than maxlen then.
 
         :param value: any picklable object
@@ -342,7 +358,7 @@ class Deque(OnCache, Sequence[Any]):
 
     _clear = clear
 
-    def copy(self: D) -> D:
+    def copy(self) -> Self:
         """Return another deque on the same directory, with the same maxlen.
 
         The items are not copied: both show the same ones.
@@ -351,7 +367,7 @@ class Deque(OnCache, Sequence[Any]):
         deque = rebuild(*arguments)
         if state:
             deque.__setstate__(*state)
-        return cast('D', deque)
+        return cast('Self', deque)
 
     __copy__ = copy
 
@@ -375,7 +391,7 @@ class Deque(OnCache, Sequence[Any]):
                 return index
         raise ValueError('deque.index(value): value not in deque')
 
-    def _extend_side(self, iterable: Iterable[Any], side: str, other_side: str) -> None:
+    def _extend_side(self, iterable: Iterable[Any], side: Side, other_side: Side) -> None:
         """Take the items of an iterable, which may be this deque, then store them all at once."""
         add = self._overridden('_append' if side == 'back' else '_appendleft')
         take = self._overridden('_popleft' if other_side == 'front' else '_pop')
@@ -391,7 +407,7 @@ class Deque(OnCache, Sequence[Any]):
                     _require_kept(self._cache.push(value, side=side, retry=True))
             self._shrink(other_side)
 
-    def extend(self, iterable: Iterable[Any]) -> None:
+    def extend(self, iterable: Iterable[T]) -> None:
         """Append items at the back: all of them or, if anything is raised meanwhile, none.
 
         :param iterable: the items, which are held in memory until they are stored
@@ -400,14 +416,14 @@ class Deque(OnCache, Sequence[Any]):
 
     _extend = extend
 
-    def extendleft(self, iterable: Iterable[Any]) -> None:
+    def extendleft(self, iterable: Iterable[T]) -> None:
         """Add items at the front, one before the other: all of them, or none.
 
         :param iterable: the items; the last one becomes the first
         """
         self._extend_side(iterable, 'front', 'back')
 
-    def insert(self, index: int, value: Any) -> None:
+    def insert(self, index: int, value: T) -> None:
         """Insert an item before an index.
 
         :param index: where; beyond the ends is at the ends
@@ -424,27 +440,29 @@ class Deque(OnCache, Sequence[Any]):
             self._appendleft(value)
             self.rotate(index)
 
-    def _peek(self, side: str) -> Any:
+    def _peek(self, side: Side) -> T:
+        value: Any
         _, value = self._cache.peek(default=(None, ENOVAL), side=side, retry=True)
         if value is ENOVAL:
             raise IndexError('peek from an empty deque')
-        return value
+        return value  # type: ignore[no-any-return]
 
-    def peek(self) -> Any:
+    def peek(self) -> T:
         """Return the item at the back; IndexError if the deque is empty."""
         return self._peek('back')
 
-    def peekleft(self) -> Any:
+    def peekleft(self) -> T:
         """Return the item at the front; IndexError if the deque is empty."""
         return self._peek('front')
 
-    def _pull(self, side: str) -> Any:
+    def _pull(self, side: Side) -> T:
+        value: Any
         _, value = self._cache.pull(default=(None, ENOVAL), side=side, retry=True)
         if value is ENOVAL:
             raise IndexError('pop from an empty deque')
-        return value
+        return value  # type: ignore[no-any-return]
 
-    def pop(self) -> Any:
+    def pop(self) -> T:
         """Remove the item at the back and return it; IndexError if the deque is empty.
 
         Of several that pop at once, each gets an item of its own.
@@ -453,7 +471,7 @@ class Deque(OnCache, Sequence[Any]):
 
     _pop = pop
 
-    def popleft(self) -> Any:
+    def popleft(self) -> T:
         """Remove the item at the front and return it; IndexError if the deque is empty.
 
         Of several that pop at once, each gets an item of its own.
@@ -546,4 +564,4 @@ class Deque(OnCache, Sequence[Any]):
                     value = disk._renew(Row(former_key(key), *columns), key=key)
                     execute(sql.SET_VALUE, (value, rowid))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]

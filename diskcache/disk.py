@@ -54,7 +54,8 @@ class Disk(_core.Disk):
     _seal = None
     _fetch_row = None
 
-    __reduce__ = reduce
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {

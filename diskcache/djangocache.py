@@ -35,7 +35,7 @@ import os.path as op
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, BinaryIO, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, Literal, NamedTuple, overload
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import (
@@ -57,15 +57,13 @@ from .deque import Deque
 from .directory import path_of
 from .disk import Disk, StoredKey
 from .fanout import FanoutCache
+from .hints import Memoized, P, R, Tag
 from .index import Index
 from .memoize import memoizer
 from .settings import DEFAULT_SETTINGS
 from .unloadable import passes_over
 
 __all__ = ['DjangoCache']
-
-P = ParamSpec('P')
-R = TypeVar('R')
 
 #: What BaseCache reads of OPTIONS; they limit other backends, here size_limit does.
 _OPTIONS_OF_DJANGO = frozenset({'MAX_ENTRIES', 'CULL_FREQUENCY'})
@@ -74,7 +72,7 @@ _OPTIONS_OF_DJANGO = frozenset({'MAX_ENTRIES', 'CULL_FREQUENCY'})
 class _Opened(NamedTuple):
     """A FanoutCache that is open, and the file that its first shard is in."""
 
-    cache: FanoutCache
+    cache: FanoutCache[Any, Any]
     identity: tuple[int, int] | None
 
     @classmethod
@@ -212,7 +210,7 @@ class DjangoCache(BaseCache):
         :raises sqlite3.Error: if a database cannot be opened
         """
         _check(directory, params)
-        super().__init__(params)
+        super().__init__(dict(params))
         options = {
             name: value
             for name, value in params.get('OPTIONS', {}).items()
@@ -237,7 +235,7 @@ class DjangoCache(BaseCache):
         """Directory of the cache."""
         return self._cache.directory
 
-    def cache(self, name: str) -> Cache:
+    def cache(self, name: str) -> Cache[Any, Any]:
         """Return the :class:`Cache` of a name, which is in a directory below this one.
 
         It has none of Django's prefixes and versions.
@@ -248,7 +246,7 @@ class DjangoCache(BaseCache):
         """
         return self._cache.cache(name)
 
-    def deque(self, name: str, maxlen: float | None = None) -> Deque:
+    def deque(self, name: str, maxlen: float | None = None) -> Deque[Any]:
         """Return the :class:`Deque` of a name, which is in a directory below this one.
 
         :param name: its name; ``/`` makes sub-directories
@@ -258,7 +256,7 @@ class DjangoCache(BaseCache):
         """
         return self._cache.deque(name, maxlen=maxlen)
 
-    def index(self, name: str) -> Index:
+    def index(self, name: str) -> Index[Any, Any]:
         """Return the :class:`Index` of a name, which is in a directory below this one.
 
         :param name: its name; ``/`` makes sub-directories
@@ -287,7 +285,7 @@ class DjangoCache(BaseCache):
         timeout: float | None = DEFAULT_TIMEOUT,
         version: int | None = None,
         read: bool = False,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = True,
     ) -> bool:
         """Store a value if the key has none. Of several who try at once, one succeeds.
@@ -352,14 +350,14 @@ class DjangoCache(BaseCache):
         key = self.make_and_validate_key(key, version)
         return self._cache.read(key, mmap=True) if mmap else self._cache.read(key)
 
-    def set(
+    def set(  # type: ignore[override] # which returns nothing
         self,
         key: str,
         value: Any,
         timeout: float | None = DEFAULT_TIMEOUT,
         version: int | None = None,
         read: bool = False,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = True,
     ) -> bool:
         """Store a value.
@@ -494,7 +492,7 @@ class DjangoCache(BaseCache):
         data: Mapping[str, Any],
         timeout: float | None = DEFAULT_TIMEOUT,
         version: int | None = None,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = True,
     ) -> list[str]:
         """Store values, those of a shard in one transaction.
@@ -519,7 +517,7 @@ class DjangoCache(BaseCache):
         data: Mapping[str, Any],
         timeout: float | None = DEFAULT_TIMEOUT,
         version: int | None = None,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = True,
     ) -> list[str]:
         """Store values under those of the keys that have none, those of a shard in one transaction.
@@ -653,7 +651,7 @@ class DjangoCache(BaseCache):
         """Drop the index on tags."""
         self._cache.drop_tag_index()
 
-    def evict(self, tag: Any) -> int:
+    def evict(self, tag: Tag) -> int:
         """Remove the items with a tag, whatever their version and prefix.
 
         :param tag: the tag
@@ -668,7 +666,7 @@ class DjangoCache(BaseCache):
         """
         return self._cache.cull(retry=True)
 
-    def clear(self) -> int:
+    def clear(self) -> int:  # type: ignore[override]
         """Remove all items, whatever their version and prefix.
 
         :return: number of items removed
@@ -709,12 +707,12 @@ class DjangoCache(BaseCache):
         timeout: float | None = DEFAULT_TIMEOUT,
         version: int | None = None,
         typed: bool = False,
-        tag: Any = None,
+        tag: Tag = None,
         ignore: Iterable[int | str] = (),
         *,
         signature: bool = False,
         cache_if: Callable[[Any], object] | None = None,
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
         """Decorate a function so that its results are kept in the cache.
 
         The wrapper has an attribute ``__cache_key__``: a function that returns the key for given
@@ -736,7 +734,7 @@ class DjangoCache(BaseCache):
         """
 
         def find_disk() -> Disk:
-            return self._cache.disk  # type: ignore[no-any-return]
+            return self._cache.disk
 
         def cache_key(name: str, arguments: tuple[Any, ...]) -> str:
             if isinstance(arguments, StoredKey):
@@ -765,28 +763,151 @@ class DjangoCache(BaseCache):
 
     # get_or_set stays as it is in Django: it calls a default that is a function, and aget_or_set
     # calls it in the event loop, where it may expect to be.
-    aadd = _async(add)
-    aget = _async(get)
-    aread = _async(read)
-    aset = _async(set)
-    atouch = _async(touch)
-    apop = _async(pop)
-    adelete = _async(delete)
-    aincr = _async(incr)
-    adecr = _async(decr)
-    ahas_key = _async(has_key)
-    aget_many = _async(get_many)
-    aset_many = _async(set_many)
-    aadd_many = _async(add_many)
-    atouch_many = _async(touch_many)
-    adelete_many = _async(delete_many)
-    aincr_version = _async(incr_version)
-    adecr_version = _async(decr_version)
-    aexpire = _async(expire)
-    astats = _async(stats)
-    acreate_tag_index = _async(create_tag_index)
-    adrop_tag_index = _async(drop_tag_index)
-    aevict = _async(evict)
-    acull = _async(cull)
-    aclear = _async(clear)
-    aclose = _async(close)  # type: ignore[arg-type] # **kwargs could have a `self`
+    if TYPE_CHECKING:  # for what type checkers cannot infer; stubtest compares the two
+
+        async def aadd(
+            self,
+            key: str,
+            value: Any,
+            timeout: float | None = ...,
+            version: int | None = None,
+            read: bool = False,
+            tag: Tag = None,
+            retry: bool = True,
+        ) -> bool: ...
+        async def aget(
+            self,
+            key: str,
+            default: Any = None,
+            version: int | None = None,
+            read: bool = False,
+            expire_time: bool = False,
+            tag: bool = False,
+            retry: bool = False,
+        ) -> Any: ...
+        @overload
+        async def aread(
+            self, key: str, version: int | None = None, *, mmap: Literal[True]
+        ) -> memoryview: ...
+        @overload
+        async def aread(
+            self, key: str, version: int | None = None, *, mmap: Literal[False] = False
+        ) -> BinaryIO: ...
+        async def aread(
+            self, key: str, version: int | None = None, *, mmap: bool = False
+        ) -> BinaryIO | memoryview: ...
+        async def aset(  # type: ignore[override] # as for set
+            self,
+            key: str,
+            value: Any,
+            timeout: float | None = ...,
+            version: int | None = None,
+            read: bool = False,
+            tag: Tag = None,
+            retry: bool = True,
+        ) -> bool: ...
+        async def atouch(
+            self,
+            key: str,
+            timeout: float | None = ...,
+            version: int | None = None,
+            retry: bool = True,
+        ) -> bool: ...
+        async def apop(
+            self,
+            key: str,
+            default: Any = None,
+            version: int | None = None,
+            expire_time: bool = False,
+            tag: bool = False,
+            retry: bool = True,
+        ) -> Any: ...
+        async def adelete(
+            self, key: str, version: int | None = None, retry: bool = True
+        ) -> bool: ...
+        async def aincr(
+            self,
+            key: str,
+            delta: float = 1,
+            version: int | None = None,
+            default: float | None = None,
+            retry: bool = True,
+        ) -> Any: ...
+        async def adecr(
+            self,
+            key: str,
+            delta: float = 1,
+            version: int | None = None,
+            default: float | None = None,
+            retry: bool = True,
+        ) -> Any: ...
+        async def ahas_key(self, key: str, version: int | None = None) -> bool: ...
+        async def aget_many(
+            self, keys: Iterable[str], version: int | None = None, retry: bool = False
+        ) -> dict[str, Any]: ...
+        async def aset_many(
+            self,
+            data: Mapping[str, Any],
+            timeout: float | None = ...,
+            version: int | None = None,
+            tag: Tag = None,
+            retry: bool = True,
+        ) -> list[str]: ...
+        async def aadd_many(
+            self,
+            data: Mapping[str, Any],
+            timeout: float | None = ...,
+            version: int | None = None,
+            tag: Tag = None,
+            retry: bool = True,
+        ) -> list[str]: ...
+        async def atouch_many(
+            self,
+            keys: Iterable[str],
+            timeout: float | None = ...,
+            version: int | None = None,
+            retry: bool = True,
+        ) -> list[str]: ...
+        async def adelete_many(
+            self, keys: Iterable[str], version: int | None = None, retry: bool = True
+        ) -> None: ...
+        async def aincr_version(
+            self, key: str, delta: int = 1, version: int | None = None
+        ) -> int: ...
+        async def adecr_version(
+            self, key: str, delta: int = 1, version: int | None = None
+        ) -> int: ...
+        async def aexpire(self) -> int: ...
+        async def astats(self, enable: bool = True, reset: bool = False) -> tuple[int, int]: ...
+        async def acreate_tag_index(self) -> None: ...
+        async def adrop_tag_index(self) -> None: ...
+        async def aevict(self, tag: Tag) -> int: ...
+        async def acull(self) -> int: ...
+        async def aclear(self) -> int: ...  # type: ignore[override]
+        async def aclose(self, **kwargs: Any) -> None: ...
+    else:
+        aadd = _async(add)
+        aget = _async(get)
+        aread = _async(read)
+        aset = _async(set)
+        atouch = _async(touch)
+        apop = _async(pop)
+        adelete = _async(delete)
+        aincr = _async(incr)
+        adecr = _async(decr)
+        ahas_key = _async(has_key)
+        aget_many = _async(get_many)
+        aset_many = _async(set_many)
+        aadd_many = _async(add_many)
+        atouch_many = _async(touch_many)
+        adelete_many = _async(delete_many)
+        aincr_version = _async(incr_version)
+        adecr_version = _async(decr_version)
+        aexpire = _async(expire)
+        astats = _async(stats)
+        acreate_tag_index = _async(create_tag_index)
+        adrop_tag_index = _async(drop_tag_index)
+        aevict = _async(evict)
+        acull = _async(cull)
+        aclear = _async(clear)
+        aclose = _async(close)

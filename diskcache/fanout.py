@@ -21,7 +21,7 @@ import stat
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from . import mismatch, removal
 from . import settings as rules
@@ -45,16 +45,34 @@ from .directory import (
     warn_of_others,
 )
 from .disk import Disk
-from .hints import Any, BinaryIO, Literal, ParamSpec, TypeVar, overload
+from .hints import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    D,
+    Items,
+    K,
+    Literal,
+    Memoized,
+    MemoryStats,
+    P,
+    Path,
+    R,
+    Readable,
+    Self,
+    Settings,
+    Tag,
+    Unpack,
+    V,
+    cast,
+    overload,
+)
 from .index import Index
 from .log import log_failure
 from .settings import DEFAULT_SETTINGS
 from .views import DictMethods, Names, has_all_of
 
 __all__ = ['FanoutCache']
-
-P = ParamSpec('P')
-T = TypeVar('T')
 
 #: Seconds between two attempts at what cannot be told to retry.
 _PAUSE = 0.001
@@ -103,7 +121,8 @@ class _Shard(Cache):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a Cache: by now the limit is stored. What the original knows is kept."""
-        opening = ft.partial(Cache, read_only=True) if self._read_only_asked else Cache
+        cls: Callable[..., Any] = Cache
+        opening = ft.partial(cls, read_only=True) if self._read_only_asked else cls
         return opening, self.__getstate__()[:3]
 
 
@@ -113,7 +132,7 @@ def _absent(default: Any, expire_time: bool, tag: bool) -> Any:
     return (default, *nothing) if nothing else default
 
 
-def _patiently(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _patiently(operation: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call an operation that cannot be told to retry until it has got its lock."""
     while True:
         try:
@@ -170,11 +189,11 @@ class _Unopened:
         object.__setattr__(self, '_cache', weakref.ref(cache))
         object.__setattr__(self, '_number', number)
 
-    def _open(self) -> Cache:
-        cache = self._cache()
+    def _open(self) -> Cache[Any, Any]:
+        cache: FanoutCache[Any, Any] | None = self._cache()
         if cache is None:
             raise ReferenceError('the FanoutCache of this shard is gone')
-        return cache._open_shard(self._number)  # type: ignore[no-any-return]
+        return cache._open_shard(self._number)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._open(), name)
@@ -213,7 +232,7 @@ class _Unopened:
         return iter(self._open())
 
     def __reversed__(self) -> Iterator[Any]:
-        return reversed(self._open())
+        return self._open().__reversed__()
 
 
 def _is_ready(directory: str) -> bool:
@@ -227,7 +246,7 @@ def _is_ready(directory: str) -> bool:
     return is_there and not is_unwritable(directory, DBNAME)
 
 
-class FanoutCache(DictMethods):
+class FanoutCache(DictMethods[K, V]):
     """Disk-backed cache in shards: a :class:`Cache` for many writers.
 
     >>> cache = FanoutCache(shards=4)
@@ -238,9 +257,56 @@ class FanoutCache(DictMethods):
     >>> cache.close()
     """
 
+    if TYPE_CHECKING:  # what __getattr__ knows
+        disk: Disk
+        timeout: float
+        statistics: int
+        tag_index: int
+        eviction_policy: str
+        size_limit: float
+        cull_limit: int
+        sqlite_auto_vacuum: int
+        sqlite_cache_size: int
+        sqlite_journal_mode: str
+        sqlite_mmap_size: int
+        sqlite_synchronous: int
+        disk_min_file_size: int
+        disk_pickle_protocol: int | None
+
+    @overload
     def __init__(
         self,
-        directory: str | os.PathLike[str] | None = None,
+        directory: Path | None = None,
+        shards: int = 8,
+        timeout: float = 0.010,
+        disk: type[Disk] = Disk,
+        **settings: Unpack[Settings],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        directory: Path | None = None,
+        shards: int = 8,
+        timeout: float = 0.010,
+        *,
+        disk: type[Disk],
+        **settings: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        directory: Path | None,
+        shards: int,
+        timeout: float,
+        disk: type[Disk],
+        **settings: Any,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        directory: Path | None = None,
         shards: int = 8,
         timeout: float = 0.010,
         disk: type[Disk] = Disk,
@@ -307,7 +373,7 @@ class FanoutCache(DictMethods):
             }
             self._directory = path
             #: The shards by number, and what stands for those that nothing has been asked of.
-            self._shards: list[Cache | _Unopened] = []
+            self._shards: list[Cache[Any, Any] | _Unopened] = []
             with cl.ExitStack() as on_failure:
                 on_failure.callback(self._close_shards)  # who keeps this object keeps no descriptor
                 self._open_shards_of(path, memory_limit // count)
@@ -391,7 +457,7 @@ class FanoutCache(DictMethods):
         for shard in self._all_shards():
             shard.on_error = what
 
-    def memory_stats(self) -> dict[str, int]:
+    def memory_stats(self) -> MemoryStats:
         """Return what the memory of this object has been good for; see :meth:`Cache.memory_stats`.
 
         :return: dict of hits, misses, bytes and invalidations, sums over the shards
@@ -399,13 +465,15 @@ class FanoutCache(DictMethods):
         total: collections.Counter[str] = collections.Counter()
         for shard in self._open_shards():
             total.update(shard.memory_stats())
-        return dict(total)
+        return cast('MemoryStats', dict(total))
 
-    def __getattr__(self, name: str) -> Any:
-        """Return a setting, the timeout or the disk, which are those of the first shard."""
-        if name in DEFAULT_SETTINGS or name in _SHARD_ATTRIBUTES:
-            return getattr(self._numbered(0), name)
-        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+    if not TYPE_CHECKING:  # they would let any attribute pass
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a setting, the timeout or the disk, which are those of the first shard."""
+            if name in DEFAULT_SETTINGS or name in _SHARD_ATTRIBUTES:
+                return getattr(self._numbered(0), name)
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
 
     def _open_shards(self) -> list[Cache]:
         """Return those that are open."""
@@ -442,7 +510,7 @@ class FanoutCache(DictMethods):
         """Return the shard that a key belongs to."""
         return self._numbered(self._hash(key) % self._count)
 
-    def _in_time(self, otherwise: T, name: str, key: Any, *args: Any) -> T:
+    def _in_time(self, otherwise: R, name: str, key: Any, *args: Any) -> R:
         """Return what a method of a key's shard does; something else without its lock in time."""
         try:
             return getattr(self._shard(key), name)(key, *args)  # type: ignore[no-any-return]
@@ -485,11 +553,11 @@ class FanoutCache(DictMethods):
     @hint_at_expire
     def set(
         self,
-        key: Any,
-        value: Any,
+        key: K,
+        value: V | Readable,
         expire: float | None = None,
         read: bool = False,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = False,
     ) -> bool:
         """Store a value.
@@ -506,12 +574,12 @@ class FanoutCache(DictMethods):
         """
         return self._in_time(False, 'set', key, value, expire, read, tag, retry)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: K, value: V) -> None:
         """Store a value, waiting for the lock as long as it takes."""
         self._shard(key)[key] = value
 
     @hint_at_expire
-    def touch(self, key: Any, expire: float | None = None, retry: bool = False) -> bool:
+    def touch(self, key: K, expire: float | None = None, retry: bool = False) -> bool:
         """Set when an item expires.
 
         :param key: key of the item
@@ -524,11 +592,11 @@ class FanoutCache(DictMethods):
     @hint_at_expire
     def add(
         self,
-        key: Any,
-        value: Any,
+        key: K,
+        value: V | Readable,
         expire: float | None = None,
         read: bool = False,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = False,
     ) -> bool:
         """Store a value if the key has none. Of several who try at once, one succeeds.
@@ -541,8 +609,8 @@ class FanoutCache(DictMethods):
         return self._in_time(False, 'add', key, value, expire, read, tag, retry)
 
     def incr(
-        self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
-    ) -> Any:
+        self, key: K, delta: float = 1, default: float | None = 0, retry: bool = False
+    ) -> V | None:
         """Add to a number, atomically.
 
         :param key: key of the item
@@ -557,8 +625,8 @@ class FanoutCache(DictMethods):
         return self._in_time(None, 'incr', key, delta, default, retry)
 
     def decr(
-        self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False
-    ) -> Any:
+        self, key: K, delta: float = 1, default: float | None = 0, retry: bool = False
+    ) -> V | None:
         """Subtract from a number, atomically. It may become negative.
 
         Parameters, result and errors are those of :meth:`incr`.
@@ -568,13 +636,13 @@ class FanoutCache(DictMethods):
     @hint_at_expire
     def modify(
         self,
-        key: Any,
-        func: Callable[[Any], Any],
+        key: K,
+        func: Callable[[Any], V | Constant],
         default: Any = None,
         expire: float | Constant | None = KEEP,
-        tag: Any = KEEP,
+        tag: Tag | Constant = KEEP,
         retry: bool = False,
-    ) -> Any:
+    ) -> V | Constant:
         """Replace a value by what a function makes of it, atomically; see :meth:`Cache.modify`.
 
         Only the key's shard is locked.
@@ -584,9 +652,67 @@ class FanoutCache(DictMethods):
         """
         return self._shard(key).modify(key, func, default, expire, tag, retry)
 
+    @overload
     def get(
         self,
-        key: Any,
+        key: K,
+        default: D = ...,
+        read: Literal[False] = False,
+        expire_time: Literal[False] = False,
+        tag: Literal[False] = False,
+        retry: bool = False,
+    ) -> V | D: ...
+
+    @overload
+    def get(
+        self,
+        key: K,
+        default: D = ...,
+        read: Literal[False] = False,
+        *,
+        expire_time: Literal[True],
+        tag: Literal[False] = False,
+        retry: bool = False,
+    ) -> tuple[V | D, float | None]: ...
+
+    @overload
+    def get(
+        self,
+        key: K,
+        default: D = ...,
+        read: Literal[False] = False,
+        expire_time: Literal[False] = False,
+        *,
+        tag: Literal[True],
+        retry: bool = False,
+    ) -> tuple[V | D, Tag]: ...
+
+    @overload
+    def get(
+        self,
+        key: K,
+        default: D = ...,
+        read: Literal[False] = False,
+        *,
+        expire_time: Literal[True],
+        tag: Literal[True],
+        retry: bool = False,
+    ) -> tuple[V | D, float | None, Tag]: ...
+
+    @overload
+    def get(
+        self,
+        key: K,
+        default: Any = None,
+        read: bool = False,
+        expire_time: bool = False,
+        tag: bool = False,
+        retry: bool = False,
+    ) -> Any: ...
+
+    def get(
+        self,
+        key: K,
         default: Any = None,
         read: bool = False,
         expire_time: bool = False,
@@ -614,17 +740,17 @@ class FanoutCache(DictMethods):
             log_failure(self._directory, error)
             return _absent(default, expire_time, tag)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: K) -> V:
         """Return a value, waiting for the lock as long as it takes; KeyError if it is missing."""
-        return self._shards[self._hash(key) % self._count][key]
+        return self._shards[self._hash(key) % self._count][key]  # type: ignore[no-any-return]
 
     @overload
-    def read(self, key: Any, *, mmap: Literal[True]) -> memoryview: ...
+    def read(self, key: K, *, mmap: Literal[True]) -> memoryview: ...
 
     @overload
-    def read(self, key: Any, *, mmap: Literal[False] = False) -> BinaryIO: ...
+    def read(self, key: K, *, mmap: Literal[False] = False) -> BinaryIO: ...
 
-    def read(self, key: Any, *, mmap: bool = False) -> BinaryIO | memoryview:
+    def read(self, key: K, *, mmap: bool = False) -> BinaryIO | memoryview:
         """Return a value as a file opened for reading, waiting for the lock as long as it takes.
 
         :param key: key of the item
@@ -640,7 +766,7 @@ class FanoutCache(DictMethods):
             return shard.read(key, retry=True, mmap=True)
         return shard.read(key, retry=True)  # type: ignore[no-any-return]
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Tell whether there is an item with this key that has not expired."""
         shard = self._shards[self._hash(key) % self._count]
         try:
@@ -648,9 +774,62 @@ class FanoutCache(DictMethods):
         except Timeout:
             return _patiently(shard.__contains__, key)
 
+    @overload
     def pop(
         self,
-        key: Any,
+        key: K,
+        default: D = ...,
+        expire_time: Literal[False] = False,
+        tag: Literal[False] = False,
+        retry: bool = False,
+    ) -> V | D: ...
+
+    @overload
+    def pop(
+        self,
+        key: K,
+        default: D = ...,
+        *,
+        expire_time: Literal[True],
+        tag: Literal[False] = False,
+        retry: bool = False,
+    ) -> tuple[V | D, float | None]: ...
+
+    @overload
+    def pop(
+        self,
+        key: K,
+        default: D = ...,
+        expire_time: Literal[False] = False,
+        *,
+        tag: Literal[True],
+        retry: bool = False,
+    ) -> tuple[V | D, Tag]: ...
+
+    @overload
+    def pop(
+        self,
+        key: K,
+        default: D = ...,
+        *,
+        expire_time: Literal[True],
+        tag: Literal[True],
+        retry: bool = False,
+    ) -> tuple[V | D, float | None, Tag]: ...
+
+    @overload
+    def pop(
+        self,
+        key: K,
+        default: Any = None,
+        expire_time: bool = False,
+        tag: bool = False,
+        retry: bool = False,
+    ) -> Any: ...
+
+    def pop(
+        self,
+        key: K,
         default: Any = None,
         expire_time: bool = False,
         tag: bool = False,
@@ -663,7 +842,7 @@ class FanoutCache(DictMethods):
         absent = _absent(default, expire_time, tag)
         return self._in_time(absent, 'pop', key, default, expire_time, tag, retry)
 
-    def delete(self, key: Any, retry: bool = False) -> bool:
+    def delete(self, key: K, retry: bool = False) -> bool:
         """Remove an item.
 
         :param key: key of the item
@@ -672,16 +851,16 @@ class FanoutCache(DictMethods):
         """
         return self._in_time(False, 'delete', key, retry)
 
-    def __delitem__(self, key: Any) -> None:
+    def __delitem__(self, key: K) -> None:
         """Remove an item, waiting for the lock as long as it takes; KeyError if it is missing."""
         del self._shard(key)[key]
 
     @hint_at_expire
     def set_many(
         self,
-        items: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        items: Items[K, V],
         expire: float | None = None,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = False,
     ) -> int:
         """Store values, those of a shard in one transaction.
@@ -707,9 +886,9 @@ class FanoutCache(DictMethods):
     @hint_at_expire
     def add_many(
         self,
-        items: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        items: Items[K, V],
         expire: float | None = None,
-        tag: Any = None,
+        tag: Tag = None,
         retry: bool = False,
     ) -> int:
         """Store values under those of the keys that have none, those of a shard in one transaction.
@@ -751,7 +930,7 @@ class FanoutCache(DictMethods):
             refused += (positions[position] for position in missed)
         return refused
 
-    def get_many(self, keys: Iterable[Any], *, retry: bool = False) -> dict[Any, Any]:
+    def get_many(self, keys: Iterable[K], *, retry: bool = False) -> dict[K, V]:
         """Return the values of keys, those of a shard read at one moment.
 
         :param keys: the keys, which must be hashable; they are taken 1,024 at a time. Those that
@@ -774,7 +953,7 @@ class FanoutCache(DictMethods):
 
     @hint_at_expire
     def touch_many(
-        self, keys: Iterable[Any], expire: float | None = None, retry: bool = False
+        self, keys: Iterable[K], expire: float | None = None, retry: bool = False
     ) -> int:
         """Set when items expire, those of a shard in one transaction.
 
@@ -804,7 +983,7 @@ class FanoutCache(DictMethods):
             missing += (positions[position] for position in missed)
         return missing
 
-    def delete_many(self, keys: Iterable[Any], *, retry: bool = False) -> int:
+    def delete_many(self, keys: Iterable[K], *, retry: bool = False) -> int:
         """Remove items, those of a shard in one transaction.
 
         :param keys: keys of the items, taken 1,024 at a time; missing ones are ignored
@@ -879,7 +1058,7 @@ class FanoutCache(DictMethods):
         for shard in self._all_shards():
             _patiently(shard.drop_tag_index)
 
-    def evict(self, tag: Any, retry: bool = False) -> int:
+    def evict(self, tag: Tag, retry: bool = False) -> int:
         """Remove the items with a tag.
 
         :param tag: the tag
@@ -946,7 +1125,7 @@ class FanoutCache(DictMethods):
         self._deques.clear()
         self._indexes.clear()
 
-    def __enter__(self) -> FanoutCache:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -975,11 +1154,11 @@ class FanoutCache(DictMethods):
         settings = {'on_error': state[4]} if len(state) > 4 else {}
         self.__init__(*state[:4], **settings)  # type: ignore[misc]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[K]:
         """Iterate over the keys, shard after shard, expired ones included."""
         return it.chain.from_iterable(_patient_keys(iter, shard) for shard in self._all_shards())
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Iterator[K]:
         """Iterate over the keys in the opposite order."""
         return it.chain.from_iterable(
             _patient_keys(reversed, shard) for shard in reversed(self._all_shards())
@@ -1052,9 +1231,28 @@ class FanoutCache(DictMethods):
             settings.setdefault('on_error', self.on_error)
         return Cache(op.join(directory, parts[-1]), timeout, disk, **settings)
 
+    @overload
+    def cache(
+        self,
+        name: str,
+        timeout: float = 60,
+        disk: None = None,
+        **settings: Unpack[Settings],
+    ) -> Cache[Any, Any]: ...
+
+    @overload
+    def cache(
+        self, name: str, timeout: float = 60, *, disk: type[Disk], **settings: Any
+    ) -> Cache[Any, Any]: ...
+
+    @overload
+    def cache(
+        self, name: str, timeout: float, disk: type[Disk], **settings: Any
+    ) -> Cache[Any, Any]: ...
+
     def cache(
         self, name: str, timeout: float = 60, disk: type[Disk] | None = None, **settings: Any
-    ) -> Cache:
+    ) -> Cache[Any, Any]:
         """Return the Cache of a name, which is in a directory below this one.
 
         The same object is returned for a name until :meth:`close`: only the first call's arguments
@@ -1073,7 +1271,7 @@ class FanoutCache(DictMethods):
         cache = self._part('cache', name, timeout, self._disk if disk is None else disk, settings)
         return self._caches.setdefault(name, cache)
 
-    def deque(self, name: str, maxlen: float | None = None) -> Deque:
+    def deque(self, name: str, maxlen: float | None = None) -> Deque[Any]:
         """Return the Deque of a name, which is in a directory below this one.
 
         The same object is returned for a name until :meth:`close`: only the first call's arguments
@@ -1090,7 +1288,7 @@ class FanoutCache(DictMethods):
         cache = self._part('deque', name, 60, self._disk, {'eviction_policy': 'none'})
         return self._deques.setdefault(name, Deque.fromcache(cache, maxlen=maxlen))
 
-    def index(self, name: str) -> Index:
+    def index(self, name: str) -> Index[Any, Any]:
         """Return the Index of a name, which is in a directory below this one.
 
         The same object is returned for a name until :meth:`close`.
@@ -1104,4 +1302,18 @@ class FanoutCache(DictMethods):
         cache = self._part('index', name, 60, self._disk, {'eviction_policy': 'none'})
         return self._indexes.setdefault(name, Index.fromcache(cache))
 
-    memoize = Cache.memoize
+    if TYPE_CHECKING:
+
+        def memoize(
+            self,
+            name: str | None = None,
+            typed: bool = False,
+            expire: float | None = None,
+            tag: Tag = None,
+            ignore: Iterable[int | str] = (),
+            *,
+            signature: bool = False,
+            cache_if: Callable[[Any], object] | None = None,
+        ) -> Callable[[Callable[P, R]], Memoized[P, R]]: ...
+    else:
+        memoize = Cache.memoize

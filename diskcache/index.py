@@ -14,26 +14,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from . import sql
 from .cache import Cache
 from .constants import ENOVAL
-from .hints import Any, ParamSpec, TypeVar, cast
+from .hints import Any, ClassVar, Items, K, Memoized, N, P, Path, R, Self, Side, V, overload
 from .mismatch import check_eviction
 from .on_cache import OnCache
 from .views import DictMethods, ItemsView, Names, ValuesView, has_all_of, store_items
 
-P = ParamSpec('P')
-R = TypeVar('R')
-I = TypeVar('I', bound='Index')  # noqa: E741
 
-
-class KeysView(abc.KeysView[Any]):
+class KeysView(abc.KeysView[K]):
     """View of an Index's keys."""
 
-    _mapping: Index
+    _mapping: Index[K, Any]
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Iterator[K]:
         return reversed(self._mapping)
 
 
-class Index(OnCache, MutableMapping[Any, Any]):
+class Index(OnCache[K, V], MutableMapping[K, V]):
     """Persistent mapping in the order of insertion, with the interface of an ordered dict.
 
     Keys are not hashed: two are the same if they are stored as the same, see :class:`Disk`. So a
@@ -47,7 +43,27 @@ class Index(OnCache, MutableMapping[Any, Any]):
     ('a', 1)
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    @overload
+    def __init__(self, directory: Path | None = None, /) -> None: ...
+
+    @overload
+    def __init__(self, other: Items[K, V], /) -> None: ...
+
+    @overload
+    def __init__(self, directory: Path | None, other: Items[K, V], /) -> None: ...
+
+    @overload
+    def __init__(self: Index[str, V], directory: Path | None = None, /, **kwargs: V) -> None: ...
+
+    @overload
+    def __init__(self: Index[str, V], other: Items[str, V], /, **kwargs: V) -> None: ...
+
+    @overload
+    def __init__(
+        self: Index[str, V], directory: Path | None, other: Items[str, V], /, **kwargs: V
+    ) -> None: ...
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[misc] # as it accepts all
         """Open an index and update it.
 
         :param args: first, if it is a path or None, the directory (None or not given: a new
@@ -61,6 +77,12 @@ class Index(OnCache, MutableMapping[Any, Any]):
             directory, *args = args  # type: ignore[assignment]
         self._cache = Cache(directory, eviction_policy='none')
         self._update(*args, **kwargs)
+
+    @overload  # type: ignore[override]
+    def update(self, other: Items[K, V], /) -> None: ...
+
+    @overload
+    def update(self: Index[str, V], other: Items[str, V] = (), /, **kwds: V) -> None: ...
 
     def update(self, other: Any = (), /, **kwds: Any) -> None:
         """Set items, as dict.update does, many in one transaction: see :meth:`Cache.set_many`.
@@ -88,7 +110,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
     _update = update
 
     @classmethod
-    def fromcache(cls: type[I], cache: Cache, *args: Any, **kwargs: Any) -> I:
+    def fromcache(cls, cache: Cache[K, V], *args: Any, **kwargs: Any) -> Self:
         """Make an index on a cache that is open already, and update it.
 
         :param cache: the cache; if it evicts, so do its items
@@ -103,7 +125,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         return self
 
     @classmethod
-    def fromkeys(cls: type[I], iterable: Iterable[Any], value: Any = None) -> I:
+    def fromkeys(cls, iterable: Iterable[K], value: V = None) -> Self:  # type: ignore[assignment]
         """Make an index in a new temporary directory whose keys have all the same value.
 
         :param iterable: the keys
@@ -114,23 +136,29 @@ class Index(OnCache, MutableMapping[Any, Any]):
         self.update((key, value) for key in iterable)
         return self
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: K) -> V:
         """Return the value of a key; KeyError if it is missing."""
         return self._cache[key]
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: K, value: V) -> None:
         """Set the value of a key; a key that is there stays where it is in the order."""
         self._cache[key] = value
 
-    def __delitem__(self, key: Any) -> None:
+    def __delitem__(self, key: K) -> None:
         """Remove a key; KeyError if it is missing."""
         del self._cache[key]
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Tell whether there is an item with this key."""
         return key in self._cache
 
-    def setdefault(self, key: Any, default: Any = None) -> Any:
+    @overload
+    def setdefault(self: Index[K, R | None], key: K, default: None = None) -> R | None: ...
+
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
+
+    def setdefault(self, key: K, default: Any = None) -> Any:
         """Return the value of a key; give it one first, if it has none.
 
         Of several who try at once, one stores its value, and all get that.
@@ -148,15 +176,21 @@ class Index(OnCache, MutableMapping[Any, Any]):
                     value = self._cache.get(key, default=default, retry=True)
         return value
 
-    def peekitem(self, last: bool = True) -> tuple[Any, Any]:
+    def peekitem(self, last: bool = True) -> tuple[K, V]:
         """Return the item inserted last, or first; KeyError if the index is empty.
 
         :param last: the last one, or the first
         :return: (key, value)
         """
-        return cast('tuple[Any, Any]', self._cache.peekitem(last, retry=True))
+        return self._cache.peekitem(last, retry=True)
 
-    def pop(self, key: Any, default: Any = ENOVAL) -> Any:
+    @overload
+    def pop(self, key: K) -> V: ...
+
+    @overload
+    def pop(self, key: K, default: R) -> V | R: ...
+
+    def pop(self, key: K, default: Any = ENOVAL) -> Any:
         """Remove a key and return its value, atomically.
 
         :param key: key of the item
@@ -169,7 +203,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
             raise KeyError(key)
         return value
 
-    def popitem(self, last: bool = True) -> tuple[Any, Any]:
+    def popitem(self, last: bool = True) -> tuple[K, V]:
         """Remove the item inserted last, or first, and return it, atomically.
 
         :param last: the last one, as from a stack, or the first, as from a queue
@@ -184,7 +218,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
             del self._cache[key]
         return key, value
 
-    def move_to_end(self, key: Any, last: bool = True) -> None:
+    def move_to_end(self, key: K, last: bool = True) -> None:
         """Move an item to the end of the order, or to its beginning.
 
         :param key: key of the item
@@ -210,7 +244,16 @@ class Index(OnCache, MutableMapping[Any, Any]):
             target = highest + 1 if last else lowest - 1
             execute(sql.ROWID_CHANGE, (target, rowid))
 
-    def push(self, value: Any, prefix: str | None = None, side: str = 'back') -> Any:
+    @overload
+    def push(self, value: V, prefix: None = None, side: Side = 'back') -> int: ...
+
+    @overload
+    def push(self, value: V, prefix: str, side: Side = 'back') -> str: ...
+
+    @overload
+    def push(self, value: V, prefix: str | None, side: Side = 'back') -> int | str: ...
+
+    def push(self, value: V, prefix: str | None = None, side: Side = 'back') -> Any:
         """Add a value to a queue, under a key that is made for it; see :meth:`Cache.push`.
 
         :param value: any picklable object
@@ -220,8 +263,21 @@ class Index(OnCache, MutableMapping[Any, Any]):
         """
         return self._cache.push(value, prefix, side, retry=True)
 
+    @overload
     def pull(
-        self, prefix: str | None = None, default: Any = (None, None), side: str = 'front'
+        self, prefix: None = None, default: N = ..., side: Side = 'front'
+    ) -> tuple[int, V] | N: ...
+
+    @overload
+    def pull(self, prefix: str, default: N = ..., side: Side = 'front') -> tuple[str, V] | N: ...
+
+    @overload
+    def pull(
+        self, prefix: str | None = None, default: Any = (None, None), side: Side = 'front'
+    ) -> Any: ...
+
+    def pull(
+        self, prefix: str | None = None, default: Any = (None, None), side: Side = 'front'
     ) -> Any:
         """Take a value from a queue; see :meth:`Cache.pull`.
 
@@ -236,20 +292,20 @@ class Index(OnCache, MutableMapping[Any, Any]):
         """Remove all items."""
         self._cache.clear(retry=True)
 
-    def copy(self: I) -> I:
+    def copy(self) -> Self:
         """Return an index in a new temporary directory with the same items.
 
         Unlike :meth:`Deque.copy`, it is independent of this one, as a copy of a dict is.
         """
         return self._like(self)
 
-    def _like(self: I, items: Mapping[Any, Any]) -> I:
+    def _like(self, items: Mapping[Any, Any]) -> Self:
         """Return an index with other items in a new temporary directory."""
         if self._has_plain_cache():
             return type(self)(items)
         return type(self).fromcache(self._new_cache(), items)
 
-    def __or__(self: I, other: Mapping[Any, Any]) -> I:
+    def __or__(self, other: Mapping[K, V]) -> Self:
         """Return an index in a new temporary directory with the items of both."""
         if not isinstance(other, Mapping):
             return NotImplemented
@@ -257,23 +313,23 @@ class Index(OnCache, MutableMapping[Any, Any]):
         result._update(other)
         return result
 
-    def __ror__(self: I, other: Mapping[Any, Any]) -> I:
+    def __ror__(self, other: Mapping[K, V]) -> Self:
         if not isinstance(other, Mapping):
             return NotImplemented
         result = self._like(other)
         result._update(self)
         return result
 
-    def __ior__(self: I, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> I:
+    def __ior__(self, other: Items[K, V]) -> Self:
         """Update the index."""
         self._update(other)
         return self
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[K]:
         """Iterate over the keys in the order of their insertion."""
         return iter(self._cache)
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Iterator[K]:
         """Iterate over the keys, the one inserted last first."""
         return reversed(self._cache)
 
@@ -281,7 +337,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         """Return the number of items."""
         return len(self._cache)
 
-    def keys(self) -> KeysView:
+    def keys(self) -> KeysView[K]:
         """Return a view of the keys."""
         return KeysView(self)
 
@@ -291,15 +347,15 @@ class Index(OnCache, MutableMapping[Any, Any]):
             return None
         return self._cache._names(reverse)
 
-    def values(self) -> ValuesView:
+    def values(self) -> ValuesView[V]:
         """Return a view of the values. Iterating, it leaves out what is removed meanwhile."""
         return ValuesView(self)
 
-    def items(self) -> ItemsView:
+    def items(self) -> ItemsView[K, V]:
         """Return a view of the items. Iterating, it leaves out what is removed meanwhile."""
         return ItemsView(self)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __getstate__(self) -> str:
         return self._cache._path
@@ -340,7 +396,7 @@ class Index(OnCache, MutableMapping[Any, Any]):
         *,
         signature: bool = False,
         cache_if: Callable[[Any], object] | None = None,
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
         """Decorate a function so that its results are kept in the index; :meth:`Cache.memoize`.
 
         :param name: what keys begin with (None: the function's full name)

@@ -12,14 +12,11 @@ from ._core import args_to_key
 from .cautions import hinted, warn, warn_once
 from .constants import ENOVAL
 from .disk import Disk, StoredKey
-from .hints import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from .hints import TYPE_CHECKING, Any, Memoized, P, Protocol, R, cast
 from .wrappers import memoized
 
 if TYPE_CHECKING:
     import inspect
-
-P = ParamSpec('P')
-R = TypeVar('R')
 
 
 def full_name(func: Callable[..., Any]) -> str:
@@ -186,7 +183,7 @@ def memoizer(
     store: Callable[[Any, Any, float], Any],
     cache_key: Callable[[str, tuple[Any, ...]], Any] | None = None,
     recall: Callable[..., Any] | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+) -> Callable[[Callable[P, R]], Memoized[P, R]]:
     """Return the decorator of every `memoize`; for its parameters see :meth:`Cache.memoize`.
 
     :param find_disk: returns the Disk of the cache
@@ -212,7 +209,7 @@ def memoizer(
         if cache_if is None or cache_if(result):
             store(key, result, seconds)
 
-    def decorator(func: Callable[P, R]) -> Callable[P, R]:
+    def decorator(func: Callable[P, R]) -> Memoized[P, R]:
         base = (name_of(func) if name is None else name,)
         if name is None:
             _check_lambda(func, base[0], getattr(find_disk(), '_directory', ''))
@@ -223,7 +220,7 @@ def memoizer(
 
         quick = recall if type(__cache_key__) is _core.CacheKey else None
         wrapper = memoized(func, __cache_key__, ENOVAL, lookup, keep, quick)
-        return cast('Callable[P, R]', wrapper)
+        return cast('Memoized[P, R]', wrapper)
 
     return decorator
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
-from .cache import Cache
+from .cache import Cache, Transaction
 from .disk import Disk
-from .hints import Any
+from .hints import Any, Generic, K, V
 from .pickling import reduce
 
 #: Seconds that a Cache waits for a lock unless it is told otherwise.
 _CACHE_TIMEOUT = 60
 
 
-class OnCache:
+class OnCache(Generic[K, V]):
     """What Deque and Index share: they are a Cache looked at in another way."""
 
-    _cache: Cache
+    _cache: Cache[K, V]
 
     @property
-    def cache(self) -> Cache:
+    def cache(self) -> Cache[K, V]:
         """The :class:`Cache` that keeps the items."""
         return self._cache
 
@@ -28,7 +26,7 @@ class OnCache:
         """Directory of the cache."""
         return self._cache.directory
 
-    def transact(self) -> AbstractContextManager[None]:
+    def transact(self) -> Transaction:
         """Lock the cache for a block of operations, waiting for the lock as long as it takes.
 
         Nobody else can write meanwhile, and everybody sees all of what the block has written or,
@@ -58,7 +56,7 @@ class OnCache:
             and not self._cache._read_only_asked
         )
 
-    def _new_cache(self) -> Cache:
+    def _new_cache(self) -> Cache[K, V]:
         """Open a cache with the same Disk in a new temporary directory."""
         return Cache(disk=type(self._cache.disk), eviction_policy='none')
 

@@ -32,7 +32,7 @@ from .directory import (
     warn_of_others,
 )
 from .disk import Disk
-from .hints import Any
+from .hints import Any, K, V
 from .log import log, log_failure, log_once
 from .policies import policy_index
 from .settings import DEFAULT_SETTINGS, DIRECTORY_ID, METADATA
@@ -57,7 +57,7 @@ _MENDED_SECONDS = 0.005
 _OTHER_TABLES = ('no such column', 'has no column', 'datatype mismatch')
 
 
-class Opening(_core.Cache):
+class Opening(_core.Cache[K, V]):
     """A Cache as far as opening it goes."""
 
     eviction_policy: str
@@ -65,6 +65,13 @@ class Opening(_core.Cache):
     cull_limit: int
     statistics: int
     tag_index: int
+    sqlite_auto_vacuum: int
+    sqlite_cache_size: int
+    sqlite_journal_mode: str
+    sqlite_mmap_size: int
+    sqlite_synchronous: int
+    disk_min_file_size: int
+    disk_pickle_protocol: int | None
 
     #: Settings that are neither given nor stored.
     _default_settings: Mapping[str, Any] = DEFAULT_SETTINGS

@@ -9,19 +9,22 @@ from contextlib import contextmanager
 from .cache import Cache
 from .constants import ENOVAL
 from .deque import Deque, _make_compare
+from .hints import TYPE_CHECKING, ClassVar
 from .index import Index, KeysView
 from .views import ItemsView, ValuesView
 
 __all__ = ['ENOVAL', 'Cache', 'Deque', 'Index', 'ItemsView', 'KeysView', 'ValuesView']
 
 
-def __getattr__(name: str) -> object:
-    """Return what the original's module also has, and takes long to import."""
-    if name == 'rmtree':
-        from shutil import rmtree
+if not TYPE_CHECKING:  # it would let any name pass
 
-        return rmtree
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    def __getattr__(name: str) -> object:
+        """Return what the original's module also has, and takes long to import."""
+        if name == 'rmtree':
+            from shutil import rmtree
+
+            return rmtree
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 # In pickles and reprs they have the original's names, so that either library reads the other's.

@@ -50,8 +50,7 @@ class _Opcode(NamedTuple):
     method: Callable[[Walker, bytes], None] | None  # or what it does instead
 
 
-@ft.cache
-def _opcodes() -> list[_Opcode | None]:
+def _read_opcodes() -> list[_Opcode | None]:
     """Return all opcodes by their bytes."""
 
     def pushed(what: pickletools.StackObject) -> object:
@@ -76,6 +75,8 @@ def _opcodes() -> list[_Opcode | None]:
         )
     return opcodes
 
+
+_opcodes: Callable[[], list[_Opcode | None]] = ft.cache(_read_opcodes)
 
 #: The bytes of a length that stands before as many bytes, by what pickletools calls it.
 _LENGTHS = {-2: 1, -3: 4, -4: 4, -5: 8}
@@ -333,13 +334,15 @@ class Walker:
 _INTO = {'APPEND', 'APPENDS', 'SETITEM', 'SETITEMS', 'ADDITEMS', 'BUILD'}
 
 
-@ft.lru_cache(maxsize=2**10)
-def _old_name(module: str, name: str) -> tuple[str, str]:
+def _find_old_name(module: str, name: str) -> tuple[str, str]:
     """Return what a name of Python 2 is now, as old protocols have it."""
     found: tuple[str, str] = _compat_pickle.NAME_MAPPING.get(
         (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
     )
     return found
+
+
+_old_name: Callable[[str, str], tuple[str, str]] = ft.lru_cache(maxsize=2**10)(_find_old_name)
 
 
 def _missing(module: str, name: str) -> str | None:

@@ -32,7 +32,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import AbstractContextManager
 
 from ._core import args_to_key as args_to_key  # as in the original, from which some import it
 from .cache import Cache
@@ -40,7 +39,7 @@ from .cautions import hint_at_expire
 from .constants import ENOVAL, KEEP
 from .disk import Disk
 from .fanout import FanoutCache
-from .hints import Any, ParamSpec, TypeVar, cast
+from .hints import Any, LockFactory, Memoized, P, R, Self, Tag, cast
 from .memoize import full_name as full_name
 from .memoize import is_real, memoizer, name_of
 from .mismatch import check_eviction
@@ -56,10 +55,6 @@ __all__ = [
     'memoize_stampede',
     'throttle',
 ]
-
-P = ParamSpec('P')
-R = TypeVar('R')
-A = TypeVar('A', bound='_Acquirable')
 
 #: Seconds of the first pause between two looks at a lock.
 _FIRST_PAUSE = 0.0005
@@ -215,7 +210,7 @@ class Averager:
         cache: Cache | FanoutCache,
         key: Any,
         expire: float | None = None,
-        tag: Any = None,
+        tag: Tag = None,
     ) -> None:
         """Set where the average is kept.
 
@@ -275,7 +270,7 @@ class _Acquirable:
         cache: Cache | FanoutCache,
         key: Any,
         expire: float | None = None,
-        tag: Any = None,
+        tag: Tag = None,
     ) -> None:
         """Set where the state is kept.
 
@@ -344,7 +339,7 @@ class _Acquirable:
         """Give back what was acquired."""
         raise NotImplementedError
 
-    def __enter__(self: A) -> A:
+    def __enter__(self) -> Self:
         self.acquire()
         return self
 
@@ -384,7 +379,7 @@ class Lock(_Acquirable):
         cache: Cache | FanoutCache,
         key: Any,
         expire: float | None = None,
-        tag: Any = None,
+        tag: Tag = None,
     ) -> None:
         """Set where the state is kept; see :class:`RLock` for the parameters."""
         super().__init__(cache, key, expire, tag)
@@ -502,7 +497,7 @@ class BoundedSemaphore(_Acquirable):
         key: Any,
         value: int = 1,
         expire: float | None = None,
-        tag: Any = None,
+        tag: Tag = None,
     ) -> None:
         """Set where the state is kept, and the number of places.
 
@@ -551,7 +546,7 @@ def throttle(
     seconds: float,
     name: str | None = None,
     expire: float | None = None,
-    tag: Any = None,
+    tag: Tag = None,
     time_func: Callable[[], float] = time.time,
     sleep_func: Callable[[float], Any] = time.sleep,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -620,10 +615,10 @@ def throttle(
 @hint_at_expire
 def barrier(
     cache: Cache | FanoutCache,
-    lock_factory: Callable[..., AbstractContextManager[Any]],
+    lock_factory: LockFactory,
     name: str | None = None,
     expire: float | None = None,
-    tag: Any = None,
+    tag: Tag = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function so that each call of it holds a lock.
 
@@ -669,13 +664,13 @@ def memoize_stampede(
     expire: float,
     name: str | None = None,
     typed: bool = False,
-    tag: Any = None,
+    tag: Tag = None,
     beta: float = 1,
     ignore: Iterable[int | str] = (),
     *,
     signature: bool = False,
     cache_if: Callable[[Any], object] | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+) -> Callable[[Callable[P, R]], Memoized[P, R]]:
     """Decorate a function so that its results are kept, and renewed before they expire.
 
     When a result that many ask for expires, all of them compute it at once: a stampede. Here
@@ -766,6 +761,7 @@ def memoize_stampede(
             _delete_if(cache, marker, token)
 
     def lookup(key: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        pair: Any
         try:
             pair, expire_time = cache.get(key, default=ENOVAL, expire_time=True, retry=True)
         except Exception as error:

@@ -32,10 +32,8 @@ import types
 from collections.abc import Callable, Iterable
 
 from .disk import Disk
-from .hints import Any, TypeVar
+from .hints import Any, Self
 from .refusal import RefusedError, UnsafeTypeError
-
-S = TypeVar('S', bound='SafeDisk')
 
 #: Where else Pythons have these types.
 _OTHER_MODULES = {'pathlib': 'pathlib._local', 'pathlib._local': 'pathlib'}
@@ -91,8 +89,7 @@ class _Table:
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # of tp_flags
 
 
-@ft.cache
-def _table() -> _Table:
+def _make_table() -> _Table:
     import collections
     import datetime  # from here on those that take longer to import than this package
     import decimal
@@ -120,6 +117,9 @@ def _table() -> _Table:
     }
     names['_codecs', 'encode'] = _encode
     return _Table(names, quick)
+
+
+_table: Callable[[], _Table] = ft.cache(_make_table)
 
 
 class _NeedsCare(Exception):
@@ -159,6 +159,8 @@ _PurePython: Any = pickle._Unpickler
 
 class _CarefulUnpickler(_PurePython):  # type: ignore[misc]
     """Loads the same and the other types, in Python, with a look at every step that could harm."""
+
+    dispatch: dict[int, Callable[[Any], None]]
 
     def __init__(self, pickled: bytes, find: Callable[[str, str], Any]) -> None:
         super().__init__(io.BytesIO(pickled))
@@ -352,7 +354,7 @@ class SafeDisk(Disk):
     _modules: frozenset[str] = frozenset()
 
     @classmethod
-    def with_types(cls: type[S], *types: type, modules: Iterable[str] = ()) -> type[S]:
+    def with_types(cls, *types: type, modules: Iterable[str] = ()) -> type[Self]:
         """Return a subclass that also loads objects of other types.
 
         Allow only types that do no harm with whatever attributes: a pickle gives an object any, and

@@ -29,11 +29,9 @@ from collections.abc import Callable, Sequence
 from . import _core
 from ._core import MODE_SIGNED
 from .constants import MODE_BINARY, MODE_PICKLE, MODE_RAW, MODE_TEXT, UNKNOWN
-from .hints import Any, BinaryIO, TypeVar
+from .hints import Any, BinaryIO, Self
 from .refusal import RefusedError
 from .safedisk import SafeDisk
-
-D = TypeVar('D', bound='SignedDisk')
 
 #: What is signed begins with this: no other use of a key makes the same signatures.
 _VERSION = b'diskcache SignedDisk 1'
@@ -50,13 +48,15 @@ _IN_MEMORY = 2**22
 _RAW_TYPES = frozenset((str, bytes, int, float))
 
 
-@ft.cache
-def _hashing() -> tuple[Any, Any]:
+def _import_hashing() -> tuple[Any, Any]:
     """Return the modules, which take longer to import than this package."""
     import hashlib
     import hmac
 
     return hashlib.sha256, hmac
+
+
+_hashing: Callable[[], tuple[Any, Any]] = ft.cache(_import_hashing)
 
 
 def _sha256(content: bytes = b'') -> Any:
@@ -76,6 +76,13 @@ class Row:
     """The columns that a signature covers; `value` has it."""
 
     __slots__ = ('expire_time', 'key', 'mode', 'raw', 'tag', 'value')
+
+    key: Any
+    raw: bool
+    tag: Any
+    expire_time: float | None
+    mode: int
+    value: Any
 
     def __init__(
         self, key: Any, raw: bool, tag: Any, expire_time: float | None, mode: int, value: Any
@@ -170,7 +177,7 @@ class SignedDisk(SafeDisk):
         super().__init__(directory, *args, **kwargs)
 
     @classmethod
-    def with_keys(cls: type[D], *keys: bytes, purpose: str | None = None) -> type[D]:
+    def with_keys(cls, *keys: bytes, purpose: str | None = None) -> type[Self]:
         """Return a subclass with keys.
 
         It cannot be pickled, nor can a cache that has it, since the keys would be in the pickle:

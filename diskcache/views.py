@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .constants import ENOVAL
 from .disk import StoredKey
-from .hints import Any, TypeVar
+from .hints import Any, Generic, Items, K, R, Self, V, overload
 from .refusal import RefusedError
-
-S = TypeVar('S', bound='DictMethods')
 
 #: Each Cache, with what its rows can be looked up with (`Cache._naming_keys`).
 Names = Iterable[tuple[Any, Iterator[Any]]]
@@ -89,31 +87,31 @@ def _items(mapping: Any, reverse: bool = False) -> Iterator[tuple[Any, Any]]:
                     yield key, value
 
 
-class KeysView(abc.KeysView[Any]):
+class KeysView(abc.KeysView[K]):
     """View of the keys that have not expired; its length counts those that have, too."""
 
     _mapping: Any
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[K]:
         return _keys(self._mapping)
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Iterator[K]:
         return _keys(self._mapping, reverse=True)
 
 
-class ItemsView(abc.ItemsView[Any, Any]):
+class ItemsView(abc.ItemsView[K, V]):
     """View of the items that are there."""
 
     _mapping: Any
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[tuple[K, V]]:
         return _items(self._mapping)
 
-    def __reversed__(self) -> Iterator[tuple[Any, Any]]:
+    def __reversed__(self) -> Iterator[tuple[K, V]]:
         return _items(self._mapping, reverse=True)
 
 
-class ValuesView(abc.ValuesView[Any]):
+class ValuesView(abc.ValuesView[V]):
     """View of the values of these items."""
 
     _mapping: Any
@@ -121,27 +119,38 @@ class ValuesView(abc.ValuesView[Any]):
     def __contains__(self, value: object) -> bool:
         return any(other is value or other == value for other in self)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[V]:
         return (value for _, value in _items(self._mapping))
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Iterator[V]:
         return (value for _, value in _items(self._mapping, reverse=True))
 
 
-class DictMethods:
+class DictMethods(Generic[K, V]):
     """Methods of a dict, for a class that has the others of a cache, and `_names`."""
 
-    def keys(self) -> KeysView:
+    def keys(self) -> KeysView[K]:
         """Return a view of the keys. Iterating, it leaves out those that have expired."""
         return KeysView(self)  # type: ignore[arg-type]
 
-    def values(self) -> ValuesView:
+    def values(self) -> ValuesView[V]:
         """Return a view of the values. Iterating, it leaves out those that have expired."""
         return ValuesView(self)  # type: ignore[arg-type]
 
-    def items(self) -> ItemsView:
+    def items(self) -> ItemsView[K, V]:
         """Return a view of the items. Iterating, it leaves out those that have expired."""
         return ItemsView(self)  # type: ignore[arg-type]
+
+    @overload
+    def update(self, other: Items[K, V], /) -> None: ...
+
+    @overload
+    def update(
+        self: DictMethods[str, V],
+        other: Items[str, V] = (),
+        /,
+        **kwds: V,
+    ) -> None: ...
 
     def update(self, other: Any = (), /, **kwds: Any) -> None:
         """Store items, as dict.update does, waiting for the lock as long as it takes.
@@ -155,12 +164,18 @@ class DictMethods:
         """
         store_items(self, other, kwds)
 
-    def __ior__(self: S, other: Any) -> S:
+    def __ior__(self, other: Items[K, V]) -> Self:
         """Store the items of a mapping, or of an iterable of pairs; see :meth:`update`."""
         self.update(other)
         return self
 
-    def setdefault(self, key: Any, default: Any = None) -> Any:
+    @overload
+    def setdefault(self: DictMethods[K, R | None], key: K, default: None = None) -> R | None: ...
+
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
+
+    def setdefault(self, key: K, default: Any = None) -> Any:
         """Return the value of a key; store one first, if it has none.
 
         Of several who try at once, one stores its value, and all get that.

@@ -41,6 +41,7 @@ from ..constants import (
 )
 from ..defaults import configure
 from ..disk import Disk, JSONDisk, StoredKey
+from ..hints import TYPE_CHECKING
 from ..memoize import full_name
 from ..policies import EVICTION_POLICY
 from ..refusal import RefusedError, UnsafeTypeError
@@ -81,13 +82,15 @@ __all__ = [
 _LATER = ('codecs', 'json', 'pickletools', 'struct', 'tempfile', 'zlib')
 
 
-def __getattr__(name: str) -> object:
-    """Import a module of the standard library when it is asked for by this one's attribute."""
-    if name not in _LATER:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from importlib import import_module
+if not TYPE_CHECKING:  # it would let any name pass
 
-    return globals().setdefault(name, import_module(name))
+    def __getattr__(name: str) -> object:
+        """Import a module of the standard library when it is asked for by this one's attribute."""
+        if name not in _LATER:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        from importlib import import_module
+
+        return globals().setdefault(name, import_module(name))
 
 
 # In pickles and reprs they have the original's names, so that either library reads the other's.

@@ -133,6 +133,11 @@ PyObject *Cache___enter__(Cache *self)
     return cache_ready(self) < 0 ? NULL : Py_NewRef((PyObject *)self);
 }
 
+static PyObject *Cache___class_getitem__(PyObject *type, PyObject *types)
+{
+    return Py_GenericAlias(type, types);
+}
+
 static PyObject *Cache___setattr__(Cache *self, PyObject *const *args, Py_ssize_t nargs)
 {
     return hooks_setattr(&self->state->cache_hooks, &self->hooks, (PyObject *)self, args, nargs);

@@ -55,6 +55,7 @@ def numbers_and_times(cache: diskcache.Cache) -> None:
     time.sleep(0.1)
     value, moment, tag = cache.get('long', expire_time=True, tag=True)
     assert (value, tag) == (2, 'tag'), (value, tag)
+    assert moment is not None
     assert 3000 < moment - time.time() <= 3600, moment
     assert 'short' not in cache
     assert cache.expire() == 1
