@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import pytest
 from consistency import stored_filenames, value_files
-from interpreter import Clock, Interpreter
+from interpreter import PATIENCE, Clock, Interpreter
 
 import diskcache
 from diskcache import Cache, Disk, FanoutCache, Timeout
@@ -190,6 +191,39 @@ def test_a_value_whose_file_is_gone_is_missing(cache: Cache) -> None:
     (name,) = stored_filenames(cache)
     os.remove(os.path.join(cache.directory, name))
     assert cache.get_many(list('ab')) == {'b': 1}
+
+
+def test_get_many_is_of_one_moment_where_memory_knows_a_part_of_it(directory: str) -> None:
+    """Another thread commits between the look into memory and the read of the database."""
+    opening, committed = Event(), Event()
+
+    class Seconds:
+        """A timeout, which is asked for when a connection is opened."""
+
+        def __float__(self) -> float:
+            opening.set()
+            assert committed.wait(PATIENCE)
+            return 60.0
+
+    def write() -> None:
+        with cache.transact():
+            cache.set_many({'a': 2, 'b': 2})
+            begun.set()
+            assert opening.wait(PATIENCE)
+        committed.set()
+
+    begun = Event()
+    with Cache(directory) as other:
+        other.set_many({'a': 1, 'b': 1})
+    with Cache(directory) as cache, ThreadPoolExecutor(1) as pool:
+        assert cache['a'] == 1
+        writing = pool.submit(write)
+        assert begun.wait(PATIENCE)
+        cache._timeout = Seconds()
+        assert cache.get_many(['a', 'b']) == {'a': 2, 'b': 2}
+        cache._timeout = 60
+        writing.result()
+        assert cache.get_many(['a', 'b']) == {'a': 2, 'b': 2}
 
 
 def test_get_many_counts_lookups(cache: Cache) -> None:
