@@ -9,9 +9,6 @@
 #include "python/convert.h"
 #include "python/fork_generation.h"
 
-/* A number for each call of cache_flush_all_access_logs. */
-static unsigned long flush_serial;
-
 int cache_log_by_policy(Cache *self, int64_t rowid)
 {
     PyObject *result = PyObject_CallMethod((PyObject *)self, "_note_access", "L", (long long)rowid);
@@ -86,22 +83,20 @@ int cache_flush_access_log(Cache *self, double seconds)
 
 void cache_flush_all_access_logs(module_state *state)
 {
-    /* Committing can run Python, which may change the list: begin again after each. */
-    unsigned long serial = ++flush_serial;
-    Cache *cache = all_caches;
+    cache_list list;
 
-    while (cache != NULL) {
-        if (cache->state == state && cache->flushed != serial &&
-            dc_access_log_any(&cache->access_log)) {
-            cache->flushed = serial;
-            Py_INCREF(cache);
-            if (cache_flush_access_log(cache, 0.0) < 0) {
-                PyErr_WriteUnraisable((PyObject *)cache);
-            }
-            Py_DECREF(cache);
-            cache = all_caches;
-        } else {
-            cache = cache->next;
-        }
+    if (cache_list_take(&list, state) < 0) {
+        PyErr_WriteUnraisable(NULL);
+        return;
     }
+    for (size_t i = 0; i < list.count; i++) {
+        Cache *cache = (Cache *)list.references[i];
+
+        GUARD_BEGIN(cache)
+        if (cache_flush_access_log(cache, 0.0) < 0) {
+            PyErr_WriteUnraisable((PyObject *)cache);
+        }
+        GUARD_END()
+    }
+    cache_list_clear(&list);
 }

@@ -82,14 +82,25 @@ void raise_key_error(PyObject *key)
 /* Whether this thread has a transaction open on the directory through another Cache. */
 static int thread_blocks_itself(Cache *self)
 {
+    PyObject *path = Py_NewRef(self->path);
+    cache_list list;
     int blocks = 0;
 
-    for (Cache *cache = all_caches; cache != NULL && !blocks; cache = cache->next) {
+    if (cache_list_take(&list, self->state) < 0) {
+        PyErr_Clear();
+    }
+    for (size_t i = 0; i < list.count && !blocks; i++) {
+        Cache *cache = (Cache *)list.references[i];
+
+        GUARD_BEGIN(cache)
         blocks = cache != self && cache->transaction.depth > 0 &&
                  cache->transaction.thread == PyThread_get_thread_ident() && cache->path != NULL &&
-                 PyUnicode_CheckExact(cache->path) && PyUnicode_CheckExact(self->path) &&
-                 PyUnicode_Compare(cache->path, self->path) == 0;
+                 PyUnicode_CheckExact(cache->path) && PyUnicode_CheckExact(path) &&
+                 PyUnicode_Compare(cache->path, path) == 0;
+        GUARD_END()
     }
+    cache_list_clear(&list);
+    Py_DECREF(path);
     return blocks;
 }
 

@@ -53,7 +53,7 @@ static void check_transaction(const WriteTransaction *transaction)
 
 void cache_check_invariants(Cache *self)
 {
-    static unsigned int calls;
+    static atomic_uint calls;
 
     if (self->pool.generation != fork_generation()) {
         return; /* inherited, and not noticed yet */

@@ -21,6 +21,7 @@
 #include "engine/valuefile.h"
 #include "python/disk_key.h"
 #include "python/disk_value.h"
+#include "python/guard.h"
 #include "python/pool.h"
 
 typedef struct WriteTransaction {
@@ -121,7 +122,6 @@ typedef struct Cache {
     WriteTransaction transaction;
     HotTier hot;
     dc_access_log access_log;
-    unsigned long flushed; /* by which call of cache_flush_all_access_logs */
     double
         access_logged_since; /* on the monotonic clock: when they are to be flushed at the latest */
     unsigned long transaction_serial; /* of the transaction begun last */
@@ -139,6 +139,7 @@ typedef struct Cache {
     Checkpointer checkpointer;
     Turn turn;
     struct Cache *next, *previous; /* in the list of all caches of the process */
+    PyObject *weak; /* a weak reference to itself, where there is no GIL; else NULL */
 } Cache;
 
 static inline int cache_resets(const Cache *self)

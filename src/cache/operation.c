@@ -27,19 +27,18 @@
 #include "python/log.h"
 #include "python/session_end.h"
 
-/* Say once what has been turned off (selfcheck.h). Both belong to the process; the GIL guards them. */
+/* Say once what has been turned off (selfcheck.h), in the process. */
 static void report_selfchecks(void)
 {
-    static int reported;
-    static int told[DC_MECHANISM_COUNT];
+    static atomic_int reported;
+    static atomic_int told[DC_MECHANISM_COUNT];
 
     while (reported != atomic_load(&dc_selfcheck_count)) {
         reported = atomic_load(&dc_selfcheck_count);
         for (int i = 0; i < DC_MECHANISM_COUNT; i++) {
             const char *reason = atomic_load(&dc_selfcheck_failures[i]);
 
-            if (reason != NULL && !told[i]) {
-                told[i] = 1;
+            if (reason != NULL && !atomic_exchange(&told[i], 1)) {
                 log_warning(
                     "%s; SQLite %s works otherwise than those that are known, so diskcache goes "
                     "on without relying on it, more slowly",

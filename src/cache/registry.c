@@ -3,6 +3,7 @@
 
 #include "python/connection_lock.h"
 #include "python/disowned.h"
+#include "python/process_lock.h"
 
 /* The thread that copies is the parent's. */
 static void forget_checkpointer(Cache *self)
@@ -47,24 +48,24 @@ void cache_forget_inherited(Cache *self)
     connection_lock_release();
 }
 
-/* SQLite keeps the locks of a process per file, and a forked child inherits its parent's as if they
- * were its own: as long as one inherited connection to a file is left, a new one would believe to have
- * locks that it has not. So before a child opens its first connection, every cache lets go of what it
- * inherited, and not only the one that is used. The list belongs to the process; the GIL guards it. */
-Cache *all_caches;
-static unsigned long noticed_generation;
+/* --- the list ----------------------------------------------------------------------------------- */
+
+static Cache *all_caches; /* linked by `next`; guarded by the process lock */
 
 void cache_enlist(Cache *self)
 {
+    process_lock_acquire();
     self->next = all_caches;
     if (all_caches != NULL) {
         all_caches->previous = self;
     }
     all_caches = self;
+    process_lock_release();
 }
 
 void cache_delist(Cache *self)
 {
+    process_lock_acquire();
     if (self->previous != NULL) {
         self->previous->next = self->next;
     } else if (all_caches == self) {
@@ -74,28 +75,101 @@ void cache_delist(Cache *self)
         self->next->previous = self->previous;
     }
     self->next = self->previous = NULL;
+    process_lock_release();
 }
 
-/* Closing runs Python, which may change the list: begin again each time. */
-void cache_notice_fork_everywhere(module_state *state)
+/* Refer to those of an interpreter's caches that there is room for; how many there are. Without a GIL one may just be
+ * ending, and then there is no strong reference to be had: weak ones are taken. Nothing of Python is called. */
+static size_t refer(const module_state *state, PyObject **references, size_t room)
 {
-    Cache *cache = all_caches;
+    size_t count = 0;
 
-    if (noticed_generation == fork_generation()) {
-        return;
+    process_lock_acquire();
+    for (Cache *cache = all_caches; cache != NULL; cache = cache->next) {
+        if (cache->state == state && count++ < room) {
+            references[count - 1] = Py_NewRef(COMPAT_HAS_GIL ? (PyObject *)cache : cache->weak);
+        }
     }
-    noticed_generation = fork_generation();
-    connection_lock_acquire(); /* until then other threads open nothing */
-    disowned_forget_locks();
-    while (cache != NULL) {
-        if (cache->state == state && cache->pool.generation != fork_generation()) {
-            Py_INCREF(cache);
+    process_lock_release();
+    return count;
+}
+
+static void release(PyObject **references, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        Py_DECREF(references[i]);
+    }
+}
+
+/* Put strong references in the place of weak ones, as far as they are to be had. How many there are then. */
+static size_t strengthen(PyObject **references, size_t count)
+{
+    size_t living = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        PyObject *weak = references[i];
+        PyObject *cache = compat_weakref_get(weak);
+
+        Py_DECREF(weak);
+        if (cache != NULL) {
+            references[living++] = cache;
+        }
+    }
+    return living;
+}
+
+int cache_list_take(cache_list *list, const module_state *state)
+{
+    size_t room = 0;
+    size_t count;
+
+    list->references = NULL;
+    list->count = 0;
+    while ((count = refer(state, list->references, room)) >
+           room) { /* at first; or others have been made */
+        release(list->references, room);
+        PyMem_Free(list->references);
+        room = count;
+        list->references = PyMem_Malloc(room * sizeof *list->references);
+        if (list->references == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    list->count = COMPAT_HAS_GIL ? count : strengthen(list->references, count);
+    return 0;
+}
+
+void cache_list_clear(cache_list *list)
+{
+    release(list->references, list->count);
+    PyMem_Free(list->references);
+}
+
+/* --- a fork ------------------------------------------------------------------------------------- */
+
+int cache_notice_fork_everywhere(module_state *state)
+{
+    cache_list list;
+
+    if (atomic_load(&state->noticed) == fork_generation()) {
+        return 0;
+    }
+    if (cache_list_take(&list, state) < 0) {
+        return -1;
+    }
+    connection_lock_acquire(); /* until it is done other threads open nothing */
+    if (atomic_exchange(&state->noticed, fork_generation()) != fork_generation()) {
+        disowned_forget_locks();
+        for (size_t i = 0; i < list.count; i++) {
+            Cache *cache = (Cache *)list.references[i];
+
+            GUARD_BEGIN(cache)
             cache_notice_fork(cache);
-            Py_DECREF(cache);
-            cache = all_caches;
-        } else {
-            cache = cache->next;
+            GUARD_END()
         }
     }
     connection_lock_release();
+    cache_list_clear(&list);
+    return 0;
 }

@@ -88,8 +88,7 @@ static Session *open_session(Cache *self)
     int attempts = OPEN_ATTEMPTS;
     double timeout;
 
-    cache_notice_fork_everywhere(self->state);
-    timeout = cache_timeout(self);
+    timeout = cache_notice_fork_everywhere(self->state) == 0 ? cache_timeout(self) : -1.0;
     if (timeout >= 0.0 && cache_require(self->path, "_directory") == 0) {
         directory = Py_NewRef(self->path); /* another thread may assign or delete it */
         epoch = self->pool.epoch;

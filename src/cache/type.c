@@ -352,39 +352,60 @@ static int Cache_set_checking(Cache *self, PyObject *value, void *Py_UNUSED(clos
 }
 
 /* clang-format off */
+#define GUARDED_ATTRIBUTE(name, setter)                                                            \
+    static GUARDED(PyObject *, guarded_get_##name, self, Cache_get_##name,                         \
+                   (Cache *self, void *closure), (self, closure))                                  \
+    static GUARDED(int, guarded_set_##name, self, setter,                                          \
+                   (Cache *self, PyObject *value, void *closure), (self, value, closure))
+/* clang-format on */
+
+GUARDED_ATTRIBUTE(directory, Cache_assign_directory)
+GUARDED_ATTRIBUTE(timeout, Cache_set_timeout)
+GUARDED_ATTRIBUTE(local, Cache_set_local)
+GUARDED_ATTRIBUTE(disk, Cache_assign_disk)
+GUARDED_ATTRIBUTE(size, Cache_set_size)
+GUARDED_ATTRIBUTE(opening, Cache_set_opening)
+GUARDED_ATTRIBUTE(checking, Cache_set_checking)
+GUARDED_ATTRIBUTE(page_size, Cache_set_page_size)
+GUARDED_ATTRIBUTE(memory_limit, Cache_set_memory_limit)
+GUARDED_ATTRIBUTE(on_error, Cache_set_on_error)
+GUARDED_ATTRIBUTE(txn_id, Cache_set_txn_id)
+GUARDED_ATTRIBUTE(setting, Cache_set_setting)
+
+/* clang-format off */
 #define SETTING_ATTRIBUTE(name, setting, doc)                                                      \
-    {name, (getter)Cache_get_setting, (setter)Cache_set_setting, PyDoc_STR(doc),                   \
+    {name, (getter)guarded_get_setting, (setter)guarded_set_setting, PyDoc_STR(doc),                   \
      (void *)(intptr_t)(setting)}
 /* clang-format on */
 
 static PyGetSetDef Cache_getset[] = {
-    {"_directory", (getter)Cache_get_directory, (setter)Cache_assign_directory,
+    {"_directory", (getter)guarded_get_directory, (setter)guarded_set_directory,
      PyDoc_STR("directory of the cache"), NULL},
-    {"_timeout", (getter)Cache_get_timeout, (setter)Cache_set_timeout,
+    {"_timeout", (getter)guarded_get_timeout, (setter)guarded_set_timeout,
      PyDoc_STR("seconds to wait for a lock"), NULL},
-    {"_local", (getter)Cache_get_local, (setter)Cache_set_local,
+    {"_local", (getter)guarded_get_local, (setter)guarded_set_local,
      PyDoc_STR("threading.local with the thread's connection, once it has asked for it"), NULL},
-    {"_disk", (getter)Cache_get_disk, (setter)Cache_assign_disk,
+    {"_disk", (getter)guarded_get_disk, (setter)guarded_set_disk,
      PyDoc_STR("the Disk that converts keys and values"), NULL},
-    {"size", (getter)Cache_get_size, (setter)Cache_set_size,
+    {"size", (getter)guarded_get_size, (setter)guarded_set_size,
      PyDoc_STR(
          "bytes of the value files, when it was last read, also to see what is to be evicted"),
      NULL},
-    {"_opening", (getter)Cache_get_opening, (setter)Cache_set_opening,
+    {"_opening", (getter)guarded_get_opening, (setter)guarded_set_opening,
      PyDoc_STR("whether __init__ is under way"), NULL},
-    {"_checking", (getter)Cache_get_checking, (setter)Cache_set_checking,
+    {"_checking", (getter)guarded_get_checking, (setter)guarded_set_checking,
      PyDoc_STR("whether a check is under way; each sets it to True, and to False when it ends"),
      NULL},
-    {"_page_size", (getter)Cache_get_page_size, (setter)Cache_set_page_size,
+    {"_page_size", (getter)guarded_get_page_size, (setter)guarded_set_page_size,
      PyDoc_STR("bytes in a page of the database"), NULL},
-    {"memory_limit", (getter)Cache_get_memory_limit, (setter)Cache_set_memory_limit,
+    {"memory_limit", (getter)guarded_get_memory_limit, (setter)guarded_set_memory_limit,
      PyDoc_STR("bytes that this object may keep in memory of what it has read; 0: nothing"), NULL},
-    {"on_error", (getter)Cache_get_on_error, (setter)Cache_set_on_error,
+    {"on_error", (getter)guarded_get_on_error, (setter)guarded_set_on_error,
      PyDoc_STR(
          "what is done about a value that cannot be loaded, and a malformed database: 'raise', "
          "'miss', 'reset', or None: get() alone answers with the default"),
      NULL},
-    {"_txn_id", (getter)Cache_get_txn_id, (setter)Cache_set_txn_id,
+    {"_txn_id", (getter)guarded_get_txn_id, (setter)guarded_set_txn_id,
      PyDoc_STR("identifier of the thread that has a transaction open, or None"), NULL},
     SETTING_ATTRIBUTE("eviction_policy", SETTING_EVICTION_POLICY,
                       "which rows a cull removes first"),
@@ -406,11 +427,18 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     if (self != NULL) {
         self->state = state;
         self->pool.generation = fork_generation();
-        cache_enlist(self);
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
         self->checkpointer.copy_at = DC_CHECKPOINT_BYTES;
         self->hot.limit = DC_MEMORY_LIMIT;
+        if (!COMPAT_HAS_GIL) {
+            self->weak = PyWeakref_NewRef((PyObject *)self, NULL);
+        }
+        if (COMPAT_HAS_GIL || self->weak != NULL) {
+            cache_enlist(self);
+        } else {
+            Py_CLEAR(self);
+        }
     }
     return (PyObject *)self;
 }
@@ -480,6 +508,7 @@ static void Cache_finalize(Cache *self)
 {
     compat_exception current = compat_exception_take();
 
+    GUARD_BEGIN(self)
     cache_notice_fork(self);
     if (self->transaction.depth > 0 && self->disk != NULL) {
         cache_abandon_transaction(self);
@@ -491,6 +520,7 @@ static void Cache_finalize(Cache *self)
     end_pins(self);
     pool_discard_all(self->state, &self->pool);
     hot_clear(&self->hot);
+    GUARD_END()
     compat_exception_put(current);
 }
 
@@ -503,6 +533,7 @@ static void Cache_dealloc(Cache *self)
     }
     PyObject_GC_UnTrack(self);
     cache_delist(self);
+    Py_CLEAR(self->weak);
     if (self->pool.sessions != NULL) { /* used again by a finalizer in the same cycle */
         compat_exception current = compat_exception_take();
 
@@ -542,22 +573,36 @@ static PyMemberDef Cache_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-static PyType_Slot Cache_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Cache.")},
-    {Py_tp_new, Cache_new},
-    {Py_tp_finalize, Cache_finalize},
-    {Py_tp_dealloc, Cache_dealloc},
-    {Py_tp_traverse, Cache_traverse},
-    {Py_tp_clear, Cache_clear_references},
-    {Py_tp_getset, Cache_getset},
-    {Py_tp_members, Cache_members},
-    {Py_tp_methods, Cache_methods},
-    {Py_tp_iter, cache_iterate},
-    {Py_mp_subscript, cache_subscript},
-    {Py_mp_ass_subscript, cache_assign_subscript},
-    {Py_mp_length, cache_length},
-    {Py_sq_contains, cache_contains},
-    {0, NULL},
+static GUARDED(PyObject *, guarded_iterate, self, cache_iterate, (Cache * self), (self)) static GUARDED(
+    PyObject *, guarded_subscript, self, cache_subscript, (Cache * self, PyObject *key),
+    (self, key)) static GUARDED(int, guarded_assign_subscript, self, cache_assign_subscript,
+                                (Cache * self, PyObject *key, PyObject *value),
+                                (self, key,
+                                 value)) static GUARDED(Py_ssize_t, guarded_length, self,
+                                                        cache_length, (Cache * self),
+                                                        (self)) static GUARDED(int,
+                                                                               guarded_contains,
+                                                                               self, cache_contains,
+                                                                               (Cache * self,
+                                                                                PyObject *key),
+                                                                               (self, key))
+
+    static PyType_Slot Cache_slots[] = {
+        {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Cache.")},
+        {Py_tp_new, Cache_new},
+        {Py_tp_finalize, Cache_finalize},
+        {Py_tp_dealloc, Cache_dealloc},
+        {Py_tp_traverse, Cache_traverse},
+        {Py_tp_clear, Cache_clear_references},
+        {Py_tp_getset, Cache_getset},
+        {Py_tp_members, Cache_members},
+        {Py_tp_methods, Cache_methods},
+        {Py_tp_iter, guarded_iterate},
+        {Py_mp_subscript, guarded_subscript},
+        {Py_mp_ass_subscript, guarded_assign_subscript},
+        {Py_mp_length, guarded_length},
+        {Py_sq_contains, guarded_contains},
+        {0, NULL},
 };
 
 PyType_Spec cache_type_spec = {

@@ -84,11 +84,12 @@ static inline void compat_exception_drop(compat_exception taken)
     Py_XDECREF(taken.value);
 }
 
-/* Whether an object that another thread has used last may be freed late. */
+/* Whether one thread at a time runs in an interpreter: not in a build for free threading, whatever PYTHON_GIL says.
+ * There an object that another thread has used last may be freed late, too. */
 #ifdef Py_GIL_DISABLED
-#define COMPAT_FREES_LATE 1
+#define COMPAT_HAS_GIL 0
 #else
-#define COMPAT_FREES_LATE 0
+#define COMPAT_HAS_GIL 1
 #endif
 
 /* A new reference to what a weak reference points to, or NULL if it is gone (no exception). */

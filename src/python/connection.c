@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "python/convert.h"
+#include "python/process_lock.h"
 
 /* --- what SQLite calls ------------------------------------------------------------------------ */
 
@@ -46,7 +47,7 @@ static DC_THREAD_LOCAL sqlite3 *noted_handle;
 static DC_THREAD_LOCAL const struct dc_sqlite_api *candidate;
 static DC_THREAD_LOCAL const void **wanted_routines;
 
-static int bound; /* `sqlite` is filled, for good. Guarded by the GIL */
+static int bound; /* `sqlite` is filled, for good. Guarded by `binding` */
 
 static void note_handle(sqlite3_context *context, int count, sqlite3_value **values)
 {
@@ -174,7 +175,7 @@ PyObject *connection_open(module_state *state, PyObject *path, const char *query
     PyObject *zero = PyFloat_FromDouble(0.0);
     /* A statement that is kept, and freed late, keeps the connection open beyond its end: until some moment
      * when another thread takes a lock. Without keeping any, a short one takes two or three times as long. */
-    PyObject *statements = PyLong_FromLong(COMPAT_FREES_LATE ? 0 : CACHED_STATEMENTS);
+    PyObject *statements = PyLong_FromLong(COMPAT_HAS_GIL ? CACHED_STATEMENTS : 0);
     PyObject *name = private_name(path, query != NULL ? query : "");
     PyObject *connection = NULL;
     unsigned long before;
@@ -273,16 +274,18 @@ connection_answer connection_find_handle(module_state *state, PyObject *connecti
  * the parent's. */
 #define BINDING_WAIT_MICROSECONDS 10000000
 
-static PyThread_type_lock binding; /* made under the GIL */
+static PyThread_type_lock binding; /* made under the process lock */
 
 static int enter_binding(void)
 {
     PyLockStatus status = PY_LOCK_FAILURE;
     PyThreadState *released;
 
+    process_lock_acquire();
     if (binding == NULL) {
         binding = PyThread_allocate_lock();
     }
+    process_lock_release();
     if (binding != NULL) {
         released = PyEval_SaveThread();
         status = PyThread_acquire_lock_timed(binding, BINDING_WAIT_MICROSECONDS, 0);

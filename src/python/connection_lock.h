@@ -13,7 +13,7 @@
  * Opening and closing go through Python's sqlite3, which releases the GIL inside SQLite. The fork gate cannot be
  * held there, because a forking thread waits for it with the GIL. So os.fork() waits for this lock instead.
  *
- * The lock is a count that the GIL guards. Nobody waits for it for ever: a thread may hold what the holder waits
+ * The lock is a count that the process lock guards. Nobody waits for it for ever: a thread may hold what the holder waits
  * for, or be called from inside of what the holder does (an SQL function or a trace callback that uses a cache, an
  * audit hook, a finalizer). For the same reason a thread may acquire it again.
  */
@@ -38,9 +38,10 @@ void connection_lock_release_shared(void);
  * the fork is over. */
 void connection_lock_before_fork(void);
 void connection_lock_after_fork(void);
-/* Whether this thread has called connection_lock_before_fork: then it has the GIL. */
+/* Around a fork, with the process lock. Whether this thread has called connection_lock_before_fork: then it has the
+ * GIL. */
 int connection_lock_is_kept_for_fork(void);
-/* In the child, which has only this thread. */
+/* The same in the child, which has only this thread. */
 void connection_lock_after_fork_in_child(void);
 
 #endif

@@ -48,7 +48,7 @@ static int encode_raw(PyObject *key, dc_key *out)
 static int pickles_natively(Disk *self)
 {
     int protocol = self->key_pickle_protocol;
-    signed char *known = &self->state->key_pickling[protocol];
+    atomic_schar *known = &self->state->key_pickling[protocol];
     int same;
 
     if (protocol == 0) {

@@ -10,6 +10,7 @@
 #include "python/connection_lock.h"
 #include "python/disowned.h"
 #include "python/fork_generation.h"
+#include "python/process_lock.h"
 #include "python/sqlite_mutex.h"
 #include "python/wait.h"
 #include "sqlite/read_lease.h"
@@ -52,6 +53,7 @@ static void close_gate(void)
     while (atomic_load(&inside) > 0 && dc_clock() < deadline) {
         wait_yield_processor();
     }
+    process_lock_acquire();
     is_by_python = connection_lock_is_kept_for_fork();
     if (is_by_python) {
         hooks->before(deadline);
@@ -66,6 +68,7 @@ static void open_gate(int in_child)
     disowned_unlock();
     sqlite_mutex_leave_shared();
     dc_read_leases_after_fork(in_child, is_by_python);
+    process_lock_release();
     atomic_store(&closed, 0);
     pthread_mutex_unlock(&forking);
 }
@@ -92,14 +95,15 @@ static void open_gate_in_child(void)
 
 int fork_gate_init(const fork_gate_hooks *of_connections)
 {
-    static int registered;
+    static atomic_int registered;
 
     hooks = of_connections;
-    if (!registered && pthread_atfork(close_gate, open_gate_in_parent, open_gate_in_child) != 0) {
+    if (!atomic_exchange(&registered, 1) &&
+        pthread_atfork(close_gate, open_gate_in_parent, open_gate_in_child) != 0) {
+        atomic_store(&registered, 0);
         PyErr_NoMemory();
         return -1;
     }
-    registered = 1;
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "python/convert.h"
 #include "python/fork_gate.h"
 #include "python/fork_generation.h"
+#include "python/process_lock.h"
 #include "python/slow_mean.h"
 #include "python/sqlite_mutex.h"
 
@@ -51,6 +52,7 @@ int session_attach(module_state *state, PyObject *connection, sqlite3 *handle, S
     if (status == DC_OK) {
         (*session)->connection = Py_NewRef(connection);
         (*session)->generation = fork_generation();
+        (*session)->interpreter = PyInterpreterState_Get();
         return 1;
     }
     if (status != DC_BUSY) {
@@ -200,7 +202,7 @@ int session_in_transaction(Session *session)
 
 /* --- exposed sessions, and a fork ------------------------------------------------------------- */
 
-static Session *exposed_sessions; /* guarded by the GIL */
+static Session *exposed_sessions; /* guarded by the process lock */
 
 void session_expose(Session *session)
 {
@@ -211,9 +213,11 @@ void session_expose(Session *session)
         if (!session->external) {
             dc_checkpoint_after_foreign_commits(&session->db);
         }
+        process_lock_acquire();
         session->exposed = 1;
         session->next_exposed = exposed_sessions;
         exposed_sessions = session;
+        process_lock_release();
     }
 }
 
@@ -222,11 +226,13 @@ void session_unexpose(Session *session)
     Session **link = &exposed_sessions;
 
     if (session->exposed) {
+        process_lock_acquire();
         session->exposed = 0;
         while (*link != session) {
             link = &(*link)->next_exposed;
         }
         *link = session->next_exposed;
+        process_lock_release();
     }
 }
 
@@ -238,10 +244,11 @@ int session_is_private(const Session *session)
 
 /* Python's sqlite3 may be inside SQLite with an exposed Connection without our knowing, and hold any of SQLite's
  * mutexes there, for which a child would wait for ever. So wait until nobody is. This thread has the GIL, so that
- * nobody begins anew in its own sessions. In those of others a thread may be about to, without the GIL: their mutexes
- * are held until the fork is over. The child cannot use such a mutex any more, and abandons the session. */
+ * nobody begins anew in its own sessions. In those of others, and of other interpreters, a thread may be about to,
+ * without the GIL: their mutexes are held until the fork is over. The child cannot use such a mutex any more, and abandons the session. */
 static void look_at_exposed(double deadline)
 {
+    const PyInterpreterState *interpreter = PyInterpreterState_Get();
     unsigned long thread = PyThread_get_thread_ident();
 
     for (Session *session = exposed_sessions; session != NULL; session = session->next_exposed) {
@@ -249,8 +256,9 @@ static void look_at_exposed(double deadline)
             continue; /* inherited, and looked at when that happened */
         }
         session->held = sqlite_mutex_spin(session->db.handle, deadline);
-        if (session->held && (session->external || session_is_private(session) ||
-                              (session->pinned && session->thread == thread))) {
+        if (session->held && session->interpreter == interpreter &&
+            (session->external || session_is_private(session) ||
+             (session->pinned && session->thread == thread))) {
             session->quiet = 1;
             session->open_statement = dc_db_has_open_statement(&session->db);
             session->held = 0;

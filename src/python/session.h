@@ -10,9 +10,8 @@
  *
  * A session is external if `_con` is overridden: that made the Connection and closes it, not this library.
  *
- * Locks. The GIL guards every field here, but for mean_seconds, which is of the thread that uses the session; importing
- * the module turns the GIL on in a free-threaded interpreter. Below it are the fork gate and, for an exposed session,
- * SQLite's mutex. A thread that has released the GIL takes the gate, then the mutex. A thread that holds the GIL takes
+ * Locks. The GIL, or the guard of the Cache (guard.h), guards every field here, but for mean_seconds, which is of the
+ * thread that uses the session. Below it are the fork gate and, for an exposed session, SQLite's mutex. A thread that has released the GIL takes the gate, then the mutex. A thread that holds the GIL takes
  * the mutex first and never blocks in it (sqlite_mutex.h): its owner may be inside SQLite without the GIL, and need the
  * GIL there for a callback.
  */
@@ -35,8 +34,9 @@ typedef struct Session {
     unsigned long serial;     /* its number in the pool, never used again */
     unsigned long epoch;      /* of the pool when it was opened */
     unsigned long generation; /* of the process that opened it */
-    int uses;                 /* operations and transactions that are using it */
-    file_identity file;       /* that it was opened on, if whoever opened it has asked */
+    const PyInterpreterState *interpreter;
+    int uses;           /* operations and transactions that are using it */
+    file_identity file; /* that it was opened on, if whoever opened it has asked */
     int lacks_settings; /* the file had no table of settings when it was opened; not checked since */
     int pinned;
     unsigned long thread; /* to which it is pinned, or exposed */

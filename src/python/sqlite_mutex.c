@@ -3,6 +3,7 @@
 
 #include "python/sqlite_mutex.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/clock.h"
@@ -10,7 +11,7 @@
 
 #define TRY_AGAIN_SECONDS 50e-6
 
-static int works; /* guarded by the GIL; set once, before any other thread needs it */
+static atomic_int works; /* set once, before any other thread needs it */
 
 void sqlite_mutex_probe(sqlite3 *handle)
 {

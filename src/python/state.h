@@ -8,6 +8,8 @@
 
 #include "python/hooks.h" /* first: it includes Python.h */
 
+#include <stdatomic.h>
+
 /* Attribute names used from C, interned once. */
 /* clang-format off */
 #define STATE_NAMES(X)                                                                             \
@@ -68,7 +70,9 @@ typedef struct module_state {
 
     hook_base disk_hooks;
     hook_base cache_hooks;
-    signed char key_pickling[6]; /* by protocol: 1 native, -1 by pickle, 0 not known */
+    atomic_schar key_pickling[6]; /* by protocol: 1 native, -1 by pickle, 0 not known */
+    atomic_ulong
+        noticed; /* the fork generation in which all caches have let go of what they inherited */
 
     struct {
 #define STATE_NAME_MEMBER(name) PyObject *name;

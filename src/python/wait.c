@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "python/fork_generation.h"
+#include "sqlite/api.h"
 
 /* The holder mostly keeps a lock for 10 us, on another processor. A waiter that sleeps must then wait for a
  * processor: milliseconds where all are busy. */
@@ -40,7 +41,7 @@ void wait_start(lock_wait *wait, double timeout, int forever)
 /* A factor between 1/2 and 1; linear congruential. */
 static double jitter(void)
 {
-    static uint32_t sequence; /* guarded by the GIL */
+    static DC_THREAD_LOCAL uint32_t sequence;
 
     if (sequence == 0) {
         sequence = (uint32_t)(dc_clock() * 1e9);
