@@ -164,42 +164,60 @@ static int passes_over(Cache *cache)
 }
 
 /* The next key. *passes: it could not be loaded, and is passed over. */
-static PyObject *next_key(KeyIterator *self, int *passes)
+static PyObject *next_key(KeyIterator *self, Cache *cache, int *passes)
 {
-    Cache *cache = self->cache;
     PyObject *key = NULL;
 
     *passes = 0;
-    if (cache == NULL) {
+    if (self->cache == NULL) {
         return NULL;
     }
     if (self->loading) {
         PyErr_SetString(PyExc_ValueError, "this iterator is in use already");
         return NULL;
     }
-    Py_INCREF(cache); /* what runs below may end the iterator */
     if (self->position < self->page.count || load_page(self) == 0) {
         if (self->page.count == 0) {
+            GUARD_BEGIN(self)
             Py_CLEAR(self->cache);
+            GUARD_END()
         } else if (cache_ready(cache) == 0) {
             key = convert_key(self, &self->page.keys[self->position++]);
             *passes = key == NULL && passes_over(cache);
         }
     }
-    Py_DECREF(cache);
     return key;
 }
 
-static PyObject *KeyIterator_next(KeyIterator *self)
+/* The next key that is not passed over. */
+static PyObject *next_loaded(KeyIterator *self, Cache *cache)
 {
     PyObject *key;
     int passes;
     int failures = 0;
 
     do {
-        key = next_key(self, &passes);
+        key = next_key(self, cache, &passes);
     } while (passes || (key == NULL && self->cache != NULL && PyErr_Occurred() &&
-                        cache_has_healed(self->cache, NULL, NULL, &failures)));
+                        cache_has_healed(cache, NULL, NULL, &failures)));
+    return key;
+}
+
+/* The guard of the iterator is for its reference to the cache, that of the cache for everything else. */
+static PyObject *KeyIterator_next(KeyIterator *self)
+{
+    PyObject *key = NULL;
+    Cache *cache;
+
+    GUARD_BEGIN(self)
+    cache = (Cache *)Py_XNewRef(self->cache); /* what runs below may end the iterator */
+    GUARD_END()
+    if (cache != NULL) {
+        GUARD_BEGIN(cache)
+        key = next_loaded(self, cache);
+        GUARD_END()
+        Py_DECREF(cache);
+    }
     return key;
 }
 

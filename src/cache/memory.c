@@ -190,12 +190,35 @@ void hot_row_clear(hot_row *row)
     Py_XDECREF(row->key);
 }
 
-static void free_entry(HotTier *tier, HotEntry *entry)
+static void release_entry(HotTier *tier, HotEntry *entry)
 {
     Py_XDECREF(entry->key.object);
     hot_row_clear(&entry->row);
     entry->chain = tier->free;
     tier->free = entry;
+}
+
+/* An entry is not in the table any more. Where there is no GIL, to give a reference back may let other threads in
+ * (guard.h): that is put off until the tier is whole. */
+static void free_entry(HotTier *tier, HotEntry *entry)
+{
+    if (COMPAT_HAS_GIL) {
+        release_entry(tier, entry);
+    } else {
+        entry->chain = tier->dropped;
+        tier->dropped = entry;
+    }
+}
+
+/* The tier is whole. */
+static void release_dropped(HotTier *tier)
+{
+    while (tier->dropped != NULL) {
+        HotEntry *entry = tier->dropped;
+
+        tier->dropped = entry->chain;
+        release_entry(tier, entry);
+    }
 }
 
 static size_t size_of(PyObject *object)
@@ -295,7 +318,7 @@ static void insert(HotTier *tier, HotEntry *entry)
     tier->count++;
 }
 
-void hot_empty(HotTier *tier)
+static void empty(HotTier *tier)
 {
     HotEntry *entry = tier->oldest;
 
@@ -316,9 +339,18 @@ void hot_empty(HotTier *tier)
     }
 }
 
+void hot_empty(HotTier *tier)
+{
+    empty(tier);
+    release_dropped(tier);
+}
+
 void hot_clear(HotTier *tier)
 {
     hot_empty(tier);
+    if (tier->count > 0) {
+        return; /* another thread has filled it meanwhile */
+    }
     while (tier->blocks != NULL) {
         HotBlock *block = tier->blocks;
 
@@ -339,6 +371,7 @@ void hot_set_limit(HotTier *tier, size_t bytes)
         hot_clear(tier);
     } else {
         make_room(tier, 0);
+        release_dropped(tier);
     }
 }
 
@@ -372,11 +405,12 @@ void hot_check(const HotTier *tier)
 
 void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db)
 {
-    hot_empty(tier);
+    empty(tier);
     tier->header = header;
     tier->db = db;
     tier->moved = 0;
     tier->attachment++;
+    release_dropped(tier);
 }
 
 /* Begin a generation: no entry is of it. */
@@ -385,7 +419,7 @@ static void next_generation(HotTier *tier)
     int stamped = tier->stamped;
 
     if (++tier->generation == 0) {
-        hot_empty(tier); /* of which some might have it by chance */
+        empty(tier); /* of which some might have it by chance */
         tier->stamped = stamped;
         tier->generation = 1;
     }
@@ -405,7 +439,7 @@ static int take_present_header(HotTier *tier)
 
     if (tier->db->versions.shared == NULL) {
         tier->invalidations += tier->count > 0;
-        hot_empty(tier);
+        empty(tier);
         return 0;
     }
     if (!dc_stamp_read(tier->header, &stamp)) {
@@ -447,7 +481,7 @@ static int is_there(HotTier *tier)
         tier->second = second;
         tier->moved = dc_db_has_moved(tier->db);
         if (tier->moved) {
-            hot_empty(tier);
+            empty(tier);
         }
     }
     return !tier->moved;
@@ -543,7 +577,7 @@ static uint32_t take_stamp_of(HotTier *tier, const dc_stamp *stamp)
         return 0; /* to be confirmed: whichever header is the later one, the next lookup takes it */
     }
     tier->invalidations += tier->count > 0;
-    hot_empty(tier);
+    empty(tier);
     take_stamp(tier, stamp);
     next_generation(tier);
     return tier->generation;
@@ -578,10 +612,12 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
         entry->row.expire_time = row->columns.expire_time;
         if (!fill(&entry->row, row, known, key->kind >= HOT_QUEUE_FRONT, value)) {
             free_entry(tier, entry);
+            release_dropped(tier);
             return;
         }
     }
     place(tier, entry);
+    release_dropped(tier);
 }
 
 /* --- own commits ------------------------------------------------------------------------------ */
@@ -763,6 +799,7 @@ void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp,
     for (size_t i = 0; i < changes->count; i++) {
         apply(tier, &changes->each[i], generation, shares ? versions : NULL);
     }
+    release_dropped(tier);
 }
 
 void hot_changes_clear(HotChanges *changes)

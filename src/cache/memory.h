@@ -29,7 +29,7 @@
  * Entries are in the order of their arrival. A hand moves from the oldest to the newest. It spares an entry that was
  * hit since it passed last, and drops the first that was not. A hit only sets a bit.
  *
- * Everything here needs the GIL, and calls no Python code. The header is borrowed from a session, which takes it back
+ * Its owner keeps other threads out (guard.h); nothing here calls Python code. The header is borrowed from a session, which takes it back
  * before it closes. When the last connection to a database is closed, its log starts over and the same header may
  * occur again: so a tier that has lost its header begins empty.
  */
@@ -128,6 +128,7 @@ typedef struct HotTier {
     HotEntry *oldest, *newest, *hand;
     struct HotBlock *blocks; /* owned: the memory of all entries, given back by hot_clear */
     HotEntry *free;          /* entries there that are not used */
+    HotEntry *dropped;       /* and such as have references yet */
     size_t bytes;
     size_t limit;     /* bytes; 0: off */
     uint64_t commits; /* own ones that changed rows */

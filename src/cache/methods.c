@@ -148,6 +148,8 @@ static PyObject *Cache___delattr__(Cache *self, PyObject *name)
     return hooks_delattr(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name);
 }
 
+#define METHOD_GUARD_BEGIN                 GUARD_BEGIN
+#define METHOD_GUARD_END                   GUARD_END
 #define METHOD_FAILURES                    int failures = 0;
 #define METHOD_FAILED(self, table, parsed) cache_has_healed(self, table, parsed, &failures)
 #include "python/methods_define.h"

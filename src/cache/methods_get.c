@@ -156,7 +156,7 @@ static PyObject *pickled_call(Cache *self, PyObject *disk, PyObject *const *args
 
 /* What answers most calls of a memoized function. Whatever is not simply there is ENOVAL, and then looked up by get(),
  * which says what is wrong; so nothing is counted or logged here but a hit. */
-PyObject *Cache__recall(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *recall(Cache *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *pickled = NULL;
     PyObject *result = NULL;
@@ -188,6 +188,9 @@ PyObject *Cache__recall(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     }
     return result != NULL || PyErr_Occurred() ? result : Py_NewRef(self->state->enoval);
 }
+
+GUARDED(PyObject *, Cache__recall, self, recall,
+        (Cache * self, PyObject *const *args, Py_ssize_t nargs), (self, args, nargs))
 
 /* Call an overridden get(key, default=ENOVAL, [read=True,] retry=retry); KeyError for ENOVAL. */
 static PyObject *get_by_hook(Cache *self, PyObject *key, int read, int retry)
@@ -317,15 +320,21 @@ int cache_contains(Cache *self, PyObject *key)
 
 /* --- many keys ---------------------------------------------------------------------------------- */
 
-/* Recall all of them, if memory knows all: 1; 0; -1 with an exception. No Python code runs in between, so they
- * are of one moment. */
+/* Recall all of them, if memory knows all at one moment: 1; 0; -1 with an exception. */
 static int recall_all(Cache *self, Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes)
 {
+    const HotTier *tier = &self->hot;
+    uint32_t generation = 0;
+    uint64_t commits = tier->commits;
     int result = may_be_hot(self);
 
     for (Py_ssize_t i = 0; i < count && result > 0; i++) {
         outcomes[i] = lookup_recall(&lookups[i]);
+        generation = i == 0 ? tier->generation : generation;
         result = outcomes[i] == LOOKUP_FAILED ? -1 : outcomes[i] != LOOKUP_UNKNOWN;
+    }
+    if (result > 0 && count > 0 && (tier->generation != generation || tier->commits != commits)) {
+        result = 0;
     }
     *(result > 0 ? &self->hot.hits : &self->hot.misses) += (uint64_t)count;
     return result;

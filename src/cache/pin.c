@@ -45,7 +45,9 @@ static void Pin_dealloc(Pin *self)
     PyObject *cache = self->cache != NULL ? compat_weakref_get(self->cache) : NULL;
 
     if (cache != NULL && self->generation == fork_generation()) {
+        GUARD_BEGIN(cache)
         thread_ended((Cache *)cache, self);
+        GUARD_END()
     }
     Py_XDECREF(cache);
     Py_XDECREF(self->cache);

@@ -216,6 +216,7 @@ static void Transaction_finalize(Transaction *self)
         return;
     }
     current = compat_exception_take();
+    GUARD_BEGIN(self->cache)
     for (; self->entered > 0 && self->cache->transaction.depth > 0 &&
            self->cache->transaction.serial == self->serial;
          self->entered--) {
@@ -225,6 +226,7 @@ static void Transaction_finalize(Transaction *self)
             operation_rollback(&operation);
         }
     }
+    GUARD_END()
     compat_exception_put(current);
 }
 
@@ -255,13 +257,31 @@ static void Transaction_dealloc(Transaction *self)
     Py_DECREF(type);
 }
 
-static PyMethodDef Transaction_methods[] = {
-    {"__enter__", (PyCFunction)Transaction_enter, METH_NOARGS,
-     PyDoc_STR("Begin, or join the thread's open transaction.")},
-    {"__exit__", (PyCFunction)(void (*)(void))Transaction_exit, METH_FASTCALL,
-     PyDoc_STR("Commit; roll back if the block raised.")},
-    {"_cleanup", (PyCFunction)Transaction_cleanup, METH_O, Transaction_cleanup_doc},
-    {NULL, NULL, 0, NULL},
+/* What is guarded: what a transaction is of, and with it the transaction. */
+static PyObject *guarded_object(Transaction *self)
+{
+    return self->cache != NULL ? (PyObject *)self->cache : (PyObject *)self;
+}
+
+static GUARDED(
+    PyObject *, guarded_enter, guarded_object(self), Transaction_enter,
+    (Transaction * self, PyObject *unused),
+    (self, unused)) static GUARDED(PyObject *, guarded_exit, guarded_object(self), Transaction_exit,
+                                   (Transaction * self, PyObject *const *args, Py_ssize_t nargs),
+                                   (self, args, nargs)) static GUARDED(PyObject *, guarded_cleanup,
+                                                                       guarded_object(self),
+                                                                       Transaction_cleanup,
+                                                                       (Transaction * self,
+                                                                        PyObject *filename),
+                                                                       (self, filename))
+
+    static PyMethodDef Transaction_methods[] = {
+        {"__enter__", (PyCFunction)guarded_enter, METH_NOARGS,
+         PyDoc_STR("Begin, or join the thread's open transaction.")},
+        {"__exit__", (PyCFunction)(void (*)(void))guarded_exit, METH_FASTCALL,
+         PyDoc_STR("Commit; roll back if the block raised.")},
+        {"_cleanup", (PyCFunction)guarded_cleanup, METH_O, Transaction_cleanup_doc},
+        {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot Transaction_slots[] = {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "python/call_table.h"
+#include "python/guard.h"
 #include "python/key_pickle.h"
 
 /* Up to so many keyword arguments, and arguments in all, fit on the stack. */
@@ -280,8 +281,12 @@ static PyObject *add_to_table(CacheKey *self, PyObject *args, PyObject *kwargs, 
     } else {
         PyErr_Clear(); /* making the key raises it again */
     }
-    if (pickled != NULL && self->protocol == protocol) {
-        call_table_add(&self->table, arguments, self->base, pickled);
+    if (pickled != NULL) {
+        GUARD_BEGIN(self)
+        if (self->protocol == protocol) {
+            call_table_add(&self->table, arguments, self->base, pickled);
+        }
+        GUARD_END()
     }
     for (int i = 0; i < arguments->count; i++) {
         Py_DECREF(arguments->objects[i]);
@@ -301,13 +306,14 @@ PyObject *call_key_pickled(const module_state *state, PyObject *cache_key, PyObj
         !call_arguments_take(args, kwargs, self->ignored_positions, self->ignore, &arguments)) {
         return NULL;
     }
+    GUARD_BEGIN(self)
     if (self->protocol != protocol) {
-        call_table_clear(&self->table);
         self->protocol = protocol;
+        call_table_clear(&self->table);
     }
-    pickled = call_table_find(&self->table, &arguments, self->base);
-    return pickled != NULL ? Py_NewRef(pickled)
-                           : add_to_table(self, args, kwargs, protocol, &arguments);
+    pickled = Py_XNewRef(call_table_find(&self->table, &arguments, self->base));
+    GUARD_END()
+    return pickled != NULL ? pickled : add_to_table(self, args, kwargs, protocol, &arguments);
 }
 
 static PyObject *CacheKey_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf,

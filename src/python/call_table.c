@@ -195,16 +195,18 @@ static void free_entry(call_entry *entry)
 
 void call_table_clear(call_table *table)
 {
-    for (size_t i = 0; i < table->bucket_count; i++) {
-        while (table->buckets[i] != NULL) {
-            call_entry *entry = table->buckets[i];
+    call_table taken = *table; /* first: see guard.h */
 
-            table->buckets[i] = entry->chain;
+    memset(table, 0, sizeof *table);
+    for (size_t i = 0; i < taken.bucket_count; i++) {
+        while (taken.buckets[i] != NULL) {
+            call_entry *entry = taken.buckets[i];
+
+            taken.buckets[i] = entry->chain;
             free_entry(entry);
         }
     }
-    PyMem_Free(table->buckets);
-    memset(table, 0, sizeof *table);
+    PyMem_Free(taken.buckets);
 }
 
 /* Make room for one more. 0 without memory. */

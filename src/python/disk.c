@@ -6,6 +6,7 @@
 
 #include "engine/valuefile.h"
 #include "python/convert.h"
+#include "python/guard.h"
 
 /* The disk if it is a Disk, else NULL. */
 static Disk *as_native(module_state *state, PyObject *disk)
@@ -30,22 +31,39 @@ int disk_require(PyObject *value, const char *name)
     return 0;
 }
 
+PyObject *disk_attribute(Disk *self, PyObject *const *field)
+{
+    PyObject *value;
+
+    GUARD_BEGIN(self)
+    value = Py_XNewRef(*field);
+    GUARD_END()
+    return value;
+}
+
 PyObject *disk_directory(Disk *self)
 {
-    return disk_require(self->directory_path, "_directory") < 0 ? NULL
-                                                                : Py_NewRef(self->directory_path);
+    PyObject *path = disk_attribute(self, &self->directory_path);
+
+    disk_require(path, "_directory");
+    return path;
 }
 
 PyObject *disk_local_name(module_state *state, PyObject *disk, const char *filename)
 {
     Disk *self = as_native(state, disk);
     char *local = NULL;
+    PyObject *path = NULL;
     PyObject *name;
 
-    if (strchr(filename, '\\') == NULL || self == NULL || self->directory_path == NULL) {
+    if (strchr(filename, '\\') != NULL && self != NULL) {
+        path = disk_attribute(self, &self->directory_path);
+    }
+    if (path == NULL) {
         return PyUnicode_FromString(filename);
     }
-    local = dc_valuefile_local_name(PyBytes_AS_STRING(self->directory_path), filename);
+    local = dc_valuefile_local_name(PyBytes_AS_STRING(path), filename);
+    Py_DECREF(path);
     if (local == NULL) {
         return PyErr_NoMemory();
     }
@@ -56,10 +74,14 @@ PyObject *disk_local_name(module_state *state, PyObject *disk, const char *filen
 
 PyObject *disk_pickle_native(Disk *self, PyObject *object)
 {
-    if (disk_require(self->pickle_protocol, "pickle_protocol") < 0) {
-        return NULL;
+    PyObject *protocol = disk_attribute(self, &self->pickle_protocol);
+    PyObject *pickled = NULL;
+
+    if (disk_require(protocol, "pickle_protocol") == 0) {
+        pickled = PyObject_CallFunctionObjArgs(self->state->dumps, object, protocol, NULL);
+        Py_DECREF(protocol);
     }
-    return PyObject_CallFunctionObjArgs(self->state->dumps, object, self->pickle_protocol, NULL);
+    return pickled;
 }
 
 PyObject *disk_pickle(Disk *self, PyObject *object)

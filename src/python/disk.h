@@ -37,6 +37,9 @@ unsigned int disk_hooks(module_state *state, PyObject *disk);
 
 /* -1 with AttributeError if `value`, an attribute, has not been assigned. */
 int disk_require(PyObject *value, const char *name);
+/* A new reference to what an attribute is now, or NULL. */
+PyObject *disk_attribute(Disk *self, PyObject *const *field);
+
 /* The directory's path as bytes. A new reference, since the attribute may be assigned to while the GIL is released. */
 PyObject *disk_directory(Disk *self);
 /* The str under which the file of a row is here (valuefile.h), for what opens it in Python. */

@@ -295,6 +295,7 @@ static PyObject *file_of(module_state *state, PyObject *path, int descriptor)
 PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int *missing)
 {
     PyObject *local = NULL;
+    PyObject *directory = NULL;
     PyObject *path = NULL;
     PyObject *python_file = NULL;
     disk_opened file;
@@ -305,8 +306,11 @@ PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int 
         return NULL;
     }
     local = disk_local_name(self->state, (PyObject *)self, name);
-    if (local != NULL && disk_require(self->absolute, "_directory") == 0) {
-        path = PyObject_CallFunctionObjArgs(self->state->join, self->absolute, local, NULL);
+    if (local != NULL) {
+        directory = disk_attribute(self, &self->absolute);
+    }
+    if (local != NULL && disk_require(directory, "_directory") == 0) {
+        path = PyObject_CallFunctionObjArgs(self->state->join, directory, local, NULL);
     }
     if (path != NULL) {
         python_file = file_of(self->state, path, file.descriptor);
@@ -314,6 +318,7 @@ PyObject *disk_file_open(Disk *self, const char *name, disk_file_size size, int 
         dc_valuefile_close(file.descriptor);
     }
     Py_XDECREF(path);
+    Py_XDECREF(directory);
     Py_XDECREF(local);
     return python_file;
 }

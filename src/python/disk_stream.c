@@ -134,18 +134,20 @@ int disk_stream_pickle(Disk *self, PyObject *object, PyObject **pickled,
     int result = -1;
 
     *pickled = NULL;
-    if (self->pickle_protocol == NULL ||
-        (disk_hooks(state, (PyObject *)self) & DISK_HOOK__to_pickle)) {
+    arguments[2] =
+        disk_attribute(self, &self->pickle_protocol); /* which Python code may assign to */
+    if (arguments[2] == NULL || (disk_hooks(state, (PyObject *)self) & DISK_HOOK__to_pickle)) {
+        Py_XDECREF(arguments[2]);
         *pickled = disk_pickle(self, object);
         return *pickled != NULL ? 0 : -1;
     }
     sink = (PickleSink *)state->pickle_sink_type->tp_alloc(state->pickle_sink_type, 0);
     if (sink == NULL) {
+        Py_DECREF(arguments[2]);
         return -1;
     }
     arguments[0] = object;
     arguments[1] = (PyObject *)sink;
-    arguments[2] = Py_NewRef(self->pickle_protocol); /* which Python code may assign to */
     done = PyObject_Vectorcall(state->dump, arguments, 3, NULL);
     Py_DECREF(arguments[2]);
     if (done != NULL && sink->rest == NULL) {

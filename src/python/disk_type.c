@@ -15,6 +15,7 @@
 #include "python/disk_file.h"
 #include "python/disk_key.h"
 #include "python/disk_value.h"
+#include "python/guard.h"
 
 #define METHODS         "python/disk_methods.def"
 #define METHOD_OF(name) Disk_##name
@@ -151,6 +152,17 @@ static int Disk_set_pickle_protocol(Disk *self, PyObject *value, void *Py_UNUSED
     return 0;
 }
 
+#define GUARDED_ATTRIBUTE(name)                                                                    \
+    static GUARDED(PyObject *, guarded_get_##name, self, Disk_get_##name,                          \
+                   (Disk * self, void *closure),                                                   \
+                   (self, closure)) static GUARDED(int, guarded_set_##name, self, Disk_set_##name, \
+                                                   (Disk * self, PyObject * value, void *closure), \
+                                                   (self, value, closure))
+
+GUARDED_ATTRIBUTE(directory)
+GUARDED_ATTRIBUTE(min_file_size)
+GUARDED_ATTRIBUTE(pickle_protocol)
+
 static PyMemberDef Disk_members[] = {
     {"_may_map", T_BOOL, offsetof(Disk, may_map), 0,
      PyDoc_STR("whether files may be mapped: not where another machine can remove them")},
@@ -160,13 +172,13 @@ static PyMemberDef Disk_members[] = {
 };
 
 static PyGetSetDef Disk_getset[] = {
-    {"_directory", (getter)Disk_get_directory, (setter)Disk_set_directory,
+    {"_directory", (getter)guarded_get_directory, (setter)guarded_set_directory,
      PyDoc_STR("directory of the cache, as given"), NULL},
-    {"min_file_size", (getter)Disk_get_min_file_size, (setter)Disk_set_min_file_size,
+    {"min_file_size", (getter)guarded_get_min_file_size, (setter)guarded_set_min_file_size,
      PyDoc_STR("values of at least this size (characters of a str, bytes of everything else) are "
                "kept in files"),
      NULL},
-    {"pickle_protocol", (getter)Disk_get_pickle_protocol, (setter)Disk_set_pickle_protocol,
+    {"pickle_protocol", (getter)guarded_get_pickle_protocol, (setter)guarded_set_pickle_protocol,
      PyDoc_STR("protocol for pickling keys and values"), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

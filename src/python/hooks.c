@@ -1,6 +1,8 @@
 /* hooks.c: see hooks.h. */
 #include "python/hooks.h"
 
+#include "python/process_lock.h"
+
 #define HOOK_NAME(type, name) #name,
 static const char *const disk_names[] = {DISK_HOOKS(HOOK_NAME)};
 static const char *const cache_names[] = {CACHE_HOOKS(HOOK_NAME)};
@@ -57,10 +59,10 @@ void hooks_free(hook_base *base)
     }
 }
 
-void hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObject *type)
+/* What a class has changed of the base, as bits. */
+static unsigned int look_at_class(const hook_base *base, PyTypeObject *type)
 {
     unsigned int changed = 0;
-    compat_exception current = compat_exception_take();
 
     for (int i = 0; i < base->count; i++) {
         PyObject *found = PyObject_GetAttr((PyObject *)type, base->names[i]);
@@ -73,9 +75,22 @@ void hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObject *type)
         }
         Py_XDECREF(found);
     }
+    return changed;
+}
+
+void hooks_refresh(const hook_base *base, hook_cache *cache, PyTypeObject *type)
+{
+    compat_exception current = compat_exception_take();
+    unsigned int version = compat_type_version(type);
+    unsigned int changed = look_at_class(base, type);
+
     compat_exception_put(current);
-    cache->changed = changed;
-    cache->version = compat_type_version(type);
+    process_lock_acquire();
+    atomic_store(&cache->version, 0);
+    atomic_store(&cache->changed, changed);
+    /* If the class has changed meanwhile, or had no version before, the next one who asks looks again. */
+    atomic_store(&cache->version, version == compat_type_version(type) ? version : 0);
+    process_lock_release();
 }
 
 /* Set the attribute, and note it if it is a hook. */
@@ -87,7 +102,11 @@ static int set_attribute(const hook_base *base, hook_cache *cache, PyObject *sel
     }
     for (int i = 0; i < base->count; i++) {
         if (PyUnicode_Compare(base->names[i], name) == 0) {
-            cache->patched = value != NULL ? cache->patched | 1u << i : cache->patched & ~(1u << i);
+            if (value != NULL) {
+                atomic_fetch_or(&cache->patched, 1u << i);
+            } else {
+                atomic_fetch_and(&cache->patched, ~(1u << i));
+            }
         }
     }
     return PyErr_Occurred() ? -1 : 0;

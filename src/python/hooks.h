@@ -12,6 +12,8 @@
 
 #include "python/compat.h"
 
+#include <stdatomic.h>
+
 /* clang-format off */
 #define DISK_HOOKS(X)                                                                              \
     X(DISK, put) X(DISK, get) X(DISK, store) X(DISK, fetch) X(DISK, filename) X(DISK, _write)      \
@@ -49,11 +51,12 @@ typedef struct hook_base {
     PyObject *originals[HOOK_COUNT_MAX];
 } hook_base;
 
-/* What an object keeps of its hooks. Valid while its class has `version`. */
+/* What an object keeps of its hooks. Valid while its class has `version`, which is the last to be written and the first
+ * to be read. */
 typedef struct hook_cache {
-    unsigned int version; /* of the class, or 0 */
-    unsigned int changed; /* bits: on the class */
-    unsigned int patched; /* bits: on the object itself */
+    atomic_uint version; /* of the class, or 0 */
+    atomic_uint changed; /* bits: on the class */
+    atomic_uint patched; /* bits: on the object itself */
 } hook_cache;
 
 /* Take what a class has under the names now for its own. -1 with an exception. */
@@ -72,10 +75,11 @@ static inline unsigned int hooks_of(const hook_base *base, hook_cache *cache, Py
 {
     unsigned int version = compat_type_version(Py_TYPE(object));
 
-    if (version == 0 || version != cache->version) {
+    if (version == 0 || version != atomic_load_explicit(&cache->version, memory_order_acquire)) {
         hooks_refresh(base, cache, Py_TYPE(object));
     }
-    return cache->changed | cache->patched;
+    return atomic_load_explicit(&cache->changed, memory_order_relaxed) |
+           atomic_load_explicit(&cache->patched, memory_order_relaxed);
 }
 
 /* The methods __setattr__ and __delattr__: set the attribute, and note it if it is a hook. They are methods, not

@@ -12,6 +12,11 @@
 #define METHOD_RECEIVER "$self" /* "$module" of a module's functions */
 #endif
 
+#ifndef METHOD_GUARD_BEGIN /* what stands around the body of each, see guard.h */
+#define METHOD_GUARD_BEGIN(self) {
+#define METHOD_GUARD_END()       }
+#endif
+
 #ifndef METHOD_FAILED
 #define METHOD_FAILED(self, table, parsed) 0
 #define METHOD_FAILURES
@@ -58,9 +63,11 @@
         if (args_parse(&METHOD_OF(name##_table), args, nargs, kwnames, &parsed) < 0) {             \
             return NULL;                                                                           \
         }                                                                                          \
+        METHOD_GUARD_BEGIN(self)                                                                   \
         do {                                                                                       \
             result = METHOD_OF(name)(self, &parsed);                                               \
         } while (result == NULL && METHOD_FAILED(self, &METHOD_OF(name##_table), &parsed));        \
+        METHOD_GUARD_END()                                                                         \
         return result;                                                                             \
     }
 #define NO_ARGUMENTS(name, docstring)                                                              \
@@ -69,9 +76,11 @@
         PyObject *result;                                                                          \
         METHOD_FAILURES                                                                            \
                                                                                                    \
+        METHOD_GUARD_BEGIN(self)                                                                   \
         do {                                                                                       \
             result = METHOD_OF(name)(self);                                                        \
         } while (result == NULL && METHOD_FAILED(self, NULL, NULL));                               \
+        METHOD_GUARD_END()                                                                         \
         return result;                                                                             \
     }
 #include METHODS
