@@ -236,15 +236,17 @@ class Cache(DictMethods[K, V], Opening[K, V]):
             value, expire_time, old_tag = self.get(
                 key, default=ENOVAL, expire_time=True, tag=True, retry=True
             )
-            new = func(default if value is ENOVAL else value)
+            new: Any = func(default if value is ENOVAL else value)
             if new is KEEP:
-                return value
+                return value  # type: ignore[no-any-return]
             if new is ENOVAL:
                 self.delete(key, retry=True)
                 return ENOVAL
             if isinstance(expire, Constant):
                 expire = None if expire_time is None else expire_time - time.time()
-            kept = self.set(key, new, expire, tag=old_tag if tag is KEEP else tag, retry=True)
+            if isinstance(tag, Constant):
+                tag = old_tag
+            kept = self.set(key, new, expire, tag=tag, retry=True)
             return new if kept else ENOVAL
 
     @hint_at_expire
