@@ -573,37 +573,32 @@ static PyMemberDef Cache_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-static GUARDED(PyObject *, guarded_iterate, self, cache_iterate, (Cache * self), (self)) static GUARDED(
-    PyObject *, guarded_subscript, self, cache_subscript, (Cache * self, PyObject *key),
-    (self, key)) static GUARDED(int, guarded_assign_subscript, self, cache_assign_subscript,
-                                (Cache * self, PyObject *key, PyObject *value),
-                                (self, key,
-                                 value)) static GUARDED(Py_ssize_t, guarded_length, self,
-                                                        cache_length, (Cache * self),
-                                                        (self)) static GUARDED(int,
-                                                                               guarded_contains,
-                                                                               self, cache_contains,
-                                                                               (Cache * self,
-                                                                                PyObject *key),
-                                                                               (self, key))
+/* clang-format off */
+static GUARDED(PyObject *, guarded_iterate, self, cache_iterate, (Cache *self), (self))
+static GUARDED(PyObject *, guarded_subscript, self, cache_subscript, (Cache *self, PyObject *key), (self, key))
+static GUARDED(int, guarded_assign_subscript, self, cache_assign_subscript,
+               (Cache *self, PyObject *key, PyObject *value), (self, key, value))
+static GUARDED(Py_ssize_t, guarded_length, self, cache_length, (Cache *self), (self))
+static GUARDED(int, guarded_contains, self, cache_contains, (Cache *self, PyObject *key), (self, key))
 
-    static PyType_Slot Cache_slots[] = {
-        {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Cache.")},
-        {Py_tp_new, Cache_new},
-        {Py_tp_finalize, Cache_finalize},
-        {Py_tp_dealloc, Cache_dealloc},
-        {Py_tp_traverse, Cache_traverse},
-        {Py_tp_clear, Cache_clear_references},
-        {Py_tp_getset, Cache_getset},
-        {Py_tp_members, Cache_members},
-        {Py_tp_methods, Cache_methods},
-        {Py_tp_iter, guarded_iterate},
-        {Py_mp_subscript, guarded_subscript},
-        {Py_mp_ass_subscript, guarded_assign_subscript},
-        {Py_mp_length, guarded_length},
-        {Py_sq_contains, guarded_contains},
-        {0, NULL},
+static PyType_Slot Cache_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Cache.")},
+    {Py_tp_new, Cache_new},
+    {Py_tp_finalize, Cache_finalize},
+    {Py_tp_dealloc, Cache_dealloc},
+    {Py_tp_traverse, Cache_traverse},
+    {Py_tp_clear, Cache_clear_references},
+    {Py_tp_getset, Cache_getset},
+    {Py_tp_members, Cache_members},
+    {Py_tp_methods, Cache_methods},
+    {Py_tp_iter, guarded_iterate},
+    {Py_mp_subscript, guarded_subscript},
+    {Py_mp_ass_subscript, guarded_assign_subscript},
+    {Py_mp_length, guarded_length},
+    {Py_sq_contains, guarded_contains},
+    {0, NULL},
 };
+/* clang-format on */
 
 PyType_Spec cache_type_spec = {
     .name = "diskcache._core.Cache",
