@@ -202,10 +202,14 @@ class Cache(Generic[_K, _V]):
     memory_limit: int
     on_error: str | None
     def memory_stats(self) -> _MemoryStats:
-        """Return what this object's memory has been good for; every process and object has its own.
+        """Return what this object has done since it was made; every process and object has its own counts.
 
-        :return: dict of hits and misses (lookups answered from memory, and not), bytes (in use now) and
-            invalidations (how often something was not current any more, since somebody had written)
+        :return: dict of hits and misses (lookups answered from memory, and not), bytes (of memory, in use now),
+            invalidations (how often something was not current any more, since somebody had written), evictions
+            (items that a native policy has removed to make room, also if that was rolled back), lock_waits and
+            lock_wait_seconds (of writes that did not get the write lock at once, Timeouts included),
+            checkpoints, checkpoint_seconds and checkpoint_frames (those done, the time that they took beside
+            other work, and the pages of the log that they have copied)
         """
     @overload
     def get(

@@ -14,7 +14,7 @@ import os.path as op
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
 from . import _core, removal
 from . import settings as rules
@@ -32,7 +32,7 @@ from .directory import (
 )
 from .disk import Disk, StoredKey
 from .hints import TYPE_CHECKING, Any, K, Memoized, P, Path, R, Settings, Tag, Unpack, V, overload
-from .log import log_refusal
+from .log import log_info, log_refusal
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening, unopened
 from .pickling import reduce
@@ -540,11 +540,16 @@ class Cache(DictMethods[K, V], Opening[K, V]):
         :raises Timeout: if the lock cannot be had within the cache's timeout and `retry` is false,
             with the number of items removed until then
         """
-        if self._own_policy is None:
-            return super().cull(retry)
+        policy = self._own_policy
+        count = super().cull(retry) if policy is None else self._cull_by(policy, retry)
+        log_info('eviction', self._path, 'cull has removed %d items', count)
+        return count
+
+    def _cull_by(self, policy: Mapping[str, str | None], retry: bool) -> int:
+        """Do what `cull` does, by a policy of the user's own."""
         now = time.time()
         count = self.expire(now, retry)
-        select = victims(self._own_policy, now)
+        select = victims(policy, now)
         try:
             while select is not None and self.volume() > self.size_limit:
                 with self._transact(retry) as (execute, cleanup):
@@ -672,6 +677,20 @@ class Cache(DictMethods[K, V], Opening[K, V]):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({getattr(self, "_directory", None)!r})'
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: a table, of what stands in the database."""
+        if getattr(self, '_directory', None) is None:
+            return None
+        from .notebooks import table_of  # which nothing else needs
+
+        return table_of(self, self._directory, [(self._path, self._read_only)])
+
+    def _ipython_key_completions_(self) -> list[Any]:
+        """Return keys that a notebook offers behind a bracket: some, and no pickled ones."""
+        from .notebooks import keys_of
+
+        return keys_of([self])
 
     def __getstate__(self) -> tuple[Any, ...]:
         # The last is only there if it says something: the original does not know it.

@@ -68,7 +68,7 @@ from .hints import (
     overload,
 )
 from .index import Index
-from .log import log_failure
+from .log import log_failure, log_info
 from .settings import DEFAULT_SETTINGS
 from .views import DictMethods, Names, has_all_of
 
@@ -458,11 +458,11 @@ class FanoutCache(DictMethods[K, V]):
             shard.on_error = what
 
     def memory_stats(self) -> MemoryStats:
-        """Return what the memory of this object has been good for; see :meth:`Cache.memory_stats`.
+        """Return what this object has done since it was made; see :meth:`Cache.memory_stats`.
 
-        :return: dict of hits, misses, bytes and invalidations, sums over the shards
+        :return: dict with the same keys, of sums over the shards
         """
-        total: collections.Counter[str] = collections.Counter()
+        total: Any = collections.Counter()
         for shard in self._open_shards():
             total.update(shard.memory_stats())
         return cast('MemoryStats', dict(total))
@@ -514,7 +514,8 @@ class FanoutCache(DictMethods[K, V]):
         """Return what a method of a key's shard does; something else without its lock in time."""
         try:
             return getattr(self._shard(key), name)(key, *args)  # type: ignore[no-any-return]
-        except Timeout:
+        except Timeout as timeout:
+            log_info('lock', self._directory, '%s is given up: %s', name, timeout)
             return otherwise
 
     def _by_shard(self, keys: Sequence[Any]) -> dict[int, list[int]]:
@@ -1090,6 +1091,7 @@ class FanoutCache(DictMethods[K, V]):
             try:
                 total += getattr(shard, name)(*args, retry=retry)
             except Timeout as timeout:
+                log_info('lock', shard._path, '%s is given up: %s', name, timeout)
                 total += timeout.args[0]
         return total
 
@@ -1133,6 +1135,25 @@ class FanoutCache(DictMethods[K, V]):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.__dict__.get("_directory")!r})'
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: a table, of what stands in the databases."""
+        if '_directory' not in self.__dict__:
+            return None
+        from .notebooks import table_of  # which nothing else needs
+
+        read_only = int(self._read_only_asked)
+        shards = [
+            (op.join(self._path, f'{number:03d}'), read_only) for number in range(self._count)
+        ]
+        return table_of(self, self._directory, shards, shards=self._count)
+
+    def _ipython_key_completions_(self) -> list[Any]:
+        """Return keys that a notebook offers behind a bracket: some, and no pickled ones."""
+        from .notebooks import keys_of
+
+        is_there = op.exists(op.join(self._path, '000', DBNAME))  # or opening would make it
+        return keys_of(self._all_shards() if is_there else self._open_shards())
 
     def __getstate__(self) -> tuple[Any, ...]:
         # The last is only there if it says something: the original does not know it.

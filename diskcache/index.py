@@ -412,5 +412,9 @@ class Index(OnCache[K, V], MutableMapping[K, V]):
             name, typed, ignore=ignore, signature=signature, cache_if=cache_if
         )
 
+    def _ipython_key_completions_(self) -> list[Any]:
+        """Return keys that a notebook offers behind a bracket: some, and no pickled ones."""
+        return self._cache._ipython_key_completions_()
+
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.directory!r}){self._length_shown()}'

@@ -46,6 +46,15 @@ class OnCache(Generic[K, V]):
             return ''  # as the original's, whose own test looks at an empty one
         return f' of {count} item' if count == 1 else f' of {count} items'
 
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: a table, of what stands in the database."""
+        from .notebooks import table_of  # which nothing else needs
+
+        cache = getattr(self, '_cache', None)
+        if cache is None:
+            return None
+        return table_of(self, cache._directory, [(cache._path, cache._read_only)])
+
     def _has_plain_cache(self) -> bool:
         """Tell whether opening the directory again would give a cache of the same kind."""
         return (

@@ -250,7 +250,7 @@ class Opening(_core.Cache[K, V]):
             current.pop(name, None)
         for name in damaged - settings.keys():  # the default holds, but is not stored over it
             text = 'the stored setting %s is damaged, and ignored: %r'
-            log(self._directory, text, name, stored.pop(name))
+            log('directory', self._directory, text, name, stored.pop(name))
             stored[name] = current.get(name)
         is_empty = stored.get('count') == 0
         network = self._warn_of_network(current)
@@ -323,7 +323,7 @@ class Opening(_core.Cache[K, V]):
             return False
         self._make_again()
         if removed:
-            log(self._path, 'the database has been removed, and is made anew')
+            log('directory', self._path, 'the database has been removed, and is made anew')
         return True
 
     def _make_again(self) -> None:
@@ -377,14 +377,14 @@ class Opening(_core.Cache[K, V]):
             aside = removal.set_aside(database, identity)
         except OSError as obstacle:
             text = 'the database is malformed (%s), and cannot be renamed: %s'
-            log(self._path, text, error, obstacle)
+            log('directory', self._path, text, error, obstacle)
             return False
         if aside is not None:
             text = (
                 'the database is malformed (%s): it has been renamed to %s, and a new one is begun.'
                 ' What it had in value files stays until check(fix=True)'
             )
-            log(self._path, text, error, op.basename(aside))
+            log('directory', self._path, text, error, op.basename(aside))
         return True
 
     def _pass_over(self, error: Exception) -> bool:

@@ -165,7 +165,16 @@ class MemoryStats(TypedDict):
     #: Lookups that were answered from memory, and those that were not.
     hits: int
     misses: int
-    #: Bytes that the memory takes.
+    #: Bytes of memory that are in use now.
     bytes: int
-    #: How often others' changes emptied it.
+    #: How often something was not current any more, since somebody had written.
     invalidations: int
+    #: Items that a native policy has removed to make room.
+    evictions: int
+    #: Writes that did not get the write lock at once, and the seconds that they waited.
+    lock_waits: int
+    lock_wait_seconds: float
+    #: Checkpoints done, the seconds that they took, and the pages of the log that they copied.
+    checkpoints: int
+    checkpoint_seconds: float
+    checkpoint_frames: int

@@ -31,7 +31,15 @@ def passes_over(directory: str, error: Exception) -> bool:
     note = next((each for each in notes if each.startswith(READING_NOTE)), None)
     if note is None or isinstance(error, _NOT_OF_THE_VALUE) or _is_of_a_signal(error.__traceback__):
         return False
-    log_few(directory, _GROUP, note, _GROUP + ': %s: %r', note.removeprefix('diskcache: '), error)
+    log_few(
+        'unloadable',
+        directory,
+        _GROUP,
+        note,
+        _GROUP + ': %s: %r',
+        note.removeprefix('diskcache: '),
+        error,
+    )
     return True
 
 

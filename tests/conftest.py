@@ -179,10 +179,11 @@ def interruptible() -> Iterator[None]:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """A function that returns what the logger `diskcache` has logged, and forgets it."""
+    """A function that returns what the loggers of `diskcache` have logged, and forgets it."""
 
     def logged() -> list[str]:
-        messages = [text for name, _, text in caplog.record_tuples if name == 'diskcache']
+        records = caplog.record_tuples
+        messages = [text for name, _, text in records if name.startswith('diskcache.')]
         caplog.clear()
         return messages
 

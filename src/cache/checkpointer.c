@@ -98,7 +98,8 @@ static void copy(Checkpointer *checkpointer)
 {
     int copying = CHECKPOINTER_COPYING;
 
-    checkpointer->run = (dc_checkpoint){LOCK_SECONDS, &checkpointer->lock_turns, 0.0};
+    checkpointer->run =
+        (dc_checkpoint){.patience = LOCK_SECONDS, .turns = &checkpointer->lock_turns};
     if (atomic_load(&checkpointer->state) == CHECKPOINTER_COPYING) {
         dc_checkpoint_copy(&checkpointer->session->db, &checkpointer->run);
     }
@@ -163,9 +164,28 @@ static int64_t first_pause(const Checkpointer *checkpointer)
     return checkpointer->sync_seconds < SLOW_SYNC_SECONDS ? PAUSE_BYTES : SLOW_PAUSE_BYTES;
 }
 
+static void add_sums(dc_checkpoint_sums *sums, const dc_checkpoint_sums *more)
+{
+    sums->count += more->count;
+    sums->frames += more->frames;
+    sums->seconds += more->seconds;
+}
+
+dc_checkpoint_sums checkpoint_sums(const Cache *self)
+{
+    const Checkpointer *checkpointer = &self->checkpointer;
+    dc_checkpoint_sums sums = checkpointer->sums;
+
+    if (checkpointer->session != NULL && !is_running(checkpointer)) {
+        add_sums(&sums, &checkpointer->run.sums); /* its session has not been given back yet */
+    }
+    return sums;
+}
+
 /* After a copy: what it has come to. */
 static void note_copy(Checkpointer *checkpointer)
 {
+    add_sums(&checkpointer->sums, &checkpointer->run.sums);
     if (checkpointer->run.sync_seconds > 0.0) {
         checkpointer->sync_seconds += SYNC_WEIGHT *
                                       (checkpointer->run.sync_seconds - checkpointer->sync_seconds);
@@ -277,7 +297,7 @@ static void copy_here(Cache *self)
         session = pool_find_pinned(&self->pool);
     }
     if (session != NULL && session->uses == 0) {
-        checkpointer->run = (dc_checkpoint){LOCK_SECONDS, NULL, 0.0};
+        checkpointer->run = (dc_checkpoint){.patience = LOCK_SECONDS};
         session_use(session);
         section = fork_gate_enter_releasing_gil();
         dc_checkpoint_in_any_case(&session->db, &checkpointer->run);

@@ -35,6 +35,8 @@ int checkpoint_pauses(const Cache *self);
 /* How often a checkpoint of this cache has taken the write lock, plus how often it has released it: odd while it has
  * it. */
 unsigned int checkpoint_lock_turns(const Cache *self);
+/* What checkpoints of this cache have come to, but for one that is under way. */
+dc_checkpoint_sums checkpoint_sums(const Cache *self);
 /* Wait for the thread, if there is one, and give its session back. */
 void checkpoint_finish(Cache *self);
 

@@ -122,10 +122,17 @@ PyObject *Cache___reversed__(Cache *self)
 PyObject *Cache_memory_stats(Cache *self)
 {
     const HotTier *hot = &self->hot;
+    const CacheCounts *counts = &self->counts;
+    dc_checkpoint_sums checkpoints = checkpoint_sums(self);
 
-    return Py_BuildValue("{s:K,s:K,s:n,s:K}", "hits", (unsigned long long)hot->hits, "misses",
-                         (unsigned long long)hot->misses, "bytes", (Py_ssize_t)hot->bytes,
-                         "invalidations", (unsigned long long)hot->invalidations);
+    return Py_BuildValue(
+        "{s:K,s:K,s:n,s:K,s:K,s:K,s:d,s:K,s:d,s:K}", "hits", (unsigned long long)hot->hits,
+        "misses", (unsigned long long)hot->misses, "bytes", (Py_ssize_t)hot->bytes, "invalidations",
+        (unsigned long long)hot->invalidations, "evictions", (unsigned long long)counts->evictions,
+        "lock_waits", (unsigned long long)counts->lock_waits, "lock_wait_seconds",
+        counts->lock_wait_seconds, "checkpoints", (unsigned long long)checkpoints.count,
+        "checkpoint_seconds", checkpoints.seconds, "checkpoint_frames",
+        (unsigned long long)checkpoints.frames);
 }
 
 PyObject *Cache___enter__(Cache *self)

@@ -121,8 +121,8 @@ static void tell_of_size(Cache *self, const writing *writing, PyObject *key)
     if (!writing->written && !self->has_told_of_size &&
         dc_columns_exceed(&writing->item->stored.columns, &self->rules)) {
         self->has_told_of_size = 1;
-        log_warning("%S: the value of %R is larger than size_limit, and so is not kept", self->path,
-                    key);
+        log_warning("eviction", "%S: the value of %R is larger than size_limit, and so is not kept",
+                    self->path, key);
     }
 }
 

@@ -83,9 +83,17 @@ typedef struct Checkpointer {
     int opening;      /* one is being opened */
     int copied;       /* nothing was left to copy at the end of its latest pause */
     dc_checkpoint run;
-    atomic_int state;       /* enum checkpointer_state */
-    atomic_uint lock_turns; /* odd while it has the write lock, for an instant */
+    dc_checkpoint_sums sums; /* of the runs before, whose session has been given back */
+    atomic_int state;        /* enum checkpointer_state */
+    atomic_uint lock_turns;  /* odd while it has the write lock, for an instant */
 } Checkpointer;
+
+/* What memory_stats tells beside the tier's own counts: what this object has done, since it was made. */
+typedef struct CacheCounts {
+    uint64_t evictions;  /* rows that a policy has chosen */
+    uint64_t lock_waits; /* for the write lock, Timeouts included */
+    double lock_wait_seconds;
+} CacheCounts;
 
 /* What on_error says: what is answered as a miss, each one more than those before it. */
 enum on_error {
@@ -137,6 +145,7 @@ typedef struct Cache {
     file_identity
         malformed; /* a database of this path that was found to be malformed, the latest */
     Checkpointer checkpointer;
+    CacheCounts counts;
     Turn turn;
     struct Cache *next, *previous; /* in the list of all caches of the process */
     PyObject *weak; /* a weak reference to itself, where there is no GIL; else NULL */

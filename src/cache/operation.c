@@ -40,6 +40,7 @@ static void report_selfchecks(void)
 
             if (reason != NULL && !atomic_exchange(&told[i], 1)) {
                 log_warning(
+                    "mechanism",
                     "%s; SQLite %s works otherwise than those that are known, so diskcache goes "
                     "on without relying on it, more slowly",
                     reason, sqlite.libversion());
@@ -410,9 +411,11 @@ static void note_written(const Operation *operation, const Written *written)
 void operation_leave_write(Operation *operation, Written written)
 {
     Cache *self = operation->cache;
-    const dc_db *db = &operation->session->db;
+    dc_db *db = &operation->session->db;
 
     operation_leave(operation);
+    self->counts.evictions += db->evictions;
+    db->evictions = 0;
     if (self->rules.policy != DC_POLICY_NONE && self->rules.cull_limit > 0) {
         self->size_is_due = 1;
     }

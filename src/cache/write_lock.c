@@ -139,20 +139,26 @@ Session *write_lock_take(Cache *self, double timeout, int retry)
     lock_wait wait;
     begin_outcome outcome;
     int reopened = 0;
+    int waits = 0;
 
     wait_start(&wait, timeout, retry);
-    for (;;) {
+    do {
         unsigned int turns = checkpoint_lock_turns(self);
 
         outcome = checkpoint_pauses(self) ? BEGIN_BUSY
                                           : begin_attempt(self, retry, &reopened, &session);
-        if (outcome == BEGIN_DONE || outcome == BEGIN_FAILED) {
-            return outcome == BEGIN_DONE ? session : NULL;
+        if (outcome == BEGIN_BUSY) {
+            waits = 1;
+            if (wait_for_lock(self, &wait, turns) <= 0) {
+                outcome = BEGIN_FAILED;
+            }
         }
-        if (outcome == BEGIN_BUSY && wait_for_lock(self, &wait, turns) <= 0) {
-            return NULL;
-        }
+    } while (outcome == BEGIN_BUSY || outcome == BEGIN_AGAIN);
+    if (waits) {
+        self->counts.lock_waits++;
+        self->counts.lock_wait_seconds += dc_clock() - wait.began;
     }
+    return outcome == BEGIN_DONE ? session : NULL;
 }
 
 /* --- fairness ----------------------------------------------------------------------------------- */

@@ -121,10 +121,21 @@ static int keep_commits_out(copying *copying, dc_wal_header header)
     }
 }
 
-static dc_checkpoint_result checkpoint_now(dc_db *db)
+/* `header`: NULL if there is none. */
+static dc_checkpoint_result checkpoint_now(dc_db *db, dc_wal_header header,
+                                           dc_checkpoint_sums *sums)
 {
+    uint32_t before = header != NULL ? dc_wal_frames_copied(header) : 0;
+    double began = dc_clock();
     dc_status status = dc_db_checkpoint(db);
 
+    if (status == DC_OK) {
+        uint32_t after = header != NULL ? dc_wal_frames_copied(header) : 0;
+
+        sums->count++;
+        sums->seconds += dc_clock() - began;
+        sums->frames += after > before ? after - before : 0; /* less: a commit has reset the log */
+    }
     return status == DC_OK     ? DC_CHECKPOINT_DONE
            : status == DC_BUSY ? DC_CHECKPOINT_BUSY
                                : DC_CHECKPOINT_FAILED;
@@ -148,7 +159,7 @@ dc_checkpoint_result dc_checkpoint_copy(dc_db *db, dc_checkpoint *checkpoint)
     if (header != NULL && watch_syncs(&copying, &copying.log, log) &&
         watch_syncs(&copying, &copying.database, db->file)) {
         if (!dc_sqlite_has_wal_reset_race() || keep_commits_out(&copying, header)) {
-            result = checkpoint_now(db);
+            result = checkpoint_now(db, header, &checkpoint->sums);
             let_commits_in(&copying);
         } else {
             result = DC_CHECKPOINT_BUSY;
@@ -163,12 +174,12 @@ dc_checkpoint_result dc_checkpoint_in_any_case(dc_db *db, dc_checkpoint *checkpo
 {
     dc_checkpoint_result result = dc_checkpoint_copy(db, checkpoint);
 
-    return result == DC_CHECKPOINT_NO_LOG ? checkpoint_now(db) : result;
+    return result == DC_CHECKPOINT_NO_LOG ? checkpoint_now(db, NULL, &checkpoint->sums) : result;
 }
 
 static int copy_long_log(void *context, sqlite3 *handle, const char *schema, int pages)
 {
-    dc_checkpoint checkpoint = {0.0, NULL, 0.0};
+    dc_checkpoint checkpoint = {.patience = 0.0};
     dc_db *db = context;
 
     (void)handle;

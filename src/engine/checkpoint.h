@@ -29,11 +29,19 @@ typedef enum dc_checkpoint_result {
     DC_CHECKPOINT_FAILED  /* db->error has it */
 } dc_checkpoint_result;
 
+/* What checkpoints have come to. */
+typedef struct dc_checkpoint_sums {
+    uint64_t count;  /* that were done */
+    uint64_t frames; /* that were copied */
+    double seconds;  /* that they took, syncs included */
+} dc_checkpoint_sums;
+
 typedef struct dc_checkpoint {
     double patience; /* seconds to wait for the write lock */
     atomic_uint
         *turns; /* counted when it is just about to be taken, and when it is given back; or NULL */
-    double sync_seconds; /* receives what the longest sync has taken */
+    double sync_seconds;     /* receives what the longest sync has taken */
+    dc_checkpoint_sums sums; /* is increased */
 } dc_checkpoint;
 
 /* Checkpoint as far as the reads of others allow. The handle has read before and has no transaction open. */

@@ -53,10 +53,11 @@ typedef struct dc_db {
     int wal_pages;                /* pages in the log, as of this handle's last commit */
     int hooked_pages; /* the same as SQLite's wal_hook told in the commit at hand; -1: it has not */
     int committing;   /* in dc_db_commit */
-    int may_be_committed;  /* the last commit has failed, perhaps after it was done */
-    int64_t page_size;     /* bytes; 0: not read yet */
-    unsigned long victims; /* rows deleted by culls and batch deletes so far */
-    int read_only;         /* opened so: a transaction only reads */
+    int may_be_committed;    /* the last commit has failed, perhaps after it was done */
+    int64_t page_size;       /* bytes; 0: not read yet */
+    unsigned long victims;   /* rows deleted by culls and batch deletes so far */
+    unsigned long evictions; /* of them rows that a policy has chosen; its user may set it to 0 */
+    int read_only;           /* opened so: a transaction only reads */
     dc_frozen frozen;
     int has_known_log; /* the journal is a log, and the VFS SQLite's own */
     int notes_sums;    /* the function that DC_SQL_INCREMENT calls is defined */

@@ -100,6 +100,7 @@ dc_status dc_evict(dc_db *db, double now, int64_t limit, int64_t written, const 
             left--;
             freed = dc_saturated_sum(freed, bytes);
             *count += 1;
+            db->evictions += victim == by_policy;
         } else if (status == DC_NOT_FOUND && left > 0) {
             left--;
             passed++;
@@ -154,6 +155,7 @@ dc_status dc_evict_to_volume(dc_db *db, dc_sql victim, int64_t volume, double se
         }
         if (status == DC_OK) {
             *count += 1;
+            db->evictions++;
             left = left_after(db, left, bytes);
         }
         if (status == DC_NOT_FOUND) {

@@ -68,6 +68,7 @@ static int pickles_natively(Disk *self)
         *known = same ? 1 : -1;
         if (!same) {
             log_warning(
+                "mechanism",
                 "Python %s pickles keys otherwise than the versions that are known, so diskcache "
                 "leaves that to pickle and pickletools, which takes longer",
                 Py_GetVersion());

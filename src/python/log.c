@@ -3,7 +3,7 @@
 
 #include <stdarg.h>
 
-void log_warning(const char *format, ...)
+void log_warning(const char *subject, const char *format, ...)
 {
     compat_exception current = compat_exception_take();
     PyObject *logging = PyImport_ImportModule("logging");
@@ -16,7 +16,8 @@ void log_warning(const char *format, ...)
     message = PyUnicode_FromFormatV(format, arguments);
     va_end(arguments);
     if (logging != NULL && message != NULL) {
-        logger = PyObject_CallMethod(logging, "getLogger", "s", "diskcache");
+        logger = PyObject_CallMethod(logging, "getLogger", "N",
+                                     PyUnicode_FromFormat("diskcache.%s", subject));
     }
     if (logger != NULL) {
         result = PyObject_CallMethod(logger, "warning", "sO", "%s", message);

@@ -299,6 +299,7 @@ static void warn_of_journal(SessionPool *pool, PyObject *path)
     if (!pool->warned) {
         pool->warned = 1;
         log_warning(
+            "directory",
             "%U: the stored sqlite_journal_mode cannot be set while others have the file open: "
             "it keeps the mode that it has",
             path);

@@ -156,12 +156,16 @@ static int64_t rows(dc_db *from)
     return database_integer(from, "SELECT count(*) FROM t");
 }
 
+/* What checkpoints have come to. */
+static dc_checkpoint_sums sums;
+
 static dc_checkpoint_result copy(dc_db *of)
 {
-    dc_checkpoint checkpoint = {0.001, &turns, 0.0};
+    dc_checkpoint checkpoint = {.patience = 0.001, .turns = &turns, .sums = sums};
     dc_checkpoint_result result = dc_checkpoint_copy(of, &checkpoint);
 
     CHECK_INT(0, atomic_load(&turns) % 2);
+    sums = checkpoint.sums;
     return result;
 }
 
@@ -189,6 +193,25 @@ static void what_is_committed_is_copied(void)
     CHECK_INT(DC_OK, insert(&other));
     CHECK_INT(DC_CHECKPOINT_DONE, copy(&db));
     CHECK_INT(1, copied_rows());
+    close_both();
+}
+
+static void checkpoints_that_are_done_are_counted_with_what_they_copy(void)
+{
+    open_both();
+    sums = (dc_checkpoint_sums){.count = 0};
+    CHECK_INT(DC_OK, insert(&other));
+    CHECK_INT(DC_CHECKPOINT_DONE, copy(&db));
+    CHECK_INT(1, (int)sums.count);
+    CHECK(sums.frames > 0 && sums.seconds > 0.0);
+    sums.frames = 0;
+    CHECK_INT(DC_CHECKPOINT_DONE, copy(&db)); /* nothing is left */
+    CHECK_INT(2, (int)sums.count);
+    CHECK_INT(0, (int)sums.frames);
+    CHECK_INT(DC_OK, dc_db_begin(&other));
+    CHECK_INT(DC_CHECKPOINT_BUSY, copy(&db));
+    CHECK_INT(2, (int)sums.count);
+    dc_db_rollback(&other);
     close_both();
 }
 
@@ -412,7 +435,7 @@ static void a_writer_is_not_waited_for_long(void)
 
 static void what_a_sync_takes_is_told(void)
 {
-    dc_checkpoint checkpoint = {0.001, NULL, 0.0};
+    dc_checkpoint checkpoint = {.patience = 0.001};
 
     open_both();
     CHECK_INT(DC_OK, insert(&db));
@@ -427,7 +450,7 @@ static void what_a_sync_takes_is_told(void)
 
 static void without_a_log_nothing_is_done(void)
 {
-    dc_checkpoint checkpoint = {0.001, NULL, 0.0};
+    dc_checkpoint checkpoint = {.patience = 0.001};
     dc_log log;
 
     CHECK_INT(DC_OK, database_open(&db, database_path("cache.db")));
@@ -472,6 +495,7 @@ int main(int argc, char **argv)
 {
     static check_test tests[] = {
         CHECK_TEST(what_is_committed_is_copied),
+        CHECK_TEST(checkpoints_that_are_done_are_counted_with_what_they_copy),
         CHECK_TEST(all_is_copied_already),
         CHECK_TEST(nobody_commits_before_it_begins),
         CHECK_TEST(others_commit_but_do_not_copy_while_it_syncs),

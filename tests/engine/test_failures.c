@@ -884,7 +884,7 @@ static dc_status look_around(void)
 
 static dc_status checkpoint_by(dc_checkpoint_result (*copy)(dc_db *, dc_checkpoint *))
 {
-    dc_checkpoint checkpoint = {0.0, NULL, 0.0};
+    dc_checkpoint checkpoint = {.patience = 0.0};
     dc_checkpoint_result result = copy(&db, &checkpoint);
 
     return result == DC_CHECKPOINT_FAILED ? DC_SQLITE

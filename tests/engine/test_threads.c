@@ -100,7 +100,7 @@ static void *copy_the_log(void *argument)
     worker *self = argument;
 
     while (atomic_load(&at_work) > 0) {
-        dc_checkpoint checkpoint = {0.001, &turns, 0.0};
+        dc_checkpoint checkpoint = {.patience = 0.001, .turns = &turns};
         dc_log log;
 
         CHECK(dc_checkpoint_copy(&self->own, &checkpoint) != DC_CHECKPOINT_FAILED);

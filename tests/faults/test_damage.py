@@ -562,7 +562,7 @@ def test_a_damaged_setting_is_logged_and_stays_until_check_mends_it(
             cache['key'] = 1
             assert cache.size_limit == diskcache.DEFAULT_SETTINGS['size_limit']
             ((name, _, message),) = caplog.record_tuples
-            assert name == 'diskcache'
+            assert name == 'diskcache.directory'
             assert 'size_limit' in message
     with diskcache.Cache(directory, size_limit=6000) as cache:
         assert cache.check() == []

@@ -598,7 +598,7 @@ def test_a_stored_journal_mode_that_cannot_be_set_is_a_warning(
                 cache[turn] = LARGE
                 cache.close()
             (record,) = caplog.records
-            assert (record.name, record.levelname) == ('diskcache', 'WARNING')
+            assert (record.name, record.levelname) == ('diskcache.directory', 'WARNING')
             assert directory in record.getMessage()
             assert con.execute('PRAGMA journal_mode').fetchone() == ('wal',)
     with diskcache.Cache(directory) as cache:

@@ -160,7 +160,7 @@ def test_a_value_larger_than_the_limit_is_logged_once(
             cache[number] = bytes(50_000)
         assert len(cache) == 0
     (record,) = caplog.records
-    assert record.name == 'diskcache'
+    assert record.name == 'diskcache.eviction'
     assert directory in record.getMessage()
     assert 'size_limit' in record.getMessage()
 

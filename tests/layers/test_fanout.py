@@ -474,7 +474,7 @@ def test_get_answers_with_the_default_when_the_database_cannot_be_read(
             assert fanout.get('key', 'default', expire_time=True) == ('default', None)
             assert fanout.get_many(range(10)) == {}
         (record,) = caplog.records
-        assert (record.name, record.levelname) == ('diskcache', 'WARNING')
+        assert (record.name, record.levelname) == ('diskcache.lookup', 'WARNING')
         assert directory in record.getMessage()
         assert 'no such table' in record.getMessage()
         now = time.monotonic() + 61
