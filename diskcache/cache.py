@@ -238,7 +238,7 @@ class Cache(DictMethods[K, V], Opening[K, V]):
             )
             new: Any = func(default if value is ENOVAL else value)
             if new is KEEP:
-                return value
+                return value  # type: ignore[no-any-return]
             if new is ENOVAL:
                 self.delete(key, retry=True)
                 return ENOVAL
@@ -247,7 +247,7 @@ class Cache(DictMethods[K, V], Opening[K, V]):
             if isinstance(tag, Constant):
                 tag = old_tag
             kept = self.set(key, new, expire, tag=tag, retry=True)
-            return new if kept else ENOVAL  # type: ignore[no-any-return]
+            return new if kept else ENOVAL
 
     @hint_at_expire
     def memoize(
