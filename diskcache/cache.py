@@ -31,7 +31,21 @@ from .directory import (
     temporary_unless_given,
 )
 from .disk import Disk, StoredKey
-from .hints import TYPE_CHECKING, Any, K, Memoized, P, Path, R, Settings, Tag, Unpack, V, overload
+from .hints import (
+    TYPE_CHECKING,
+    Any,
+    K,
+    Memoized,
+    P,
+    Path,
+    R,
+    Settings,
+    Tag,
+    Unpack,
+    V,
+    cast,
+    overload,
+)
 from .log import log_info, log_refusal
 from .memoize import Store, checked_expire, memoizer
 from .opening import Opening, unopened
@@ -236,9 +250,9 @@ class Cache(DictMethods[K, V], Opening[K, V]):
             value, expire_time, old_tag = self.get(
                 key, default=ENOVAL, expire_time=True, tag=True, retry=True
             )
-            new: Any = func(default if value is ENOVAL else value)
+            new = func(default if value is ENOVAL else value)
             if new is KEEP:
-                return value  # type: ignore[no-any-return]
+                return value
             if new is ENOVAL:
                 self.delete(key, retry=True)
                 return ENOVAL
@@ -246,7 +260,7 @@ class Cache(DictMethods[K, V], Opening[K, V]):
                 expire = None if expire_time is None else expire_time - time.time()
             if isinstance(tag, Constant):
                 tag = old_tag
-            kept = self.set(key, new, expire, tag=tag, retry=True)
+            kept = self.set(key, cast('V', new), expire, tag=tag, retry=True)
             return new if kept else ENOVAL
 
     @hint_at_expire

@@ -1046,5 +1046,5 @@ def test_keys_are_left_to_a_pickle_module_that_makes_other_bytes(
         [sys.executable, '-c', script, str(tmp_path / 'cache')], capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    expected = [('diskcache', 'WARNING', True)] * warnings
+    expected = [('diskcache.mechanism', 'WARNING', True)] * warnings
     assert run.stdout.strip() == repr(expected)
