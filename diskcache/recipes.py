@@ -27,6 +27,7 @@ cache that evicts there is a warning. What is memoized may be evicted.
 
 from __future__ import annotations
 
+import functools as ft
 import math
 import os
 import threading
@@ -94,6 +95,12 @@ def _positive(name: str, value: Any, *, or_zero: bool = False) -> float:
     return number
 
 
+def _modify(cache: Any, *args: Any) -> Any:
+    """Call `modify` of a cache, or Cache's of what has none, and `transact`, `get` and `set`."""
+    modify: Any = getattr(cache, 'modify', None) or ft.partial(Cache.modify, cache)
+    return modify(*args, retry=True)
+
+
 def _delete_if(cache: Cache | FanoutCache, key: Any, wanted: str) -> bool:
     """Delete an item if its value is the wanted one; return whether it was."""
     found = False
@@ -103,7 +110,7 @@ def _delete_if(cache: Cache | FanoutCache, key: Any, wanted: str) -> bool:
         found = value == wanted
         return ENOVAL if found else KEEP
 
-    cache.modify(key, check, retry=True)
+    _modify(cache, key, check)
     return found
 
 
@@ -220,7 +227,7 @@ class Averager:
             never)
         :param tag: for the item
         """
-        _check_cache(cache, 'modify')
+        _check_cache(cache, 'transact')
         check_eviction(cache, 'an Averager')
         self._cache = cache
         self._key = key
@@ -238,7 +245,7 @@ class Averager:
             total, count = state
             return total + value, count + 1
 
-        self._cache.modify(self._key, added, (0.0, 0), self._expire, self._tag, retry=True)
+        _modify(self._cache, self._key, added, (0.0, 0), self._expire, self._tag)
 
     def get(self) -> float | None:
         """Return the average, or None if nothing has been added."""
@@ -280,7 +287,7 @@ class _Acquirable:
             has been killed (None: never). Choose more than the work can take
         :param tag: for the item
         """
-        _check_cache(cache, 'modify')
+        _check_cache(cache, 'add')
         check_eviction(cache, f'a {type(self).__name__}')
         self._cache = cache
         self._key = key
@@ -296,9 +303,7 @@ class _Acquirable:
 
     def _change(self, change: Callable[[Any], Any]) -> None:
         """Replace the state by what a function makes of it."""
-        kept = self._cache.modify(
-            self._key, change, self._initial, self._expire, self._tag, retry=True
-        )
+        kept = _modify(self._cache, self._key, change, self._initial, self._expire, self._tag)
         if kept is ENOVAL:
             raise RuntimeError('the size_limit of the cache is too small to keep any lock')
 
@@ -580,7 +585,7 @@ def throttle(
     :raises ValueError: if `count` or `seconds` is not positive and finite
     """
     rate = _positive('count', count) / _positive('seconds', seconds)
-    _check_cache(cache, 'modify')
+    _check_cache(cache, 'transact')
     check_eviction(cache, 'throttle')
     capacity = max(count, 1)  # or a rate such as half a call a second would let nobody through
 
@@ -603,7 +608,7 @@ def throttle(
                 # Or nothing would come back until the clock is past `last` again.
                 return (now, tally) if now < last else KEEP
 
-            cache.modify(key, taken, None, expire, tag, retry=True)
+            _modify(cache, key, taken, None, expire, tag)
             return delay
 
         cache.set(key, (time_func(), count), expire, tag=tag, retry=True)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from interpreter import Clock, Interpreter
@@ -608,6 +609,29 @@ def pauses_of_a_wait(timeout: float, monkeypatch: pytest.MonkeyPatch) -> list[fl
             patch.setattr(time, 'sleep', sleep)
             assert lock.acquire(timeout=timeout) is False
     return pauses
+
+
+class Wrapper:
+    """What behaves like a Cache, and was written before there was `modify`."""
+
+    def __init__(self, cache: diskcache.Cache) -> None:
+        self.transact, self.get, self.set = cache.transact, cache.get, cache.set
+        self.add, self.delete, self.pop = cache.add, cache.delete, cache.pop
+
+
+def test_what_behaves_like_a_cache_keeps_their_state_too(directory: str) -> None:
+    with diskcache.Cache(directory) as cache:
+        wrapper: Any = Wrapper(cache)
+        lock = RLock(wrapper, 'lock')
+        with lock, lock:
+            assert cache['lock'][1] == 2
+        average = Averager(wrapper, 'average')
+        average.add(3)
+        assert average.pop() == 3
+        mine = Lock(wrapper, 'mine')
+        assert mine.acquire()
+        assert mine.release()
+        assert throttle(wrapper, 1, 1)(int)('5') == 5
 
 
 def test_pauses_begin_short_and_grow_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
