@@ -419,10 +419,11 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, typing tests, layers, documents, cla
 	    --error-exitcode=1 --suppress=missingIncludeSystem --library=posix,python -Isrc \
 	    '-D__has_include(header)=1' $(C_SOURCES)
 
-# A warning is an error: of a link that leads nowhere, of a name in a docstring that is not there.
+# A warning is an error: of a link that leads nowhere, of a name in a docstring that is not there. Afresh
+# each time, since Sphinx does not know all the files that docstrings are from.
 docs: $(VENV)/.docs ## the site, in docs/_build; its first page is docs/_build/index.html
 	@rm -rf docs/_build
-	@$(VENV_PYTHON) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going --jobs auto \
+	@$(VENV_PYTHON) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going --fresh-env \
 	    -c docs -d build/docs . docs/_build
 	@echo '== the site: docs/_build/index.html'
 

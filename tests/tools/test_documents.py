@@ -104,10 +104,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Page(HTMLParser):
     """What a reader without scripts has of a page: its text and its links."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self.text, self.links = '', set[str]()
-        self.feed(path.read_text())
+        self.feed(text)
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -120,7 +120,7 @@ class Page(HTMLParser):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_site_can_be_read_without_scripts(site: Path) -> None:
-    first = Page(site / 'docs' / 'index.html')
+    first = Page((site / 'docs' / 'index.html').read_text())
     assert "cache['Oslo']" in first.text
     for target in (
         'tutorial.html',
@@ -136,7 +136,7 @@ def test_the_site_can_be_read_without_scripts(site: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_reference_shows_what_is_in_c(site: Path) -> None:
-    text = Page(site / 'docs' / 'reference' / 'cache.html').text
+    text = Page((site / 'docs' / 'reference' / 'cache.html').read_text()).text
     assert 'get(key, default=None, read=False, expire_time=False' in text
     assert 'seconds until the item expires' in text
 
@@ -161,7 +161,7 @@ def test_the_site_can_be_searched_in_a_browser(site: Path, tmp_path: Path) -> No
         command = [browser, *options, profile, '--dump-dom', url]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         server.shutdown()
-    page = tmp_path / 'found.html'
-    page.write_text(done.stdout)
-    found = {link.partition('?')[0].partition('#')[0] for link in Page(page).links}
+    results = Page(done.stdout.partition('id="search-results"')[2])
+    found = {link.partition('?')[0].partition('#')[0] for link in results.links}
     assert 'docs/howto/eviction.html' in found
+    assert 'docs/howto/fastapi.html' not in found
