@@ -27,7 +27,8 @@ def owners(directory: str) -> list[tuple[str, str]]:
         name, version = each.metadata['Name'], each.version
         if name in found or _PACKAGE not in (each.read_text('top_level.txt') or '').split():
             continue
-        files = [file.as_posix() for file in each.files or ()]
+        # Packages of Debian have no list; nothing else can own their files.
+        files = [_OURS] if each.files is None else [file.as_posix() for file in each.files]
         inside = any(file.startswith(f'{_PACKAGE}/') for file in files)
         if inside and op.realpath(str(each.locate_file(_PACKAGE))) == op.realpath(directory):
             found[name] = (_OURS not in files, name, version)

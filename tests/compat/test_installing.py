@@ -300,6 +300,15 @@ def test_info_names_the_distribution(environment: Environment) -> None:
     assert f'extension: {environment.package()}/_core.' in said
 
 
+@pytest.mark.stress
+def test_info_names_a_distribution_without_a_list_of_files(environment: Environment) -> None:
+    """As the packages of Debian are."""
+    environment.pip('install', OURS)
+    (record,) = environment.package().parent.glob('diskcache_native-*.dist-info/RECORD')
+    record.unlink()
+    assert f'distribution: {OURS} 5.7.0\n' in environment.script('info')
+
+
 # --- what docs/howto/installing.rst says ---
 
 
