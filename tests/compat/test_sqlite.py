@@ -75,6 +75,7 @@ def call_in_new_process(
     ]
     done = subprocess.run(
         [*prefix, sys.executable, '-c', '\n'.join(program)],
+        cwd='/',  # In a clone this process would import what is there, and another interpreter not.
         env={
             **os.environ,
             'PYTHONPATH': f'{PACKAGE}{os.pathsep}{replaced_by}',
