@@ -1,6 +1,6 @@
 """Where a wheel can run on this machine: Pythons that are installed, and others.
 
-Those of other versions or architectures are Debian's,
+One against musl is built (`wheels.musl`). Those of other versions or architectures are Debian's,
 unpacked: one of another architecture runs under qemu's emulator of a process, one of this by its
 own dynamic linker. So none needs root, and what is unpacked cannot be started by its path alone.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import debian
 from debian import Unavailable
 
-from wheels import headers
+from wheels import headers, musl
 from wheels.cells import Cell
 from wheels.tree import BUILD
 
@@ -41,7 +41,8 @@ def of_cell(cell: Cell, out: Path, requirement: str) -> Place:
     :raises Unavailable: nowhere on this machine
     """
     if cell.platform.libc == 'musllinux':
-        raise Unavailable('neither Debian nor the registry has a CPython against musl')
+        python = musl.python(cell.version, cell.platform.architecture)
+        return _environment(cell, out, requirement, python)
     if cell.platform.architecture == platform.machine():
         for python in headers.interpreters(cell.version):
             return _environment(cell, out, requirement, python)
