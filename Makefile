@@ -69,8 +69,9 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all engine-test compilers \
-    test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps soak crash fuzz faults load tsan valgrind \
-    lint docs cross bench count coverage clients dist wheels recipes clean distclean
+    test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps soak crash fuzz faults \
+    load tsan valgrind lint docs cross bench count coverage clients dist wheels recipes test-wine clean \
+    distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -221,6 +222,9 @@ TEST_ENVIRONMENT = DISKCACHE_ORIGINAL=$(abspath $(ORIGINAL)) \
 
 test-foreign: $(VENV)/.zig ## the tests of the C engine on other processors, emulated (ARCH=s390x, SHORT=1)
 	@$(VENV_PYTHON) tests/support/foreign.py $(ARCH) $(if $(SHORT),--short)
+
+test-wine: $(VENV)/.zig ## the tests of the C engine on Windows, as Wine has it; says if they did not run
+	@$(VENV_PYTHON) tests/support/wine.py
 
 compilers: $(VENV)/.zig ## build with each compiler that is installed and run a part of the tests (COMPILERS='gcc-11 zig')
 	@$(VENV_PYTHON) tests/support/compilers.py $(COMPILERS)

@@ -5,10 +5,11 @@
 
 #include "base/thread.h"
 
+#include <stddef.h> /* also where nothing else is: an empty file is no C */
+
 #ifndef _WIN32
 
 #include <signal.h>
-#include <stddef.h>
 
 int dc_thread_start(pthread_t *thread, void *(*run)(void *), void *context)
 {

@@ -137,8 +137,8 @@ static inline int check_count_entry(const char *path, const struct stat *facts, 
 static inline int check_remove_entry(const char *path, const struct stat *facts, int type,
                                      struct FTW *place)
 {
-    (void)facts, (void)type, (void)place;
-    return remove(path);
+    (void)facts, (void)place;
+    return type == FTW_DP ? rmdir(path) : remove(path);
 }
 
 /* How many files and directories there are below a directory. */
@@ -201,7 +201,7 @@ static inline int check_main(int argc, char **argv, const check_test *tests, siz
     int passed = 0;
     int failed = 0;
 
-    setvbuf(stdout, NULL, _IOLBF, 0);
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     for (size_t i = 0; i < count; i++) {
         if (argc > 1 && strstr(tests[i].name, argv[1]) == NULL)
             continue;

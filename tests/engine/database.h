@@ -39,7 +39,8 @@ static inline int database_bind(void)
     }
     *(void **)&database_sqlite_open = dlsym(library, "sqlite3_open_v2");
     *(void **)&database_sqlite_close = dlsym(library, "sqlite3_close_v2");
-    return dc_sqlite_from_place(&sqlite, DC_SQLITE_GLOBAL, NULL, &database_binding_error) == DC_OK;
+    return dc_sqlite_from_place(&sqlite, DC_SQLITE_OF_MODULE, (dc_function)database_sqlite_open,
+                                &database_binding_error) == DC_OK;
 }
 
 static inline void database_skip(void)
@@ -111,6 +112,23 @@ static inline const char *database_path(const char *name)
 
     snprintf(path, sizeof path, "%s/%s", check_directory(), name);
     return path;
+}
+
+/* Copy a file of the test's directory to another. */
+static inline void database_copy(const char *from, const char *to)
+{
+    FILE *source = fopen(database_path(from), "rb");
+    FILE *target = fopen(database_path(to), "wb");
+    char bytes[4096];
+    size_t size;
+
+    if (source == NULL || target == NULL)
+        check_fatal(database_path(from));
+    while ((size = fread(bytes, 1, sizeof bytes, source)) > 0)
+        CHECK_INT(size, fwrite(bytes, 1, size, target));
+    CHECK_INT(0, ferror(source));
+    fclose(source);
+    CHECK_INT(0, fclose(target));
 }
 
 /* Attach to the file as the engine attaches to a Connection. */

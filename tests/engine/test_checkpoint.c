@@ -172,13 +172,10 @@ static dc_checkpoint_result copy(dc_db *of)
 /* Rows in the database without its log. */
 static int64_t copied_rows(void)
 {
-    char command[3 * sizeof check_scratch];
     int64_t count;
     dc_db copy;
 
-    snprintf(command, sizeof command, "cp '%s/cache.db' '%s/copy.db'", check_directory(),
-             check_directory());
-    CHECK_INT(0, system(command));
+    database_copy("cache.db", "copy.db");
     CHECK_INT(DC_OK, database_open(&copy, database_path("copy.db")));
     count = rows(&copy);
     database_close(&copy);

@@ -189,6 +189,8 @@ static void closing_an_inherited_handle_leaves_the_log(void)
     database_close(&db);
 }
 
+#ifndef _WIN32 /* which has no fork, so that no handle is abandoned */
+
 static void use_the_cache_in_the_child(void *context)
 {
     dc_db *inherited = context;
@@ -306,6 +308,8 @@ static void a_handle_without_shared_memory_can_be_abandoned(void)
     database_close(&other);
     database_sqlite_close(handle);
 }
+
+#endif
 
 /* ---- Transactions --------------------------------------------------------------------------- */
 
@@ -1021,10 +1025,12 @@ int main(int argc, char **argv)
         CHECK_TEST(detaching_twice_or_what_was_never_attached_does_nothing),
         CHECK_TEST(closing_checkpoints_the_log),
         CHECK_TEST(closing_an_inherited_handle_leaves_the_log),
+#ifndef _WIN32
         CHECK_TEST(a_transaction_abandoned_in_the_child_goes_on_in_the_parent),
         CHECK_TEST(a_child_that_let_go_of_an_idle_handle_can_write),
         CHECK_TEST(the_locks_of_an_abandoned_handle_are_free),
         CHECK_TEST(a_handle_without_shared_memory_can_be_abandoned),
+#endif
         CHECK_TEST(what_is_committed_is_seen_by_others),
         CHECK_TEST(what_is_rolled_back_is_gone),
         CHECK_TEST(begin_is_busy_while_another_writes),

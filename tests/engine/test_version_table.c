@@ -261,24 +261,30 @@ static void what_is_only_read_makes_no_table(void)
     close_handle(&one);
 }
 
-/* Where they are not, the C library would keep them under a lock that other processes do not see. */
+/* Where they are not, the C library would keep them under a lock that other processes do not see. On Windows a file
+ * that is mapped could not be removed. */
+#ifdef _WIN32
+enum { IS_THERE = 0 };
+#else
+enum { IS_THERE = ATOMIC_LLONG_LOCK_FREE == 2 };
+#endif
+
 static void it_is_there_just_where_64_bits_are_atomic(void)
 {
-    const int is_atomic = ATOMIC_LLONG_LOCK_FREE == 2;
     dc_version_table table;
     handle handle;
 
     open_handle(&handle, 0);
     dc_version_table_open(&table, database_path("cache.db"), 0);
-    CHECK_INT(is_atomic, table.shared != NULL);
-    CHECK_INT(is_atomic, access(database_path("cache.db-hot"), F_OK) == 0);
+    CHECK_INT(IS_THERE, table.shared != NULL);
+    CHECK_INT(IS_THERE, access(database_path("cache.db-hot"), F_OK) == 0);
     dc_version_table_close(&table);
     close_handle(&handle);
 }
 
 static void skip(void)
 {
-    check_skip("the processor does not change 64 bits at once");
+    check_skip("there is no table on this platform");
 }
 
 int main(int argc, char **argv)
@@ -296,7 +302,7 @@ int main(int argc, char **argv)
         CHECK_TEST(what_is_only_read_makes_no_table),
     };
 
-    for (size_t i = 1; ATOMIC_LLONG_LOCK_FREE != 2 && i < sizeof tests / sizeof *tests; i++) {
+    for (size_t i = 1; !IS_THERE && i < sizeof tests / sizeof *tests; i++) {
         tests[i].run = skip;
     }
     return database_main(argc, argv, tests, sizeof tests / sizeof *tests);

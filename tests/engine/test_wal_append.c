@@ -66,23 +66,14 @@ static int64_t rows(dc_db *db)
     return database_integer(db, "SELECT count(*) FROM t");
 }
 
-static void copy_file(const char *from, const char *to)
-{
-    char command[3 * sizeof check_scratch];
-
-    snprintf(command, sizeof command, "cp '%s/%s' '%s/%s'", check_directory(), from,
-             check_directory(), to);
-    CHECK_INT(0, system(command));
-}
-
 /* What somebody finds who has only the files: after the log has been recovered from its frames. */
 static void check_recovery(dc_db *db)
 {
     int64_t expected = rows(db);
     dc_db copy;
 
-    copy_file("cache.db", "copy.db");
-    copy_file("cache.db-wal", "copy.db-wal");
+    database_copy("cache.db", "copy.db");
+    database_copy("cache.db-wal", "copy.db-wal");
     CHECK_INT(DC_OK, database_open(&copy, database_path("copy.db")));
     CHECK_INT(expected, rows(&copy));
     CHECK(dc_db_pragma_is(&copy, "PRAGMA integrity_check", "ok"));
