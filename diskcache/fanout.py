@@ -1142,7 +1142,7 @@ class FanoutCache(DictMethods[K, V]):
             return None
         from .notebooks import table_of  # which nothing else needs
 
-        read_only = int(self._read_only_asked)
+        read_only = self._numbered(0)._read_only
         shards = [
             (op.join(self._path, f'{number:03d}'), read_only) for number in range(self._count)
         ]

@@ -153,7 +153,7 @@ class Settings(TypedDict, total=False):
     disk_compress_level: int
     disk_min_file_size: int
     disk_pickle_protocol: int | None
-    memory_limit: int
+    memory_limit: int | None
     mode: int | None
     on_error: Literal['raise', 'miss', 'reset'] | None
     read_only: bool

@@ -4,8 +4,8 @@
 
 #include "python/compat.h"
 
-/* Log a warning by the logger of a subject; the format is PyUnicode_FromFormat's. Python code runs, so no lock may be held. The
- * exception that is set stays; one that logging raises is reported as unraisable. */
+/* Log a warning by the logger of a subject; the format is PyUnicode_FromFormat's. Python code runs, so no lock may be
+ * held. The exception that is set stays; one that logging raises is reported as unraisable. */
 void log_warning(const char *subject, const char *format, ...);
 
 /* Warn about the line of the user's code that led here (cautions.py). -1 with an exception, which a warnings filter
