@@ -1,7 +1,8 @@
 /* module.c: the extension module diskcache._core: multi-phase initialization and module state.
  *
  * What belongs to the process rather than to an interpreter: the binding to a copy of SQLite
- * (connection.h) and the fork handlers (fork_gate.h). Everything else is in the module state (state.h).
+ * (connection.h), the fork handlers (fork_gate.h), and what process_lock.h guards. Everything else is in the module
+ * state (state.h), so that interpreters with a GIL each can use it at the same time.
  */
 #include "python/state.h"
 
@@ -219,6 +220,7 @@ static void core_free(void *module)
 
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
+    COMPAT_SLOT_INTERPRETERS
     {0, NULL},
 };
 

@@ -11,6 +11,16 @@
 /* Whether a sqlite3.Connection has a list of its cursors. */
 #define COMPAT_CONNECTION_LISTS_CURSORS (PY_VERSION_HEX < 0x030F0000)
 
+/* A slot of a module that any interpreter may load, also one with a GIL of its own. */
+/* clang-format off */
+#if PY_VERSION_HEX < 0x030C0000
+#define COMPAT_SLOT_INTERPRETERS
+#else
+#define COMPAT_SLOT_INTERPRETERS                                                                   \
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+/* clang-format on */
+
 /* The number that changes whenever a class or one of its bases is changed, or 0 if it has none now.
  * Any attribute lookup on the class gives it one again. */
 static inline unsigned int compat_type_version(const PyTypeObject *type)
