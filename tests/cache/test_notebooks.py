@@ -83,8 +83,9 @@ def test_a_closed_cache_is_shown(directory: str) -> None:
 
 @pytest.mark.parametrize('cls', [Cache, FanoutCache, Deque, Index])
 def test_what_has_been_removed_is_shown_and_not_made_anew(directory: str, cls: Any) -> None:
-    shown = cls(directory=directory) if cls is Deque else cls(directory)
-    assert 'items' in rows(shown)
+    for _ in range(2):  # of a FanoutCache that is there one shard is opened
+        shown = cls(directory=directory) if cls is Deque else cls(directory)
+        assert 'items' in rows(shown)
     shutil.rmtree(directory)
     assert rows(shown)['cannot be read'] == 'there is no database'
     if cls is not Deque:
@@ -145,8 +146,8 @@ def test_keys_that_a_disk_converts_are_not_offered(directory: str) -> None:
 def test_a_read_only_cache_is_shown_and_stays_as_it_is(directory: str) -> None:
     with Cache(directory) as cache:
         cache['key'] = 1
-    before = sorted(os.listdir(directory))
+    before = os.stat(directory).st_mtime_ns  # changed by a file that comes and goes
     with Cache(directory, read_only=True) as cache:
         assert rows(cache)['items'] == '1'
         assert keys(cache) == ['key']
-        assert sorted(os.listdir(directory)) == before
+    assert os.stat(directory).st_mtime_ns == before
