@@ -5,6 +5,7 @@
 ``compact DIRECTORY``          give free pages and the log back to the disk
 ``stats DIRECTORY``            items, volume, hits and misses, and the settings that shape them
 ``clear DIRECTORY``            remove every item; settings and statistics stay
+``serve DIRECTORY``            show the cache in a browser, see :mod:`diskcache.serve`
 ``info``                       which diskcache this is: version, files, the distribution
 =============================  ================================================================
 
@@ -17,8 +18,8 @@ Exit status:
 3  ``check --fix`` found problems, and some of them stay
 =  =============================================================================================
 
-``check`` and ``compact`` take the directory of a FanoutCache, too: all its shards, and the caches,
-Deques and Indexes below it. The others take one cache, or one shard.
+``check``, ``compact`` and ``serve`` take the directory of a FanoutCache, too: all its shards, and
+the caches, Deques and Indexes below it. The others take one cache, or one shard.
 
 What is shown and is no problem: that classes of the program that uses the cache are missing here;
 that items are refused, by a SafeDisk or a SignedDisk, which another program may load; that a file
@@ -44,7 +45,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import _core, removal
+from . import _core, removal, serve
 from ._core import Timeout
 from .cache import Cache
 from .cautions import CacheWarning
@@ -75,13 +76,21 @@ class CommandError(Exception):
 _FAILURES = (Timeout, CommandError, OSError, sqlite3.Error)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    prog: str = 'diskcache',
+    resolve: Callable[[str], str] | None = None,
+) -> int:
     """Run one command and return the exit status.
 
     :param argv: the arguments after the program's name (default: those of the process)
+    :param prog: the program's name, for its help
+    :param resolve: returns the directory that an argument stands for (default: that itself)
     """
-    options = _parser().parse_args(argv)
+    options = _parser(prog).parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.command
+    if resolve is not None and hasattr(options, 'directory'):
+        options.directory = resolve(options.directory)
 
     try:
         return command(options)
@@ -98,9 +107,9 @@ def _tell_failure(error: Exception, name: str = '') -> int:
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='diskcache', description='Look after the directory of a disk cache.'
+        prog=prog, description='Look after the directory of a disk cache.'
     )
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
 
@@ -119,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add('compact', _compact, 'give free pages and the log back to the disk')
     add('stats', _stats, 'show items, volume, hits, misses and settings')
     add('clear', _clear, 'remove every item')
+    serve.add_parser(commands)
     add_plain('info', _info, 'show which diskcache this is, and where it is from')
     return parser
 

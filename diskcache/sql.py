@@ -405,3 +405,85 @@ TRUNCATE_LOG = 'PRAGMA wal_checkpoint(TRUNCATE)'
 def busy_timeout(seconds: float) -> str:
     """Return the statement that says how long SQLite itself waits for a lock."""
     return f'PRAGMA busy_timeout = {round(1000 * seconds)}'
+
+
+# --- serve: what a page shows of a database, whatever is in its columns ---
+
+#: How a database is opened: nothing is changed, and nothing run that the schema names.
+SHOW_SAFELY = ('PRAGMA trusted_schema = 0', 'PRAGMA query_only = 1', 'BEGIN')
+
+SHOWN_SETTINGS = (
+    'SELECT substr(CAST(key AS TEXT), 1, 100),'
+    " CASE WHEN typeof(value) IN ('text', 'blob') THEN substr(value, 1, 1000) ELSE value END"
+    ' FROM Settings LIMIT 200'
+)
+SHOWN_PAGES = 'SELECT page_count * page_size FROM pragma_page_count, pragma_page_size'
+SHOWN_ORIGIN = "SELECT substr(sql, 1, 10000) FROM sqlite_master WHERE type = 'view' AND name = ?"
+
+_SHOWN_BYTES = (
+    "COALESCE(CAST(CASE WHEN filename IS NOT NULL THEN size WHEN typeof(value) = 'blob'"
+    " THEN length(value) WHEN typeof(value) = 'text' THEN length(CAST(value AS BLOB))"
+    ' WHEN value IS NOT NULL THEN 8 END AS INTEGER), 0)'
+)
+_SHOWN_NUMBERS = ('raw', 'store_time', 'expire_time', 'access_time', 'access_count')
+
+
+def _shown_number(column: str) -> str:
+    """Return a column that is a number, or the type of what is there instead."""
+    return f"CASE WHEN typeof({column}) IN ('text', 'blob') THEN typeof({column}) ELSE {column} END"
+
+
+def _shown(key_bytes: int) -> str:
+    """Return the columns that are shown of a row, and so many bytes of its key.
+
+    The substr() of no bytes is NULL.
+    """
+    return (
+        'rowid, typeof(key),'
+        f" COALESCE(substr(CAST(key AS BLOB), 1, {key_bytes}), x''),"
+        ' COALESCE(length(CAST(key AS BLOB)), 0),'
+        f' {", ".join(map(_shown_number, _SHOWN_NUMBERS))},'
+        " typeof(tag), CASE WHEN typeof(tag) IN ('integer', 'real') THEN tag"
+        f" ELSE COALESCE(substr(CAST(tag AS BLOB), 1, 200), x'') END, {_shown_number('mode')},"
+        ' CASE WHEN filename IS NOT NULL THEN'
+        " COALESCE(substr(CAST(filename AS BLOB), 1, 4096), x'') END,"
+        f' typeof(value), {_SHOWN_BYTES}'
+    )
+
+
+SHOWN = _shown(300)
+SHOWN_ITEM = f'SELECT {_shown(2**16)} FROM Cache WHERE rowid = ?'
+SHOWN_VALUE = 'SELECT substr(CAST(value AS BLOB), ?, ?) FROM Cache WHERE rowid = ?'
+SHOWN_FORWARD = f'SELECT {SHOWN} FROM Cache WHERE rowid >= ? ORDER BY rowid LIMIT ?'
+SHOWN_BACKWARD = f'SELECT {SHOWN} FROM Cache WHERE rowid <= ? ORDER BY rowid DESC LIMIT ?'
+SHOWN_ROW = f'SELECT {SHOWN} FROM Cache WHERE rowid = ?'
+#: Each row's number, and whether what is looked for is in it.
+CONTAINING_FORWARD = (
+    'SELECT rowid, instr(CAST(key AS BLOB), ?) FROM Cache WHERE rowid >= ? ORDER BY rowid'
+)
+CONTAINING_BACKWARD = (
+    'SELECT rowid, instr(CAST(key AS BLOB), ?) FROM Cache WHERE rowid <= ? ORDER BY rowid DESC'
+)
+TAGGED_FORWARD = 'SELECT rowid, tag IS ? FROM Cache WHERE rowid >= ? ORDER BY rowid'
+TAGGED_BACKWARD = 'SELECT rowid, tag IS ? FROM Cache WHERE rowid <= ? ORDER BY rowid DESC'
+#: Keys in their order, from one to another, by the index of keys.
+KEYS_BETWEEN = f'SELECT {SHOWN} FROM Cache WHERE key >= ? AND key < ? ORDER BY key, raw LIMIT ?'
+KEYS_FROM_ROW = (
+    f'SELECT {SHOWN} FROM Cache WHERE (key, raw) >= (SELECT key, raw FROM Cache WHERE rowid = ?)'
+    ' AND key < ? ORDER BY key, raw LIMIT ?'
+)
+KEY_KIND = 'SELECT typeof(key) FROM Cache WHERE rowid = ?'
+NEXT_TO_EXPIRE = (
+    f'SELECT {SHOWN} FROM Cache WHERE expire_time IS NOT NULL ORDER BY expire_time LIMIT ?'
+)
+SHOWN_ENDS = 'SELECT (SELECT MIN(rowid) FROM Cache), (SELECT MAX(rowid) FROM Cache)'
+SHOWN_FIGURES = (
+    f'SELECT {_SHOWN_BYTES}, {_shown_number("store_time")}, {_shown_number("expire_time")}'
+    ' FROM Cache'
+    ' WHERE rowid BETWEEN ? AND ? ORDER BY rowid LIMIT ?'
+)
+#: A row that is to be deleted if it is still the one that was shown.
+DELETED_ROW = (
+    'SELECT typeof(key), CAST(key AS BLOB), raw, typeof(filename), CAST(filename AS BLOB)'
+    ' FROM Cache WHERE rowid = ?'
+)

@@ -94,12 +94,12 @@ def check_map(sources: Path, components: Graph) -> list[str]:
 def check_imports(package: Path) -> list[str]:
     """What is wrong with the imports of the modules of a package."""
     graph: Graph = {}
-    for file in sorted(package.glob('*.py')):
-        if file.stem not in ('__init__', '__main__'):
-            graph[file.stem] = set(imported(ast.parse(file.read_text()), package.name))
-    for file in sorted(package.glob('*/__init__.py')):  # a module that is a folder
-        code = ast.parse(file.read_text())
-        graph[file.parent.name] = set(imported(code, package.name, level=2))
+    for file in sorted(package.rglob('*.py')):
+        parts = file.relative_to(package).with_suffix('').parts
+        if parts[-1] != '__main__' and parts != ('__init__',):
+            code = ast.parse(file.read_text())
+            # A folder is one module.
+            graph.setdefault(parts[0], set()).update(imported(code, package.name, len(parts)))
     for imports in graph.values():
         imports.intersection_update(graph)  # `from . import __version__` is about the package
     faults = [
@@ -133,8 +133,8 @@ def check_sql(package: Path) -> list[str]:
     """Where a module of the package has the text of a SQL statement that belongs into sql.py."""
     return [
         f'{file}:{node.lineno}: a SQL statement, which belongs into sql.py'
-        for file in sorted(package.glob('*.py'))
-        if file.name != 'sql.py'
+        for file in sorted(package.rglob('*.py'))
+        if file != package / 'sql.py'
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
     ]

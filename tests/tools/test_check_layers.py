@@ -88,6 +88,18 @@ BAD = {
         {'diskcache/settings.py': 'def f():\n    from . import cache\n'},
         ['a circle: cache -> settings -> cache'],
     ),
+    'a circle through a module that is a folder': (
+        {
+            'diskcache/serve/__init__.py': '',
+            'diskcache/serve/pages.py': 'from . import queries\nfrom ..deque import Deque\n',
+            'diskcache/settings.py': 'from .serve import pages\n',
+        },
+        ['a circle: cache -> settings -> serve -> deque -> cache'],
+    ),
+    'a SQL statement in a folder': (
+        {'diskcache/serve/__init__.py': '', 'diskcache/serve/pages.py': "x = 'SELECT 1'\n"},
+        ['diskcache/serve/pages.py:1: a SQL statement'],
+    ),
     'a component that the map does not name': (
         {'src/README.rst': map_of({**GOOD, 'src/base/lost.h': ''}).replace('status', 'former')},
         [
