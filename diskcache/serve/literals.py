@@ -27,7 +27,7 @@ _LETTERS = 100
 _OPCODES = 200
 _PICKLE_BYTES = 2**16
 #: Bytes that compressed JSON is decompressed to; a few can become gigabytes.
-_JSON_BYTES = 2**20
+JSON_BYTES = 2**20
 
 #: What a SignedDisk puts in front of a value in a row: the signature and a letter, bytes.
 SIGNED_BYTES = 33
@@ -116,7 +116,7 @@ _NUMBERS |= {'FLOAT', 'BINFLOAT'}
 def decompressed(data: bytes) -> bytes | None:
     """Return what a JSONDisk has compressed, up to a limit; None if it has not."""
     try:
-        return zlib.decompressobj().decompress(data, _JSON_BYTES)
+        return zlib.decompressobj().decompress(data, JSON_BYTES)
     except zlib.error:
         return None
 
@@ -168,13 +168,20 @@ def pickled(data: bytes, size: int) -> Pickled:
 
 
 def as_json(text: str) -> str | None:
-    """Return JSON with indents; None if a text is none."""
+    """Return JSON with indents; None if a text is none, or would become too long by them."""
     if text.lstrip()[:1] not in ('{', '['):
         return None
+    parts: list[str] = []
+    length = 0
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text)):
+            parts.append(part)
+            length += len(part)
+            if length > 2 * JSON_BYTES:
+                return None
     except (ValueError, RecursionError):
         return None
+    return ''.join(parts)
 
 
 def is_text(data: bytes) -> bool:

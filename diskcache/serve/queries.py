@@ -15,6 +15,7 @@ import contextlib as cl
 import math
 import os
 import os.path as op
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from .. import sql
 from ..constants import DBNAME
 from ..directory import path_of
 from ..disk import Disk
-from ..fanout import cache_directories
+from ..fanout import _PARTS as PARTS
 from ..mismatch import Origin
 from ..policies import EVICTION_POLICY
 
@@ -38,6 +39,10 @@ SECONDS = 1.0
 _TIMEOUT = 1.0
 #: How often a database is read again that changes while it is read without locks.
 _ATTEMPTS = 5
+#: Seconds for which it is known which caches there are in a directory.
+_KNOWN_SECONDS = 1.0
+#: The names of directories of value files.
+_VALUE_DIRECTORY = re.compile('[0-9a-f]{2}')
 #: Seconds in which two writes to a file may have the same time.
 _TICK = 0.05
 #: Instructions of SQLite between two looks at the clock.
@@ -75,6 +80,8 @@ class Directory:
         self.path = op.abspath(path_of(directory))
         if not op.isdir(self.path):
             raise FileNotFoundError(f'no such directory: {self.path}')
+        self._found: dict[str, str] = {}
+        self._found_until = 0.0
         #: Whether there are several caches in it.
         self.is_fanout = not op.isfile(op.join(self.path, DBNAME))
         if self.is_fanout and not any(map(is_shard, self.caches())):
@@ -87,7 +94,38 @@ class Directory:
         """
         if not self.is_fanout:
             return {'': self.path}
-        return {op.relpath(path, self.path): path for path in cache_directories(self.path)}
+        if time.monotonic() > self._found_until:
+            paths = [*_shards(self.path), *_parts(self.path)]
+            self._found = {op.relpath(path, self.path): path for path in paths}
+            self._found_until = time.monotonic() + _KNOWN_SECONDS
+        return self._found
+
+
+def _shards(directory: str) -> list[str]:
+    """Return the paths of the shards of a FanoutCache."""
+    names = sorted(name for name in os.listdir(directory) if is_shard(name))
+    paths = (op.join(directory, name) for name in names)
+    return [path for path in paths if op.isfile(op.join(path, DBNAME))]
+
+
+def _parts(directory: str) -> Iterator[str]:
+    """Yield the paths of the named parts of a FanoutCache.
+
+    The directories of value files, which may be 65,536 of a part, are not gone through.
+    """
+    found: set[str] = set()
+    for kind in PARTS:
+        for path, directories, files in os.walk(op.join(directory, kind)):
+            above, name = op.split(path)
+            if DBNAME in files:
+                found.add(path)
+                yield path
+            is_of_values = above in found and _VALUE_DIRECTORY.fullmatch(name)
+            directories[:] = sorted(
+                each
+                for each in directories
+                if DBNAME not in each and not (is_of_values and _VALUE_DIRECTORY.fullmatch(each))
+            )
 
 
 def is_shard(name: str) -> bool:

@@ -652,7 +652,10 @@ def test_a_damaged_database_is_an_error_on_the_page(directory: str, damage: str)
         assert len(found) > 400
 
 
-def test_a_directory_that_is_gone_is_an_error_on_the_page(directory: str) -> None:
+def test_a_directory_that_is_gone_is_an_error_on_the_page(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('diskcache.serve.queries._KNOWN_SECONDS', -1)
     with diskcache.FanoutCache(directory, 2) as cache:
         cache['a'] = 1
     with served(directory) as browser:
@@ -660,6 +663,51 @@ def test_a_directory_that_is_gone_is_an_error_on_the_page(directory: str) -> Non
         answer = browser.send(f'/{browser.server.site_token}/')
         assert answer.status == 500
         assert 'No such file or directory' in answer.text
+
+
+def test_json_that_indents_would_blow_up_is_shown_as_text(cache: diskcache.Cache) -> None:
+    cache['key'] = '[' * 400 + ','.join(['[]'] * 9_000) + ']' * 400
+    with served(cache.directory) as browser:
+        answer = page_of_row(cache, browser)
+        assert len(answer.html) < 200_000
+        assert answer.codes[-1].startswith('[[[[')
+
+
+def test_directories_of_value_files_are_not_gone_through(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with diskcache.FanoutCache(directory, 2) as cache:
+        for number in range(30):
+            cache.cache('part')[number] = LARGE
+        cache.cache('part/ab')['nested'] = 1
+        cache.cache('ab/cd')['of hexadecimal digits'] = 1
+    listed = []
+    scan = os.scandir
+    monkeypatch.setattr(os, 'scandir', lambda path: listed.append(str(path)) or scan(path))
+    with served(directory) as browser:
+        text = browser.get().text
+        assert all(name in text for name in ('cache/part', 'cache/part/ab', 'cache/ab/cd'))
+        assert all_keys(browser, in_='cache/ab/cd') == ["'of hexadecimal digits'"]
+    assert not [path for path in listed if re.search('part/../..$', path)]
+
+
+def test_what_a_process_that_was_killed_has_committed_is_seen(
+    directory: str, alone: Interpreter
+) -> None:
+    def write(directory: str) -> None:
+        import diskcache
+
+        diskcache.kept = diskcache.Cache(directory)
+        diskcache.kept['key'] = 1
+
+    alone.run(write, directory=directory)
+    alone.kill()
+    assert Path(directory, 'cache.db-wal').stat().st_size > 0
+    with served(directory) as browser:
+        assert all_keys(browser) == ["'key'"]
+        Path(directory, 'cache.db-shm').unlink()
+        answer = browser.get('items')
+        assert 'has commits that are not in the database yet' in answer.text
 
 
 # --- who may ask ---
