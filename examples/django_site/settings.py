@@ -40,12 +40,17 @@ USE_X_SENDFILE = os.environ.get('USE_X_SENDFILE') == '1'
 
 # --- what every site has -----------------------------------------------------------------------
 
+# The caches work without it. It brings system checks, and commands such as
+# `django-admin diskcache check default`.
+INSTALLED_APPS = ['diskcache.django']
+
 SECRET_KEY = os.environ.get('SECRET_KEY', 'known to everyone, so for this example only')
 ALLOWED_HOSTS = ['127.0.0.1', 'localhost']
 ROOT_URLCONF = 'django_site.urls'
 TIME_ZONE = 'UTC'
 
-# A site with users adds django.middleware.csrf. Here a forged POST could only count one more.
+# A site with users adds django.middleware.csrf. Here a forged POST could only count one more, or
+# begin a session with a name: the browser sends no cookie of a session with it.
 MIDDLEWARE = [
     'django_site.middleware.name_the_process',
     'django.contrib.sessions.middleware.SessionMiddleware',

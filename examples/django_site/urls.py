@@ -12,6 +12,7 @@ PAGE_SECONDS = 60
 urlpatterns = [
     path('', views.index),
     path('page/', cache_page(PAGE_SECONDS)(views.index)),
+    path('hello/', views.hello),
     path('session/', views.session),
     path('primes.txt', views.primes),
     path('factors/<int:number>/', views.factors),

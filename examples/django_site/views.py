@@ -9,12 +9,14 @@ from typing import BinaryIO, TypedDict, cast
 from django.conf import settings
 from django.core.cache import cache as django_cache
 from django.core.cache import caches
+from django.core.cache.utils import make_template_fragment_key
 from django.http import (
     FileResponse,
     HttpRequest,
     HttpResponse,
     HttpResponseBadRequest,
     HttpResponseNotAllowed,
+    HttpResponseRedirect,
     JsonResponse,
 )
 from django.http.response import HttpResponseBase
@@ -28,6 +30,7 @@ from . import TOUR
 # Django's interface: memoize, read, tags and more.
 cache = cast(DjangoCache, django_cache)
 
+LONGEST_NAME = 100
 PRIMES_BELOW = 1_000_000
 LARGEST_NUMBER = 10**12
 
@@ -48,6 +51,24 @@ def session(request: HttpRequest) -> HttpResponse:
     request.session.setdefault('started_by', os.getpid())
     request.session['visits'] = request.session.get('visits', 0) + 1
     return JsonResponse({name: request.session[name] for name in ('visits', 'started_by')})
+
+
+# --- a fragment for each of many ----------------------------------------------------------------
+
+
+def hello(request: HttpRequest) -> HttpResponse:
+    """Greet by the name in the session, with a fragment that is cached for each name.
+
+    A POST has a new name, or has the fragment of the present one made anew.
+    """
+    name = request.session.get('name', 'stranger')
+    if request.method == 'POST':
+        if 'name' in request.POST:
+            request.session['name'] = request.POST['name'][:LONGEST_NAME] or 'stranger'
+        else:
+            cache.delete(make_template_fragment_key('hello', [name]))
+        return HttpResponseRedirect(request.path)
+    return render(request, 'hello.html', {'pid': os.getpid(), 'name': name})
 
 
 # --- a file ------------------------------------------------------------------------------------

@@ -93,9 +93,9 @@ class Site:
         connection.connect()
         return connection
 
-    def ask(self, path: str, method: str = 'GET', cookie: str = '') -> Answer:
+    def ask(self, path: str, method: str = 'GET', cookie: str = '', form: str = '') -> Answer:
         """Send one request, to whatever worker takes it."""
-        return exchange(self.connect(), path, method, cookie)
+        return exchange(self.connect(), path, method, cookie, form)
 
     def ask_each_worker(self, path: str, method: str = 'GET', cookie: str = '') -> list[Answer]:
         """Send one request to each worker, one after another.
@@ -134,10 +134,15 @@ class Site:
         print(self.log.read_text())
 
 
-def exchange(connection: http.client.HTTPConnection, path: str, method: str, cookie: str) -> Answer:
+def exchange(
+    connection: http.client.HTTPConnection, path: str, method: str, cookie: str, form: str = ''
+) -> Answer:
     """Send one request on `connection`, read the answer, and close it."""
+    headers = {'Cookie': cookie} if cookie else {}
+    if form:
+        headers['Content-Type'] = 'application/x-www-form-urlencoded'
     try:
-        connection.request(method, path, headers={'Cookie': cookie} if cookie else {})
+        connection.request(method, path, form or None, headers)
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:
@@ -197,6 +202,26 @@ def test_a_fragment_is_rendered_once_within_pages_that_are_not(site: Site) -> No
     answers = site.ask_each_worker('/')
     assert all(answer.shown_pid('page') == answer.pid for answer in answers)
     assert len({answer.shown_pid('fragment') for answer in answers}) == 1
+
+
+def test_a_fragment_is_rendered_once_for_each_name(site: Site) -> None:
+    first = site.ask('/hello/', 'POST', form='name=%3CAda%3E')
+    assert first.status == 302
+    answers = site.ask_each_worker('/hello/', cookie=first.cookie)
+    assert all(b'>&lt;Ada&gt;</b>' in answer.body for answer in answers)
+    assert {answer.shown_pid('fragment') for answer in answers} == {answers[0].pid}
+    assert b'>stranger</b>' in site.ask('/hello/').body
+
+
+def test_a_fragment_is_made_anew_when_it_is_deleted(site: Site) -> None:
+    cookie = site.ask('/hello/', 'POST', form='name=Grace').cookie
+    before = site.ask('/hello/', cookie=cookie).body
+    assert site.ask('/hello/', cookie=cookie).body == before
+    time.sleep(1)  # The page tells the second.
+    site.ask('/hello/', 'POST', cookie)
+    after = site.ask('/hello/', cookie=cookie).body
+    assert after != before
+    assert b'>Grace</b>' in after
 
 
 def test_a_session_goes_on_in_every_worker(site: Site) -> None:
