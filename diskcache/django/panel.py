@@ -53,7 +53,7 @@ class _Record:
     misses: int = 0
 
 
-#: The record of the request that is being served, None while a call is being recorded.
+#: The record of the request that is being served in this context.
 _current: contextvars.ContextVar[_Record | None] = contextvars.ContextVar(
     'diskcache_panel', default=None
 )
@@ -169,13 +169,11 @@ def _recorded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             bound.arguments['default'] = missing
         elif name == 'get_many':  # a generator can be asked once
             bound.arguments['keys'] = list(bound.arguments['keys'])
-        token = _current.set(None)  # what the method calls is a part of it
         start = time.perf_counter()
         try:
             result = method(*bound.args, **bound.kwargs)
         finally:
             seconds = time.perf_counter() - start
-            _current.reset(token)
             _note(record, name, bound, seconds)
         if name == 'get':
             found = (result[0] if isinstance(result, tuple) and result else result) is not missing

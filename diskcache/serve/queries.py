@@ -161,6 +161,8 @@ def ask(path: str, question: Callable[[sqlite3.Connection], T], deadline: float)
             if _state(database) == before:
                 raise
             continue
+        except UnicodeDecodeError:  # what SQLite says of a damaged schema has that in it
+            raise sqlite3.DatabaseError(f'the schema of {database} is damaged') from None
         if mode != _UNLOCKED or _state(database) == before:
             return answer
     raise sqlite3.OperationalError(f'{database} is being written all the time')
@@ -337,7 +339,7 @@ def piece_of_value(path: str, item: Item, start: int, size: int, deadline: float
         name = item.filename.decode()
     except UnicodeDecodeError:
         return None
-    if not name or '\0' in name or not Disk._is_inside(name):
+    if not name or '\0' in name:
         return None
     with cl.suppress(OSError):
         file = Disk(path)._open_file(name)
@@ -475,7 +477,8 @@ class _Search:
                 if len(self.items) == self._limit:
                     return int(rowid)
                 row = connection.execute(sql.SHOWN_ROW, (rowid,)).fetchone()
-                self.items.append(Item.of(self.cache, row))
+                if row is not None:  # or the table is damaged
+                    self.items.append(Item.of(self.cache, row))
         return None
 
     def _by_key(self, connection: sqlite3.Connection) -> int | None:

@@ -475,7 +475,8 @@ ASK = """
 
     client = Client()
     answers = [client.get(path).content.decode() for path in {paths!r}]
-    from diskcache.django.panel import DiskCachePanel
+    from diskcache.django import panel
+    assert panel._current.get() is None  # nothing is recorded between requests
     ids = list(get_store().request_ids())
     stats = [get_store().panel(each, 'DiskCachePanel') for each in ids]
     pages = []

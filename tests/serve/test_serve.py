@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from interpreter import Interpreter
 from places import PACKAGE
 
 import diskcache
+from diskcache.serve import queries
 from diskcache.serve.server import Server
 
 LARGE = b'x' * 100_000
@@ -215,6 +217,33 @@ def test_pages_hold_beside_a_process_that_writes_all_the_time(
                 assert 'class="error"' not in browser.get(page).html
 
 
+@pytest.mark.parametrize('fails', [False, True])
+def test_what_changes_while_it_is_read_is_asked_again(
+    directory: str, other: Interpreter, fails: bool
+) -> None:
+    def write(directory: str) -> None:
+        import diskcache
+
+        with diskcache.Cache(directory) as cache:
+            cache['another'] = 1
+
+    counts = []
+
+    def question(connection: sqlite3.Connection) -> int:
+        ((count,),) = connection.execute('SELECT COUNT(*) FROM Cache')
+        counts.append(count)
+        if len(counts) == 1:
+            other.run(write, directory=directory)
+            if fails:
+                raise sqlite3.DatabaseError('database disk image is malformed')
+        return count
+
+    with diskcache.Cache(directory) as cache:
+        cache['key'] = 1
+    assert queries.ask(directory, question, time.monotonic() + 60) == 2
+    assert counts == [1, 2]
+
+
 def test_the_first_page_has_the_statistics_and_settings(directory: str) -> None:
     with diskcache.Cache(directory, statistics=1, cull_limit=17) as cache:
         cache['a'] = LARGE
@@ -276,6 +305,8 @@ def test_keys_are_found_by_their_beginning(cache: diskcache.Cache) -> None:
         assert set(all_keys(browser, q='ab')) == {repr(key) for key in found}
         assert all_keys(browser, q='5') == ['5', '5.5', "'5'", "'50'"]
         assert all_keys(browser, q='\ue000') == []
+        assert all_keys(browser, q='ab\ud7ff') == [repr('ab\ud7ff')]
+        assert all_keys(browser, q='ab\U0010ffff') == [repr('ab\U0010ffff')]
 
 
 def test_many_keys_with_one_beginning_are_paged_in_order(cache: diskcache.Cache) -> None:
@@ -415,7 +446,7 @@ def test_a_value_is_shown(cache: diskcache.Cache, value: object, kind: str, show
 
 @pytest.mark.parametrize('inline', [False, True])
 def test_a_large_value_is_shown_in_parts(directory: str, inline: bool) -> None:
-    value = 'aüb𝄞' * 40_000
+    value = 'aü𝄞' * 40_000  # letters are cut at the ends of parts
     with diskcache.Cache(directory, disk_min_file_size=2**30 if inline else 1000) as cache:
         cache['key'] = value
         with served(directory) as browser:
@@ -431,7 +462,7 @@ def test_a_large_value_is_shown_in_parts(directory: str, inline: bool) -> None:
             assert shown == value
             assert parts == 5
             digits = page_of_row(cache, browser, as_='hex', at=100_000).codes[-1]
-            assert digits.startswith('000186a0  61 c3')
+            assert digits.startswith('000186a0  84 9e 61 c3')
 
 
 def test_a_value_of_a_json_disk_is_shown_as_json(directory: str) -> None:
@@ -445,7 +476,7 @@ def test_a_value_of_a_json_disk_is_shown_as_json(directory: str) -> None:
 
 def test_what_json_decompresses_to_is_bounded(directory: str) -> None:
     with diskcache.Cache(directory, disk=diskcache.JSONDisk) as cache:
-        cache['key'] = ' ' * 20_000_000
+        cache['key'] = ' ' * 10_000_000
         with served(directory) as browser:
             answer = page_of_row(cache, browser)
             assert len(answer.html) < 2_000_000
@@ -619,7 +650,7 @@ def test_a_file_that_is_shorter_than_its_row_says_ends(cache: diskcache.Cache) -
         assert answer.link('The next ones') is None
 
 
-@pytest.mark.parametrize('damage', ['header', 'middle', 'no table', 'view', 'gone'])
+@pytest.mark.parametrize('damage', ['header', 'middle', 'schema', 'no table', 'view', 'gone'])
 def test_a_damaged_database_is_an_error_on_the_page(directory: str, damage: str) -> None:
     with diskcache.FanoutCache(directory, 2) as cache:
         cache.update({f'key{number}': 'x' * 100 for number in range(1000)})
@@ -629,7 +660,10 @@ def test_a_damaged_database_is_an_error_on_the_page(directory: str, damage: str)
         data[:100] = b'\xff' * 100
     elif damage == 'middle':
         data[4096 * 3 :] = os.urandom(len(data) - 4096 * 3)
-    if damage in ('header', 'middle'):
+    elif damage == 'schema':  # what SQLite says of it is no UTF-8
+        data[:] = data.replace(b'CREATE TRIGGER', b'CREATE TRIGGEX')
+        data[:] = data.replace(b'Settings_count_insert', b'Settings_count_inser\xf7')
+    if damage in ('header', 'middle', 'schema'):
         database.write_bytes(data)
     elif damage == 'gone':
         database.unlink()
