@@ -20,10 +20,12 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any
 
 from debug_toolbar.panels import Panel
 from django.core.cache import caches
+from django.template import Context, Engine
 
 from .._core import Timeout
 from ..djangocache import DjangoCache
@@ -62,7 +64,6 @@ _current: contextvars.ContextVar[_Record | None] = contextvars.ContextVar(
 class DiskCachePanel(Panel):
     """Calls, hits and misses of a request; memory, volume and items of the caches."""
 
-    template = 'diskcache/panel.html'
     nav_title = 'Disk cache'
     title = 'Disk cache'
     is_async = True
@@ -86,6 +87,13 @@ class DiskCachePanel(Panel):
         stats = self.get_stats()
         count = stats.get('count', 0)
         return f'{count} call{"" if count == 1 else "s"} in {stats.get("milliseconds", 0):.2f} ms'
+
+    @property
+    def content(self) -> str:
+        """The panel as HTML, with whatever engines the site has for its own templates."""
+        text = resources.files(__package__).joinpath('panel.html').read_text('utf-8')
+        rendered: str = Engine().from_string(text).render(Context(self.get_stats()))
+        return rendered
 
     def enable_instrumentation(self) -> None:
         """Record what is called from now on in this context."""
