@@ -27,7 +27,7 @@ from .. import sql
 from ..constants import DBNAME
 from ..directory import path_of
 from ..disk import Disk
-from ..fanout import _PARTS as PARTS
+from ..fanout import _PARTS, _SHARD_NAME
 from ..mismatch import Origin
 from ..policies import EVICTION_POLICY
 
@@ -88,7 +88,10 @@ class Directory:
             raise FileNotFoundError(f'not a cache (it has no {DBNAME}): {self.path}')
 
     def caches(self) -> dict[str, str]:
-        """Return the paths of the caches in it by their names; that of a Cache is empty.
+        """Return the paths of the caches in it by their names, as of a second ago.
+
+        The name of the only one is empty if the directory is that of a Cache.
+
 
         :raises OSError: if the directory cannot be read
         """
@@ -114,7 +117,7 @@ def _parts(directory: str) -> Iterator[str]:
     The directories of value files, which may be 65,536 of a part, are not gone through.
     """
     found: set[str] = set()
-    for kind in PARTS:
+    for kind in _PARTS:
         for path, directories, files in os.walk(op.join(directory, kind)):
             above, name = op.split(path)
             if DBNAME in files:
@@ -130,7 +133,7 @@ def _parts(directory: str) -> Iterator[str]:
 
 def is_shard(name: str) -> bool:
     """Tell whether a cache of a FanoutCache is a shard, and not a named part."""
-    return name.isdecimal()
+    return re.fullmatch(_SHARD_NAME, name) is not None
 
 
 # --- a database ---
