@@ -385,7 +385,7 @@ static void transact(void (*body)(void))
 
 static void use(void)
 {
-    dc_checkpoint checkpoint = {0.0, NULL, 0.0};
+    dc_checkpoint checkpoint = {.patience = 0.0};
     int is_wal;
     int synchronous;
     int kept = 0;

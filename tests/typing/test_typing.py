@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import diskcache
 
@@ -25,6 +26,7 @@ NAMES = sorted(path.name for path in PROGRAMS.glob('*.py'))
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),  # the first time mypy reads all of Django's types
     pytest.mark.xdist_group('typing'),
     pytest.mark.skipif(
         not all(map(importlib.util.find_spec, ('mypy', 'basedpyright', 'mypy_django_plugin'))),
@@ -55,7 +57,8 @@ def of_mypy() -> Found:
     path = {} if 'site-packages' in PACKAGE.parts else {'MYPYPATH': str(PACKAGE.parent)}
     output = run(
         *('mypy', '--strict', '--python-version', '3.10', '--no-error-summary'),
-        *('--config-file', os.devnull, '--follow-imports', 'silent', *NAMES),
+        *('--config-file', os.devnull, '--cache-dir', str(ROOT / '.mypy_cache' / 'programs')),
+        *('--follow-imports', 'silent', *NAMES),
         **path,
     )
     for line in output.splitlines():
