@@ -31,7 +31,7 @@ import difflib
 import os
 import os.path as op
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def check_caches(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _message(
-    kind: type[CheckMessage], number: str, cache: Configured, text: str, hint: str
+    kind: Callable[..., CheckMessage], number: str, cache: Configured, text: str, hint: str
 ) -> CheckMessage:
     return kind(f'Cache {cache.alias!r}: {text}', hint=hint, id=f'diskcache.{number}')
 

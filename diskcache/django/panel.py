@@ -61,7 +61,7 @@ _current: contextvars.ContextVar[_Record | None] = contextvars.ContextVar(
 )
 
 
-class DiskCachePanel(Panel):
+class DiskCachePanel(Panel):  # type: ignore[misc]
     """Calls, hits and misses of a request; memory, volume and items of the caches."""
 
     nav_title = 'Disk cache'
@@ -131,11 +131,12 @@ class DiskCachePanel(Panel):
 def _measure() -> dict[str, dict[str, int]]:
     """Return the figures of the caches that are open in this thread, by their aliases."""
     measured = {}
+    handler: Any = caches  # of which the stubs do not know the connections
     opened = {id(cache) for cache in caches.all(initialized_only=True)}
     for alias in [cache.alias for cache in configured()]:
-        if not hasattr(caches._connections, alias) or id(caches[alias]) not in opened:
+        if not hasattr(handler._connections, alias) or id(handler[alias]) not in opened:
             continue
-        cache = caches[alias]._cache
+        cache = handler[alias]._cache
         with cl.suppress(Timeout, sqlite3.Error, OSError):
             memory = cache.memory_stats()
             measured[alias] = {
