@@ -78,14 +78,15 @@ class NamedSdist(sdist):
 
 
 class CleanBuildPy(build_py):
-    """A build into a directory in which an older commit may have left its core.py.
+    """A build into a directory in which an older commit may have left its core.py and cli.py.
 
-    All that is there goes into the wheel, and beside the folder core that file looks like one of
-    the original's (diskcache/core/__init__.py).
+    All that is there goes into the wheel. Beside the folder core the first looks like one of the
+    original's (diskcache/core/__init__.py).
     """
 
     def run(self):
-        Path(self.build_lib, 'diskcache', 'core.py').unlink(missing_ok=True)
+        for name in ('core.py', 'cli.py'):
+            Path(self.build_lib, 'diskcache', name).unlink(missing_ok=True)
         super().run()
 
 

@@ -65,7 +65,7 @@ def default_disk() -> type[Disk]:
 
 def _from_environment(disk: str, types: str, modules: str) -> type[Disk]:
     with _naming(_DISK, disk):
-        found = _find_disk(disk.strip())
+        found = find_disk(disk.strip())
     for variable, text in ((_TYPES, types), (_MODULES, modules)):
         for name in filter(None, (part.strip() for part in text.split(','))):
             with _naming(variable, name):
@@ -87,7 +87,7 @@ def _naming(variable: str, text: str) -> Iterator[None]:
         raise ValueError(f'{variable}: {text!r}: {error}') from error
 
 
-def _find_disk(name: str) -> type[Disk]:
+def find_disk(name: str) -> type[Disk]:
     found = _KNOWN.get(name) if name else Disk
     if found is None:
         found = _find_class(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Sequence
 
 from ._core import (
     MODE_BINARY,
@@ -487,3 +488,110 @@ DELETED_ROW = (
     'SELECT typeof(key), CAST(key AS BLOB), raw, typeof(filename), CAST(filename AS BLOB)'
     ' FROM Cache WHERE rowid = ?'
 )
+
+
+# --- the command line: rows as they are stored ---
+
+
+def _stored(column: str) -> str:
+    """Return the field for what a column has; a text as bytes, which may be no UTF-8."""
+    return f"CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) ELSE {column} END"
+
+
+def _number_in(column: str) -> str:
+    """Return the field for a number in a column; NULL if there is something else in it."""
+    return f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {column} END"
+
+
+#: Bytes of a value, wherever it is.
+_VALUE_BYTES = (
+    'CASE WHEN filename IS NULL THEN COALESCE(length(CAST(value AS BLOB)), 0)'
+    f' ELSE {_number_in("size")} END'
+)
+_TIMES = ', '.join(map(_number_in, ('store_time', 'expire_time', 'access_time', 'access_count')))
+_LISTED = (
+    f'rowid, typeof(key), {_stored("key")}, {_number_in("raw")}, {_TIMES},'
+    f' typeof(tag), {_stored("tag")}, {_number_in("mode")}, {_FILENAME}, {_VALUE_BYTES},'
+    ' typeof(value)'
+)
+_LISTED_VALUE = f'{_LISTED}, {_stored("value")}'
+
+#: Conditions for rows; each has one parameter.
+WITH_TAG = 'CAST(tag AS TEXT) = ?'
+EXPIRES_BEFORE = 'expire_time < ?'
+EXPIRES_FROM = 'expire_time >= ?'
+STORED_BEFORE = 'store_time < ?'
+STORED_AFTER = 'store_time > ?'
+SIZE_FROM = f'{_VALUE_BYTES} >= ?'
+SIZE_UP_TO = f'{_VALUE_BYTES} <= ?'
+
+#: What rows can be sorted by.
+SORTED_BY = {
+    'key': _stored('key'),
+    'size': _VALUE_BYTES,
+    'stored': _number_in('store_time'),
+    'expires': _number_in('expire_time'),
+    'accessed': _number_in('access_time'),
+    'count': _number_in('access_count'),
+    'tag': _stored('tag'),
+}
+
+
+def list_rows(conditions: Sequence[str], with_values: bool = False) -> str:
+    """Return the query for the rows from a number on that meet conditions, up to so many."""
+    where = ' AND '.join(['rowid >= ?', *conditions])
+    fields = _LISTED_VALUE if with_values else _LISTED
+    return f'SELECT {fields} FROM Cache WHERE {where} ORDER BY rowid LIMIT ?'
+
+
+def order_rows(name: str, conditions: Sequence[str]) -> str:
+    """Return the query for what rows are to be sorted by, and their numbers."""
+    where = f' WHERE {" AND ".join(conditions)}' if conditions else ''
+    return f'SELECT {SORTED_BY[name]}, rowid FROM Cache{where}'
+
+
+LISTED_ROW = f'SELECT {_LISTED} FROM Cache WHERE rowid = ?'
+FOUND_ROW = f'SELECT {_LISTED_VALUE} FROM Cache WHERE key = ? AND raw = ?'
+WHOLE_ROW = f'SELECT {_LISTED_VALUE} FROM Cache WHERE rowid = ?'
+MOST_COUNTED = f'SELECT {_LISTED} FROM Cache ORDER BY access_count DESC LIMIT ?'
+LAST_ACCESSED = f'SELECT {_LISTED} FROM Cache ORDER BY access_time DESC LIMIT ?'
+COUNT_EXPIRED = 'SELECT COUNT(*) FROM Cache WHERE expire_time < ?'
+FREE_PAGES = 'PRAGMA freelist_count'
+
+#: Rows in the order in which they are to be shown, in a database that SQLite keeps on disk.
+CREATE_ORDER = (
+    'PRAGMA cache_size = -1000',
+    'PRAGMA journal_mode = OFF',
+    'PRAGMA synchronous = OFF',
+    'CREATE TABLE Sorted (value, shard INTEGER, number INTEGER)',
+)
+ADD_SORTED = 'INSERT INTO Sorted VALUES (?, ?, ?)'
+READ_SORTED = 'SELECT shard, number FROM Sorted ORDER BY value, shard, number'
+READ_SORTED_BACK = 'SELECT shard, number FROM Sorted ORDER BY value DESC, shard DESC, number DESC'
+
+# --- the command line: backup, import ---
+
+BEGIN = 'BEGIN'
+JOURNAL_MODE = 'PRAGMA journal_mode'
+SCHEMA_VERSION = 'SELECT COUNT(*) FROM sqlite_master'
+SIZED_FILENAMES = f'SELECT size, {_FILENAME} FROM Cache WHERE filename IS NOT NULL'
+
+IMPORTED_KEY = (
+    'SELECT rowid, store_time, expire_time, filename FROM Cache WHERE key = ? AND raw = ?'
+)
+_IMPORTED = (
+    'store_time',
+    'expire_time',
+    'access_time',
+    'access_count',
+    'tag',
+    'size',
+    'mode',
+    'filename',
+    'value',
+)
+IMPORT_NEW = (
+    f'INSERT INTO Cache ({", ".join(_IMPORTED)}, key, raw)'
+    f' VALUES ({", ".join("?" * (len(_IMPORTED) + 2))})'
+)
+IMPORT_OVER = f'UPDATE Cache SET {", ".join(f"{name} = ?" for name in _IMPORTED)} WHERE rowid = ?'

@@ -1,0 +1,53 @@
+"""What keeps a command from being carried out, and the exit status that says so."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+
+from .._core import Timeout
+
+#: Exit statuses; README and docs/command-line.rst tell of them.
+DONE, NO, FAILED, PARTLY = 0, 1, 2, 3
+INTERRUPTED, CLOSED_PIPE = 130, 141  # as a shell has them of programs ended by these signals
+
+
+class CommandError(Exception):
+    """The command could not be carried out; the message is for the user."""
+
+
+#: What keeps a command from being carried out.
+FAILURES = (Timeout, CommandError, OSError, sqlite3.Error)
+
+
+def tell_failure(error: Exception, name: str = '') -> int:
+    """Say why a command could not be carried out, for a part of a FanoutCache or all.
+
+    :return: the exit status
+    """
+    text = str(error)
+    if isinstance(error, Timeout):
+        text = 'the cache is locked by another process; try again'
+    tell(f'{name and name + ": "}{text}')
+    return FAILED
+
+
+def tell(text: str) -> None:
+    """Say something on standard error."""
+    print(f'diskcache: {text}', file=sys.stderr)
+
+
+class LeftOut:
+    """Counts what is left out of an export or an import, and says why, for the first ones."""
+
+    _TOLD = 10
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, what: str, why: object) -> None:
+        self.count += 1
+        if self.count <= self._TOLD:
+            tell(f'left out: {what}: {why}')
+        elif self.count == self._TOLD + 1:
+            tell('left out: and more')
