@@ -46,6 +46,7 @@ MODULES = (
     'facts',
     'items',
     'maintenance',
+    'backup',
 )
 
 
