@@ -47,6 +47,8 @@ MODULES = (
     'items',
     'maintenance',
     'backup',
+    'exporting',
+    'importing',
 )
 
 
