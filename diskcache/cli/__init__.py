@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 
 from ..cache import Cache as Cache  # under this name a program can replace its methods
 from .commands import Commands, Parser
+from .completion import complete
 from .errors import CLOSED_PIPE, FAILURES, INTERRUPTED, CommandError, tell_failure
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ MODULES = (
     'backup',
     'exporting',
     'importing',
+    'top',
+    'bench',
+    'completion',
 )
 
 
@@ -75,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         made = parser()
+        complete(made)
         return _run(made.parse_args(argv))
     except KeyboardInterrupt:
         return INTERRUPTED
