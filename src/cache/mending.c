@@ -105,6 +105,11 @@ static int mend_unopened(Cache *self)
     return mended;
 }
 
+static int is_mended_by_another(const Cache *self)
+{
+    return self->mender != 0 && self->mender != PyThread_get_thread_ident();
+}
+
 /* Wait while another thread mends. -1 with an exception. */
 static int wait_for_mender(Cache *self)
 {
@@ -112,7 +117,7 @@ static int wait_for_mender(Cache *self)
     double timeout;
     int again = 1;
 
-    if (self->mender == 0) {
+    if (!is_mended_by_another(self)) {
         return 0;
     }
     timeout = cache_timeout(self);
@@ -120,7 +125,7 @@ static int wait_for_mender(Cache *self)
         return -1;
     }
     wait_start(&wait, timeout, 0);
-    while (self->mender != 0 && self->mender != PyThread_get_thread_ident() && again > 0) {
+    while (is_mended_by_another(self) && again > 0) {
         again = wait_more(&wait);
     }
     if (again == 0) {
@@ -147,19 +152,30 @@ static int take_directory_id(Cache *self)
     return is_other != NULL ? 0 : -1;
 }
 
+/* A session when no other thread mends: one that was opened meanwhile may be on a file that has no tables yet. */
+static Session *find_mended(Cache *self)
+{
+    Session *session;
+
+    do {
+        session = wait_for_mender(self) == 0 ? cache_open_or_idle_session(self) : NULL;
+    } while (session != NULL && is_mended_by_another(self));
+    return session;
+}
+
 Session *cache_find_session(Cache *self)
 {
-    Session *session = wait_for_mender(self) == 0 ? cache_open_or_idle_session(self) : NULL;
+    Session *session = find_mended(self);
 
     if (session == NULL && mend_unopened(self) > 0) {
-        session = cache_open_or_idle_session(self);
+        session = find_mended(self);
     }
     if (session != NULL && self->has_new_session) {
-        session = take_directory_id(self) == 0 ? cache_open_or_idle_session(self) : NULL;
+        session = take_directory_id(self) == 0 ? find_mended(self) : NULL;
     }
     /* Whoever removes the files may be at it again. */
     for (int i = 0; i < MENDING_ATTEMPTS && session != NULL && is_gone(self, session); i++) {
-        session = mend(self, Py_False) >= 0 ? cache_open_or_idle_session(self) : NULL;
+        session = mend(self, Py_False) >= 0 ? find_mended(self) : NULL;
     }
     return session;
 }
