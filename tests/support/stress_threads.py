@@ -1,0 +1,148 @@
+"""Threads that use the same caches in all ways at once; for a Python without a GIL.
+
+    PYTHON_GIL=0 python tests/support/stress_threads.py [SECONDS]
+
+Each turn is a step chosen at random: lookups, writes, transactions, iteration, attributes, hooks,
+closing, opening. Each value tells its key, so that a mix-up is noticed. Afterwards the directory is
+checked.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from diskcache import Cache, FanoutCache, Timeout
+
+THREADS = 6
+KEYS = 40
+LARGE = 'x' * 50_000
+
+
+def value_of(key: int) -> tuple[int, str]:
+    """Return a new value for a key, now and then a large one."""
+    return key, LARGE if random.random() < 0.05 else str(random.random())
+
+
+def get(cache: Cache, key: int) -> None:
+    value = cache.get(key)
+    assert value is None or value[0] == key, (key, value)
+
+
+def write(cache: Cache, key: int) -> None:
+    cache.set(key, value_of(key), retry=True)
+    get(cache, key)
+
+
+def write_many(cache: Cache, key: int) -> None:
+    """Two keys have the same number always."""
+    number = random.random()
+    cache.set_many({'left': number, 'right': number}, retry=True)
+    pair = cache.get_many(['left', 'right'])
+    assert pair['left'] == pair['right'], pair
+
+
+def read_many(cache: Cache, key: int) -> None:
+    pair = cache.get_many(['left', 'right'])
+    assert pair.get('left') == pair.get('right'), pair
+
+
+def transact(cache: Cache, key: int) -> None:
+    with cache.transact(retry=True):
+        cache['first'] = cache['second'] = cache.incr('count')
+    with cache.transact(retry=True):
+        assert cache['first'] == cache['second']
+
+
+def iterate(cache: Cache, key: int) -> None:
+    assert len(list(cache)) <= KEYS + 10
+    assert list(cache.iterkeys()) is not None
+
+
+def attributes(cache: Cache, key: int) -> None:
+    cache.size_limit = 10**9 + key
+    cache.memory_limit = 10**6 + key
+    cache.disk.pickle_protocol = 5
+    cache.memory_stats()
+    assert cache.directory
+
+
+def remove(cache: Cache, key: int) -> None:
+    cache.delete(key, retry=True)
+
+
+def queue(cache: Cache, key: int) -> None:
+    cache.push(key, prefix='queue', retry=True)
+    cache.pull(prefix='queue', retry=True)
+
+
+def close(cache: Cache, key: int) -> None:
+    cache.close()
+
+
+def open_another(cache: Cache, key: int) -> None:
+    with Cache(cache.directory) as another:
+        get(another, key)
+
+
+STEPS: list[Callable[[Cache, int], None]] = [
+    *[get] * 20,
+    *[write] * 8,
+    *[write_many, read_many] * 3,
+    transact,
+    iterate,
+    attributes,
+    remove,
+    queue,
+    close,
+    open_another,
+]
+
+
+def work(caches: list[Cache], until: float, counts: list[int], errors: list[BaseException]) -> None:
+    """Do steps until a moment on the monotonic clock, or until somebody fails."""
+    done = 0
+    while time.monotonic() < until and not errors:
+        try:
+            random.choice(STEPS)(random.choice(caches), random.randrange(KEYS))
+            done += 1
+        except Timeout:
+            pass
+        except BaseException as error:
+            errors.append(error)
+    counts.append(done)
+
+
+def main(seconds: float) -> None:
+    """Run all threads for so many seconds."""
+    with tempfile.TemporaryDirectory() as directory:
+        caches = [Cache(directory), Cache(directory, eviction_policy='least-recently-used')]
+        fanout = FanoutCache(f'{directory}/fanout', shards=2)
+        counts: list[int] = []
+        errors: list[BaseException] = []
+        arguments = (caches, time.monotonic() + seconds, counts, errors)
+        threads = [threading.Thread(target=work, args=arguments) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            number = random.randrange(KEYS)
+            fanout[number] = value_of(number)
+            assert fanout[number][0] == number
+        if errors:
+            raise errors[0]
+        assert caches[0].check() == []
+        for cache in [*caches, fanout]:
+            cache.close()
+    gil = getattr(sys, '_is_gil_enabled', lambda: True)()
+    print(f'{sum(counts):,} steps by {THREADS} threads, {"with" if gil else "without"} a GIL')
+
+
+if __name__ == '__main__':
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 20.0)
