@@ -44,43 +44,56 @@ __all__ = ['CommandError', 'main', 'parser']
 
 #: The modules that have commands, in the order in which help lists them.
 MODULES = (
-    'facts',
-    'items',
-    'maintenance',
-    'backup',
-    'exporting',
-    'importing',
-    'top',
-    'bench',
-    'completion',
+    '.facts',
+    '.items',
+    '.maintenance',
+    '.backup',
+    '.exporting',
+    '.importing',
+    '.top',
+    '.bench',
+    '.completion',
+    '..serve',
 )
 
 
-def parser() -> Parser:
-    """Return the parser of all commands."""
+def parser(prog: str = 'diskcache') -> Parser:
+    """Return the parser of all commands.
+
+    :param prog: the program's name, for its help
+    """
     from .. import __version__
 
     made = Parser(
-        prog='diskcache',
+        prog=prog,
         description='Look after the directory of a disk cache.',
         epilog='Exit status: 0 all is well, 1 no or not there, 2 it failed, 3 done in part.',
     )
     made.add_argument('--version', action='version', version=f'diskcache {__version__}')
     commands = Commands(made)
     for name in MODULES:
-        import_module(f'{__name__}.{name}').register(commands)
+        import_module(name, __name__).register(commands)
     return made
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    prog: str = 'diskcache',
+    resolve: Callable[[str], str] | None = None,
+) -> int:
     """Run one command and return the exit status.
 
     :param argv: the arguments after the program's name (default: those of the process)
+    :param prog: the program's name, for its help
+    :param resolve: returns the directory that an argument stands for (default: that itself)
     """
     try:
-        made = parser()
+        made = parser(prog)
         complete(made)
-        return _run(made.parse_args(argv))
+        options = made.parse_args(argv)
+        if resolve is not None and getattr(options, 'directory', None) is not None:
+            options.directory = resolve(options.directory)
+        return _run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

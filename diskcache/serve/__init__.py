@@ -13,28 +13,26 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..cli.commands import Commands
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add the command to those of a command line.
-
-    :param subparsers: what ``add_subparsers()`` of its parser has returned
-    :return: the parser of this command; the one that it stands in runs :func:`run`
-    """
-    summary = 'show the cache in a browser, on this machine only'
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        'serve', help=summary, description=summary
+def register(commands: Commands) -> None:
+    """Add the command to those of the command line."""
+    parser = commands.add(
+        'serve',
+        run,
+        'show the cache in a browser, on this machine only',
+        directory='an existing cache, or a FanoutCache',
     )
-    parser.add_argument('directory', metavar='DIRECTORY', help='an existing cache')
     parser.add_argument(
         '--port', type=_port, default=0, help='port of 127.0.0.1 (default: 0, any that is free)'
     )
     parser.add_argument(
         '--write', action='store_true', help='let the pages delete, evict, expire and cull'
     )
-    parser.set_defaults(command=run)
-    return parser
 
 
 def _port(text: str) -> int:
