@@ -11,6 +11,7 @@
 #include "cache/access.h"
 #include "cache/iterator.h"
 #include "cache/pin.h"
+#include "cache/registry.h"
 #include "cache/transaction.h"
 #include "cache/type.h"
 #include "engine/file_system.h"
@@ -139,12 +140,14 @@ PyObject *core__flush_notes(PyObject *module)
 PyObject *core__before_fork(PyObject *module)
 {
     cache_flush_all_access_logs(state_of(module));
+    cache_before_fork();
     fork_gate_before_fork();
     Py_RETURN_NONE;
 }
 
 PyObject *core__after_fork(PyObject *Py_UNUSED(module))
 {
+    cache_after_fork();
     fork_gate_after_fork();
     Py_RETURN_NONE;
 }
@@ -220,8 +223,7 @@ static void core_free(void *module)
 
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
-    COMPAT_SLOT_INTERPRETERS
-    {0, NULL},
+    COMPAT_SLOT_INTERPRETERS{0, NULL},
 };
 
 PyDoc_STRVAR(core_doc, "The native core of diskcache: Disk, Cache and transactions over SQLite.");

@@ -148,6 +148,31 @@ void cache_list_clear(cache_list *list)
 
 /* --- a fork ------------------------------------------------------------------------------------- */
 
+static unsigned long
+    announced; /* the generation of who has announced a fork last; guarded by the process lock */
+
+void cache_before_fork(void)
+{
+    process_lock_acquire();
+    announced = fork_generation();
+    process_lock_release();
+}
+
+void cache_after_fork(void)
+{
+    process_lock_acquire();
+    if (!COMPAT_HAS_GIL && announced != fork_generation() && guard_depth == 0) { /* in the child */
+        announced = fork_generation();
+        for (Cache *cache = all_caches; cache != NULL; cache = cache->next) {
+            guard_forget((PyObject *)cache);
+            if (cache->disk != NULL) {
+                guard_forget(cache->disk);
+            }
+        }
+    }
+    process_lock_release();
+}
+
 int cache_notice_fork_everywhere(module_state *state)
 {
     cache_list list;

@@ -24,6 +24,10 @@ typedef struct cache_list {
 int cache_list_take(cache_list *list, const module_state *state);
 void cache_list_clear(cache_list *list);
 
+/* Before and after each os.fork(), in both processes: in the child nobody has the guard of a cache. */
+void cache_before_fork(void);
+void cache_after_fork(void);
+
 void cache_forget_inherited(Cache *self);
 /* Drop what was inherited, if the process has forked: for one cache, and for all of an interpreter; -1 with
  * MemoryError. */

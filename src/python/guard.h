@@ -6,22 +6,39 @@
  * a lock of Python's own happens to be taken, that of a dict, a list or a type for instance. Such a call counts as
  * Python code.) Only the innermost one is certain to hold.
  *
+ * In a forked child the guard may be that of a thread which is not there: a lock of Python's that a thread has waited
+ * for is handed to it before it runs, and the fork may come first. guard_forget is for objects that have been inherited.
+ *
  * Builds with a GIL do nothing here.
  */
 #ifndef DC_PYTHON_GUARD_H
 #define DC_PYTHON_GUARD_H
 
 #include "python/compat.h"
+#include "sqlite/api.h"
+
+/* How many guards this thread has, or would have if it had not let others in. */
+extern DC_THREAD_LOCAL int guard_depth;
 
 /* clang-format off */
 #if COMPAT_HAS_GIL
 #define GUARD_BEGIN(object) { (void)(object);
 #define GUARD_END() }
 #else
-#define GUARD_BEGIN(object) Py_BEGIN_CRITICAL_SECTION(object);
-#define GUARD_END() Py_END_CRITICAL_SECTION();
+#define GUARD_BEGIN(object) Py_BEGIN_CRITICAL_SECTION(object); guard_depth++;
+#define GUARD_END() guard_depth--; Py_END_CRITICAL_SECTION();
 #endif
 /* clang-format on */
+
+/* In a forked child, whose only thread has no guard: nobody has that of the object. */
+static inline void guard_forget(PyObject *object)
+{
+#if COMPAT_HAS_GIL
+    (void)object;
+#else
+    object->ob_mutex = (PyMutex){0};
+#endif
+}
 
 /* Define the function `name`, which calls `inner` with the object guarded. */
 #define GUARDED(type, name, object, inner, parameters, arguments)                                  \
