@@ -117,3 +117,17 @@ def test_an_interpreter_that_ends_stores_its_own_accesses_only(
         """,
         directory=directory,
     )
+
+
+def test_interpreters_make_and_end_caches_at_the_same_time(alone: Interpreter) -> None:
+    """They are in one list of the process."""
+    alone.run(
+        """
+        from subinterpreters import at_once
+        at_once(3, '''
+            for _ in range(5000):
+                caches = [diskcache.Cache.__new__(diskcache.Cache) for _ in range(50)]
+                del caches[::2]
+        ''')
+        """
+    )
