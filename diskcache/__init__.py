@@ -38,6 +38,7 @@ from .core import UnsafeTypeError as UnsafeTypeError
 from .core import configure as configure
 from .fanout import FanoutCache
 from .hints import TYPE_CHECKING
+from .locations import open as open
 from .persistent import Deque, Index
 from .recipes import (
     Averager,

@@ -40,10 +40,10 @@ def warn(text: str) -> None:
 
 def _outside() -> tuple[types.FrameType, int]:
     """Return the line outside of this package that led here, and its level for who asks."""
-    package = op.dirname(__file__)
+    package = op.join(op.dirname(__file__), '')
     level = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and op.dirname(frame.f_code.co_filename) == package:
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         frame = frame.f_back
         level += 1
     return frame, level

@@ -11,7 +11,18 @@ what a variable stands for: to ask whether something is an object, or Any, has t
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar, cast, overload
+    from typing import (
+        Any,
+        BinaryIO,
+        ClassVar,
+        Generic,
+        Literal,
+        Protocol,
+        TypeAlias,
+        TypeVar,
+        cast,
+        overload,
+    )
 
     from typing_extensions import Self, Unpack
 
@@ -39,7 +50,7 @@ else:
     from types import GenericAlias
 
     Any = LockFactory = MemoryStats = Path = Protocol = Readable = Settings = Side = Tag = object
-    D = E = K = N = R = Self = T = V = object
+    D = E = K = TypeAlias = N = R = Self = T = V = object
     P = ...
 
     class Generic:
@@ -96,6 +107,7 @@ __all__ = [
     'Side',
     'T',
     'Tag',
+    'TypeAlias',
     'TypeVar',
     'Unpack',
     'V',

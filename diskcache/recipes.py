@@ -40,12 +40,20 @@ from .cautions import hint_at_expire
 from .constants import ENOVAL, KEEP
 from .disk import Disk
 from .fanout import FanoutCache
-from .hints import Any, LockFactory, Memoized, P, R, Self, Tag, cast
+from .hints import TYPE_CHECKING, Any, LockFactory, Memoized, P, R, Self, Tag, TypeAlias, cast
 from .memoize import full_name as full_name
 from .memoize import is_real, memoizer, name_of
 from .mismatch import check_eviction
 from .unloadable import passes_over
 from .wrappers import guarded, is_coroutine_function, throttled
+
+if TYPE_CHECKING:
+    from .remote.cache import RemoteCache
+
+    #: What recipes keep their state in.
+    AnyCache: TypeAlias = Cache | FanoutCache | RemoteCache
+else:
+    AnyCache = Cache | FanoutCache
 
 __all__ = [
     'Averager',
@@ -101,7 +109,7 @@ def _modify(cache: Any, *args: Any) -> Any:
     return modify(*args, retry=True)
 
 
-def _delete_if(cache: Cache | FanoutCache, key: Any, wanted: str) -> bool:
+def _delete_if(cache: AnyCache, key: Any, wanted: str) -> bool:
     """Delete an item if its value is the wanted one; return whether it was."""
     found = False
 
@@ -214,7 +222,7 @@ class Averager:
     @hint_at_expire
     def __init__(
         self,
-        cache: Cache | FanoutCache,
+        cache: AnyCache,
         key: Any,
         expire: float | None = None,
         tag: Tag = None,
@@ -274,7 +282,7 @@ class _Acquirable:
     @hint_at_expire
     def __init__(
         self,
-        cache: Cache | FanoutCache,
+        cache: AnyCache,
         key: Any,
         expire: float | None = None,
         tag: Tag = None,
@@ -381,7 +389,7 @@ class Lock(_Acquirable):
     @hint_at_expire
     def __init__(
         self,
-        cache: Cache | FanoutCache,
+        cache: AnyCache,
         key: Any,
         expire: float | None = None,
         tag: Tag = None,
@@ -498,7 +506,7 @@ class BoundedSemaphore(_Acquirable):
     @hint_at_expire
     def __init__(
         self,
-        cache: Cache | FanoutCache,
+        cache: AnyCache,
         key: Any,
         value: int = 1,
         expire: float | None = None,
@@ -546,7 +554,7 @@ class BoundedSemaphore(_Acquirable):
 
 @hint_at_expire
 def throttle(
-    cache: Cache | FanoutCache,
+    cache: AnyCache,
     count: float,
     seconds: float,
     name: str | None = None,
@@ -619,7 +627,7 @@ def throttle(
 
 @hint_at_expire
 def barrier(
-    cache: Cache | FanoutCache,
+    cache: AnyCache,
     lock_factory: LockFactory,
     name: str | None = None,
     expire: float | None = None,
@@ -665,7 +673,7 @@ def _is_read_only(cache: Any) -> bool:
 
 @hint_at_expire
 def memoize_stampede(
-    cache: Cache | FanoutCache,
+    cache: AnyCache,
     expire: float,
     name: str | None = None,
     typed: bool = False,
@@ -770,7 +778,7 @@ def memoize_stampede(
         try:
             pair, expire_time = cache.get(key, default=ENOVAL, expire_time=True, retry=True)
         except Exception as error:
-            if passes_over(cache.directory, error):
+            if passes_over(getattr(cache, 'directory', None) or cache.disk._directory, error):
                 return ENOVAL
             raise
         if pair is ENOVAL:

@@ -43,6 +43,12 @@ def passes_over(directory: str, error: Exception) -> bool:
     return True
 
 
+def note_reading(error: Exception, key: object) -> None:
+    """Note in an error from loading a value which key it is, as the native core does."""
+    notes = [*getattr(error, '__notes__', ()), f'{READING_NOTE}value of key {key!r:.200}']
+    error.__notes__ = notes  # type: ignore[attr-defined]
+
+
 def _is_of_a_signal(traceback: TracebackType | None) -> bool:
     """Tell whether a traceback leads through the handler of a signal."""
     signal = sys.modules.get('signal')

@@ -1,0 +1,22 @@
+"""RemoteCache: the interface of a Cache on a server, Redis or Valkey, that many machines share.
+
+It needs the package redis: ``pip install 'diskcache[redis]'``. ``import diskcache`` does not import
+it.
+"""
+
+from __future__ import annotations
+
+try:
+    import redis  # noqa: F401
+except ModuleNotFoundError as _error:
+    if _error.name != 'redis':
+        raise
+    raise ImportError(
+        "diskcache.remote needs redis-py: pip install 'diskcache[redis]'", name='redis'
+    ) from None
+
+from .cache import RemoteCache
+from .engine import RemoteError
+from .unsupported import NotSupported
+
+__all__ = ['NotSupported', 'RemoteCache', 'RemoteError']

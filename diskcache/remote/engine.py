@@ -1,0 +1,219 @@
+"""The connection to the server: its URL, its commands, and its errors as this package has them.
+
+Connections come from redis-py's pool: each thread takes one for a command, and a forked child makes
+its own. Commands that write are sent once: after a time-out nobody knows whether the server has run
+them. Those that read are sent again, once, if their connection is lost.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from .._core import Timeout
+from ..batches import batches
+from ..hints import Any
+from .scripts import BY_SHA
+
+#: A command, as redis-py takes it.
+Command = tuple[Any, ...]
+
+#: The schemes, each with redis-py's own.
+SCHEMES = {
+    'redis': 'redis',
+    'rediss': 'rediss',
+    'unix': 'unix',
+    'valkey': 'redis',
+    'valkeys': 'rediss',
+    'redis+sentinel': 'redis',
+    'rediss+sentinel': 'rediss',
+}
+
+#: So many keys are asked for with one SCAN.
+_SCANNED = 1000
+
+
+class RemoteError(Exception):
+    """The server refuses a command, because it is out of memory for instance."""
+
+
+def translated(error: redis.RedisError, label: str) -> Exception:
+    """Return an error of redis-py as one of Python or of this package.
+
+    :param label: of the cache
+    """
+    text = f'{label}: {error}'
+    if isinstance(error, exceptions.TimeoutError):
+        return Timeout(text)
+    refused = (
+        exceptions.AuthenticationError,
+        exceptions.AuthorizationError,
+        exceptions.NoPermissionError,
+    )
+    if isinstance(error, refused):
+        return PermissionError(text)
+    if isinstance(error, exceptions.ConnectionError):
+        return builtins.ConnectionError(text)
+    return RemoteError(text)
+
+
+def _pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
+    """Return the pool of a server, and its address."""
+    options = redis.connection.parse_url(f'{SCHEMES[scheme]}://{rest}')
+    parts = urlsplit(f'{SCHEMES[scheme]}://{rest}')
+    where = (
+        parts.path if scheme == 'unix' else f'{parts.hostname or "localhost"}:{parts.port or 6379}'
+    )
+    connection_class = options.pop('connection_class', redis.Connection)
+    pool = redis.ConnectionPool(connection_class=connection_class, **{**options, **ours})
+    return pool, f'{where}/{options.get("db", 0)}'
+
+
+def _sentinel_pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
+    """Return the pool of the master that Sentinels know, and its address."""
+    rest, mark, query = rest.partition('?')
+    before, _, path = rest.partition('/')
+    service, _, db = path.partition('/')
+    credentials, at, hosts = before.rpartition('@')
+    if not service:
+        raise ValueError(f'url must be {scheme}://host:port,host:port/name-of-the-master[/db]')
+    options = redis.connection.parse_url(
+        f'{SCHEMES[scheme]}://{credentials}{at}/{db or 0}{mark}{query}'
+    )
+    secure = options.pop('connection_class', None) is not None
+    places = [urlsplit(f'//{host}') for host in hosts.split(',')]
+    sentinels = [(each.hostname or 'localhost', each.port or 26379) for each in places]
+    manager = redis.sentinel.Sentinel(sentinels, sentinel_kwargs=ours)
+    pool = redis.sentinel.SentinelConnectionPool(
+        service, manager, ssl=secure, **{**options, **ours}
+    )
+    return pool, f'{hosts}/{service}/{options.get("db", 0)}'
+
+
+def _size_of(command: Command) -> int:
+    return sum(len(part) for part in command if isinstance(part, bytes))
+
+
+class Engine:
+    """A server."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        """Take the URL; nothing is connected yet.
+
+        :param url: ``redis://[user:password@]host[:port][/db]``, ``rediss://`` with TLS,
+            ``unix:///path/of/socket[?db=n]``; ``valkey://`` and ``valkeys://`` mean the same as
+            the first two; ``redis+sentinel://[user:password@]host:port,host:port/name[/db]`` and
+            ``rediss+sentinel://``, the master of that name. redis-py's options follow behind a
+            ``?``
+        :param timeout: seconds to wait for a connection, and for an answer
+        :raises ValueError: if it is no such URL
+        """
+        scheme, colon, rest = url.partition('://')
+        if not colon or scheme not in SCHEMES:
+            raise ValueError(f'url must begin with one of {", ".join(SCHEMES)}, and ://')
+        ours = {
+            'protocol': 2,  # in which invalidations come on a connection of their own
+            'decode_responses': False,
+            'socket_timeout': timeout,
+            'socket_connect_timeout': timeout,
+            'retry': Retry(NoBackoff(), 0),
+        }
+        make = _sentinel_pool if scheme.endswith('+sentinel') else _pool
+        self._pool, where = make(scheme, rest, ours)
+        #: Where the server is, without a password.
+        self.address = f'{scheme}://{where}'
+        self._client: Any = redis.Redis(connection_pool=self._pool)
+
+    def _call(self, command: Command) -> Any:
+        try:
+            return self._client.execute_command(*command)
+        except redis.RedisError:
+            raise
+        except BaseException:  # of a signal handler: an answer may not have been read
+            self._pool.disconnect(inuse_connections=False)
+            raise
+
+    def call(self, *command: Any) -> Any:
+        """Run a command, which may be a script's; once.
+
+        :return: what redis-py makes of the answer
+        :raises Timeout: if there is no answer in time; the command may have been run
+        :raises ConnectionError: if there is no server
+        :raises PermissionError: if it refuses password, or command
+        :raises RemoteError: if it refuses the command otherwise
+        """
+        try:
+            try:
+                return self._call(command)
+            except exceptions.NoScriptError:
+                return self._call(('EVAL', BY_SHA[command[1]].text, *command[2:]))
+        except redis.RedisError as error:
+            raise translated(error, self.address) from error
+
+    def read(self, *command: Any) -> Any:
+        """Run a command that only reads: once more if the connection is lost."""
+        try:
+            return self.call(*command)
+        except PermissionError:
+            raise
+        except builtins.ConnectionError:
+            return self.call(*command)
+
+    def many(self, commands: Iterable[Command]) -> Iterator[list[Any]]:
+        """Run commands, some at a time; yield the answers to so many.
+
+        :raises Timeout: and the other errors of `call`, for the first that fails; the others of
+            its portion have been run
+        """
+        for portion in batches(commands, _size_of):
+            pipeline = self._client.pipeline(transaction=False)
+            for command in portion:
+                pipeline.execute_command(*command)
+            try:
+                answers = pipeline.execute(raise_on_error=False)
+            except redis.RedisError as error:
+                raise translated(error, self.address) from error
+            except BaseException:
+                self._pool.disconnect(inuse_connections=False)
+                raise
+            for place, answer in enumerate(answers):
+                if isinstance(answer, exceptions.NoScriptError):
+                    answers[place] = self.call(*portion[place])
+            for answer in answers:
+                if isinstance(answer, redis.RedisError):
+                    raise translated(answer, self.address) from answer
+            yield answers
+
+    def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
+        """Yield lists of keys that match: each at least once, if it is there all the time."""
+        cursor: Any = 0
+        while True:
+            cursor, keys = self.read('SCAN', cursor, 'MATCH', pattern, 'COUNT', _SCANNED)
+            if keys:
+                yield keys
+            if not int(cursor):
+                return
+
+    def connect(self) -> Any:
+        """Return a new connection of redis-py's, which belongs to the caller.
+
+        :raises redis.RedisError: if there is no server
+        """
+        connection = self._pool.make_connection()
+        connection.connect()
+        return connection
+
+    def serves(self, connection: Any) -> bool:
+        """Tell whether a connection is to the server that commands go to now."""
+        master = getattr(self._pool, 'master_address', None)
+        return master is None or tuple(master) == (connection.host, connection.port)
+
+    def close(self) -> None:
+        """Close all connections that are not in use; the next command makes another."""
+        self._pool.disconnect(inuse_connections=False)

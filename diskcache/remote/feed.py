@@ -1,0 +1,240 @@
+"""What a process hears of changes on the server, and what of it is kept near holds.
+
+Redis tells a connection that asks for it (CLIENT TRACKING, in broadcasting mode) of each key that
+is written, or expires, and begins with a prefix. That is the feed. There is no thread that reads
+it: whoever looks something up does, at most once a millisecond.
+
+What is kept near carries `t0`, the time just before its read was sent. A process may use it if
+
+* `t0` is later than when it last heard of the key. It does not remember keys, but 131,072 buckets
+  of keys, each with a time.
+* `t0` is later than when it subscribed, or lost the connection (`floor`), and than when it heard
+  that all is gone.
+* the `lease` has not ended. The connection is asked with a PING, sent at t and answered in its
+  turn, so that all until t has been heard: the lease is t + 2 seconds. It ends, too, if the server
+  or the network says nothing.
+
+So a read is late by milliseconds while the feed is connected, and never by more than the lease.
+
+All times are of CLOCK_BOOTTIME. Nobody sets it, it goes on while the machine sleeps, and it is the
+same for all processes of a machine and of a time namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib as cl
+import functools as ft
+import math
+import operator as op
+import os
+import threading
+import time
+from array import array
+
+import redis
+
+from ..cautions import warn_once
+from ..hints import Any
+from .engine import Engine
+
+_BUCKETS = 2**17
+
+#: Seconds for which silence is taken for news.
+LEASE = 2.0
+
+#: When so many seconds of the lease are left, it is renewed.
+_RENEWED = 1.0
+
+#: The feed is read again after so many seconds.
+_PAUSE = 0.001
+
+#: While another thread reads the feed, what was heard so many seconds ago counts as current.
+_PATIENCE = 0.01
+
+#: Seconds between two attempts to connect.
+_RECONNECT = 0.1
+
+_CHANNEL = b'__redis__:invalidate'
+
+if hasattr(time, 'CLOCK_BOOTTIME'):
+    #: Returns the time in seconds.
+    clock = ft.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+else:
+    clock = ft.partial(time.monotonic)
+
+
+def clock_domain() -> str:
+    """Return a name of the clock: who has the same name shares its times."""
+    try:
+        with open('/proc/sys/kernel/random/boot_id') as file:
+            boot = file.read().strip()
+    except OSError:
+        return os.urandom(16).hex()  # nobody does
+    try:
+        return f'{boot} {os.readlink("/proc/self/ns/time")}'
+    except FileNotFoundError:  # a kernel without them
+        return boot
+
+
+class Feed:
+    """What this process hears of the keys with a prefix."""
+
+    def __init__(self, engine: Engine, prefix: bytes, timeout: float) -> None:
+        """Take what is needed; the first `drain` connects.
+
+        :param engine: the server
+        :param prefix: of the keys
+        :param timeout: seconds to wait for an answer
+        """
+        self._engine = engine
+        self._prefix = prefix
+        self._timeout = timeout
+        #: Whether the server does not allow it.
+        self.forbidden = False
+        self._heard = array('d', bytes(8 * _BUCKETS))
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget the connection, which is a parent's, and whoever held the lock."""
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._floor = math.inf
+        self._all_heard = 0.0
+        self._lease = 0.0
+        #: When the PING was sent that is not answered yet.
+        self._asked: float | None = None
+        #: All until then has been heard.
+        self._drained = 0.0
+        self._next_attempt = 0.0
+
+    def holds(self, name: bytes, t0: float, now: float) -> bool:
+        """Tell whether what was read at t0 may be used now.
+
+        What has arrived is heard first, if it is time to. The order matters, since another thread
+        may hear meanwhile: a lease is renewed after what it covers has been noted.
+        """
+        if now - self._drained >= _PAUSE and not self.drain(False):
+            return False
+        return (
+            now < self._lease
+            and t0 > self._floor
+            and t0 > self._all_heard
+            and t0 > self._heard[hash(name) % _BUCKETS]
+        )
+
+    # A thread that noted its time after another one noted a later time would hide what that one
+    # has heard, for ever. So the clock is read and the time noted in one call of C, which neither
+    # another thread nor a signal handler comes into.
+
+    def hear(self, name: bytes) -> None:
+        """Note that a key has been written."""
+        bucket = hash(name) % _BUCKETS
+        next(map(op.setitem, (self._heard,), (bucket,), iter(clock, None)))
+
+    def hear_all(self) -> None:
+        """Note that any key may have been written."""
+        next(map(setattr, (self,), ('_all_heard',), iter(clock, None)))
+
+    def drain(self, wait: bool) -> bool:
+        """Hear what has arrived, and connect if there is no connection.
+
+        :param wait: a moment, for a thread that does the same
+        :return: whether all that has arrived is known
+        """
+        if self.forbidden:
+            return False
+        # Not for ever: this may be a signal handler, in the middle of the same.
+        if not self._lock.acquire(timeout=_PATIENCE if wait else 0):
+            return not wait and clock() - self._drained < _PATIENCE
+        try:
+            if self._connection is None:
+                self._subscribe()
+            return self._connection is not None and self._read()
+        except BaseException as error:
+            self._lose()
+            if isinstance(error, redis.RedisError | OSError):
+                return False
+            raise
+        finally:
+            self._lock.release()
+
+    def _read(self) -> bool:
+        now = clock()
+        if not self._engine.serves(self._connection):  # another is the master now
+            self._lose()
+            return False
+        while self._connection.can_read():
+            self._take(self._connection.read_response())
+        self._drained = now
+        if self._asked is None:
+            if self._lease - now < _RENEWED:
+                self._connection.send_command('PING', check_health=False)
+                self._asked = now
+        elif now - self._asked > self._timeout:
+            self._lose()
+            return False
+        return True
+
+    def _take(self, message: Any) -> None:
+        """Take note of a message: the answer to PING, or keys."""
+        if message[0] == b'pong':
+            if self._asked is not None:
+                self._lease = self._asked + LEASE
+                self._asked = None
+        elif message[0] == b'message' and message[1] == _CHANNEL:
+            if message[2] is None:
+                self.hear_all()
+            else:
+                for name in message[2]:
+                    self.hear(name)
+
+    def _subscribe(self) -> None:
+        """Connect, unless that has failed a moment ago."""
+        now = clock()
+        if now < self._next_attempt:
+            return
+        self._next_attempt = now + _RECONNECT
+        connection = self._engine.connect()
+        try:
+            number = self._ask(connection, 'CLIENT', 'ID')
+            options = ('REDIRECT', number, 'BCAST', 'PREFIX', self._prefix)
+            self._ask(connection, 'CLIENT', 'TRACKING', 'ON', *options)
+            self._ask(connection, 'SUBSCRIBE', _CHANNEL)
+        except redis.ResponseError as error:
+            connection.disconnect()
+            self.forbidden = True
+            warn_once(
+                self._engine.address,
+                'tracking',
+                f'{self._engine.address}: nothing is kept near, because the server does not allow'
+                f' CLIENT TRACKING: {error}',
+            )
+            return
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._connection = connection
+        self._asked = None
+        self._floor = clock()  # before the lease: what was read until now does not hold
+        self._lease = now + LEASE
+
+    @staticmethod
+    def _ask(connection: Any, *command: Any) -> Any:
+        connection.send_command(*command, check_health=False)
+        return connection.read_response()
+
+    def _lose(self) -> None:
+        """Let nothing hold until there is a connection again."""
+        self._floor = math.inf
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with cl.suppress(Exception):
+                connection.disconnect()
+
+    def close(self) -> None:
+        """Close the connection; the next `drain` makes another."""
+        if self._lock.acquire(timeout=self._timeout):
+            try:
+                self._lose()
+            finally:
+                self._lock.release()

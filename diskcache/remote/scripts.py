@@ -1,0 +1,175 @@
+"""What the server runs: each script is atomic, and touches one item and the set of its tag.
+
+The items of a tag are members of a set, `name:T` + tag, so that :meth:`RemoteCache.evict` finds
+them. A member is only a hint: whether an item has the tag stands in its value. What is stale in a
+set is removed a little with each write to it, and the set lasts as long as its items may.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+
+class Script:
+    """A script of one key."""
+
+    def __init__(self, *parts: str) -> None:
+        """Take its text, in pieces."""
+        self.text = '\n'.join(parts)
+        self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # as the server calls it
+
+    def command(self, key: bytes, *args: bytes | int) -> tuple[bytes | int | str, ...]:
+        """Return the command that runs it."""
+        return ('EVALSHA', self.sha, 1, key, *args)
+
+
+#: `tag_of(item)`: the tag in the value of a key, as bytes, or nil. `index(item, sets)`: note the
+#: item in the set of its tag, the name of which begins with `sets`, and make the set last as long.
+_TAGS = """
+local function tag_of(item)
+  local head = redis.call('GETRANGE', item, 0, 4)
+  if string.sub(head, 1, 1) ~= 't' or #head < 5 then return nil end
+  return redis.call('GETRANGE', item, 5, 4 + struct.unpack('>I4', head, 2))
+end
+local function index(item, sets)
+  local tag = tag_of(item)
+  if not tag then return end
+  local set = sets .. tag
+  local ttl, left = redis.call('PTTL', item), redis.call('PTTL', set)
+  redis.call('SADD', set, item)
+  if ttl == -1 then
+    redis.call('PERSIST', set)
+  elseif left == -2 or (left >= 0 and left < ttl) then
+    redis.call('PEXPIRE', set, ttl)
+  end
+  for _, other in ipairs(redis.call('SRANDMEMBER', set, 2)) do
+    if tag_of(other) ~= tag then redis.call('SREM', set, other) end
+  end
+end
+"""
+
+#: `write(item, value, px, sets)`: px is a number of ms, '' for no expiry, 'k' to keep it as it is.
+_WRITE = """
+local function write(item, value, px, sets)
+  if px == 'k' then
+    redis.call('SET', item, value, 'KEEPTTL')
+  elseif px == '' then
+    redis.call('SET', item, value)
+  else
+    redis.call('SET', item, value, 'PX', px)
+  end
+  index(item, sets)
+end
+"""
+
+#: ARGV: value, px, sets, when ('' always, 'n' if there is no item, 'c' if its value is ARGV[5]).
+STORE = Script(
+    _TAGS,
+    _WRITE,
+    """
+local item, when = KEYS[1], ARGV[4]
+if when == 'n' and redis.call('EXISTS', item) == 1 then return 0 end
+if when == 'c' and redis.call('GET', item) ~= ARGV[5] then return 0 end
+write(item, ARGV[1], ARGV[2], ARGV[3])
+return 1
+""",
+)
+
+#: ARGV: px or '', sets.
+TOUCH = Script(
+    _TAGS,
+    """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if ARGV[1] == '' then
+  redis.call('PERSIST', KEYS[1])
+else
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
+index(KEYS[1], ARGV[2])
+return 1
+""",
+)
+
+#: Value and ms left (-1: no expiry), of one moment.
+READ = Script("return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}")
+
+#: ARGV: the value that the item must have.
+DELETE_IF = Script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('UNLINK', KEYS[1])
+""")
+
+#: ARGV: delta; what to store if there is no item, or ''. Returns the sum as a text, since a number
+#: of Lua's has 53 bits; 'missing', 'overflow', or 'other' if the value is no plain int.
+INCREMENT = Script("""
+local value = redis.call('GET', KEYS[1])
+if not value then
+  if ARGV[2] == '' then return 'missing' end
+  redis.call('SET', KEYS[1], ARGV[2])
+  return ARGV[2]
+end
+if not string.find(value, '^-?%d+$') then return 'other' end
+if type(redis.pcall('INCRBY', KEYS[1], ARGV[1])) == 'table' then return 'overflow' end
+return redis.call('GET', KEYS[1])
+""")
+
+#: KEYS: the set of the tag. ARGV: tag, how many members to take. Returns how many there were, and
+#: how many items are removed.
+EVICT = Script(
+    _TAGS,
+    """
+local members, count = redis.call('SPOP', KEYS[1], ARGV[2]), 0
+for _, item in ipairs(members) do
+  if tag_of(item) == ARGV[1] then count = count + redis.call('UNLINK', item) end
+end
+return {#members, count}
+""",
+)
+
+# A queue is a sorted set, `name:Q` + prefix, of the numbers in the keys of its items, which are
+# items like others. A number whose item is gone is dropped by whoever comes across it.
+
+#: KEYS: the queue. ARGV: what the items' keys begin with, value, px, sets, side.
+PUSH = Script(
+    _TAGS,
+    _WRITE,
+    """
+local back = ARGV[5] == 'back'
+local last = redis.call(back and 'ZREVRANGE' or 'ZRANGE', KEYS[1], 0, 0)[1]
+local number = 500000000000000
+if last then number = tonumber(last) + (back and 1 or -1) end
+local digits = string.format('%015.0f', number)
+write(ARGV[1] .. digits, ARGV[2], ARGV[3], ARGV[4])
+redis.call('ZADD', KEYS[1], digits, digits)
+return digits
+""",
+)
+
+#: KEYS: the queue. ARGV: what the items' keys begin with, side, how many to pass over. Returns
+#: digits, value, ms left; nothing if it is empty; 0 to be called again, after so many were dropped.
+PEEK = Script("""
+local range = ARGV[2] == 'front' and 'ZRANGE' or 'ZREVRANGE'
+for _ = 1, 1000 do
+  local digits = redis.call(range, KEYS[1], ARGV[3], ARGV[3])[1]
+  if not digits then return false end
+  local item = ARGV[1] .. digits
+  local value = redis.call('GET', item)
+  if value then return {digits, value, redis.call('PTTL', item)} end
+  redis.call('ZREM', KEYS[1], digits)
+end
+return 0
+""")
+
+#: KEYS: the queue. ARGV: what the items' keys begin with, digits, the value that it must have.
+TAKE = Script("""
+local item = ARGV[1] .. ARGV[2]
+if redis.call('GET', item) ~= ARGV[3] then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[2])
+return redis.call('UNLINK', item)
+""")
+
+#: All, by what the server calls them.
+BY_SHA = {
+    script.sha: script
+    for script in (STORE, TOUCH, READ, DELETE_IF, INCREMENT, EVICT, PUSH, PEEK, TAKE)
+}

@@ -1,0 +1,632 @@
+"""What is kept near is late by milliseconds at most, and nobody goes back in time.
+
+The tests bring about each order of events by hand: what another thread or process does in between
+is done inside of a patched step.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import Server
+
+from diskcache import Cache, CacheWarning, Timeout
+
+pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
+
+from diskcache.remote import RemoteCache, feed, near
+
+
+class Clock:
+    """The clock of the near tier, which can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
+
+
+@pytest.fixture
+def boot_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(feed, 'clock', clock)
+    monkeypatch.setattr(near, 'clock', clock)
+    monkeypatch.setattr('diskcache.remote.cache.clock', clock)
+    return clock
+
+
+@pytest.fixture
+def open_cache(redis_server: Server, name: str) -> Iterator[Callable[..., Any]]:
+    """A function that opens the same cache once more."""
+    caches: list[RemoteCache] = []
+
+    def open_cache(near: Any = None, **arguments: Any) -> RemoteCache:
+        url = arguments.pop('url', redis_server.url)
+        caches.append(RemoteCache(url, name, near=near, **{'timeout': 10, **arguments}))
+        return caches[-1]
+
+    yield open_cache
+    for cache in caches:
+        cache.close()
+
+
+@pytest.fixture(params=['memory', 'directory', 'Cache'])
+def cache(request: pytest.FixtureRequest, open_cache: Any, tmp_path: Path) -> Iterator[Any]:
+    """A cache with each kind of near tier, with a key that is near."""
+    if request.param == 'Cache':
+        with Cache(tmp_path / 'near') as kept:
+            yield with_key(open_cache(kept))
+    else:
+        yield with_key(open_cache(True if request.param == 'memory' else tmp_path / 'near'))
+
+
+def with_key(cache: Any) -> Any:
+    cache['key'] = 'old'
+    warm(cache)
+    return cache
+
+
+@pytest.fixture
+def writer(open_cache: Any) -> Any:
+    """The same cache, as another process has it that keeps nothing."""
+    return open_cache()
+
+
+def is_near(cache: Any, key: str = 'key') -> bool:
+    """Tell whether a value would be served from near."""
+    return cache._near.get(cache._codec.key(key)) is not None
+
+
+def is_kept(cache: Any, key: str = 'key') -> bool:
+    """Tell whether there is an entry, be it valid or not."""
+    return cache._near._store.get(cache._codec.key(key)) is not None
+
+
+def warm(cache: Any, key: str = 'key') -> None:
+    """Read until the value is near: the messages of a write before may come in between."""
+    for _ in range(1000):
+        cache.get(key)
+        if is_near(cache, key):
+            return
+        time.sleep(0.002)
+    raise AssertionError('nothing is kept near')
+
+
+def wait_for_news(cache: Any) -> None:
+    """Wait until a message has arrived that nobody has heard."""
+    deadline = time.monotonic() + 30
+    while not cache._near.feed._connection.can_read():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def forget(cache: Any) -> None:
+    """Let nothing be near, without a message."""
+    cache._near.feed.hear(cache._codec.key('key'))
+
+
+def after_a_read(cache: Any, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
+    """Do something once, when the next read has been answered."""
+    read = cache._engine.read
+
+    def patched(*command: Any) -> Any:
+        answer = read(*command)
+        monkeypatch.setattr(cache._engine, 'read', read)
+        then()
+        return answer
+
+    monkeypatch.setattr(cache._engine, 'read', patched)
+
+
+def deaf(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let messages arrive late: from now on nobody hears any."""
+    monkeypatch.setattr(cache._near.feed, 'drain', lambda wait: True)
+
+
+def test_a_value_is_served_from_near_without_the_server(
+    cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache._engine, 'read', None)
+    assert cache.get('key') == cache['key'] == 'old'
+    assert cache.get_many(['key']) == {'key': 'old'}
+    assert 'key' in cache
+
+
+def test_a_write_by_others_is_heard(cache: Any, writer: Any) -> None:
+    for number in range(20):
+        writer['key'] = number
+        wait_for_news(cache)
+        time.sleep(0.002)  # longer than the pause between two looks
+        assert cache['key'] == number
+    writer.touch('key', 60)
+    wait_for_news(cache)
+    time.sleep(0.002)
+    assert cache.get('key', expire_time=True)[1] is not None
+    writer.delete('key')
+    wait_for_news(cache)
+    time.sleep(0.002)
+    assert cache.get('key') is None
+
+
+WRITES: dict[str, Callable[[Any], object]] = {
+    'set': lambda cache: cache.set('key', 'new'),
+    'tagged': lambda cache: cache.set('key', 'new', tag='tag'),
+    'delete': lambda cache: cache.delete('key'),
+    'pop': lambda cache: cache.pop('key'),
+    'modify': lambda cache: cache.modify('key', lambda value: 'new'),
+    'clear': lambda cache: cache.clear(),
+    'set_many': lambda cache: cache.set_many({'key': 'new'}),
+    'delete_many': lambda cache: cache.delete_many(['key']),
+    'touch': lambda cache: cache.touch('key', 0),
+    'touch_many': lambda cache: cache.touch_many(['key'], 0),
+}
+
+
+@pytest.mark.parametrize('write', WRITES)
+def test_own_writes_are_seen_at_once(
+    cache: Any, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    deaf(cache, monkeypatch)
+    WRITES[write](cache)
+    assert cache.get('key') != 'old'
+
+
+def test_own_evictions_and_increments_are_seen_at_once(
+    cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.set('tagged', 1, tag='tag')
+    cache.set('number', 1)
+    warm(cache, 'tagged')
+    warm(cache, 'number')
+    deaf(cache, monkeypatch)
+    cache.evict('tag')
+    assert cache.get('tagged') is None
+    assert cache.incr('number') == 2
+    assert cache['number'] == 2
+
+
+def test_an_own_write_counts_from_its_answer_on(
+    cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = cache._engine.call
+
+    def read_by_another_thread_before_it_is_sent(*command: Any) -> Any:
+        monkeypatch.setattr(cache._engine, 'call', call)
+        forget(cache)
+        assert cache['key'] == 'old'
+        assert is_near(cache)
+        return call(*command)
+
+    deaf(cache, monkeypatch)
+    monkeypatch.setattr(cache._engine, 'call', read_by_another_thread_before_it_is_sent)
+    cache['key'] = 'new'
+    assert cache['key'] == 'new'
+
+
+def test_a_write_that_fails_may_have_been_done(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = cache._engine.call
+
+    def call_and_lose_the_answer(*command: Any) -> Any:
+        call(*command)
+        monkeypatch.setattr(cache._engine, 'call', call)
+        raise Timeout
+
+    deaf(cache, monkeypatch)
+    monkeypatch.setattr(cache._engine, 'call', call_and_lose_the_answer)
+    with pytest.raises(Timeout):
+        cache['key'] = 'new'
+    assert cache['key'] == 'new'
+
+
+def test_a_value_is_as_old_as_the_beginning_of_its_read(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another_thread_hears_of_a_write() -> None:
+        writer['key'] = 'new'
+        wait_for_news(cache)
+        cache._near.feed.drain(True)
+
+    forget(cache)
+    after_a_read(cache, monkeypatch, another_thread_hears_of_a_write)
+    assert cache['key'] == 'old'
+    assert cache['key'] == 'new'
+
+
+def test_what_has_been_written_since_its_read_is_not_kept(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write() -> None:
+        writer['other'] = 1
+        writer['key'] = 'new'
+        wait_for_news(cache)
+
+    writer['other'] = 0
+    monkeypatch.setattr(feed, '_PAUSE', 100)  # nobody has looked for long
+    after_a_read(cache, monkeypatch, write)
+    assert cache['other'] == 0
+    assert not is_kept(cache, 'other')
+
+
+def test_many_are_kept_by_the_same_rule(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = cache._engine.many
+
+    def read_before_another_writes(commands: Any) -> Any:
+        for answers in many(commands):
+            writer['key'] = 'new'
+            wait_for_news(cache)
+            cache._near.feed.drain(True)
+            yield answers
+
+    forget(cache)
+    monkeypatch.setattr(cache._engine, 'many', read_before_another_writes)
+    assert cache.get_many(['key']) == {'key': 'old'}
+    assert cache['key'] == 'new'
+
+
+def test_a_later_entry_is_not_replaced(cache: Any) -> None:
+    store = cache._near._store
+    store.put(b'name', (5.0, 100.0, b'later'))
+    store.put(b'name', (3.0, 100.0, b'earlier'))
+    assert store.get(b'name') == (5.0, 100.0, b'later')
+    store.put(b'name', (6.0, 100.0, b'latest'))
+    assert store.get(b'name') == (6.0, 100.0, b'latest')
+
+
+def test_what_has_expired_is_not_near(cache: Any, boot_clock: Clock) -> None:
+    cache.set('key', 'new', expire=1)
+    warm(cache)
+    _, until = cache._near.get(cache._codec.key('key'))
+    assert 0 < until <= 1
+    boot_clock.ahead += 1.01
+    assert not is_near(cache)
+
+
+def test_nothing_holds_longer_than_the_lease(
+    start_server: Any, open_cache: Any, boot_clock: Clock
+) -> None:
+    server = start_server()
+    cache = with_key(open_cache(True, url=server.url, timeout=0.5))
+    server.kill(signal.SIGSTOP)
+    assert cache['key'] == 'old'
+    boot_clock.ahead += feed.LEASE
+    with pytest.raises(Timeout):
+        cache['key']
+    server.kill(signal.SIGCONT)
+
+
+def test_a_lease_begins_when_it_is_asked_for(cache: Any, boot_clock: Clock) -> None:
+    boot_clock.ahead += feed.LEASE - 0.5  # too little is left
+    news = cache._near.feed
+    assert news.drain(True)
+    asked = news._asked
+    assert asked is not None
+    wait_for_news(cache)
+    boot_clock.ahead += 1
+    assert news.drain(True)
+    assert news._lease == asked + feed.LEASE
+
+
+def test_a_lease_is_renewed_while_there_are_reads(cache: Any, boot_clock: Clock) -> None:
+    for _ in range(10):
+        boot_clock.ahead += 0.7
+        cache['key']
+        deadline = time.monotonic() + 30
+        while cache._near.feed._asked is not None and time.monotonic() < deadline:
+            time.sleep(0.001)
+            cache._near.feed.drain(True)
+    assert is_near(cache)
+
+
+def test_a_feed_that_does_not_answer_is_given_up(cache: Any, boot_clock: Clock) -> None:
+    news = cache._near.feed
+    connection = news._connection
+    news._asked = boot_clock()
+    boot_clock.ahead += 20
+    assert not is_near(cache)
+    warm(cache)
+    assert news._connection is not connection
+
+
+def test_what_was_kept_before_one_subscribed_does_not_hold(
+    open_cache: Any, writer: Any, tmp_path: Path
+) -> None:
+    first = with_key(open_cache(tmp_path / 'near'))
+    assert is_kept(first)
+    first.close()
+    writer['key'] = 'new'
+    assert open_cache(tmp_path / 'near')['key'] == 'new'
+
+
+def test_processes_share_what_one_of_them_reads(
+    open_cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Cache(tmp_path / 'near') as kept:
+        first, second = open_cache(kept), open_cache(kept)
+        second.get('key')
+        with_key(first)
+        second._near.feed.drain(True)
+        first._near.feed.hear(first._codec.key('key'))
+        warm(first)
+        monkeypatch.setattr(second._engine, 'read', None)
+        assert second['key'] == 'old'
+
+
+def test_a_lost_connection_lets_nothing_hold(cache: Any, writer: Any) -> None:
+    for number in range(5):
+        warm(cache)
+        connection = cache._near.feed._connection
+        writer._engine.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+        writer['key'] = number
+        while cache._near.feed._connection is connection:
+            cache._near.feed.drain(True)
+        assert cache['key'] == number
+
+
+def test_who_falls_too_far_behind_is_cut_off_and_begins_anew(
+    start_server: Any, open_cache: Any
+) -> None:
+    server = start_server('redis', '--client-output-buffer-limit', 'pubsub 100kb 0 0')
+    cache = with_key(open_cache(True, url=server.url))
+    connection = cache._near.feed._connection
+    writer = open_cache(url=server.url)
+    for start in range(0, 20_000, 1000):
+        writer.set_many({f'{number:01000}': 1 for number in range(start, start + 1000)})
+    writer['key'] = 'new'
+    deadline = time.monotonic() + 30
+    while cache['key'] != 'new':
+        assert time.monotonic() < deadline
+    warm(cache)
+    assert cache._near.feed._connection is not connection
+    assert cache['key'] == 'new'
+
+
+def test_a_server_that_is_flushed_takes_everything_along(
+    start_server: Any, open_cache: Any
+) -> None:
+    server = start_server()
+    cache = with_key(open_cache(True, url=server.url))
+    open_cache(url=server.url)._engine.call('FLUSHALL')
+    wait_for_news(cache)
+    time.sleep(0.002)
+    assert cache.get('key') is None
+
+
+def test_a_server_that_is_killed_takes_everything_along(start_server: Any, open_cache: Any) -> None:
+    server = start_server()
+    cache = with_key(open_cache(True, url=server.url))
+    server.kill()
+    with pytest.raises(ConnectionError):
+        while True:
+            cache['key']
+    server.start()
+    assert cache.get('key') is None
+    with_key(cache)
+
+
+def test_containers_with_other_clocks_share_nothing(
+    open_cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Cache(tmp_path / 'near') as kept:
+        with_key(open_cache(kept))
+        monkeypatch.setattr(near, 'clock_domain', lambda: 'another boot')
+        assert not is_kept(open_cache(kept))
+
+
+def test_servers_share_nothing(start_server: Any, open_cache: Any, tmp_path: Path) -> None:
+    with Cache(tmp_path / 'near') as kept:
+        with_key(open_cache(kept))
+        assert not is_kept(open_cache(kept, url=start_server().url))
+
+
+def test_where_tracking_is_forbidden_there_is_one_warning_and_no_near_tier(
+    start_server: Any, open_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_server()
+    admin = open_cache(url=server.url)
+    admin._engine.call('ACL', 'SETUSER', 'plain', 'on', '>word', '~*', '&*', '+@all', '-client')
+    admin['key'] = 'first'
+    url = server.url.replace('://', '://plain:word@')
+    cache = open_cache(True, url=url)
+    with pytest.warns(CacheWarning, match='nothing is kept near') as warned:
+        assert cache['key'] == 'first'
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    monkeypatch.setattr(cache._engine, 'connect', None)  # it is not tried again
+    cache._near.feed._next_attempt = 0.0
+    cache['key'] = 'old'
+    assert cache['key'] == 'old'
+    admin['key'] = 'new'
+    assert cache['key'] == 'new'
+
+
+def test_memory_is_bounded() -> None:
+    store = near.Memory(limit=10_000)
+    for number in range(100):
+        store.put(b'%d' % number, (1.0, 2.0, bytes(500)))
+    assert store.get(b'0') is None
+    assert store.get(b'99') is not None
+    assert store._size == sum(near.Memory._size_of(*each) for each in store._entries.items())
+    store.put(b'large', (1.0, 2.0, bytes(20_000)))
+    assert store.get(b'large') is None
+    assert store._size == 0
+    with store._lock:  # as a signal handler may find it
+        store.put(b'name', (1.0, 2.0, b''))
+    assert store.get(b'name') is None
+
+
+def test_a_near_cache_that_fails_is_no_obstacle(open_cache: Any, tmp_path: Path) -> None:
+    with Cache(tmp_path / 'near') as kept:
+        cache = with_key(open_cache(kept))
+        for path in (tmp_path / 'near').iterdir():
+            path.unlink()
+        (tmp_path / 'near' / 'cache.db').write_bytes(b'no database' * 1000)
+        kept.close()
+        assert cache['key'] == 'old'
+        cache['key'] = 'new'
+        assert cache['key'] == 'new'
+
+
+@pytest.mark.parametrize('kind', ['memory', 'directory'])
+def test_a_forked_child_hears_for_itself(
+    open_cache: Any, writer: Any, tmp_path: Path, kind: str
+) -> None:
+    cache = with_key(open_cache(True if kind == 'memory' else tmp_path / 'near'))
+    read, write = os.pipe()
+    go, going = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            assert cache['key'] == 'old'
+            warm(cache)
+            os.write(write, b'.')
+            os.read(go, 1)
+            deadline = time.monotonic() + 30
+            while cache['key'] != 'new' and time.monotonic() < deadline:
+                time.sleep(0.002)
+            code = 0 if cache['key'] == 'new' else 2
+        finally:
+            os._exit(code)
+    os.read(read, 1)
+    assert is_near(cache) or cache['key'] == 'old'
+    writer['key'] = 'new'
+    os.write(going, b'.')
+    deadline = time.monotonic() + 30
+    while cache['key'] != 'new' and time.monotonic() < deadline:
+        time.sleep(0.002)
+    assert cache['key'] == 'new'
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for descriptor in (read, write, go, going):
+        os.close(descriptor)
+
+
+def test_a_fork_in_the_middle_of_hearing_leaves_no_lock(open_cache: Any) -> None:
+    cache = with_key(open_cache(True))
+    with cache._near.feed._lock, cache._near._store._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            os._exit(0 if cache['key'] == 'old' and cache['key'] == 'old' else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_signal_handler_may_use_the_cache_in_the_middle_of_it(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = cache._near.feed
+    take = news._take
+    results = []
+
+    def take_and_be_interrupted(message: Any) -> None:
+        results.append(cache['other'])
+        cache['other'] += 1
+        cache.clear()
+        take(message)
+
+    writer['other'] = 1
+    cache['other']
+    writer['key'] = 'new'
+    wait_for_news(cache)
+    monkeypatch.setattr(news, '_take', take_and_be_interrupted)
+    with pytest.raises(KeyError):
+        while True:
+            cache['other']
+    assert results == [1]
+
+
+@pytest.mark.parametrize('method', ['hear', 'hear_all'])
+def test_nobody_hides_what_another_thread_has_heard_later(cache: Any, method: str) -> None:
+    news = cache._near.feed
+    arguments = (b'name',) if method == 'hear' else ()
+
+    def heard() -> float:
+        return news._heard[hash(b'name') % feed._BUCKETS] if arguments else news._all_heard
+
+    latest = 0.0
+
+    def as_another_thread(frame: Any, event: str, argument: object) -> Any:
+        """Hear of the same between any two steps of the interpreter."""
+        nonlocal latest
+        assert heard() >= latest
+        frame.f_trace_opcodes = True
+        if frame.f_code.co_name != method:
+            return None
+        if event == 'opcode':
+            getattr(news, method)(*arguments)
+            latest = heard()
+        return as_another_thread
+
+    before = sys.gettrace()
+    sys.settrace(as_another_thread)
+    try:
+        getattr(news, method)(*arguments)
+    finally:
+        sys.settrace(before)
+    assert heard() >= latest > 0
+
+
+READER = """
+import sys, threading, time
+from diskcache.remote import RemoteCache
+url, name, near, seconds = sys.argv[1:]
+cache = RemoteCache(url, name, near=near if near else True, timeout=30)
+end = time.monotonic() + float(seconds)
+faults = []
+def read():
+    last = {}
+    while time.monotonic() < end:
+        for key in range(5):
+            value = cache.get(key, 0)
+            if value < last.get(key, 0):
+                faults.append((key, value, last[key]))
+            last[key] = value
+threads = [threading.Thread(target=read) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(faults), faults[:3], flush=True)
+sys.stdin.readline()
+time.sleep(0.01)
+print([cache.get(key) for key in range(5)], flush=True)
+"""
+
+
+@pytest.mark.parametrize('kind', ['memory', 'directory'])
+def test_no_reader_goes_back_in_time(
+    redis_server: Server, name: str, writer: Any, tmp_path: Path, kind: str
+) -> None:
+    directory = str(tmp_path / 'near') if kind == 'directory' else ''
+    command = [sys.executable, '-c', READER, redis_server.url, name, directory, '3']
+    pipe = subprocess.PIPE
+    readers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+    stop = threading.Event()
+
+    def kill_connections() -> None:
+        while not stop.wait(0.3):
+            writer._engine.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+
+    killer = threading.Thread(target=kill_connections)
+    killer.start()
+    number = 0
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        number += 1
+        writer[number % 5] = number
+    stop.set()
+    killer.join()
+    written = [writer[key] for key in range(5)]
+    for reader in readers:
+        assert reader.stdout.readline() == '0 []\n'
+        out, _ = reader.communicate('\n', timeout=50)
+        assert out == f'{written}\n'

@@ -1,0 +1,478 @@
+"""Servers that are killed, stopped, full or strict; threads, forks and signals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import Server, Watched, free_port, require
+
+import diskcache
+from diskcache import KEEP, Timeout
+
+pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
+
+from diskcache.remote import RemoteCache, RemoteError
+
+
+@pytest.fixture
+def open_cache(name: str) -> Iterator[Callable[..., RemoteCache]]:
+    """A function that opens the same cache on a server."""
+    caches: list[RemoteCache] = []
+
+    def open_cache(server: Server | str, **arguments: Any) -> RemoteCache:
+        url = server if isinstance(server, str) else server.url
+        caches.append(RemoteCache(url, name, **{'timeout': 10, **arguments}))
+        return caches[-1]
+
+    yield open_cache
+    for cache in caches:
+        cache.close()
+
+
+@pytest.fixture
+def cache(open_cache: Any, redis_server: Server) -> RemoteCache:
+    return open_cache(redis_server)
+
+
+def test_without_a_server_there_is_a_connection_error(open_cache: Any) -> None:
+    cache = open_cache(f'redis://127.0.0.1:{free_port()}')
+    for call in (
+        lambda: cache.get('key'),
+        lambda: cache.set('key', 1),
+        lambda: cache.get_many(['key']),
+        lambda: cache.incr('key'),
+        lambda: list(cache),
+    ):
+        with pytest.raises(ConnectionError, match=r'127\.0\.0\.1'):
+            call()
+
+
+def test_a_server_that_comes_back_is_used_again(start_server: Any, open_cache: Any) -> None:
+    server = start_server()
+    cache = open_cache(server)
+    cache['key'] = 1
+    server.kill()
+    with pytest.raises(ConnectionError):
+        cache['key'] = 2
+    server.start()
+    cache['key'] = 3
+    assert cache['key'] == 3
+
+
+def test_a_reader_does_not_notice_that_its_connection_was_lost(cache: Any, open_cache: Any) -> None:
+    other = open_cache(cache.url)
+    cache['key'] = 1
+    for _ in range(5):
+        other._engine.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        assert cache['key'] == 1
+
+
+def test_only_what_reads_is_sent_again(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from redis import exceptions
+
+    cache['key'] = 1
+    call = cache._engine._call
+    sent = []
+
+    def lose_the_first(command: Any) -> Any:
+        sent.append(command[0])
+        if len(sent) == 1:
+            raise exceptions.ConnectionError
+        return call(command)
+
+    monkeypatch.setattr(cache._engine, '_call', lose_the_first)
+    assert cache['key'] == 1
+    assert sent == ['GET', 'GET']
+    sent.clear()
+    with pytest.raises(ConnectionError):
+        cache['key'] = 2
+    assert sent == ['SET']
+
+
+def test_scripts_that_the_server_has_forgotten_are_sent_again(cache: Any) -> None:
+    for call in (
+        lambda: cache.incr('key'),
+        lambda: cache.get('key', expire_time=True),
+        lambda: cache.set_many({'a': 1, 'b': 2}, tag='tag'),
+        lambda: cache.add_many({'a': 1, 'c': 2}),
+        lambda: cache.evict('tag'),
+    ):
+        cache._engine.call('SCRIPT', 'FLUSH')
+        call()
+    assert cache.get_many(['key', 'a', 'b', 'c']) == {'key': 1, 'c': 2}
+
+
+def test_a_stopped_server_is_a_timeout_and_no_answer_is_mixed_up(
+    start_server: Any, open_cache: Any
+) -> None:
+    server = start_server()
+    cache = open_cache(server, timeout=0.3)
+    cache.set_many({'one': 1, 'two': 2})
+    server.kill(signal.SIGSTOP)
+    with pytest.raises(Timeout, match=r'127\.0\.0\.1'):
+        cache['one']
+    with pytest.raises(Timeout):
+        cache.incr('count')
+    server.kill(signal.SIGCONT)
+    patient = open_cache(server)
+    for _ in range(20):
+        assert (patient['two'], patient['one']) == (2, 1)
+    assert patient.get('count', 0) in (0, 1)
+
+
+def test_a_write_is_sent_once(start_server: Any, open_cache: Any) -> None:
+    server = start_server()
+    cache = open_cache(server, timeout=0.3)
+    cache.incr('count', 0)  # the server knows the script
+    server.kill(signal.SIGSTOP)
+    goes_on = threading.Timer(1, server.kill, (signal.SIGCONT,))
+    goes_on.start()
+    with pytest.raises(Timeout):
+        cache.incr('count')
+    goes_on.join()
+    patient = open_cache(server)
+    while patient['count'] == 0:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert patient['count'] == 1
+
+
+class Interrupted(Exception):
+    """What a signal handler raises."""
+
+
+def test_a_signal_in_the_middle_mixes_up_no_answers(start_server: Any, open_cache: Any) -> None:
+    server = start_server()
+    cache = open_cache(server)
+    cache.set_many({'one': 1, 'two': 2})
+
+    def interrupt(*args: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for delay in (0.02, 0.05):
+            server.kill(signal.SIGSTOP)
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            with pytest.raises(Interrupted):
+                cache['one']
+            server.kill(signal.SIGCONT)
+            assert cache['two'] == 2
+            assert cache['one'] == 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_between_sending_and_reading_mixes_up_no_answers(
+    cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from redis.connection import Connection
+
+    cache.set_many({'one': 1, 'two': 2})
+    send = Connection.send_command
+
+    def send_and_be_interrupted(self: Any, *args: Any, **kwargs: Any) -> None:
+        monkeypatch.undo()
+        send(self, *args, **kwargs)
+        raise Interrupted
+
+    monkeypatch.setattr(Connection, 'send_command', send_and_be_interrupted)
+    # So that the answer is there only after the connection has been taken again.
+    monkeypatch.setattr(Connection, 'can_read', lambda self, timeout=0: False)
+    with pytest.raises(Interrupted):
+        cache['one']
+    monkeypatch.setattr(Connection, 'can_read', lambda self, timeout=0: False)
+    assert cache['two'] == 2
+
+
+def test_threads_and_forked_children_have_connections_of_their_own(cache: Any) -> None:
+    cache.set_many({number: number for number in range(50)})
+
+    def read(seed: int) -> bool:
+        return all(cache[number] == number for number in range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, range(8)))
+    children = []
+    for number in range(3):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if all(read(number) for _ in range(3)) else 1)
+        children.append(child)
+    assert all(read(0) for _ in range(3))
+    for child in children:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_full_server_refuses_and_says_so(start_server: Any, open_cache: Any) -> None:
+    server = start_server('redis', '--maxmemory', '3mb', '--maxmemory-policy', 'noeviction')
+    cache = open_cache(server)
+    cache['key'] = 1
+    with pytest.raises(RemoteError, match='maxmemory'):
+        for number in range(100):
+            cache[number] = b'x' * 100_000
+    with pytest.raises(RemoteError, match='maxmemory'):
+        for number in range(10_000):  # the server gives some memory back meanwhile
+            cache.set(f'tagged {number}', b'x' * 1000, tag='tag')
+    assert cache['key'] == 1
+    cache.clear()
+    cache['key'] = 2
+    assert cache['key'] == 2
+
+
+def test_a_server_that_evicts_takes_from_near_too(start_server: Any, open_cache: Any) -> None:
+    server = start_server('redis', '--maxmemory', '3mb', '--maxmemory-policy', 'allkeys-random')
+    cache = open_cache(server, near=True)
+    for number in range(100):
+        cache[number] = b'x' * 50_000
+        cache.get(number)
+    time.sleep(0.05)
+    raw = cache._engine.read
+    there = {number for number in range(100) if raw('EXISTS', cache._codec.key(number))}
+    assert 0 < len(there) < 100
+    assert {number for number in range(100) if number in cache} == there
+
+
+def test_a_wrong_password_is_a_permission_error(start_server: Any, open_cache: Any) -> None:
+    server = start_server('redis', '--requirepass', 'secret')
+    for url in (server.url, server.url.replace('://', '://:wrong@')):
+        with pytest.raises(PermissionError, match=r'127\.0\.0\.1') as caught:
+            open_cache(url).get('key')
+        assert 'wrong@' not in str(caught.value)
+    cache = open_cache(server.url.replace('://', '://:secret@'), near=True)
+    cache['key'] = 1
+    assert cache['key'] == cache['key'] == 1
+
+
+#: In docs/howto/remote.rst, too.
+ACL = (
+    '-@all +get +set +pttl +exists +unlink +scan +eval +evalsha +ping +subscribe +client|id'
+    ' +client|tracking +incrby +getrange +persist +pexpire +sadd +spop +srandmember +srem +zadd'
+    ' +zrange +zrevrange +zrem +memory|usage'
+)
+
+
+@pytest.mark.parametrize('kind', ['redis', 'valkey'])
+def test_the_least_rights_are_enough(
+    start_server: Any, open_cache: Any, name: str, kind: str
+) -> None:
+    server = start_server(kind)
+    admin = open_cache(server)
+    rules = (f'~{name}:*', 'resetchannels', '&__redis__:invalidate', *ACL.split())
+    admin._engine.call('ACL', 'SETUSER', 'site', 'on', '>word', *rules)
+    cache = open_cache(server.url.replace('://', '://site:word@'), near=True)
+    cache['key'] = 1
+    assert cache['key'] == cache['key'] == 1
+    assert cache._near.get(cache._codec.key('key')) is not None
+    cache.set('tagged', 1, expire=60, tag='tag')
+    assert cache.touch('tagged')
+    assert cache.incr('key') == 2
+    assert cache.modify('key', lambda value: value + 1) == 3
+    assert cache.pop('key') == 3
+    cache.push(1)
+    cache.push(2, side='front')
+    assert [cache.pull(side='back')[1], cache.pull()[1]] == [1, 2]
+    assert cache.set_many({1: 1, 2: 2}) == 2
+    assert len(cache.get_many([1, 2])) == len([*cache]) - 1 == 2
+    assert 1 in cache
+    assert cache.volume() > 0
+    assert cache.evict('tag') == 1
+    assert cache.clear() == 2
+    with pytest.raises(PermissionError):
+        cache._engine.call('FLUSHALL')
+    with pytest.raises(PermissionError):
+        open_cache(server.url.replace('://', '://site:word@'))._engine.call('GET', 'other:key')
+
+
+@pytest.fixture(scope='module')
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A certificate for the name localhost, and its key."""
+    if shutil.which('openssl') is None:
+        pytest.skip('no openssl: apt-get install openssl')
+    path = tmp_path_factory.mktemp('certificate')
+    names = str(path / 'certificate.pem'), str(path / 'key.pem')
+    command = 'openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext'
+    subprocess.run(
+        [*command.split(), 'subjectAltName=DNS:localhost', '-out', names[0], '-keyout', names[1]],
+        check=True,
+        capture_output=True,
+    )
+    return names
+
+
+def test_tls_is_checked(start_server: Any, open_cache: Any, certificate: tuple[str, str]) -> None:
+    port = str(free_port())
+    files = ('--tls-cert-file', certificate[0], '--tls-key-file', certificate[1])
+    clients = ('--tls-auth-clients', 'no', '--tls-port', port, '--tls-ca-cert-file', certificate[0])
+    start_server('redis', *files, *clients)
+    trust = f'?ssl_ca_certs={certificate[0]}'
+    for scheme in ('rediss', 'valkeys'):
+        cache = open_cache(f'{scheme}://localhost:{port}/0{trust}', near=True)
+        cache['key'] = 1
+        assert cache['key'] == cache['key'] == 1
+        assert cache._near.get(cache._codec.key('key')) is not None
+    with pytest.raises(ConnectionError, match=r'(?i)certificate'):
+        open_cache(f'rediss://127.0.0.1:{port}/0{trust}').get('key')
+    with pytest.raises(ConnectionError, match=r'(?i)certificate'):
+        open_cache(f'rediss://localhost:{port}/0').get('key')
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    """Servers with a Sentinel."""
+    require('redis')
+    servers = Watched()
+    yield servers
+    servers.stop()
+
+
+def test_when_a_master_is_gone_its_replica_is_used(watched: Watched, open_cache: Any) -> None:
+    cache = open_cache(watched.url, near=True)
+    plain = open_cache(watched.url)
+    cache['key'] = 1
+    assert cache['key'] == cache['key'] == 1
+    assert cache._near.get(cache._codec.key('key')) is not None
+    cache._engine.call('WAIT', 1, 20_000)
+    watched.master.kill()
+    deadline = time.monotonic() + 40
+    while True:
+        try:
+            cache['key'] = 2
+            break
+        except (ConnectionError, Timeout, RemoteError):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert cache['key'] == plain['key'] == 2
+    while cache._near.get(cache._codec.key('key')) is None:
+        cache['key']
+        assert time.monotonic() < deadline
+    plain['key'] = 3
+    while cache['key'] != 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert cache._near.feed._connection.port == watched.replica.port
+
+
+def test_a_feed_of_a_master_that_is_none_any_more_is_given_up(
+    watched: Watched, open_cache: Any
+) -> None:
+    cache = open_cache(watched.url, near=True)
+    cache['key'] = 1
+    assert cache['key'] == cache['key'] == 1
+    first = cache._near.feed._connection
+    assert first.port == watched.master.port
+    # As if a new connection had found another master, while the old one is still there.
+    cache._engine._pool.proxy.master_address = ('127.0.0.1', watched.replica.port)
+    assert not cache._near.feed.drain(True)
+    assert cache._near.feed._connection is not first
+
+
+def test_modify_gives_up_when_others_are_always_faster(cache: Any, open_cache: Any) -> None:
+    other = open_cache(cache.url)
+    hurried = open_cache(cache.url, timeout=0.2)
+
+    def be_overtaken(value: Any) -> Any:
+        other.incr('key')
+        return 0
+
+    with pytest.raises(Timeout, match='faster'):
+        hurried.modify('key', be_overtaken)
+    assert other['key'] >= 1
+    end = time.monotonic() + 2 * hurried.timeout
+
+    def be_overtaken_at_first(value: Any) -> Any:
+        if time.monotonic() < end:
+            other.incr('key')
+        return 0
+
+    assert hurried.modify('key', be_overtaken_at_first, retry=True) == 0
+
+
+def test_what_was_written_in_between_is_not_deleted(
+    cache: Any, open_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_cache(cache.url)
+    seen = []
+
+    def drop(value: Any) -> Any:
+        seen.append(value)
+        if len(seen) == 1:
+            other['key'] = 'new'
+        return diskcache.ENOVAL
+
+    cache['key'] = 'old'
+    assert cache.modify('key', drop) is diskcache.ENOVAL
+    assert seen == ['old', 'new']
+    assert 'key' not in cache
+
+    cache['key'] = 'old'
+    key = cache.push('old')
+    for command, take in (('read', lambda: cache.pop('key')), ('call', lambda: cache.pull()[1])):
+        cache['key'] = cache[key] = 'old'
+        original = getattr(cache._engine, command)
+
+        def patched(*arguments: Any, name: str = command, original: Any = original) -> Any:
+            answer = original(*arguments)
+            monkeypatch.setattr(cache._engine, name, original)
+            other['key'] = other[key] = 'new'
+            return answer
+
+        monkeypatch.setattr(cache._engine, command, patched)
+        assert take() == 'new'
+
+
+def test_what_is_read_is_what_modify_compares(cache: Any, open_cache: Any) -> None:
+    """A value that is near, and old, is not what it goes by."""
+    near = open_cache(cache.url, near=True)
+    cache['key'] = 1
+    near['key']
+    near._near.feed.drain = lambda wait: True
+    cache['key'] = 5
+    assert near.modify('key', lambda value: value + 1 if value == 5 else 0) == 6
+    near.set('key', 1)
+    near['key']
+    cache['key'] = 6
+    assert near.modify('key', lambda value: KEEP) == 6
+    assert near.pop('key') == 6
+
+
+def test_a_lock_waits_for_its_release_by_another_process(cache: Any) -> None:
+    lock = diskcache.Lock(cache, 'lock', expire=60)
+    assert lock.acquire()
+    waited = threading.Thread(target=diskcache.Lock(cache, 'lock').acquire)
+    waited.start()
+    lock.release()
+    waited.join(30)
+    assert not waited.is_alive()
+    assert cache.get('lock') is not None
+
+
+def test_servers_end_with_the_test_run(tmp_path: Path) -> None:
+    code = (
+        'import sys, time; sys.path.insert(0, sys.argv[1]); from servers import Server;'
+        " server = Server('redis'); print(server.process.pid, flush=True); time.sleep(60)"
+    )
+    support = Path(__file__).parent.parent / 'support'
+    command = ['python3', '-c', code, str(support)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = int(run.stdout.readline())
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 30
+    while Path(f'/proc/{server}').exists() and time.monotonic() < deadline:
+        if Path(f'/proc/{server}/stat').read_text().split()[2] == 'Z':
+            break
+        time.sleep(0.01)
+    else:
+        assert not Path(f'/proc/{server}').exists()
