@@ -20,6 +20,8 @@ from own_wheel import our_wheel
 #: Not that of the environment, which has the package.
 PYTHON = (getattr(sys, '_base_executable', sys.executable), '-I')
 
+PATIENCE = 600  # seconds: PyInstaller reads all modules, of Django too
+
 PROGRAM = '''
 """Keep values, results and a queue in a directory; print what is there, and where the code is."""
 import os
@@ -119,6 +121,7 @@ def run_twice(work: Path, *command: str | Path) -> Path:
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize('kind', ['onedir', 'onefile'])
 def test_a_program_is_frozen_by_pyinstaller(tmp_path: Path, site: Path, kind: str) -> None:
     """Nothing has to be named: it finds the extension and what that imports."""
@@ -131,7 +134,7 @@ def test_a_program_is_frozen_by_pyinstaller(tmp_path: Path, site: Path, kind: st
 
 
 @pytest.mark.stress
-@pytest.mark.timeout(600)  # all of Django
+@pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize('used', [False, True], ids=['not-used', 'used'])
 def test_only_a_program_that_uses_django_gets_it(tmp_path: Path, site: Path, used: bool) -> None:
     """DjangoCache imports Django, and all that refers to the package might use it."""
