@@ -415,7 +415,7 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, typing tests, layers, documents, cla
 	@echo '== mypy'
 	@$(VENV)/bin/mypy
 	@echo '== stubtest'
-	@$(VENV)/bin/stubtest diskcache --mypy-config-file tools/stubtest.ini $(STUBTEST_ARGS)
+	@DJANGO_SETTINGS_MODULE=django.conf.global_settings $(VENV)/bin/stubtest diskcache --mypy-config-file tools/stubtest.ini $(STUBTEST_ARGS)
 	@$(VENV_PYTHON) tools/stub_docstrings.py --check
 	@echo '== typing tests'
 	@$(VENV_PYTHON) -m pytest -q tests/typing

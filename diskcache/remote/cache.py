@@ -32,7 +32,7 @@ from .codec import ITEMS, Codec, dump_tag
 from .engine import Command, Engine
 from .feed import Feed, clock
 from .near import Near
-from .unsupported import METHODS, NotSupported, missing, no_files, refusing
+from .unsupported import NotSupported, missing, no_files, refusing
 
 #: The most that goes to the server as an expiry, in ms: it adds the time of day.
 _LONGEST = 2**53
@@ -867,6 +867,15 @@ class RemoteCache(DictMethods):
         }
         return ft.partial(type(self), **more), (self.url, self.name)
 
-
-for _name in METHODS:
-    setattr(RemoteCache, _name, refusing(_name))
+    # What a server cannot do.
+    check = refusing('check')
+    compact = refusing('compact')
+    create_tag_index = refusing('create_tag_index')
+    drop_tag_index = refusing('drop_tag_index')
+    memory_stats = refusing('memory_stats')
+    peekitem = refusing('peekitem')
+    read = refusing('read')
+    reset = refusing('reset')
+    stats = refusing('stats')
+    transact = refusing('transact')
+    __reversed__ = refusing('__reversed__')
