@@ -217,7 +217,9 @@ static void release_dropped(HotTier *tier)
         HotEntry *entry = tier->dropped;
 
         tier->dropped = entry->chain;
+        tier->releasing++;
         release_entry(tier, entry);
+        tier->releasing--;
     }
 }
 
@@ -348,8 +350,8 @@ void hot_empty(HotTier *tier)
 void hot_clear(HotTier *tier)
 {
     hot_empty(tier);
-    if (tier->count > 0) {
-        return; /* another thread has filled it meanwhile */
+    if (tier->count > 0 || tier->releasing > 0) {
+        return; /* another thread has filled it meanwhile, or gives references of its entries back */
     }
     while (tier->blocks != NULL) {
         HotBlock *block = tier->blocks;

@@ -129,6 +129,7 @@ typedef struct HotTier {
     struct HotBlock *blocks; /* owned: the memory of all entries, given back by hot_clear */
     HotEntry *free;          /* entries there that are not used */
     HotEntry *dropped;       /* and such as have references yet */
+    int releasing;           /* threads that are giving these back */
     size_t bytes;
     size_t limit;     /* bytes; 0: off */
     uint64_t commits; /* own ones that changed rows */
