@@ -43,7 +43,7 @@ class LeftOut:
     _TOLD = 10
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
 
     def __call__(self, what: str, why: object) -> None:
         self.count += 1

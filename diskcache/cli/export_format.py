@@ -97,7 +97,7 @@ class Writer:
 
     def __init__(self, file: BinaryIO, disk: str, items: int, created: float) -> None:
         self._file = file
-        self.items = 0
+        self.items: int = 0
         self._write(
             {'format': FORMAT, 'version': VERSION, 'disk': disk, 'items': items, 'created': created}
         )
@@ -170,9 +170,9 @@ class Reader:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         #: The number of the line at hand.
-        self.line = 0
+        self.line: int = 0
         #: Bytes read.
-        self.bytes = 0
+        self.bytes: int = 0
 
     def records(self) -> Iterator[Record]:
         """Yield what is in it: the header, items with their parts, the end.

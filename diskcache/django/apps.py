@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.core import checks
 
@@ -11,7 +13,7 @@ class DiskCacheConfig(AppConfig):
 
     name = 'diskcache.django'
     label = 'diskcache'
-    verbose_name = 'diskcache'
+    verbose_name: Any = 'diskcache'
 
     def ready(self) -> None:
         """Have ``manage.py check`` look at the caches; ``--tag diskcache`` only at them."""

@@ -836,7 +836,7 @@ class RemoteCache(DictMethods):
 
     # --- the object ---
 
-    memoize = Cache.memoize
+    memoize: Any = Cache.memoize
 
     def close(self) -> None:
         """Close the connections. The next operation makes new ones."""
@@ -868,14 +868,14 @@ class RemoteCache(DictMethods):
         return ft.partial(type(self), **more), (self.url, self.name)
 
     # What a server cannot do.
-    check = refusing('check')
-    compact = refusing('compact')
-    create_tag_index = refusing('create_tag_index')
-    drop_tag_index = refusing('drop_tag_index')
-    memory_stats = refusing('memory_stats')
-    peekitem = refusing('peekitem')
-    read = refusing('read')
-    reset = refusing('reset')
-    stats = refusing('stats')
-    transact = refusing('transact')
-    __reversed__ = refusing('__reversed__')
+    check: Callable[..., Any] = refusing('check')
+    compact: Callable[..., Any] = refusing('compact')
+    create_tag_index: Callable[..., Any] = refusing('create_tag_index')
+    drop_tag_index: Callable[..., Any] = refusing('drop_tag_index')
+    memory_stats: Callable[..., Any] = refusing('memory_stats')
+    peekitem: Callable[..., Any] = refusing('peekitem')
+    read: Callable[..., Any] = refusing('read')
+    reset: Callable[..., Any] = refusing('reset')
+    stats: Callable[..., Any] = refusing('stats')
+    transact: Callable[..., Any] = refusing('transact')
+    __reversed__: Callable[..., Any] = refusing('__reversed__')

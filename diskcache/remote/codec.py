@@ -181,15 +181,15 @@ class Codec:
         self.disk: Any = cls(label, min_file_size=_NO_FILES, pickle_protocol=_PROTOCOL)
         if isinstance(self.disk, SignedDisk):
             self.disk._directory_id = name
-        self.prefix = name.encode() + b':'
-        self.tag_sets = self.prefix + b'T'
+        self.prefix: bytes = name.encode() + b':'
+        self.tag_sets: bytes = self.prefix + b'T'
         self._text = self.prefix + b's'
         self._max_value = max_value
         self._plain_keys = cls.put is Disk.put
         #: Whether the server can make a key, and its value is the same under any.
-        self.has_plain_keys = self._plain_keys and self.disk._seal is None
+        self.has_plain_keys: bool = self._plain_keys and self.disk._seal is None
         #: Whether values stand on the server as Disk has them, and an int as a decimal number.
-        self.has_plain_values = cls.store is Disk.store and cls.fetch is Disk.fetch
+        self.has_plain_values: bool = cls.store is Disk.store and cls.fetch is Disk.fetch
 
     def key(self, key: Any) -> bytes:
         """Return a key as it stands on the server.

@@ -127,7 +127,7 @@ class Engine:
         make = _sentinel_pool if scheme.endswith('+sentinel') else _pool
         self._pool, where = make(scheme, rest, ours)
         #: Where the server is, without a password.
-        self.address = f'{scheme}://{where}'
+        self.address: str = f'{scheme}://{where}'
         self._client: Any = redis.Redis(connection_pool=self._pool)
 
     def _call(self, command: Command) -> Any:

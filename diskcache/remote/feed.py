@@ -30,6 +30,7 @@ import os
 import threading
 import time
 from array import array
+from collections.abc import Callable
 
 import redis
 
@@ -58,7 +59,7 @@ _CHANNEL = b'__redis__:invalidate'
 
 if hasattr(time, 'CLOCK_BOOTTIME'):
     #: Returns the time in seconds.
-    clock = ft.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    clock: Callable[[], float] = ft.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 else:
     clock = ft.partial(time.monotonic)
 
@@ -90,7 +91,7 @@ class Feed:
         self._prefix = prefix
         self._timeout = timeout
         #: Whether the server does not allow it.
-        self.forbidden = False
+        self.forbidden: bool = False
         self._heard = array('d', bytes(8 * _BUCKETS))
         self.start_anew()
 

@@ -15,8 +15,8 @@ class Script:
 
     def __init__(self, *parts: str) -> None:
         """Take its text, in pieces."""
-        self.text = '\n'.join(parts)
-        self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # as the server calls it
+        self.text: str = '\n'.join(parts)
+        self.sha: str = hashlib.sha1(self.text.encode()).hexdigest()  # as the server calls it
 
     def command(self, key: bytes, *args: bytes | int) -> tuple[bytes | int | str, ...]:
         """Return the command that runs it."""

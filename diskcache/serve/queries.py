@@ -77,13 +77,13 @@ class Directory:
         :param directory: its path; ``~`` and environment variables are expanded
         :raises FileNotFoundError: if there is no cache in it
         """
-        self.path = op.abspath(path_of(directory))
+        self.path: str = op.abspath(path_of(directory))
         if not op.isdir(self.path):
             raise FileNotFoundError(f'no such directory: {self.path}')
         self._found: dict[str, str] = {}
         self._found_until = 0.0
         #: Whether there are several caches in it.
-        self.is_fanout = not op.isfile(op.join(self.path, DBNAME))
+        self.is_fanout: bool = not op.isfile(op.join(self.path, DBNAME))
         if self.is_fanout and not any(map(is_shard, self.caches())):
             raise FileNotFoundError(f'not a cache (it has no {DBNAME}): {self.path}')
 

@@ -77,13 +77,13 @@ class Server(ThreadingHTTPServer):
         :param write: whether forms may delete, evict, expire and cull
         :raises OSError: if there is no cache in the directory, or the port is taken
         """
-        self.site_token = secrets.token_urlsafe(24)
-        self.form_token = secrets.token_urlsafe(24) if write else None
-        self.site = Site(queries.Directory(directory), self.form_token)
-        self.style = resources.files(__package__).joinpath('style.css').read_bytes()
+        self.site_token: str = secrets.token_urlsafe(24)
+        self.form_token: str | None = secrets.token_urlsafe(24) if write else None
+        self.site: Site = Site(queries.Directory(directory), self.form_token)
+        self.style: bytes = resources.files(__package__).joinpath('style.css').read_bytes()
         #: One thread at a time has databases open: closing a connection takes the locks from
         #: others of the process on some systems, and no page is to be slowed down by many.
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._free = threading.BoundedSemaphore(_THREADS)
         super().__init__((HOST, port), _Handler)
 
@@ -95,8 +95,9 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind the port, without the look-up of this machine's name that HTTPServer does."""
         self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = HOST, self.server_address[1]
+        self.server_address: tuple[str, int] = self.socket.getsockname()
+        self.server_name: str = HOST
+        self.server_port: int = self.server_address[1]
 
     def process_request(self, request: object, client_address: object) -> None:
         """Answer in another thread, of which there are only so many."""

@@ -272,8 +272,8 @@ def test_a_shell_is_given_commands_and_options(tmp_path: Path) -> None:
 
 
 def test_the_page_is_that_of_the_parser() -> None:
-    """`python docs/command_line.py` writes it."""
-    program = ROOT / 'docs' / 'command_line.py'
+    """`python docs/command_pages.py` writes it."""
+    program = ROOT / 'docs' / 'command_pages.py'
     environment = {**os.environ, 'PYTHONPATH': str(PACKAGE)}
     done = subprocess.run(
         [sys.executable, program, '--check'], env=environment, capture_output=True, text=True

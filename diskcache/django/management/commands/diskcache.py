@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     help = 'Look after a disk cache: manage.py diskcache COMMAND ALIAS [options]'
     # What is wrong with the site must not keep anybody from mending its cache.
-    requires_system_checks = ()
+    requires_system_checks: Any = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take what comes as it is: the command line of diskcache has the parser."""

@@ -1,4 +1,4 @@
-"""Write docs/command-line.rst from the parser: run as `python docs/command_line.py`.
+"""Write docs/command-line.rst from the parser: run as `python docs/command_pages.py`.
 
 With `--check` nothing is written, and the exit status is 1 if the page is not what it should be.
 """
@@ -22,7 +22,7 @@ Command line
 ============
 
 ..
-    Written by docs/command_line.py, from the parser. Do not edit it here.
+    Written by docs/command_pages.py, from the parser. Do not edit it here.
 
 ::
 
@@ -154,7 +154,7 @@ def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
     if arguments == ['--check']:
         if PAGE.read_text() != page():
-            print(f'{PAGE.name} is not that of the parser: run docs/command_line.py')
+            print(f'{PAGE.name} is not that of the parser: run docs/command_pages.py')
             return 1
         return 0
     PAGE.write_text(page())
