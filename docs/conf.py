@@ -8,6 +8,7 @@ files become links to pages, and the toctrees are made of the lists of links tha
 from __future__ import annotations
 
 import functools as ft
+import importlib.util
 import os
 import posixpath
 import pydoc
@@ -17,6 +18,7 @@ import types
 import typing
 from pathlib import Path
 
+import typing_extensions
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -28,8 +30,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def _name_types() -> None:
     """Have the package's annotations name what is in typing, which it does not import itself."""
     hints = types.ModuleType('diskcache.hints')
-    names = {name: getattr(typing, name) for name in typing.__all__}
-    vars(hints).update(names, TYPE_CHECKING=False)
+    spec = importlib.util.spec_from_file_location('diskcache.typing', ROOT / 'diskcache/typing.py')
+    assert spec is not None
+    assert spec.loader is not None
+    own = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(own)
+    for module in (typing_extensions, typing, own):
+        vars(hints).update({name: value for name, value in vars(module).items() if name[0] != '_'})
+    hints.TYPE_CHECKING = False
     sys.modules[hints.__name__] = hints
 
 
@@ -54,6 +62,7 @@ include_patterns = [
 exclude_patterns = ['.*', 'build', 'dist', 'docs/_build']
 default_role = 'code'
 nitpicky = True
+nitpick_ignore = [('py:class', 'RemoteCache')]  # which howto/remote.rst is about
 toc_object_entries_show_parents = 'hide'
 maximum_signature_line_length = 88
 python_display_short_literal_types = True

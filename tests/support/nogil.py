@@ -18,9 +18,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from debian import Unavailable, apt, need, report, run
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / 'tools'))
+
+from debian import need, report, run, source
+
 BUILD = ROOT / 'build' / 'nogil'
 SUITE = 'trixie'
 SOURCE = 'python3.13'
@@ -46,19 +49,14 @@ def build_python() -> Path:
     python = BUILD / 'venv' / 'bin' / 'python'
     if (BUILD / 'complete').exists():
         return python
-    need('dpkg-source', 'cc', 'make')
+    need('cc', 'make')
+    configure = source(SOURCE, SUITE) / 'configure'
+    objects = BUILD / 'objects'
     shutil.rmtree(BUILD, ignore_errors=True)
-    (BUILD / 'source').mkdir(parents=True)
-    command = apt(BUILD / 'apt', SUITE)
-    try:
-        run(*command, 'source', '--download-only', SOURCE, cwd=BUILD / 'source')
-    except subprocess.CalledProcessError:
-        raise Unavailable(f'the source package {SOURCE} of {SUITE} is not to be had') from None
-    (archive,) = (BUILD / 'source').glob('*.orig.tar.xz')
-    run('tar', '-x', '--strip-components=1', '-f', archive, '-C', BUILD / 'source')
-    run('./configure', '--disable-gil', f'--prefix={BUILD / "python"}', cwd=BUILD / 'source')
-    run('make', f'-j{os.cpu_count()}', cwd=BUILD / 'source')
-    run('make', 'install', cwd=BUILD / 'source')
+    objects.mkdir(parents=True)
+    run(configure, '--disable-gil', f'--prefix={BUILD / "python"}', cwd=objects)
+    run('make', f'-j{os.cpu_count()}', cwd=objects)
+    run('make', 'install', cwd=objects)
     run(BUILD / 'python' / 'bin' / 'python3.13t', '-m', 'venv', BUILD / 'venv')
     run(python, '-m', 'pip', 'install', '--quiet', *PACKAGES)
     (BUILD / 'complete').touch()
