@@ -188,6 +188,12 @@ PyObject *Cache__apply(Cache *self, const Cache__apply_args *args)
 /* How long a change of a setting waits for the lock, whatever the timeout: as long as the original's. */
 #define SETTING_SECONDS 60.0
 
+/* One of the settings is the number of rows, which memory may know. */
+static Written written_setting(const char *name)
+{
+    return (Written){.kind = strcmp(name, "count") == 0 ? WRITTEN_ALL : WRITTEN_NOTHING};
+}
+
 PyObject *Cache__update_setting(Cache *self, const Cache__update_setting_args *args)
 {
     Operation operation = {.cache = NULL};
@@ -201,7 +207,7 @@ PyObject *Cache__update_setting(Cache *self, const Cache__update_setting_args *a
         convert_to_datum(args->value, name, &value, &owner) == 0 &&
         operation_begin_write_within(&operation, self, SETTING_SECONDS, 0) == 0) {
         status = dc_setting_set(operation_enter(&operation), DC_SQL_SETTING_UPDATE, name, &value);
-        operation_leave_write(&operation, (Written){.kind = WRITTEN_NOTHING});
+        operation_leave_write(&operation, written_setting(name));
         if (status != DC_OK) {
             operation_fail(&operation, status);
         } else if (operation_commit(&operation) == 0) {

@@ -667,6 +667,16 @@ def test_the_number_of_items_is_that_of_the_own_transaction(cache: Cache, second
     assert len(cache) == len(second) == 7
 
 
+def test_the_number_of_items_is_what_it_has_been_set_to(cache: Cache, second: Cache) -> None:
+    """reset() changes any name of the table of settings, and the number is one of them."""
+    cache['key'] = 1
+    assert len(cache) == len(second) == 1
+    cache.reset('count', 7)
+    assert len(cache) == len(second) == 7
+    cache.reset('count', 1)
+    assert len(cache) == len(second) == 1
+
+
 def test_an_open_transaction_of_a_connection_in_hands_is_seen(cache: Cache) -> None:
     cache['key'] = 1
     assert cache['key'] == 1
