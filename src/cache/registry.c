@@ -78,15 +78,22 @@ void cache_delist(Cache *self)
     process_lock_release();
 }
 
-/* Refer to those of an interpreter's caches that there is room for; how many there are. Without a GIL one may just be
- * ending, and then there is no strong reference to be had: weak ones are taken. Nothing of Python is called. */
+/* Whether there is a reference to be had. One that is just ending stays in the list until its attributes and callbacks
+ * have been dealt with, which may run Python. Without a GIL only a weak reference can tell. */
+static int is_to_be_had(const Cache *cache)
+{
+    return !COMPAT_HAS_GIL || Py_REFCNT(cache) > 0;
+}
+
+/* Refer to those of an interpreter's caches that there is room for; how many there are. Without a GIL weak references
+ * are taken. Nothing of Python is called. */
 static size_t refer(const module_state *state, PyObject **references, size_t room)
 {
     size_t count = 0;
 
     process_lock_acquire();
     for (Cache *cache = all_caches; cache != NULL; cache = cache->next) {
-        if (cache->state == state && count++ < room) {
+        if (cache->state == state && is_to_be_had(cache) && count++ < room) {
             references[count - 1] = Py_NewRef(COMPAT_HAS_GIL ? (PyObject *)cache : cache->weak);
         }
     }

@@ -487,3 +487,23 @@ def test_an_audit_hook_that_forks_while_a_connection_is_opened(
     children, cache['key']
     """
     assert alone.run(script, directory=directory) == ([0], 1)
+
+
+def test_a_fork_while_a_cache_is_just_ending_leaves_it_alone(forking: object) -> None:
+    """Its attributes and callbacks go last: each may run code when no reference to it is left."""
+    script = """
+    import os, weakref
+    def fork(_=None):
+        results.append(Child(lambda: cache['before'][:3]).result())
+    class Forks:
+        __del__ = fork
+    results = []
+    for _ in range(3):
+        ending = Cache(directory, statistics=1)
+        ending.get('before')
+        ending.attribute = Forks()
+        callback = weakref.ref(ending, fork)
+        del ending
+    results, cache.check()
+    """
+    assert forking(script) == (['xxx'] * 6, [])
