@@ -860,7 +860,7 @@ class Cache(Generic[_K, _V]):
     def get_many(self, keys: Iterable[_K], *, retry: bool = False) -> dict[_K, _V]:
         """Look keys up, many in one read transaction.
 
-        The values of each 1,024 keys are of one moment.
+        The values of each 1,024 keys are of one moment, unless others rewrite values in files ten times meanwhile.
 
         :param keys: iterable of keys, such as a generator, which must be hashable. Those that are equal
             to Python, such as 1 and True, are one key of the result, with the value of the last

@@ -365,6 +365,7 @@ int lookup_read_many(Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         forget_recalled(&lookups[i]); /* of another moment than what is read now */
+        Py_CLEAR(lookups[i].value);
     }
     if (begin_stamped(&operation, lookups->cache, stamped) < 0) {
         return -1;

@@ -99,8 +99,8 @@ lookup_outcome lookup_recall(Lookup *lookup);
 /* The value, if memory has it as an object, of a row that does not expire; NULL without an exception. No hook of the
  * Disk is called, and nothing is counted. New reference. No Python code runs. */
 PyObject *lookup_recall_value(Lookup *lookup);
-/* Read many rows in one transaction, whatever has been recalled of them; outcomes[i] is LOOKUP_FOUND or LOOKUP_ABSENT.
- * -1 with an exception. */
+/* Read many rows in one transaction, whatever has been recalled, read or loaded of them; outcomes[i] is LOOKUP_FOUND
+ * or LOOKUP_ABSENT. -1 with an exception. */
 int lookup_read_many(Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes,
                      stamped_read *stamped);
 /* The value of the row that was recalled or read. LOOKUP_UNKNOWN if its file is missing. */

@@ -340,27 +340,70 @@ static int recall_all(Cache *self, Lookup *lookups, Py_ssize_t count, lookup_out
     return result;
 }
 
-/* The value of a key that was recalled or read, ENOVAL if there is none. `stamped` is how all were read, or NULL
- * if they were recalled. */
-static PyObject *value_of_many(Lookup *lookup, lookup_outcome outcome, const stamped_read *stamped)
+/* How often at most rows are read again, since files have gone meanwhile. */
+#define MOMENT_ATTEMPTS 10
+
+/* Note the name of a file that is missing. 1; 0 if it was missing before, or is not known; -1 with an exception. */
+static int note_missing(PyObject **missing, const char *filename)
+{
+    PyObject *name = filename != NULL ? PyBytes_FromString(filename) : NULL;
+    int result = filename != NULL ? -1 : 0;
+
+    if (name != NULL && *missing == NULL) {
+        *missing = PySet_New(NULL);
+    }
+    if (name != NULL && *missing != NULL) {
+        int known = PySet_Contains(*missing, name);
+
+        result = known == 0 && PySet_Add(*missing, name) == 0 ? 1 : known > 0 ? 0 : -1;
+    }
+    Py_XDECREF(name);
+    return result;
+}
+
+/* Load the values of rows. `stamped` is how they were read, or NULL if they were recalled. 1; 0 if all rows are to be
+ * read again: the file of one has gone, which has just been rewritten, perhaps; -1 with an exception. */
+static int load_values(Lookup *lookups, Py_ssize_t count, lookup_outcome *outcomes,
+                       const stamped_read *stamped, PyObject **missing)
+{
+    int result = 1;
+
+    for (Py_ssize_t i = 0; i < count && result >= 0; i++) {
+        Lookup *lookup = &lookups[i];
+        lookup_outcome outcome = outcomes[i];
+        int noted = 0;
+
+        if (outcome == LOOKUP_FOUND) {
+            outcome = lookup_value(lookup);
+        }
+        if (outcome == LOOKUP_UNKNOWN) {
+            noted = note_missing(missing, lookup->columns->filename);
+        } else if (stamped != NULL) {
+            lookup_remember(lookup, stamped, outcome);
+        }
+        if (outcome < LOOKUP_ABSENT) {
+            outcome = answer_failure(lookup->cache, outcome, ON_ERROR_GET);
+        }
+        if (noted < 0 || outcome == LOOKUP_FAILED) {
+            result = -1;
+        } else if (noted > 0) {
+            result = 0;
+        }
+        outcomes[i] = outcome;
+    }
+    return result;
+}
+
+/* The value of a key, ENOVAL if there is none. */
+static PyObject *value_of_many(Lookup *lookup, lookup_outcome outcome)
 {
     Cache *self = lookup->cache;
     const get_options options = {.retry = lookup->retry};
 
-    if (outcome == LOOKUP_FOUND) {
-        outcome = lookup_value(lookup);
-    }
-    if (outcome == LOOKUP_UNKNOWN) { /* just rewritten, perhaps */
+    if (outcome == LOOKUP_UNKNOWN) { /* its file is lost, or rewritten again and again */
         return get_value(self, lookup->key, self->state->enoval, &options);
     }
-    if (stamped != NULL) {
-        lookup_remember(lookup, stamped, outcome);
-    }
-    if (outcome < LOOKUP_ABSENT) {
-        outcome = answer_failure(self, outcome, ON_ERROR_GET);
-    }
-    if (outcome == LOOKUP_FAILED ||
-        cache_log_access(self, outcome == LOOKUP_FOUND, lookup->rowid) < 0) {
+    if (cache_log_access(self, outcome == LOOKUP_FOUND, lookup->rowid) < 0) {
         return NULL;
     }
     return Py_NewRef(outcome == LOOKUP_FOUND ? lookup->value : self->state->enoval);
@@ -382,24 +425,32 @@ static PyObject *look_up_many(Cache *self, PyObject *keys, Lookup *lookups,
                               lookup_outcome *outcomes)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(keys);
-    PyObject *values = PyList_New(count);
+    PyObject *values = NULL;
+    PyObject *missing = NULL;
     stamped_read stamped;
-    int recalled = -1;
+    int loaded;
 
-    for (Py_ssize_t i = 0; i < count && values != NULL; i++) {
+    for (Py_ssize_t i = 0; i < count; i++) {
         if (lookup_encode(&lookups[i], PyTuple_GET_ITEM(keys, i)) < 0) {
-            Py_CLEAR(values);
+            return NULL;
         }
     }
-    if (values != NULL) {
-        recalled = recall_all(self, lookups, count, outcomes);
+    loaded = recall_all(self, lookups, count, outcomes);
+    if (loaded > 0) {
+        loaded = load_values(lookups, count, outcomes, NULL, &missing);
     }
-    if (recalled < 0 ||
-        (recalled == 0 && lookup_read_many(lookups, count, outcomes, &stamped) < 0)) {
-        Py_CLEAR(values);
+    for (int i = 0; i < MOMENT_ATTEMPTS && loaded == 0; i++) {
+        loaded = lookup_read_many(lookups, count, outcomes, &stamped);
+        if (loaded == 0) {
+            loaded = load_values(lookups, count, outcomes, &stamped, &missing);
+        }
+    }
+    Py_XDECREF(missing);
+    if (loaded >= 0) {
+        values = PyList_New(count);
     }
     for (Py_ssize_t i = 0; i < count && values != NULL; i++) {
-        PyObject *value = value_of_many(&lookups[i], outcomes[i], recalled ? NULL : &stamped);
+        PyObject *value = value_of_many(&lookups[i], outcomes[i]);
 
         if (value == NULL) {
             Py_CLEAR(values);

@@ -226,6 +226,37 @@ def test_get_many_is_of_one_moment_where_memory_knows_a_part_of_it(directory: st
         assert cache.get_many(['a', 'b']) == {'a': 2, 'b': 2}
 
 
+@pytest.mark.parametrize('memory_limit', [0, 2**20])
+def test_get_many_is_of_one_moment_where_files_are_rewritten_meanwhile(
+    directory: str, memory_limit: int
+) -> None:
+    """Another object commits between the read of the rows and the opening of the last file."""
+
+    class Rewriting(Disk):
+        """A disk that has both values rewritten when it has loaded the first one."""
+
+        def fetch(self, *args: object) -> object:
+            value = super().fetch(*args)
+            if rewrites:
+                other.set_many(rewrites.pop())
+            return value
+
+    rewrites: list[dict[str, bytes]] = []
+    with Cache(directory, disk=Rewriting) as cache, Cache(directory, disk=Rewriting) as other:
+        cache.memory_limit = memory_limit
+        other.set_many({'a': b'1' + LARGE, 'b': b'1' + LARGE, 'gone': 1})
+        other.stats(enable=True)
+        cache.reset('statistics')
+        rewrites += [{'a': b'3' + LARGE, 'b': b'3' + LARGE}, {'a': b'2', 'b': b'2' + LARGE}]
+        seen = cache.get_many(['a', 'b', 'missing'])
+        assert {key: value[:1] for key, value in seen.items()} == {'a': b'3', 'b': b'3'}
+        assert cache.stats() == (2, 1)
+        cache.delete('b')
+        for name in stored_filenames(cache):
+            os.remove(os.path.join(cache.directory, name))
+        assert cache.get_many(['a', 'gone', 'b']) == {'gone': 1}
+
+
 def test_get_many_counts_lookups(cache: Cache) -> None:
     cache.set_many({'a': 1, 'b': 2})
     cache.stats(enable=True)
