@@ -108,13 +108,13 @@ void cache_raise_timeout(Cache *self)
 {
     PyObject *error = PyObject_CallNoArgs(self->state->Timeout);
     PyObject *message = NULL;
+    /* First: where there is no GIL it lets others in, who may delete the attributes. */
+    int blocks = error != NULL && self->path != NULL && thread_blocks_itself(self);
 
     if (error != NULL && self->path != NULL && self->timeout != NULL) {
         message = PyUnicode_FromFormat(
             "%S: the lock could not be had within %S seconds%s", self->path, self->timeout,
-            thread_blocks_itself(self)
-                ? ": this very thread has it, in a transaction of another object"
-                : "");
+            blocks ? ": this very thread has it, in a transaction of another object" : "");
         if (message != NULL && PyObject_SetAttrString(error, "message", message) == 0) {
             PyErr_SetObject(self->state->Timeout, error);
         }
