@@ -79,10 +79,11 @@ void cache_delist(Cache *self)
 }
 
 /* Whether there is a reference to be had. One that is just ending stays in the list until its attributes and callbacks
- * have been dealt with, which may run Python. Without a GIL only a weak reference can tell. */
+ * have been dealt with, which may run Python. Without a GIL a weak reference tells, but for one that this very thread
+ * ends: Python 3.13 gives a reference to what has had its finalizer called. */
 static int is_to_be_had(const Cache *cache)
 {
-    return !COMPAT_HAS_GIL || Py_REFCNT(cache) > 0;
+    return Py_REFCNT(cache) > 0;
 }
 
 /* Refer to those of an interpreter's caches that there is room for; how many there are. Without a GIL weak references
