@@ -189,8 +189,15 @@ static PyObject *recall(Cache *self, PyObject *const *args, Py_ssize_t nargs)
     return result != NULL || PyErr_Occurred() ? result : Py_NewRef(self->state->enoval);
 }
 
-GUARDED(PyObject *, Cache__recall, self, recall,
-        (Cache * self, PyObject *const *args, Py_ssize_t nargs), (self, args, nargs))
+PyObject *Cache__recall(Cache *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *result;
+
+    GUARD_BEGIN(self)
+    result = recall(self, args, nargs);
+    GUARD_END()
+    return result;
+}
 
 /* Call an overridden get(key, default=ENOVAL, [read=True,] retry=retry); KeyError for ENOVAL. */
 static PyObject *get_by_hook(Cache *self, PyObject *key, int read, int retry)

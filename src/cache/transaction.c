@@ -263,25 +263,20 @@ static PyObject *guarded_object(Transaction *self)
     return self->cache != NULL ? (PyObject *)self->cache : (PyObject *)self;
 }
 
-static GUARDED(
-    PyObject *, guarded_enter, guarded_object(self), Transaction_enter,
-    (Transaction * self, PyObject *unused),
-    (self, unused)) static GUARDED(PyObject *, guarded_exit, guarded_object(self), Transaction_exit,
-                                   (Transaction * self, PyObject *const *args, Py_ssize_t nargs),
-                                   (self, args, nargs)) static GUARDED(PyObject *, guarded_cleanup,
-                                                                       guarded_object(self),
-                                                                       Transaction_cleanup,
-                                                                       (Transaction * self,
-                                                                        PyObject *filename),
-                                                                       (self, filename))
+GUARDED(PyObject *, guarded_enter, guarded_object(self), Transaction_enter,
+        (Transaction * self, PyObject *unused), (self, unused))
+GUARDED(PyObject *, guarded_exit, guarded_object(self), Transaction_exit,
+        (Transaction * self, PyObject *const *args, Py_ssize_t nargs), (self, args, nargs))
+GUARDED(PyObject *, guarded_cleanup, guarded_object(self), Transaction_cleanup,
+        (Transaction * self, PyObject *filename), (self, filename))
 
-    static PyMethodDef Transaction_methods[] = {
-        {"__enter__", (PyCFunction)guarded_enter, METH_NOARGS,
-         PyDoc_STR("Begin, or join the thread's open transaction.")},
-        {"__exit__", (PyCFunction)(void (*)(void))guarded_exit, METH_FASTCALL,
-         PyDoc_STR("Commit; roll back if the block raised.")},
-        {"_cleanup", (PyCFunction)guarded_cleanup, METH_O, Transaction_cleanup_doc},
-        {NULL, NULL, 0, NULL},
+static PyMethodDef Transaction_methods[] = {
+    {"__enter__", (PyCFunction)guarded_enter, METH_NOARGS,
+     PyDoc_STR("Begin, or join the thread's open transaction.")},
+    {"__exit__", (PyCFunction)(void (*)(void))guarded_exit, METH_FASTCALL,
+     PyDoc_STR("Commit; roll back if the block raised.")},
+    {"_cleanup", (PyCFunction)guarded_cleanup, METH_O, Transaction_cleanup_doc},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot Transaction_slots[] = {

@@ -351,13 +351,11 @@ static int Cache_set_checking(Cache *self, PyObject *value, void *Py_UNUSED(clos
     return 0;
 }
 
-/* clang-format off */
 #define GUARDED_ATTRIBUTE(name, setter)                                                            \
-    static GUARDED(PyObject *, guarded_get_##name, self, Cache_get_##name,                         \
-                   (Cache *self, void *closure), (self, closure))                                  \
-    static GUARDED(int, guarded_set_##name, self, setter,                                          \
-                   (Cache *self, PyObject *value, void *closure), (self, value, closure))
-/* clang-format on */
+    GUARDED(PyObject *, guarded_get_##name, self, Cache_get_##name, (Cache * self, void *closure), \
+            (self, closure))                                                                       \
+    GUARDED(int, guarded_set_##name, self, setter,                                                 \
+            (Cache * self, PyObject * value, void *closure), (self, value, closure))
 
 GUARDED_ATTRIBUTE(directory, Cache_assign_directory)
 GUARDED_ATTRIBUTE(timeout, Cache_set_timeout)
@@ -573,13 +571,13 @@ static PyMemberDef Cache_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-/* clang-format off */
-static GUARDED(PyObject *, guarded_iterate, self, cache_iterate, (Cache *self), (self))
-static GUARDED(PyObject *, guarded_subscript, self, cache_subscript, (Cache *self, PyObject *key), (self, key))
-static GUARDED(int, guarded_assign_subscript, self, cache_assign_subscript,
-               (Cache *self, PyObject *key, PyObject *value), (self, key, value))
-static GUARDED(Py_ssize_t, guarded_length, self, cache_length, (Cache *self), (self))
-static GUARDED(int, guarded_contains, self, cache_contains, (Cache *self, PyObject *key), (self, key))
+GUARDED(PyObject *, guarded_iterate, self, cache_iterate, (Cache * self), (self))
+GUARDED(PyObject *, guarded_subscript, self, cache_subscript, (Cache * self, PyObject *key),
+        (self, key))
+GUARDED(int, guarded_assign_subscript, self, cache_assign_subscript,
+        (Cache * self, PyObject *key, PyObject *value), (self, key, value))
+GUARDED(Py_ssize_t, guarded_length, self, cache_length, (Cache * self), (self))
+GUARDED(int, guarded_contains, self, cache_contains, (Cache * self, PyObject *key), (self, key))
 
 static PyType_Slot Cache_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Cache.")},
@@ -598,7 +596,6 @@ static PyType_Slot Cache_slots[] = {
     {Py_sq_contains, guarded_contains},
     {0, NULL},
 };
-/* clang-format on */
 
 PyType_Spec cache_type_spec = {
     .name = "diskcache._core.Cache",

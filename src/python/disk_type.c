@@ -153,11 +153,10 @@ static int Disk_set_pickle_protocol(Disk *self, PyObject *value, void *Py_UNUSED
 }
 
 #define GUARDED_ATTRIBUTE(name)                                                                    \
-    static GUARDED(PyObject *, guarded_get_##name, self, Disk_get_##name,                          \
-                   (Disk * self, void *closure),                                                   \
-                   (self, closure)) static GUARDED(int, guarded_set_##name, self, Disk_set_##name, \
-                                                   (Disk * self, PyObject * value, void *closure), \
-                                                   (self, value, closure))
+    GUARDED(PyObject *, guarded_get_##name, self, Disk_get_##name, (Disk * self, void *closure),   \
+            (self, closure))                                                                       \
+    GUARDED(int, guarded_set_##name, self, Disk_set_##name,                                        \
+            (Disk * self, PyObject * value, void *closure), (self, value, closure))
 
 GUARDED_ATTRIBUTE(directory)
 GUARDED_ATTRIBUTE(min_file_size)

@@ -40,9 +40,9 @@ static inline void guard_forget(PyObject *object)
 #endif
 }
 
-/* Define the function `name`, which calls `inner` with the object guarded. */
+/* Define the static function `name`, which calls `inner` with the object guarded. */
 #define GUARDED(type, name, object, inner, parameters, arguments)                                  \
-    type name parameters                                                                           \
+    static type name parameters                                                                    \
     {                                                                                              \
         type guarded_result;                                                                       \
                                                                                                    \
