@@ -8,6 +8,7 @@ them. Those that read are sent again, once, if their connection is lost.
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
@@ -34,6 +35,9 @@ SCHEMES = {
     'redis+sentinel': 'redis',
     'rediss+sentinel': 'rediss',
 }
+
+#: Options that a URL may change. Each thread may have a connection: redis-py stops at 100.
+_DEFAULTS = {'max_connections': 2**31}
 
 #: So many keys are asked for with one SCAN.
 _SCANNED = 1000
@@ -63,6 +67,35 @@ def translated(error: redis.RedisError, label: str) -> Exception:
     return RemoteError(text)
 
 
+def _forms(scheme: str) -> str:
+    """Return what a URL looks like."""
+    place = 'host[:port][/db]'
+    if scheme == 'unix':
+        place = '/path'
+    elif scheme.endswith('+sentinel'):
+        place = 'host:port,host:port/name-of-the-master[/db]'
+    return (
+        f'{scheme}://[user:password@]{place}[?option=value]; in user, password and options write'
+        ' / as %2F, ? as %3F, # as %23 and @ as %40'
+    )
+
+
+def _check(scheme: str, rest: str) -> None:
+    """Raise ValueError if a password is cut in two, the end of which would be shown in an address.
+
+    :param rest: of the URL, behind ``://``
+    """
+    authority = re.split('[/?#]', rest, maxsplit=1)[0]
+    if authority and authority[-1] != '@' if scheme == 'unix' else '@' in rest[len(authority) :]:
+        raise ValueError
+
+
+def _checked_db(db: str) -> str:
+    if not re.fullmatch('[0-9]*', db):
+        raise ValueError
+    return db
+
+
 def _pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
     """Return the pool of a server, and its address."""
     options = redis.connection.parse_url(f'{SCHEMES[scheme]}://{rest}')
@@ -70,8 +103,12 @@ def _pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
     where = (
         parts.path if scheme == 'unix' else f'{parts.hostname or "localhost"}:{parts.port or 6379}'
     )
+    if scheme != 'unix':
+        _checked_db(parts.path.strip('/'))
     connection_class = options.pop('connection_class', redis.Connection)
-    pool = redis.ConnectionPool(connection_class=connection_class, **{**options, **ours})
+    pool = redis.ConnectionPool(
+        connection_class=connection_class, **{**_DEFAULTS, **options, **ours}
+    )
     return pool, f'{where}/{options.get("db", 0)}'
 
 
@@ -82,16 +119,16 @@ def _sentinel_pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, s
     service, _, db = path.partition('/')
     credentials, at, hosts = before.rpartition('@')
     if not service:
-        raise ValueError(f'url must be {scheme}://host:port,host:port/name-of-the-master[/db]')
+        raise ValueError
     options = redis.connection.parse_url(
-        f'{SCHEMES[scheme]}://{credentials}{at}/{db or 0}{mark}{query}'
+        f'{SCHEMES[scheme]}://{credentials}{at}/{_checked_db(db) or 0}{mark}{query}'
     )
     secure = options.pop('connection_class', None) is not None
     places = [urlsplit(f'//{host}') for host in hosts.split(',')]
     sentinels = [(each.hostname or 'localhost', each.port or 26379) for each in places]
     manager = redis.sentinel.Sentinel(sentinels, sentinel_kwargs=ours)
     pool = redis.sentinel.SentinelConnectionPool(
-        service, manager, ssl=secure, **{**options, **ours}
+        service, manager, ssl=secure, **{**_DEFAULTS, **options, **ours}
     )
     return pool, f'{hosts}/{service}/{options.get("db", 0)}'
 
@@ -125,7 +162,15 @@ class Engine:
             'retry': Retry(NoBackoff(), 0),
         }
         make = _sentinel_pool if scheme.endswith('+sentinel') else _pool
-        self._pool, where = make(scheme, rest, ours)
+        try:
+            _check(scheme, rest)
+            self._pool, where = make(scheme, rest, ours)
+        except ValueError:  # the text of which may have a part of the password
+            raise ValueError(f'url must be {_forms(scheme)}') from None
+        try:
+            self._connection()
+        except TypeError as error:
+            raise ValueError(f'url has an option that redis-py does not know: {error}') from None
         #: Where the server is, without a password.
         self.address: str = f'{scheme}://{where}'
         self._client: Any = redis.Redis(connection_pool=self._pool)
@@ -205,9 +250,13 @@ class Engine:
 
         :raises redis.RedisError: if there is no server
         """
-        connection = self._pool.make_connection()
+        connection = self._connection()
         connection.connect()
         return connection
+
+    def _connection(self) -> Any:
+        """Return a connection that the pool does not count: it would do so for ever."""
+        return self._pool.connection_class(**self._pool.connection_kwargs)
 
     def serves(self, connection: Any) -> bool:
         """Tell whether a connection is to the server that commands go to now."""

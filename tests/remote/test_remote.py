@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -407,6 +408,70 @@ def test_open_takes_a_directory_or_a_url(server: Server, name: str, directory: s
 def test_passwords_are_not_shown() -> None:
     cache = RemoteCache('redis://user:secret@host:1234/5', 'name')
     assert repr(cache) == "RemoteCache('redis://host:1234/5/name')"
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        f'{scheme}://{user}:{password}@host:1/site'
+        for scheme in ('redis', 'rediss', 'valkey', 'unix', 'redis+sentinel')
+        for user in ('', 'user')
+        for password in (
+            '12/34',
+            'pw/34',
+            '12?34',
+            '12?34=5',
+            'pw?34',
+            '12#34',
+            'pw#34',
+            'a@12?34',
+            'a@12/34',
+        )
+    ],
+)
+def test_a_password_that_is_not_quoted_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match='%2F') as caught:
+        RemoteCache(url)
+    text = ''.join(traceback.format_exception(caught.value))
+    assert '12' not in text.rpartition('ValueError')[2]
+    assert '34' not in text.rpartition('ValueError')[2]
+    assert 'pw' not in text.rpartition('ValueError')[2]
+    assert 'direct cause' not in text
+    assert 'During handling' not in text
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'redis://host/site',
+        'redis://host:port/0',
+        'redis://host:99999/0',
+        'redis://[::1',
+        'redis://host:1,other:2/0',
+        'redis+sentinel://host/site/other',
+        'redis://host?no_such_option=1',
+        'redis+sentinel://host/site?no_such_option=1',
+        'unix://run/socket',
+    ],
+)
+def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match='url'):
+        RemoteCache(url)
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'unix:///run/a@b/socket?db=1',
+        'unix://user:a%40b@/run/socket',
+        'redis://user:p%2Fw@host/1',
+        'redis://:a@b@host',
+        'rediss://host/1?ssl_cert_reqs=none',
+        'rediss+sentinel://:x@host,[::1]:5/site/3?ssl_cert_reqs=none',
+    ],
+)
+def test_a_url_that_means_something_is_accepted(url: str) -> None:
+    assert RemoteCache(url).url == url
 
 
 def test_a_pickled_cache_is_the_same_cache(cache: Any, open_cache: Any) -> None:
