@@ -37,6 +37,9 @@ from .unsupported import NotSupported, missing, no_files, refusing
 #: The most that goes to the server as an expiry, in ms: it adds the time of day.
 _LONGEST = 2**53
 
+#: The longest time that is waited for an answer, in seconds: a socket takes no infinite one.
+_LONGEST_TIMEOUT = 1e6
+
 #: Each pause of `modify` is up to this, in seconds, times the number of tries so far.
 _PAUSE = 0.0005
 
@@ -66,7 +69,7 @@ def milliseconds(expire: Any) -> int | None:
         raise ValueError('expire cannot be NaN')
     if expire <= 0:
         return 0
-    return None if expire == math.inf else min(math.ceil(expire * 1000), _LONGEST)
+    return None if expire == math.inf else math.ceil(min(expire * 1000, _LONGEST))
 
 
 def _px(ms: int | None) -> bytes:
@@ -144,13 +147,14 @@ class RemoteCache(DictMethods):
         self.timeout = timeout
         self.max_value = max_value
         self._arguments = {'near': near, 'serializer': serializer, 'keys': keys}
-        self._engine = Engine(url, timeout)
+        seconds = min(timeout, _LONGEST_TIMEOUT)
+        self._engine = Engine(url, seconds)
         self._label = f'{self._engine.address}/{name}'
         self._codec = Codec(name, serializer, keys, self._label, max_value)
         self._sets = self._codec.tag_sets
         self._near: Near | None = None
         if near is not None and near is not False:
-            feed = Feed(self._engine, self._codec.prefix, timeout)
+            feed = Feed(self._engine, self._codec.prefix, seconds)
             self._near = Near(near, feed, self._engine.address)
 
     @property

@@ -211,7 +211,8 @@ def test_what_is_stored_expired_is_not_there(cache: Any, expire: float) -> None:
 def test_an_infinite_expiry_is_none(cache: Any) -> None:
     cache.set('key', 1, expire=float('inf'))
     cache.set('other', 1, expire=1e18)
-    assert cache['key'] == cache['other'] == 1
+    cache.set('third', 1, expire=1e308)
+    assert cache['key'] == cache['other'] == cache['third'] == 1
 
 
 @pytest.mark.parametrize('method', ['set', 'add'])

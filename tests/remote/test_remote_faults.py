@@ -476,3 +476,29 @@ def test_servers_end_with_the_test_run(tmp_path: Path) -> None:
         time.sleep(0.01)
     else:
         assert not Path(f'/proc/{server}').exists()
+
+
+def test_each_of_many_threads_has_a_connection(cache: Any) -> None:
+    cache['key'] = 1
+    pool = cache._engine._pool
+    taken = [pool.get_connection() for _ in range(120)]
+    try:
+        assert cache['key'] == 1
+    finally:
+        for connection in taken:
+            pool.release(connection)
+
+
+def test_the_number_of_connections_can_be_limited(redis_server: Server, open_cache: Any) -> None:
+    cache = open_cache(f'{redis_server.url}?max_connections=1')
+    connection = cache._engine._pool.get_connection()
+    with pytest.raises(ConnectionError):
+        cache.get('key')
+    cache._engine._pool.release(connection)
+    assert cache.get('key') is None
+
+
+def test_a_timeout_may_be_infinite(redis_server: Server, open_cache: Any) -> None:
+    cache = open_cache(redis_server, timeout=float('inf'), near=True)
+    cache['key'] = 1
+    assert cache['key'] == 1
