@@ -122,7 +122,9 @@ def _load_body(body: bytes) -> tuple[int, Any]:
         (mode,) = _MODE.unpack_from(body, 1)
         if mode in (MODE_BINARY, MODE_TEXT):
             raise RefusedError('there is no file on a server')
-        return mode, _load_body(body[1 + _MODE.size :])[1]
+        body = body[1 + _MODE.size :]
+        if body[:1] != b'm':  # once, and no deeper
+            return mode, _load_body(body)[1]
     if _NUMBER.fullmatch(body):
         return MODE_RAW, int(body)
     if body[:1] in (b'i', b''):
@@ -209,7 +211,10 @@ class Codec:
 
         :raises RefusedError: if the Disk does not trust it, or it is damaged
         """
-        return self.disk.get(*_load_key(name[len(self.prefix) :]))
+        stored, raw = _load_key(name[len(self.prefix) :])
+        if stored != stored:
+            raise RefusedError('NaN is no key')
+        return self.disk.get(stored, raw)
 
     def order(self, name: bytes) -> tuple[int, Any]:
         """Return what keys are sorted by: numbers, then texts, then bytes, then pickles."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import time
@@ -189,6 +190,8 @@ HOSTILE += [
     b'1' * 30,
     b'5 ',
     b'm' * 5000,
+    b'm' * 50_000,
+    b'm' + bytes(7) + b'\x01m' + bytes(7) + b'\x015',
     b't\x00\x00\x00\x02zx5',
 ]
 
@@ -254,11 +257,15 @@ def test_pickles_are_loaded_when_asked_for(open_cache: Any, tmp_path: Any) -> No
     assert cache['key'] is os.path.join
 
 
+NAN = b'f' + struct.pack('>d', float('nan'))
+
+
 def test_what_is_not_ours_is_left_out_of_iteration(cache: Any) -> None:
     cache['key'] = 1
-    for end in (b'z', b'i12x', b'i', b'f1', b's\xff', b'', b'Q', b'Tstag'):
+    for end in (b'z', b'i12x', b'i', b'f1', b's\xff', b'', b'Q', b'Tstag', NAN):
         raw(cache, 'SET', cache.name.encode() + b':' + end, b'5')
     assert list(cache) == ['key']
+    assert dict(cache.items()) == {'key': 1}
     assert list(cache.iterkeys()) == ['key']
     assert cache.clear() >= 1
 
