@@ -457,6 +457,7 @@ class RemoteCache(DictMethods):
             value, old_tag = (ENOVAL, None) if stored is None else self._load(key, stored)
             new = func(default if value is ENOVAL else value)
             if new is KEEP:
+                self._hear([name])
                 return value
             if new is ENOVAL or (ms is not None and ms <= 0):
                 if new is not ENOVAL:
@@ -508,6 +509,7 @@ class RemoteCache(DictMethods):
             value, its_tag = (ENOVAL, None) if stored is None else self._load(key, stored)
             if value is ENOVAL:
                 value, its_tag, ms = default, None, -1
+                self._hear([name])
             elif not self._delete_if(name, stored):
                 continue
             return self._with(value, ms, its_tag, expire_time, tag)
@@ -552,7 +554,10 @@ class RemoteCache(DictMethods):
         return counts
 
     def _hear(self, names: list[bytes]) -> None:
-        """Note that this process has written keys; the list is empty then."""
+        """Note that this process has written or read keys, and goes back to nothing older.
+
+        The list is empty then.
+        """
         if self._near is not None:
             for name in names:
                 self._near.feed.hear(name)

@@ -52,6 +52,9 @@ _PAUSE = 0.001
 #: While another thread reads the feed, what was heard so many seconds ago counts as current.
 _PATIENCE = 0.01
 
+#: Who hears for so many seconds has the server asked: others may write faster than this can read.
+_LONGEST_DRAIN = 0.05
+
 #: Seconds between two attempts to connect.
 _RECONNECT = 0.1
 
@@ -166,6 +169,8 @@ class Feed:
             return False
         while self._connection.can_read():
             self._take(self._connection.read_response())
+            if clock() - now > _LONGEST_DRAIN:
+                return False
         self._drained = now
         if self._asked is None:
             if self._lease - now < _RENEWED:
@@ -201,8 +206,11 @@ class Feed:
             options = ('REDIRECT', number, 'BCAST', 'PREFIX', self._prefix)
             self._ask(connection, 'CLIENT', 'TRACKING', 'ON', *options)
             self._ask(connection, 'SUBSCRIBE', _CHANNEL)
-        except redis.ResponseError as error:
+        except BaseException as error:
             connection.disconnect()
+            # While a long script runs all is refused, which is soon over.
+            if not isinstance(error, redis.ResponseError) or str(error).startswith('BUSY'):
+                raise
             self.forbidden = True
             warn_once(
                 self._engine.address,
@@ -211,9 +219,6 @@ class Feed:
                 f' CLIENT TRACKING: {error}',
             )
             return
-        except BaseException:
-            connection.disconnect()
-            raise
         self._connection = connection
         self._asked = None
         self._floor = clock()  # before the lease: what was read until now does not hold

@@ -70,7 +70,9 @@ class Memory:
         return self._entries.get(name)
 
     def put(self, name: bytes, entry: Entry) -> None:
-        """Keep an entry, unless there is a later one."""
+        """Keep an entry, unless there is a later one, or it is larger than all may be."""
+        if self._size_of(name, entry) > self._limit:
+            return
         if not self._lock.acquire(timeout=_PATIENCE):  # held by whom a signal handler interrupts
             return
         try:
@@ -192,7 +194,9 @@ class Near:
         :param t0: the time before the read was sent
         :param until: the time of its expiry
         """
-        if self.feed.drain(True) and self.feed.holds(name, t0, clock()):
+        if not self.feed.drain(True):
+            self.feed.hear(name)  # or an older entry might be read after this value
+        elif self.feed.holds(name, t0, clock()):
             self._store.put(name, (t0, until, value))
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ is done inside of a patched step.
 
 from __future__ import annotations
 
+import contextlib as cl
 import os
 import signal
 import subprocess
@@ -19,11 +20,11 @@ from typing import Any
 import pytest
 from servers import Server
 
-from diskcache import Cache, CacheWarning, Timeout
+from diskcache import KEEP, Cache, CacheWarning, Timeout
 
 pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
 
-from diskcache.remote import RemoteCache, feed, near
+from diskcache.remote import RemoteCache, RemoteError, feed, near
 
 
 class Clock:
@@ -460,7 +461,8 @@ def test_memory_is_bounded() -> None:
     assert store._size == sum(near.Memory._size_of(*each) for each in store._entries.items())
     store.put(b'large', (1.0, 2.0, bytes(20_000)))
     assert store.get(b'large') is None
-    assert store._size == 0
+    assert store.get(b'99') is not None  # it has driven nothing out
+    assert store._size == sum(near.Memory._size_of(*each) for each in store._entries.items())
     with store._lock:  # as a signal handler may find it
         store.put(b'name', (1.0, 2.0, b''))
     assert store.get(b'name') is None
@@ -630,3 +632,101 @@ def test_no_reader_goes_back_in_time(
         assert reader.stdout.readline() == '0 []\n'
         out, _ = reader.communicate('\n', timeout=50)
         assert out == f'{written}\n'
+
+
+def test_who_is_told_more_than_it_can_hear_asks_the_server(
+    cache: Any, boot_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a lookup would last for as long as others write."""
+    told = 0
+
+    def tell() -> Any:
+        nonlocal told
+        told += 1
+        assert told < 10_000, 'it hears for ever'
+        boot_clock.ahead += 0.001
+        return [b'message', b'__redis__:invalidate', [b'another key']]
+
+    connection = cache._near.feed._connection
+    boot_clock.ahead += 0.002
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, 'can_read', lambda: True)
+        patched.setattr(connection, 'read_response', tell)
+        assert cache['key'] == 'old'
+    assert told > 0
+    assert cache._near.feed._connection is connection
+    warm(cache)
+
+
+def test_the_feed_connects_again_as_often_as_it_takes(cache: Any) -> None:
+    for _ in range(110):
+        cache._near.feed._lose()
+        cache._near.feed._next_attempt = 0.0
+        cache.get('key')
+    assert cache._near.feed._connection is not None
+
+
+def test_a_server_that_is_busy_with_a_script_does_not_end_the_near_tier(
+    start_server: Any, open_cache: Any
+) -> None:
+    server = start_server('redis', '--busy-reply-threshold', '10')
+    cache = with_key(open_cache(True, url=server.url))
+    writer = open_cache(url=server.url)
+
+    def be_busy() -> None:
+        with cl.suppress(RemoteError):
+            writer._engine.call('EVAL', 'while true do end', 0)
+
+    thread = threading.Thread(target=be_busy)
+    thread.start()
+    while True:
+        try:
+            cache._engine.call('EXISTS', 'key')
+        except RemoteError:
+            break
+    cache._near.feed._lose()
+    cache._near.feed._next_attempt = 0.0
+    with pytest.raises(RemoteError, match='BUSY'):
+        cache['key']
+    cache._engine.call('SCRIPT', 'KILL')
+    thread.join()
+    warm(cache)
+
+
+@pytest.mark.parametrize(
+    'look',
+    [
+        lambda cache: cache.modify('key', lambda value: KEEP),
+        lambda cache: cache.setdefault('key', 'another'),
+    ],
+    ids=['modify', 'setdefault'],
+)
+def test_what_the_server_was_asked_for_is_not_followed_by_something_older(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch, look: Callable[[Any], Any]
+) -> None:
+    deaf(cache, monkeypatch)
+    writer['key'] = 'new'
+    assert look(cache) == 'new'
+    assert cache['key'] == 'new'
+
+
+def test_what_pop_has_missed_is_missed_then(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf(cache, monkeypatch)
+    del writer['key']
+    assert cache.pop('key', 'gone') == 'gone'
+    assert 'key' not in cache
+
+
+def test_a_value_that_cannot_be_kept_near_is_not_followed_by_an_older_one(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = cache._near.feed.holds
+    with monkeypatch.context() as patched:
+        patched.setattr(cache._near.feed, 'drain', lambda wait: not wait)
+        patched.setattr(cache._near.feed, 'holds', lambda *_: False)
+        writer['key'] = 'new'
+        assert cache['key'] == 'new'
+        patched.setattr(cache._near.feed, 'holds', holds)
+        assert cache['key'] == 'new'
