@@ -671,6 +671,16 @@ def _is_read_only(cache: Any) -> bool:
     return getattr(cache, 'read_only', False) is True
 
 
+def _marker(cache: Any, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the key under which is noted who computes a result again."""
+    marker = (*key, ENOVAL)  # as the original has it
+    try:
+        cache.disk.put(marker)
+    except TypeError:  # a SafeDisk does not take it
+        return (*key, tuple(ENOVAL))
+    return marker
+
+
 @hint_at_expire
 def memoize_stampede(
     cache: AnyCache,
@@ -745,7 +755,7 @@ def memoize_stampede(
         """Compute again in the background, unless somebody is at it."""
         if _is_read_only(cache):
             return
-        marker = (*key, ENOVAL)
+        marker = _marker(cache, key)
         token = os.urandom(8).hex()
         # The marker of a killed process does not stay much longer than the computation would take.
         if not cache.add(marker, token, expire=2 * taken + 1, retry=True):

@@ -8,6 +8,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -128,6 +129,23 @@ def test_each_serializer_stores_and_loads(open_cache: Any, serializer: Any) -> N
     assert set(cache) == {'key', 'number', 'new'}
     assert cache.evict(1) == 1
     assert cache.pop('key') == 'x' * 100_000
+
+
+@pytest.mark.parametrize('serializer', ['safe', 'signed', 'pickle', JSONDisk])
+def test_a_result_is_renewed_early_with_each_serializer(open_cache: Any, serializer: Any) -> None:
+    cache = open_cache(serializer=serializer, keys=(KEY,) if serializer == 'signed' else ())
+    calls: list[int] = []
+    renewed = threading.Event()
+
+    @diskcache.memoize_stampede(cache, expire=60, name='early', beta=1e12)
+    def early() -> int:
+        calls.append(0)
+        if len(calls) == 2:
+            renewed.set()
+        return len(calls)
+
+    assert early() == early() == 1
+    assert renewed.wait(30)
 
 
 def test_queues_need_keys_that_the_server_can_make(open_cache: Any) -> None:
