@@ -35,6 +35,9 @@ _TIMES = struct.Struct('<dd')
 #: Seconds to wait for another thread.
 _PATIENCE = 0.01
 
+#: Seconds to wait for the lock of a directory: a lookup waits with it.
+_LONGEST_WAIT = 0.05
+
 #: Nothing is kept in a directory for longer, seconds: it may be of a clock that is no more.
 _LONGEST = 3600.0
 
@@ -144,7 +147,9 @@ class Shared:
         try:
             left = min(entry[1] - entry[0], _LONGEST)
             self._cache.modify(self._prefix + name, later, None, left, None)
-        except (Timeout, sqlite3.Error, OSError) as error:
+        except Timeout:  # others are at it; the value need not be kept
+            pass
+        except (sqlite3.Error, OSError) as error:
             log_failure(self._cache._path, error)
 
     def close(self) -> None:
@@ -167,9 +172,10 @@ class Near:
         if near is True:
             self._store: Store = Memory()
         elif isinstance(near, Cache):
+            near.disk.put(b'')  # a TypeError now, rather than with each lookup
             self._store = Shared(near, server, owned=False)
         else:
-            self._store = Shared(Cache(near, disk=SafeDisk), server, owned=True)
+            self._store = Shared(Cache(near, _LONGEST_WAIT, disk=SafeDisk), server, owned=True)
         _all.add(self)
 
     def start_anew(self) -> None:

@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from servers import Server
 
-from diskcache import KEEP, Cache, CacheWarning, Timeout
+from diskcache import KEEP, Cache, CacheWarning, JSONDisk, Timeout
 
 pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
 
@@ -466,6 +467,22 @@ def test_memory_is_bounded() -> None:
     with store._lock:  # as a signal handler may find it
         store.put(b'name', (1.0, 2.0, b''))
     assert store.get(b'name') is None
+
+
+def test_a_near_directory_that_is_locked_is_no_obstacle(open_cache: Any, tmp_path: Path) -> None:
+    """A process may have been stopped while it holds the lock. Nobody waits for it, nor logs it."""
+    cache = with_key(open_cache(tmp_path))
+    cache['other'] = 'value'
+    cache._near.feed.drain(True)
+    with Cache(tmp_path) as holder, holder.transact(), ThreadPoolExecutor() as pool:
+        # A transaction that waited would end with this block only, which would not end then.
+        assert [pool.submit(cache.get, 'other').result(30) for _ in range(3)] == ['value'] * 3
+        assert not is_kept(cache, 'other')
+
+
+def test_a_near_cache_must_take_bytes(open_cache: Any, tmp_path: Path) -> None:
+    with Cache(tmp_path, disk=JSONDisk) as kept, pytest.raises(TypeError, match='bytes'):
+        open_cache(kept)
 
 
 def test_a_near_cache_that_fails_is_no_obstacle(open_cache: Any, tmp_path: Path) -> None:
