@@ -92,11 +92,14 @@ def dump_tag(tag: Any) -> bytes:
 
     :raises TypeError: if it is no int, float, str or bytes
     :raises OverflowError: if an int does not fit into 64 bits
+    :raises ValueError: if it is NaN
     """
     if not isinstance(tag, int | float | str | bytes):
         raise TypeError(f'tag must be int, float, str or bytes, not {type(tag).__name__!r}')
     if isinstance(tag, int) and not _is_int64(tag):
         raise OverflowError('the tag does not fit into 64 bits')
+    if tag != tag:
+        raise ValueError('tag must not be NaN')
     return _dump_key(tag, True)
 
 

@@ -225,6 +225,13 @@ def test_wrong_expiries_and_tags_are_type_errors(cache: Any, method: str) -> Non
         getattr(cache, method)('key', 1, ttl=5)
 
 
+@pytest.mark.parametrize('method', ['set', 'add'])
+def test_nan_is_no_tag(cache: Any, method: str) -> None:
+    with pytest.raises(ValueError, match='NaN'):
+        getattr(cache, method)('key', 1, tag=float('nan'))
+    assert 'key' not in cache
+
+
 def test_touch_gives_another_expiry_and_keeps_value_and_tag(cache: Any) -> None:
     cache.set('key', [1], expire=60, tag='tag')
     assert cache.touch('key')
