@@ -247,9 +247,15 @@ class Cache(DictMethods[K, V], Opening[K, V]):
         :raises Timeout: if the lock cannot be had within the timeout and `retry` is false
         """
         with self.transact(retry=retry):
-            value, expire_time, old_tag = self.get(
-                key, default=ENOVAL, expire_time=True, tag=True, retry=True
-            )
+            value: V | Constant
+            expire_time: float | None = None
+            old_tag: Tag = None
+            if isinstance(expire, Constant) or isinstance(tag, Constant):
+                value, expire_time, old_tag = self.get(
+                    key, default=ENOVAL, expire_time=True, tag=True, retry=True
+                )
+            else:  # as the recipes do, and a subclass may have a get() without these parameters
+                value = self.get(key, default=ENOVAL, retry=True)
             new = func(default if value is ENOVAL else value)
             if new is KEEP:
                 return value

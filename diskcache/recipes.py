@@ -118,7 +118,7 @@ def _delete_if(cache: AnyCache, key: Any, wanted: str) -> bool:
         found = value == wanted
         return ENOVAL if found else KEEP
 
-    _modify(cache, key, check)
+    _modify(cache, key, check, None, None, None)
     return found
 
 

@@ -621,8 +621,12 @@ class Wrapper:
     """What behaves like a Cache, and was written before there was `modify`."""
 
     def __init__(self, cache: diskcache.Cache) -> None:
-        self.transact, self.get, self.set = cache.transact, cache.get, cache.set
-        self.add, self.delete, self.pop = cache.add, cache.delete, cache.pop
+        self.transact, self.set, self.add = cache.transact, cache.set, cache.add
+        self.delete, self.pop, self._get = cache.delete, cache.pop, cache.get
+
+    def get(self, key: object, default: Any = None, retry: bool = False) -> Any:
+        """Return the value of a key."""
+        return self._get(key, default, retry=retry)
 
 
 def test_what_behaves_like_a_cache_keeps_their_state_too(directory: str) -> None:
