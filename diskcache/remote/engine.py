@@ -8,7 +8,10 @@ them. Those that read are sent again, once, if their connection is lost.
 from __future__ import annotations
 
 import builtins
+import functools as ft
+import os
 import re
+import weakref
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
@@ -164,7 +167,8 @@ class Engine:
         make = _sentinel_pool if scheme.endswith('+sentinel') else _pool
         try:
             _check(scheme, rest)
-            self._pool, where = make(scheme, rest, ours)
+            self._make_pool = ft.partial(make, scheme, rest, ours)
+            self._pool, where = self._make_pool()
         except ValueError:  # the text of which may have a part of the password
             raise ValueError(f'url must be {_forms(scheme)}') from None
         try:
@@ -174,6 +178,12 @@ class Engine:
         #: Where the server is, without a password.
         self.address: str = f'{scheme}://{where}'
         self._client: Any = redis.Redis(connection_pool=self._pool)
+        _all.add(self)
+
+    def start_anew(self) -> None:
+        """In a forked child: make a pool, since another thread may have held the parent's lock."""
+        self._pool, _ = self._make_pool()
+        self._client = redis.Redis(connection_pool=self._pool)
 
     def _call(self, command: Command) -> Any:
         try:
@@ -266,3 +276,16 @@ class Engine:
     def close(self) -> None:
         """Close all connections that are not in use; the next command makes another."""
         self._pool.disconnect(inuse_connections=False)
+
+
+#: All of this process.
+_all: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _start_anew() -> None:
+    for engine in list(_all):
+        engine.start_anew()
+
+
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(after_in_child=_start_anew)

@@ -502,3 +502,26 @@ def test_a_timeout_may_be_infinite(redis_server: Server, open_cache: Any) -> Non
     cache = open_cache(redis_server, timeout=float('inf'), near=True)
     cache['key'] = 1
     assert cache['key'] == 1
+
+
+def test_a_fork_while_another_thread_takes_a_connection_leaves_no_lock(cache: Any) -> None:
+    cache['key'] = 1
+    locked, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cache._engine._pool._lock:
+            locked.set()
+            forked.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)
+        os._exit(0 if cache['key'] == 1 else 1)
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert cache['key'] == 1
