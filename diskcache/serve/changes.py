@@ -1,6 +1,7 @@
 """What the pages may change, with ``--write``.
 
-A cache is opened for each change as any program opens it, and closed again. An item is deleted by
+A cache is opened for each change, with the Disk that it was made with, and closed again; one that
+has gone is not made anew. An item is deleted by
 its row, since to name its key might mean to load a pickle; but only if its key is still the one
 that was shown, for the number of a row that is gone may be another's.
 """
@@ -8,13 +9,11 @@ that was shown, for the number of a row that is gone may be another's.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from .. import sql
-from ..cache import Cache
-from ..cautions import CacheWarning
+from ..cli.places import open_recorded
 from ..disk import Disk
 from ..policies import delete_rows
 from .queries import Item
@@ -31,12 +30,6 @@ def can_be_deleted(item: Item) -> bool:
     return len(item.key) == item.key_size
 
 
-def _opened(path: str) -> Cache:
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', CacheWarning)  # what is done here is the same for any Disk
-        return Cache(path)
-
-
 def delete(path: str, rowid: int, expected: str) -> int:
     """Delete an item.
 
@@ -44,10 +37,11 @@ def delete(path: str, rowid: int, expected: str) -> int:
     :param rowid: its row
     :param expected: :func:`fingerprint` of its key
     :return: how many are gone: 0 if it was not there any more
+    :raises CommandError: if the cache has gone
     :raises Timeout: if the lock is not to be had within a minute
     :raises sqlite3.Error: if the database cannot be written
     """
-    with _opened(path) as cache, cache._transact(False) as (execute, cleanup):
+    with open_recorded(path) as cache, cache._transact(False) as (execute, cleanup):
         rows = []
         for key_type, key, raw, kind, filename in execute(sql.DELETED_ROW, (rowid,)).fetchall():
             if fingerprint(key_type, key, raw) == expected:
@@ -81,6 +75,6 @@ def cull(paths: Iterable[str]) -> int:
 def _sum(paths: Iterable[str], change: Any) -> int:
     total = 0
     for path in paths:
-        with _opened(path) as cache:
+        with open_recorded(path) as cache:
             total += change(cache)
     return total

@@ -18,7 +18,6 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-import sqlite3
 import sys
 import threading
 import urllib.parse
@@ -28,6 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 
 from .._core import Timeout
+from ..cli.errors import FAILURES
 from . import literals, queries
 from .pages import NotFound, Request, Site, element
 
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, text)
         except (ConnectionError, TimeoutError):
             raise
-        except (OSError, sqlite3.Error) as error:
+        except FAILURES as error:
             self._send_error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
         except Exception as error:
             text = f'{type(error).__name__}: {error}'

@@ -26,6 +26,7 @@ from interpreter import Interpreter
 from places import PACKAGE
 
 import diskcache
+from diskcache.cli.places import open_recorded
 from diskcache.serve import queries
 from diskcache.serve.server import Server
 
@@ -979,12 +980,34 @@ def test_a_program_sends_the_token_in_a_header(filled: diskcache.Cache) -> None:
 def test_a_cache_that_cannot_be_written_is_an_error(
     filled: diskcache.Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = diskcache.Cache
-    monkeypatch.setattr('diskcache.serve.changes.Cache', lambda path: opened(path, read_only=True))
+    opened = open_recorded
+    monkeypatch.setattr(
+        'diskcache.serve.changes.open_recorded', lambda path: opened(path, writes=False)
+    )
     with served(filled.directory, write=True) as browser:
         answer = browser.post(*browser.get().form('Remove what has expired'))
         assert answer.status == 500
         assert 'attempt to write a readonly database' in answer.text
+
+
+def test_a_cache_that_is_gone_is_not_made_anew(filled: diskcache.Cache) -> None:
+    away = f'{filled.directory}-away'
+    with served(filled.directory, write=True) as browser:
+        forms = [
+            browser.get().form('Remove what has expired'),
+            browser.get().form('Cull to the size limit'),
+            browser.get('items', tag='t:74').form('Evict this tag'),
+            browser.get('item', row=1).form('Delete this item'),
+        ]
+        os.rename(filled.directory, away)
+        try:
+            for form in forms:
+                answer = browser.post(*form)
+                assert answer.status == 500
+                assert 'no such directory' in answer.text
+                assert not os.path.exists(filled.directory)
+        finally:
+            os.rename(away, filled.directory)
 
 
 # --- the command ---
