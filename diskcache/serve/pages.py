@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import html
+import math
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,9 @@ _NAMES = 50
 
 #: The scope of all shards of a FanoutCache, and of everything in its directory.
 _SHARDS = 'shards'
+
+#: The parameters that say which items are listed; `after` says from where on.
+_SEARCH = ('in', 'q', 'how', 'order', 'tag')
 
 
 class NotFound(Exception):
@@ -148,7 +152,7 @@ def parse_tag(text: str) -> Any:
         number = int(rest)
         if -(2**63) <= number < 2**63:
             return number
-    elif kind == 'r':
+    elif kind == 'r' and not math.isnan(float(rest)):  # NaN is stored as NULL: no tag
         return float(rest)
     elif kind == 't':
         return bytes.fromhex(rest).decode()
@@ -409,9 +413,7 @@ class Site:
             )
         if found.next is not None:
             name, row = found.next
-            parameters = {
-                k: v for k, v in request.parameters.items() if k not in ('after', 'removed')
-            }
+            parameters = {each: request.get(each) for each in _SEARCH}
             after = f'{"" if row is None else row}:{name}'
             words = 'Search on' if found.stopped else 'Next page'
             body.append(
@@ -550,7 +552,7 @@ class Site:
     ) -> list[Html]:
         """Return a piece of a value as text, JSON or hexadecimal digits."""
         kind = literals.kind(item)
-        start = max(request.number('at') or 0, 0)
+        start = min(max(request.number('at') or 0, 0), queries.FURTHEST)
         data = queries.piece_of_value(path, item, start, _TEXT_BYTES, deadline)
         if data is None:
             return [element('p', 'The value file is not there, or cannot be read.', class_='error')]

@@ -60,6 +60,9 @@ _WINDOWS = 200
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
+#: The last byte of a value that can be asked for: SQLite counts bytes from 1.
+FURTHEST = _HIGHEST - 1
+
 
 class TooLong(Exception):
     """A question has not been answered within its time."""

@@ -822,6 +822,31 @@ def test_what_is_not_there_is_not_found(directory: str, page: str) -> None:
         assert browser.send(f'/{browser.server.site_token}/{page}').status == 404
 
 
+def test_parameters_that_no_page_has_are_ignored(cache: diskcache.Cache) -> None:
+    cache.update(dict.fromkeys(range(120), 1))
+    with served(cache.directory) as browser:
+        for name in ('page', 'in_', 'after_', 'self', '<b>'):
+            assert len(all_keys(browser, **{f'{name}_': 'x'})) == 120
+
+
+def test_the_tag_that_equals_nothing_is_no_tag(cache: diskcache.Cache) -> None:
+    cache['without a tag'] = 1
+    with served(cache.directory, write=True) as browser:
+        path = f'/{browser.server.site_token}/items?tag=r:nan'
+        assert browser.send(path).status == 404
+        fields = {'token': browser.server.form_token, 'tag': 'r:nan'}
+        assert browser.post('evict', fields).status == 404
+    assert 'without a tag' in cache
+
+
+@pytest.mark.parametrize('value', [1, 'text', LARGE])
+def test_behind_the_end_of_a_value_there_is_nothing(cache: diskcache.Cache, value: object) -> None:
+    cache['key'] = value
+    with served(cache.directory) as browser:
+        for at in (2**63 - 1, 2**63 - 2, 10**6):
+            assert 'x' * 20 not in page_of_row(cache, browser, at=at).text
+
+
 def test_too_many_parameters_are_refused(cache: diskcache.Cache) -> None:
     with served(cache.directory) as browser:
         answer = browser.send(f'/{browser.server.site_token}/items?' + 'a=b&' * 1000)
