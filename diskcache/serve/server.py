@@ -15,9 +15,11 @@ page's that the browser shows. So:
 
 from __future__ import annotations
 
+import contextlib as cl
 import hmac
 import re
 import secrets
+import socket
 import sys
 import threading
 import urllib.parse
@@ -130,6 +132,29 @@ class _Handler(BaseHTTPRequestHandler):
     error_message_format = '%(code)d %(message)s\n'
     error_content_type = 'text/plain; charset=utf-8'
 
+    def setup(self) -> None:
+        """Begin to wait for the request; the timeout alone is that of each of its bytes."""
+        super().setup()
+        self._late = threading.Timer(_ARRIVAL, self._end_request)
+        self._late.daemon = True
+        self._late.start()
+
+    def _end_request(self) -> None:
+        """Let the request end where it is: whoever sends on keeps a thread no longer."""
+        with cl.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
+
+    def finish(self) -> None:
+        """Send what is left of the answer."""
+        self._late.cancel()
+        super().finish()
+
+    def end_headers(self) -> None:
+        """Add the headers that each answer has, also one of http.server itself."""
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: the address has the secret in it."""
 
@@ -237,10 +262,9 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: HTTPStatus, data: bytes, kind: str, headers: Mapping[str, str] | None = None
     ) -> None:
         self.send_response(status)
-        for name, value in {**_HEADERS, **(headers or {})}.items():
+        facts = {'Content-Type': kind, 'Content-Length': str(len(data)), **(headers or {})}
+        for name, value in facts.items():
             self.send_header(name, value)
-        self.send_header('Content-Type', kind)
-        self.send_header('Content-Length', str(len(data)))
         self.end_headers()
         if self.command != 'HEAD':
             self.wfile.write(data)

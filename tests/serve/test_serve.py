@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -881,6 +882,41 @@ def test_a_head_request_has_no_body_and_other_methods_are_refused(cache: diskcac
             answer = browser.send(path, method)
             assert answer.status == 501
             assert answer.headers.get_content_type() == 'text/plain'
+            assert answer.headers['X-Content-Type-Options'] == 'nosniff'
+            assert answer.headers['Cache-Control'] == 'no-store'
+
+
+def trickle(address: tuple[str, int], ended: threading.Event) -> None:
+    """Send a request that never ends, a byte at a time, until the server ends it."""
+    with socket.create_connection(address, timeout=0.02) as client, suppress(ConnectionError):
+        client.sendall(b'GET / HTTP/1.0\r\nX: ')
+        while not ended.is_set():
+            client.sendall(b'x')
+            with suppress(TimeoutError):
+                if client.recv(1000) == b'':
+                    break
+
+
+def test_requests_that_never_end_keep_nobody_from_an_answer(
+    cache: diskcache.Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('diskcache.serve.server._ARRIVAL', 1)
+    monkeypatch.setattr('diskcache.serve.server._Handler.timeout', 30)
+    ended = threading.Event()
+    with served(cache.directory) as browser:
+        clients = [
+            threading.Thread(target=trickle, args=(browser.server.server_address, ended))
+            for _ in range(16)
+        ]
+        for client in clients:
+            client.start()
+        alarm = threading.Timer(20, ended.set)
+        alarm.start()
+        for client in clients:
+            client.join()
+        alarm.cancel()
+        assert not ended.is_set()
+        browser.get()
 
 
 # --- changes ---
