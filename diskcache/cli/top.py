@@ -25,7 +25,7 @@ from .commands import Commands
 from .errors import DONE
 from .output import has_rich, human_size, print_json, ratio, table_lines
 from .places import Place, opened
-from .stored import as_json, jsonable, shown
+from .stored import as_json, jsonable, number, shown
 
 if sys.platform == 'linux':
     import fcntl
@@ -229,17 +229,17 @@ def _together(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _hottest(places: list[Place], number: int) -> list[dict[str, Any]]:
+def _hottest(places: list[Place], most: int) -> list[dict[str, Any]]:
     """Return the keys that are used most, if the eviction policy keeps that."""
     policy = str(places[0].cache.reset('eviction_policy'))
-    if policy not in _HOTTEST or not number:
+    if policy not in _HOTTEST or not most:
         return []
     select, column = _HOTTEST[policy]
-    rows = [(place, row) for place in places for row in place.rows(select, number)]
+    rows = [(place, row) for place in places for row in place.rows(select, most)]
     used = [
         (getattr(row, column), place, row)
         for place, row in rows
-        if isinstance(getattr(row, column), int | float) and getattr(row, column) > 0
+        if (number(getattr(row, column)) or 0) > 0
     ]
     used.sort(key=lambda each: each[0], reverse=True)
     name = 'count' if column == 'access_count' else 'accessed'
@@ -250,7 +250,7 @@ def _hottest(places: list[Place], number: int) -> list[dict[str, Any]]:
             'shard': place.name,
             name: jsonable(use),
         }
-        for use, place, row in used[:number]
+        for use, place, row in used[:most]
     ]
 
 

@@ -334,3 +334,13 @@ def test_figures() -> None:
         *('0 s', '119 s', '10 min', '2 h', '12 d', '-5 s', 'forever'),
     ]
     assert table_lines(('a', 'name'), [('1,000', 'x')]) == ['    a  name', '1,000  x']
+
+
+def test_top_leaves_out_times_that_are_no_numbers(call: Run, directory: str) -> None:
+    with diskcache.Cache(directory, eviction_policy='least-recently-used') as cache:
+        cache['key'] = cache['damaged'] = 1
+        cache._sql("UPDATE Cache SET access_time = 9e999 WHERE key = 'damaged'")
+        done = call('top', directory, '--once', '--interval', '1')
+    assert done.returncode == 0
+    assert 'key' in done.stdout.splitlines()[-1]
+    assert 'damaged' not in done.stdout
