@@ -26,8 +26,8 @@ import secrets
 import shutil
 import sqlite3
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from .. import sql
 from ..constants import DBNAME
@@ -107,8 +107,7 @@ class _Part:
     # --- value files ---
 
     def _connect(self) -> sqlite3.Connection:
-        path = urllib.parse.quote(op.abspath(op.join(self._path, DBNAME)))
-        database = f'file:{path}?mode=rw'
+        database = f'{Path(self._path, DBNAME).absolute().as_uri()}?mode=rw'
         return sqlite3.connect(database, _TIMEOUT, uri=True, isolation_level=None)
 
     def copy_files(
@@ -262,6 +261,8 @@ def _backup(options: argparse.Namespace) -> int:
         _copy(caches, work, copied)
         _tidy(work, source)
         _take_after(work, source, mode_of(source))
+        with cl.suppress(FileNotFoundError):
+            os.rmdir(destination)  # over which Windows renames nothing
         os.rename(work, destination)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -280,7 +281,7 @@ def _require_free(destination: str, source: str) -> None:
     if not op.isdir(op.dirname(destination)):
         raise CommandError(f'no such directory: {op.dirname(destination)}')
     real = op.realpath(source)
-    if op.commonpath([real, op.realpath(op.dirname(destination))]) == real:
+    if Path(op.realpath(destination)).is_relative_to(real):
         raise CommandError(f'it is in the directory that is to be copied: {destination}')
 
 

@@ -227,3 +227,12 @@ def test_a_copy_in_the_process_that_uses_the_cache(cache: diskcache.Cache, tmp_p
         assert list(copy) == ['key']
     shutil.rmtree(tmp_path / 'copy')
     assert os.path.isdir(PACKAGE)
+
+
+def test_a_directory_whose_name_is_no_utf_8(run: Run, tmp_path: Path) -> None:
+    source = os.path.join(tmp_path, os.fsdecode(b'a\xff%3f?#'))
+    with diskcache.Cache(source) as cache:
+        cache['key'] = bytes(100_000)
+    assert run('backup', source, 'copy').returncode == 0
+    with diskcache.Cache(tmp_path / 'copy') as copy:
+        assert copy['key'] == bytes(100_000)
