@@ -20,6 +20,15 @@ class CommandError(Exception):
 FAILURES = (Timeout, CommandError, OSError, sqlite3.Error)
 
 
+def printable(text: str) -> str:
+    """Return a text of one line in which everything prints: no escape of a terminal."""
+    return text if text.isprintable() else ''.join(map(_printable, text))
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else repr(letter)[1:-1]
+
+
 def tell_failure(error: Exception, name: str = '') -> int:
     """Say why a command could not be carried out, for a part of a FanoutCache or all.
 
@@ -34,7 +43,7 @@ def tell_failure(error: Exception, name: str = '') -> int:
 
 def tell(text: str) -> None:
     """Say something on standard error."""
-    print(f'diskcache: {text}', file=sys.stderr)
+    print(f'diskcache: {printable(text)}', file=sys.stderr)
 
 
 class LeftOut:

@@ -141,9 +141,10 @@ class Writer:
         self._file.write(b'%s%08x",%s\n' % (_PREFIX, zlib.crc32(body), body))
 
 
-def fits(stored: Stored) -> bool:
-    """Tell whether a key or a tag fits into a line."""
-    return not isinstance(stored.data, str | bytes) or len(stored.data) <= LONGEST_LINE // 16
+def fits(key: Stored, tag: Stored) -> bool:
+    """Tell whether a key and a tag fit into a line; a character may take 12 bytes of it."""
+    lengths = (len(each.data) for each in (key, tag) if isinstance(each.data, str | bytes))
+    return sum(lengths) <= LONGEST_LINE // 16
 
 
 def _encode(stored: Stored) -> dict[str, Any]:

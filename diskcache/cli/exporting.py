@@ -13,9 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from .. import sql
+from ..directory import path_of
 from ..disk import Disk
 from ..mismatch import OWN_CLASSES
 from . import export_format as form
@@ -56,7 +58,7 @@ def register(commands: Commands) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     left_out = LeftOut()
-    with opened(options.directory, options.disk) as places, _written(options.file) as file:
+    with opened(options.directory, options.disk) as places, _written(options) as file:
         disk = _PLAIN_NAME if options.unpickle else places[0].made_with
         total = sum(len(place.cache) for place in places)
         writer = form.Writer(file, disk, total, time.time())
@@ -79,19 +81,22 @@ def _export(options: argparse.Namespace) -> int:
 
 
 @cl.contextmanager
-def _written(path: str) -> Iterator[BinaryIO]:
+def _written(options: argparse.Namespace) -> Iterator[BinaryIO]:
     """Give a file to write, which gets its name when all is written."""
-    if path == '-':
+    if options.file == '-':
         if sys.stdout.isatty():
             raise CommandError('name a FILE: an export is not for a terminal')
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    path = op.realpath(options.file)  # what a link leads to is written, and no link replaced
+    if Path(path).is_relative_to(op.realpath(path_of(options.directory))):
+        raise CommandError(f'it is in the directory that is to be exported: {path}')
     if op.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
         with open(path, 'wb') as file:
             yield file
         return
-    parent, name = op.split(op.abspath(path))
+    parent, name = op.split(path)
     with tempfile.NamedTemporaryFile(dir=parent, prefix=f'.{name}-', delete=False) as temporary:
         try:
             yield temporary  # type: ignore[misc]
@@ -134,7 +139,7 @@ def _export_row(
     what = f'{place.name and place.name + ", "}row {row.rowid}'
     try:
         item, file = _loaded(place, row) if unpickle else _as_stored(place, row)
-        if not (form.fits(item.key) and form.fits(item.tag)):
+        if not form.fits(item.key, item.tag):
             raise _Unreadable('its key or its tag is too long for the format')
     except _Gone:
         return

@@ -388,8 +388,9 @@ def _import(options: argparse.Namespace) -> int:
         _require_there(options.directory)
     counts, left_out = _Counts(), LeftOut()
     with cl.ExitStack() as stack:
-        file: Any = sys.stdin.buffer
-        if options.file != '-':
+        if options.file == '-':
+            file: Any = sys.stdin.buffer
+        else:
             file = stack.enter_context(open(options.file, 'rb'))
         told = stack.enter_context(progress())(0, '')
         if file.seekable() and options.file != '-':
@@ -485,7 +486,7 @@ def _store_all(
     items = left = 0
     taken = False
     try:
-        for record in records:
+        for record in _flushing(records, target):
             if isinstance(record, form.Item):
                 if items % 100 == 0:
                     told('items', items, header.items)
@@ -502,13 +503,20 @@ def _store_all(
                 if taken:
                     target.drop()
                 left_out(f'item {items}', record.reason)
-    except form.DamagedError:
-        target.drop()
-        target.flush()
-        raise
     except BaseException:
         target.drop()
         target.abandon()
+        raise
+
+
+def _flushing(
+    records: Iterator[form.Record], target: _Direct | _Converted
+) -> Iterator[form.Record]:
+    """Yield records; at their end, or at damage, store the whole items that wait."""
+    try:
+        yield from records
+    except form.DamagedError:
+        target.flush()
         raise
     target.flush()
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from .errors import printable
+
 if TYPE_CHECKING:
     from ..check import Progress
 
@@ -65,6 +67,7 @@ def print_json(found: object) -> None:
 
 def print_rows(rows: Iterable[tuple[str, str]]) -> None:
     """Print pairs of a name and a text."""
+    rows = [(printable(name), printable(text)) for name, text in rows]
     if not (sys.stdout.isatty() and has_rich()):
         for name, text in rows:
             print(f'{name}: {text}')

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core import MODE_SIGNED
+from ..cli.errors import printable
 from ..constants import MODE_BINARY, MODE_PICKLE, MODE_RAW, MODE_TEXT
 from ..pickle_walker import Walker
 from .queries import Item, is_number
@@ -36,15 +37,6 @@ SIGNED_BYTES = 33
 def text_of(data: bytes) -> str:
     """Return bytes of a text column as text; what is no UTF-8 becomes lone surrogates."""
     return data.decode('utf-8', 'surrogateescape')
-
-
-def printable(text: str) -> str:
-    """Return a text of one line in which everything prints."""
-    return text if text.isprintable() else ''.join(map(_printable, text))
-
-
-def _printable(letter: str) -> str:
-    return letter if letter.isprintable() else repr(letter)[1:-1]
 
 
 def shortened(text: str, letters: int = _LETTERS) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import __version__
+from ..cli.errors import printable
 from ..policies import EVICTION_POLICY
 from . import changes, literals, queries
 from .plots import Plot, plots
@@ -256,7 +257,7 @@ class Site:
         return Html(f'<!DOCTYPE html>\n{element("html", head, content, lang="en")}\n')
 
     def _shown_path(self) -> str:
-        return literals.printable(self.directory.path)
+        return printable(self.directory.path)
 
     def _rights(self) -> str:
         if self._form_token is None:
@@ -298,7 +299,7 @@ class Site:
         shards = sum(map(queries.is_shard, caches))
         names = [
             ('', f'all {shards} shards'),
-            *((name, literals.printable(name)) for name in caches),
+            *((name, printable(name)) for name in caches),
         ]
         chosen = request.get('in')
         return element(
@@ -374,7 +375,7 @@ class Site:
             heads,
             (
                 (
-                    link(literals.printable(name), 'items', in_=name),
+                    link(printable(name), 'items', in_=name),
                     literals.count(each.number('count')),
                     literals.size(each.volume),
                     literals.size(each.number('size_limit')),
@@ -530,9 +531,9 @@ class Site:
             ('row', str(item.rowid)),
         ]
         if name:
-            rows.insert(0, ('in', literals.printable(name)))
+            rows.insert(0, ('in', printable(name)))
         if item.filename is not None:
-            shown_name = literals.printable(literals.text_of(item.filename))
+            shown_name = printable(literals.text_of(item.filename))
             rows.append(('file', element('code', literals.shortened(shown_name, 300))))
         if literals.is_signed(item):
             rows.append(('signature', 'there is one, of a SignedDisk; it is not checked here'))
@@ -621,7 +622,7 @@ class Site:
             element(
                 'p',
                 'By the policy ',
-                element('b', literals.shortened(literals.printable(', '.join(names)))),
+                element('b', literals.shortened(printable(', '.join(names)))),
                 f', when a cache is over its size limit; {literals.size(room)} are left.'
                 ' Items that have expired go first.',
             ),
@@ -676,7 +677,7 @@ def _named(name: str, text: str) -> str:
 
 
 def _errors(texts: Iterable[str]) -> Html:
-    shown = (element('li', literals.printable(text)) for text in texts)
+    shown = (element('li', printable(text)) for text in texts)
     items = joined(shown)
     return element('ul', items, class_='error') if items else Html()
 
@@ -705,13 +706,13 @@ def _settings(found: Mapping[str, Overview]) -> Html:
         for name, value in each.settings.items():
             if name not in ('count', 'size', 'hits', 'misses'):
                 shown = literals.shortened(repr(value))
-                seen = values.setdefault(literals.shortened(literals.printable(name)), [])
+                seen = values.setdefault(literals.shortened(printable(name)), [])
                 if shown not in seen:
                     seen.append(shown)
         if each.origin is not None:
             disks = values.setdefault('(written with the Disk)', [])
             if each.origin.disk not in disks:
-                disks.append(literals.shortened(literals.printable(each.origin.disk)))
+                disks.append(literals.shortened(printable(each.origin.disk)))
     return table(('setting', 'value'), ((n, ' or '.join(v)) for n, v in sorted(values.items())))
 
 
@@ -730,13 +731,13 @@ def _pickle_parts(data: bytes, size: int) -> list[Html]:
     if found.missing:
         rows.append(('not here', _list(found.missing)))
     if found.problem:
-        rows.append(('damaged', literals.shortened(literals.printable(found.problem), 300)))
+        rows.append(('damaged', literals.shortened(printable(found.problem), 300)))
     rows.append(('in it', _list(found.atoms) or 'nothing that can be shown'))
     return [element('p', 'A pickle. It is described, and not loaded.'), facts(rows)]
 
 
 def _list(names: list[str]) -> str:
-    text = ', '.join(literals.printable(literals.shortened(name)) for name in names[:_NAMES])
+    text = ', '.join(printable(literals.shortened(name)) for name in names[:_NAMES])
     return f'{text}, …' if len(names) > _NAMES else text
 
 

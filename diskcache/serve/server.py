@@ -29,8 +29,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 
 from .._core import Timeout
-from ..cli.errors import FAILURES
-from . import literals, queries
+from ..cli.errors import FAILURES, printable
+from . import queries
 from .pages import NotFound, Request, Site, element
 
 #: The only address that is listened on.
@@ -250,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not request.page and status in (HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.NOT_FOUND):
             self._send(status, text.encode() + b'\n', 'text/plain; charset=utf-8')
             return
-        shown = element('p', literals.printable(text), class_='error')
+        shown = element('p', printable(text), class_='error')
         framed = self.server.site.framed(Request(request.page, {}), status.phrase, [shown])
         self._send_page(status, framed)
 

@@ -489,3 +489,62 @@ def test_only_its_owner_can_read_an_export(
 ) -> None:
     run('export', cache.directory, 'file')
     assert (tmp_path / 'file').stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_is_not_replaced_by_an_export(
+    run: Run, cache: diskcache.Cache, tmp_path: Path
+) -> None:
+    (tmp_path / 'below').mkdir()
+    (tmp_path / 'link').symlink_to('below/file')
+    for _ in range(2):  # a link that leads to nothing yet, and to a file
+        assert run('export', cache.directory, 'link').returncode == 0
+        assert (tmp_path / 'link').is_symlink()
+        assert (tmp_path / 'below' / 'file').read_bytes().startswith(b'{"crc":')
+
+
+def test_an_export_goes_into_no_cache(run: Run, cache: diskcache.Cache, tmp_path: Path) -> None:
+    (tmp_path / 'link').symlink_to(cache.directory)
+    for file in (f'{cache.directory}/cache.db', 'link/file'):
+        assert run('export', cache.directory, file).returncode == 2
+    assert report_texts(cache) == []
+
+
+def test_a_key_and_a_tag_that_do_not_fit_into_a_line_are_left_out(
+    call: Run, ask: Any, cache: diskcache.Cache
+) -> None:
+    longest = '\U0001f600' * 2**19
+    cache.set(longest, 1, tag=longest)
+    cache.set('key', 1, tag=longest[:-3])
+    cache.set(longest, 1, tag=longest)
+    assert ask('export', cache.directory, 'file', status=3) == {'items': 1, 'left_out': 1}
+    assert ask('import', 'there', 'file', '--create')['stored'] == 1
+
+
+def test_an_export_writes_no_escapes_to_a_terminal(
+    call: Run, cache: diskcache.Cache, tmp_path: Path
+) -> None:
+    part = {'value': {'type': 'bytes', 'size': 1}}
+    for lines in (
+        [{**HEADER, 'items': 0, 'disk': 'its\x1b[2JDisk'}, {**END, 'items': 0}],
+        [HEADER, {**ITEM, **part}, {'broken': 'its\x1b[2Jreason'}, {**END, 'items': 0}],
+    ):
+        (tmp_path / 'file').write_bytes(b''.join(map(line, lines)))
+        done = call('import', cache.directory, 'file')
+        assert 'its\\x1b[2J' in done.stderr, done
+
+
+def test_a_flush_that_fails_leaves_no_file_without_a_row(
+    call: Run, directory: str, tmp_path: Path
+) -> None:
+    with diskcache.Cache(directory) as cache:
+        cache.set_many((number, bytes(40_000)) for number in range(40))
+    assert call('export', directory, 'file').returncode == 0
+    with diskcache.FanoutCache(tmp_path / 'there', 2) as there:
+        first, second = there._all_shards()
+        first._sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON Cache BEGIN SELECT RAISE(FAIL, 'refused'); END"
+        )
+        done = call('import', 'there', 'file')
+        assert (done.returncode, 'refused' in done.stderr) == (2, True)
+        assert len(there) == 0
+        assert value_files(first.directory) == value_files(second.directory) == set()
