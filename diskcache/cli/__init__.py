@@ -88,6 +88,7 @@ def main(
     :param resolve: returns the directory that an argument stands for (default: that itself)
     """
     try:
+        _open_closed_streams()
         made = parser(prog)
         complete(made)
         options = made.parse_args(argv)
@@ -99,6 +100,13 @@ def main(
     except BrokenPipeError:
         _discard_output()
         return CLOSED_PIPE
+
+
+def _open_closed_streams() -> None:
+    """Let standard streams that are closed from the beginning be empty, or go nowhere."""
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -117,8 +125,7 @@ def _run(options: argparse.Namespace) -> int:
 def _flushed(status: int) -> int:
     """Write what is still to be written; return the exit status."""
     try:
-        if sys.stdout is not None:  # it may have been closed from the beginning
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:

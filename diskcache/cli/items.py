@@ -329,7 +329,7 @@ def _find(places: list[Place], key: Any) -> tuple[Place, Row, Any] | None:
             ]
             if not rows:
                 break
-            (row,) = rows
+            row = rows[0]  # without its unique index a damaged table has several
             file = place.open_value(row)
             if file is not None or row.filename is None:
                 return place, row, file
@@ -342,14 +342,16 @@ def _print_loaded(place: Place, row: Row, options: argparse.Namespace) -> None:
     """Load a value by the Disk, and print it."""
     try:
         _, found = load(place, row)
-    except Exception as error:  # a pickle raises what it likes
+        if options.json:
+            found = jsonable(found)
+        elif not isinstance(found, str | bytes):
+            found = repr(found)
+    except Exception as error:  # a pickle raises what it likes, and so does a repr()
         raise CommandError(f'it cannot be loaded: {type(error).__name__}: {error}') from error
     if options.json:
-        print_json({**item_json(place, row), 'value': jsonable(found)})
-    elif isinstance(found, str | bytes):
-        _write(Stored('text' if isinstance(found, str) else 'bytes', found), False)
+        print_json({**item_json(place, row), 'value': found})
     else:
-        print(repr(found))
+        _write(Stored('text' if isinstance(found, str) else 'bytes', found), False)
 
 
 def load(place: Place, row: Row) -> tuple[Any, Any]:

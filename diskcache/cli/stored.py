@@ -23,6 +23,8 @@ from ..pickle_walker import Walker
 _LITERAL_OBJECTS, _LITERAL_BYTES = 10_000, 2**20
 #: So much of JSON is unpacked.
 _JSON_BYTES = 2**26
+#: An integer of so many bits is one in JSON: no limit of digits that Python can have is below it.
+_JSON_BITS = 2048
 #: So much of a text is shown in a line.
 _SHOWN = 200
 #: So many names of a pickle are shown.
@@ -408,11 +410,15 @@ def as_json(stored: Stored) -> dict[str, Any] | None:
 def jsonable(found: Any) -> Any:
     """Return an object of texts, numbers, bytes, tuples, lists and dicts as JSON can have it.
 
-    Bytes are ``{"base64": …}``, numbers that JSON has not a text, dicts with other keys than texts
-    ``{"items": [[key, value], …]}``; and what is none of them its ``repr``.
+    Bytes are ``{"base64": …}``, numbers that JSON has not a text (``0x…`` of
+    a very large one), dicts with other keys than texts ``{"items": [[key, value], …]}``; and what
+    is none of them its ``repr``.
     """
-    if found is None or isinstance(found, bool | int | str):
+    if found is None or isinstance(found, bool | str):
         return found
+    if isinstance(found, int):
+        # Python writes so many digits alone.
+        return found if found.bit_length() <= _JSON_BITS else hex(found)
     if isinstance(found, float):
         return found if math.isfinite(found) else repr(found)
     if isinstance(found, bytes):

@@ -687,3 +687,71 @@ def test_the_database_is_not_locked_by_what_shows(
         assert lines(run('get', cache.directory, 'key')) == ['value']
         assert lines(run('ls', cache.directory)) == ['key']
     assert sqlite3.connect(f'{cache.directory}/cache.db').execute('SELECT 1').fetchone() == (1,)
+
+
+def test_numbers_too_long_for_json_are_texts(call: Run, ask: Any, cache: diskcache.Cache) -> None:
+    cache[10**5000,] = -(10**5000)
+    cache['longest'] = 2**2047
+    done = call('ls', cache.directory, '--json')
+    first, _ = map(json.loads, done.stdout.splitlines())
+    assert first['key'] == {'type': 'pickle', 'value': [hex(10**5000)]}
+    assert ask('get', cache.directory, 'longest')['value']['value'] == 2**2047
+
+
+def test_what_cannot_be_shown_is_an_error(call: Run, cache: diskcache.Cache) -> None:
+    itself: list[Any] = []
+    itself.append(itself)
+    cache['long'] = 10**5000
+    cache['itself'] = itself
+    for arguments in (['long', '--unpickle'], ['itself', '--unpickle', '--json']):
+        done = call('get', cache.directory, *arguments)
+        assert (done.returncode, done.stdout) == (2, '')
+        assert 'it cannot be loaded' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'status'),
+    [
+        (['ls'], 0),
+        (['stats'], 0),
+        (['info'], 0),
+        (['check'], 0),
+        (['get', 'key'], 0),
+        (['get', 'missing'], 1),
+        (['export', 'file'], 0),
+        (['export', '-'], 0),
+        (['import', '-'], 2),
+        (['import', 'file'], 2),
+        (['clear'], 0),
+    ],
+)
+def test_standard_streams_that_are_closed_from_the_beginning(
+    cache: diskcache.Cache, tmp_path: Path, arguments: list[str], status: int
+) -> None:
+    cache['key'] = 1
+    (tmp_path / 'file').touch()
+    name, *others = arguments
+    process = subprocess.run(
+        command_of(name, cache.directory, *others),
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=lambda: os.closerange(0, 3),
+    )
+    assert process.returncode == status
+
+
+def test_nothing_is_told_on_standard_output_if_standard_error_is_closed(
+    cache: diskcache.Cache,
+) -> None:
+    process = subprocess.run(
+        command_of('get', cache.directory, 'missing'),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: os.close(2),
+    )
+    assert (process.returncode, process.stdout) == (1, b'')
+
+
+def test_settings_write_no_escapes_to_a_terminal(call: Run, cache: diskcache.Cache) -> None:
+    cache._sql("INSERT INTO Settings VALUES ('name' || char(27) || '[2J', char(27) || '[2J')")
+    assert 'name\\x1b[2J: \\x1b[2J\n' in call('info', cache.directory).stdout
