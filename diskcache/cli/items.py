@@ -321,7 +321,8 @@ def _find(places: list[Place], key: Any) -> tuple[Place, Row, Any] | None:
     """
     for place in places:
         database_key, raw = place.encoded(key)
-        for _ in range(3):  # a value file that is gone may have been replaced
+        missing = None
+        while True:  # a value file that is gone may have been replaced
             rows = [
                 row
                 for row in place.rows(sql.FOUND_ROW, database_key, raw)
@@ -333,8 +334,9 @@ def _find(places: list[Place], key: Any) -> tuple[Place, Row, Any] | None:
             file = place.open_value(row)
             if file is not None or row.filename is None:
                 return place, row, file
-        else:
-            raise CommandError(f'the value file is not there, or not whole: {row.filename}')
+            if row.filename == missing:
+                raise CommandError(f'the value file is not there, or not whole: {missing}')
+            missing = row.filename
     return None
 
 
