@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from .. import sql
 from ..constants import DBNAME
-from ..directory import path_of
+from ..directory import path_of, size_of
 from ..disk import Disk
 from ..fanout import _PARTS, _SHARD_NAME
 from ..mismatch import Origin
@@ -38,13 +38,15 @@ SECONDS = 1.0
 #: Seconds to wait for a lock; readers of a write-ahead log need none.
 _TIMEOUT = 1.0
 #: How often a database is read again that changes while it is read without locks.
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 #: Seconds for which it is known which caches there are in a directory.
 _KNOWN_SECONDS = 1.0
 #: The names of directories of value files.
 _VALUE_DIRECTORY = re.compile('[0-9a-f]{2}')
 #: Seconds in which two writes to a file may have the same time.
 _TICK = 0.05
+#: Seconds that closing a database takes at most between removing its index and its log.
+_CLOSING_SECONDS = 1.0
 #: Instructions of SQLite between two looks at the clock.
 _INSTRUCTIONS = 2000
 #: Rows between two looks at the clock.
@@ -184,14 +186,17 @@ def _mode_of_reading(database: str) -> str:
     :raises sqlite3.OperationalError: if there are commits that cannot be read like that
     """
     index, log = database + '-shm', database + '-wal'
-    if op.exists(index) and op.exists(log):
-        return 'mode=ro' if os.access(index, os.W_OK) else 'mode=ro&readonly_shm=1'
-    with cl.suppress(OSError):
-        if op.getsize(log) > 0:
+    deadline = time.monotonic() + _CLOSING_SECONDS
+    while not op.exists(index) and size_of(log) > 0:
+        # Who closes the database last removes the log just after the index.
+        if time.monotonic() > deadline:
             raise sqlite3.OperationalError(
                 f'{log} has commits that are not in the database yet: open the cache once, and'
                 ' close it'
             )
+        time.sleep(0.001)
+    if op.exists(index) and op.exists(log):
+        return 'mode=ro' if os.access(index, os.W_OK) else 'mode=ro&readonly_shm=1'
     if op.exists(database + '-journal'):
         return 'mode=ro'
     return _UNLOCKED
