@@ -41,6 +41,14 @@ PyObject *or_none(PyObject *object)
     return Py_NewRef(object != NULL ? object : Py_None);
 }
 
+/* Memory keeps what stands there as it keeps the row at an end. */
+static dc_status find_count(dc_db *db, dc_row *row)
+{
+    memset(&row->key, 0, sizeof row->key);
+    memset(&row->columns, 0, sizeof row->columns);
+    return dc_setting_get_integer(db, "count", &row->rowid);
+}
+
 dc_status find_row(dc_db *db, found *found)
 {
     const selection *selection = found->selection;
@@ -54,7 +62,7 @@ dc_status find_row(dc_db *db, found *found)
     case SELECT_NTH:
         return dc_scan_nth(db, selection->side, selection->before, &found->row);
     case SELECT_COUNT:
-        return dc_setting_get_integer(db, "count", &found->row.rowid);
+        return find_count(db, &found->row);
     default:
         return selection->is_locating
                    ? dc_row_locate(db, selection->key, &found->row)
