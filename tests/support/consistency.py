@@ -10,8 +10,11 @@ import diskcache
 
 
 def write_at_once(directory: str) -> bool:
-    """Write into `directory` without waiting for a lock, and undo it."""
-    with diskcache.Cache(directory, timeout=0) as cache:
+    """Write into `directory` without waiting for a lock that was left, and undo it.
+
+    The copying in the background may have it for a moment.
+    """
+    with diskcache.Cache(directory, timeout=1) as cache:
         return cache.set('written by another process', 1) and cache.delete(
             'written by another process'
         )
