@@ -30,3 +30,6 @@ if not TYPE_CHECKING:  # it would let any name pass
 # In pickles and reprs they have the original's names, so that either library reads the other's.
 for _public in (Deque, Index, KeysView, _make_compare):
     _public.__module__ = __name__
+    # Of the other file. CPython 3.13 looks for the text of a class there, and not for its name.
+    if '__firstlineno__' in vars(_public):
+        del _public.__firstlineno__  # type: ignore[union-attr]

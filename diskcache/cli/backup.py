@@ -108,7 +108,7 @@ class _Part:
 
     def _connect(self) -> sqlite3.Connection:
         database = f'{Path(self._path, DBNAME).absolute().as_uri()}?mode=rw'
-        return sqlite3.connect(database, _TIMEOUT, uri=True, isolation_level=None)
+        return sqlite3.connect(database, timeout=_TIMEOUT, uri=True, isolation_level=None)
 
     def copy_files(
         self, told: Callable[[int], object], con: sqlite3.Connection | None = None
