@@ -29,9 +29,9 @@
  * Entries are in the order of their arrival. A hand moves from the oldest to the newest. It spares an entry that was
  * hit since it passed last, and drops the first that was not. A hit only sets a bit.
  *
- * Its owner keeps other threads out (guard.h); nothing here calls Python code. The header is borrowed from a session, which takes it back
- * before it closes. When the last connection to a database is closed, its log starts over and the same header may
- * occur again: so a tier that has lost its header begins empty.
+ * Its owner keeps other threads out (guard.h); nothing here calls Python code. The header is borrowed from a session,
+ * which takes it back before it closes. When the last connection to a database is closed, its log starts over and the
+ * same header may occur again: so a tier that has lost its header begins empty.
  */
 #ifndef DC_CACHE_MEMORY_H
 #define DC_CACHE_MEMORY_H

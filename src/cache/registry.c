@@ -156,8 +156,8 @@ void cache_list_clear(cache_list *list)
 
 /* --- a fork ------------------------------------------------------------------------------------- */
 
-static unsigned long
-    announced; /* the generation of who has announced a fork last; guarded by the process lock */
+/* The generation of who has announced a fork last. Guarded by the process lock. */
+static unsigned long announced;
 
 void cache_before_fork(void)
 {

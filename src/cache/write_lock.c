@@ -135,7 +135,7 @@ static begin_outcome begin_attempt(Cache *self, int retry, int *reopened, Sessio
 /* Wait for the write lock; the session is not held meanwhile. NULL with an exception. */
 Session *write_lock_take(Cache *self, double timeout, int retry)
 {
-    Session *session;
+    Session *session = NULL;
     lock_wait wait;
     begin_outcome outcome;
     int reopened = 0;

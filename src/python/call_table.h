@@ -11,8 +11,8 @@
  * has another key than one with two equal ones. The keys in a table have no object twice; calls that have one are not
  * looked up. So what is found is what pickling would give.
  *
- * Its owner keeps other threads out (guard.h). Nothing here runs Python code. Fork and garbage collection have nothing to do: there are
- * only bytes in memory, and objects that cannot be in a cycle.
+ * Its owner keeps other threads out (guard.h). Nothing here runs Python code. Fork and garbage collection have nothing
+ * to do: there are only bytes in memory, and objects that cannot be in a cycle.
  */
 #ifndef DC_PYTHON_CALL_TABLE_H
 #define DC_PYTHON_CALL_TABLE_H

@@ -4,10 +4,10 @@
  * forks closes the gate first, and waits until nobody is inside. It does so for a short time only: a thread inside may
  * wait for what the forking one has, in a trace callback that needs the GIL.
  *
- * Around a fork the forking thread holds, in this order: the gate; the process lock; the connections that others may be inside SQLite
- * with (`fork_gate_hooks`, since only their owner knows of them); the read leases, which it ends; the mutexes that all
- * connections share, because Python's sqlite3 may be inside SQLite with any connection for longer than a fork can
- * wait, and in the child nobody would release what it has taken; and the list of disowned connections.
+ * Around a fork the forking thread holds, in this order: the gate; the process lock; the connections that others may be
+ * inside SQLite with (`fork_gate_hooks`, since only their owner knows of them); the read leases, which it ends; the
+ * mutexes that all connections share, because Python's sqlite3 may be inside SQLite with any connection for longer than
+ * a fork can wait, and in the child nobody would release what it has taken; and the list of disowned connections.
  */
 #ifndef DC_PYTHON_FORK_GATE_H
 #define DC_PYTHON_FORK_GATE_H

@@ -245,7 +245,8 @@ int session_is_private(const Session *session)
 /* Python's sqlite3 may be inside SQLite with an exposed Connection without our knowing, and hold any of SQLite's
  * mutexes there, for which a child would wait for ever. So wait until nobody is. This thread has the GIL, so that
  * nobody begins anew in its own sessions. In those of others, and of other interpreters, a thread may be about to,
- * without the GIL: their mutexes are held until the fork is over. The child cannot use such a mutex any more, and abandons the session. */
+ * without the GIL: their mutexes are held until the fork is over. The child cannot use such a mutex any more, and
+ * abandons the session. */
 static void look_at_exposed(double deadline)
 {
     const PyInterpreterState *interpreter = PyInterpreterState_Get();

@@ -11,9 +11,9 @@
  * A session is external if `_con` is overridden: that made the Connection and closes it, not this library.
  *
  * Locks. The GIL, or the guard of the Cache (guard.h), guards every field here, but for mean_seconds, which is of the
- * thread that uses the session. Below it are the fork gate and, for an exposed session, SQLite's mutex. A thread that has released the GIL takes the gate, then the mutex. A thread that holds the GIL takes
- * the mutex first and never blocks in it (sqlite_mutex.h): its owner may be inside SQLite without the GIL, and need the
- * GIL there for a callback.
+ * thread that uses the session. Below it are the fork gate and, for an exposed session, SQLite's mutex. A thread that
+ * has released the GIL takes the gate, then the mutex. A thread that holds the GIL takes the mutex first and never
+ * blocks in it (sqlite_mutex.h): its owner may be inside SQLite without the GIL, and need the GIL there for a callback.
  */
 #ifndef DC_PYTHON_SESSION_H
 #define DC_PYTHON_SESSION_H
