@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from .._core import Timeout
 from ..batches import batches
-from ..hints import Any
+from ..hints import Any, Protocol
 from .scripts import BY_SHA
 
 #: A command, as redis-py takes it.
@@ -178,7 +178,7 @@ class Engine:
         #: Where the server is, without a password.
         self.address: str = f'{scheme}://{where}'
         self._client: Any = redis.Redis(connection_pool=self._pool)
-        _all.add(self)
+        inherited.add(self)
 
     def start_anew(self) -> None:
         """In a forked child: make a pool, since another thread may have held the parent's lock."""
@@ -278,13 +278,17 @@ class Engine:
         self._pool.disconnect(inuse_connections=False)
 
 
-#: All of this process.
-_all: weakref.WeakSet[Engine] = weakref.WeakSet()
+class _StartsAnew(Protocol):
+    def start_anew(self) -> None: ...
+
+
+#: What is to start anew in a forked child: the engines of this process, and what is near.
+inherited: weakref.WeakSet[_StartsAnew] = weakref.WeakSet()
 
 
 def _start_anew() -> None:
-    for engine in list(_all):
-        engine.start_anew()
+    for each in list(inherited):
+        each.start_anew()
 
 
 if hasattr(os, 'register_at_fork'):  # not on Windows

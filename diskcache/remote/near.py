@@ -7,11 +7,9 @@ time before its read, `t0`, and the time of its expiry. Whether it holds is deci
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 import struct
 import threading
-import weakref
 
 from .._core import Timeout
 from ..cache import Cache
@@ -19,6 +17,7 @@ from ..constants import KEEP
 from ..hints import Any, Protocol
 from ..log import log_failure
 from ..safedisk import SafeDisk
+from .engine import inherited
 from .feed import Feed, clock, clock_domain
 
 #: t0, the time of the expiry (infinite: none), and the value as it stands on the server.
@@ -176,7 +175,7 @@ class Near:
             self._store = Shared(near, server, owned=False)
         else:
             self._store = Shared(Cache(near, _LONGEST_WAIT, disk=SafeDisk), server, owned=True)
-        _all.add(self)
+        inherited.add(self)
 
     def start_anew(self) -> None:
         """In a forked child: subscribe anew."""
@@ -209,16 +208,3 @@ class Near:
         """Close what was opened."""
         self.feed.close()
         self._store.close()
-
-
-#: All of this process.
-_all: weakref.WeakSet[Near] = weakref.WeakSet()
-
-
-def _start_anew() -> None:
-    for near in list(_all):
-        near.start_anew()
-
-
-if hasattr(os, 'register_at_fork'):  # not on Windows
-    os.register_at_fork(after_in_child=_start_anew)
