@@ -154,13 +154,18 @@ def _patient_keys(
             time.sleep(_PAUSE)
 
 
+def is_shard(name: str) -> bool:
+    """Tell whether a directory below that of a FanoutCache is a shard by its name."""
+    return re.fullmatch(_SHARD_NAME, name) is not None
+
+
 def cache_directories(directory: str) -> Iterator[str]:
     """Yield the directories of all caches that a FanoutCache has on disk: shards, then parts.
 
     Also what is behind a gap in the numbers. Links in the parts are not followed.
     """
     for name in sorted(os.listdir(directory)):
-        if re.fullmatch(_SHARD_NAME, name) and op.isfile(op.join(directory, name, DBNAME)):
+        if is_shard(name) and op.isfile(op.join(directory, name, DBNAME)):
             yield op.join(directory, name)
     for kind in _PARTS:
         for path, directories, files in os.walk(op.join(directory, kind)):

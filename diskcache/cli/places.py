@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib as cl
 import os
 import os.path as op
-import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from ..defaults import default_disk
 from ..defaults import find_disk as disk_of_name
 from ..directory import path_of
 from ..disk import Disk, JSONDisk, StoredKey
-from ..fanout import cache_directories
+from ..fanout import cache_directories, is_shard
 from ..mismatch import OWN_CLASSES, Origin, count_shards, disk_name
 from .errors import FAILURES, CommandError
 from .stored import Row, Stored
@@ -33,8 +32,6 @@ from .stored import Row, Stored
 _PLAIN = {f'{OWN_CLASSES}{name}' for name in ('Disk', 'SafeDisk')}
 _SIGNED = f'{OWN_CLASSES}SignedDisk'
 _JSON = f'{OWN_CLASSES}JSONDisk'
-
-_SHARD_NAME = re.compile('[0-9]{3,}')
 
 
 def existing(directory: str) -> str:
@@ -75,7 +72,7 @@ def item_caches(directory: str) -> list[tuple[str, str]]:
     path = path_of(directory)
     if not is_fanout(path):
         return [('', existing(directory))]
-    names = [name for name, _ in all_caches(path) if _SHARD_NAME.fullmatch(name)]
+    names = [name for name, _ in all_caches(path) if is_shard(name)]
     if names != [f'{number:03d}' for number in range(len(names))]:
         raise CommandError(f'a shard is missing: {path} has {", ".join(names)} (check tells more)')
     return [(name, op.join(path, name)) for name in names]

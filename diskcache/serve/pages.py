@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import __version__
 from ..cli.errors import printable
+from ..fanout import is_shard
 from ..policies import EVICTION_POLICY
 from . import changes, literals, queries
 from .plots import Plot, plots
@@ -274,7 +275,7 @@ class Site:
         if not self.directory.is_fanout:
             return caches
         if name in ('', _SHARDS):
-            return {name: path for name, path in caches.items() if queries.is_shard(name)}
+            return {name: path for name, path in caches.items() if is_shard(name)}
         if name not in caches:
             raise NotFound('There is no such shard or part.')
         return {name: caches[name]}
@@ -296,7 +297,7 @@ class Site:
 
     def _select(self, request: Request) -> Html:
         caches = self._caches()
-        shards = sum(map(queries.is_shard, caches))
+        shards = sum(map(is_shard, caches))
         names = [
             ('', f'all {shards} shards'),
             *((name, printable(name)) for name in caches),

@@ -27,7 +27,7 @@ from .. import sql
 from ..constants import DBNAME
 from ..directory import path_of, size_of
 from ..disk import Disk
-from ..fanout import _PARTS, _SHARD_NAME
+from ..fanout import _PARTS, is_shard
 from ..mismatch import Origin
 from ..policies import EVICTION_POLICY
 
@@ -46,7 +46,7 @@ _VALUE_DIRECTORY = re.compile('[0-9a-f]{2}')
 #: Seconds in which two writes to a file may have the same time.
 _TICK = 0.05
 #: Seconds that closing a database takes at most between removing its index and its log.
-_CLOSING_SECONDS = 1.0
+_CLOSING_SECONDS = 0.2
 #: Instructions of SQLite between two looks at the clock.
 _INSTRUCTIONS = 2000
 #: Rows between two looks at the clock.
@@ -97,7 +97,6 @@ class Directory:
 
         The name of the only one is empty if the directory is that of a Cache.
 
-
         :raises OSError: if the directory cannot be read
         """
         if not self.is_fanout:
@@ -136,11 +135,6 @@ def _parts(directory: str) -> Iterator[str]:
             )
 
 
-def is_shard(name: str) -> bool:
-    """Tell whether a cache of a FanoutCache is a shard, and not a named part."""
-    return re.fullmatch(_SHARD_NAME, name) is not None
-
-
 # --- a database ---
 
 
@@ -156,7 +150,7 @@ def ask(path: str, question: Callable[[sqlite3.Connection], T], deadline: float)
     """
     database = op.join(path, DBNAME)
     for _ in range(_ATTEMPTS):
-        mode = _mode_of_reading(database)
+        mode = _mode_of_reading(database, deadline)
         if mode == _UNLOCKED:
             _settle(database)
         before = _state(database)
@@ -180,16 +174,20 @@ def ask(path: str, question: Callable[[sqlite3.Connection], T], deadline: float)
 _UNLOCKED = 'mode=ro&immutable=1'
 
 
-def _mode_of_reading(database: str) -> str:
+def _mode_of_reading(database: str, deadline: float) -> str:
     """Return how SQLite is to open a database without making any file.
 
+    :raises TooLong: if the deadline passes
     :raises sqlite3.OperationalError: if there are commits that cannot be read like that
     """
     index, log = database + '-shm', database + '-wal'
-    deadline = time.monotonic() + _CLOSING_SECONDS
+    closed = time.monotonic() + _CLOSING_SECONDS
     while not op.exists(index) and size_of(log) > 0:
         # Who closes the database last removes the log just after the index.
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
+            raise TooLong
+        if now > closed:
             raise sqlite3.OperationalError(
                 f'{log} has commits that are not in the database yet: open the cache once, and'
                 ' close it'
