@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from command_line import shown_on
 from places import PACKAGE
 
 import diskcache
@@ -228,16 +229,7 @@ def test_on_a_terminal_the_outcome_is_the_same(directory: str, of_fanout: bool) 
         cwd=PACKAGE,
     )
     os.close(terminal)
-    shown = b''
-    while True:
-        try:
-            read = os.read(controller, 1000)
-        except OSError:  # what Linux says at its end
-            break
-        if not read:
-            break
-        shown += read
-    os.close(controller)
+    *_, shown = shown_on(controller)
     assert process.wait() == 1
     assert b'file not found' in shown
     assert b'problems found: 1, all mended' in shown

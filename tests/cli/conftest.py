@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command_of, environment
+from command_line import command_of, environment, shown_on
 
 import diskcache
 from diskcache.cli import main
@@ -100,18 +100,10 @@ def on_terminal(tmp_path: Path) -> Callable[..., tuple[int, str]]:
         os.close(terminal)
         os.write(controller, answer)
         shown = b''
-        while True:
-            try:
-                read = os.read(controller, 1000)
-            except OSError:  # what Linux says at its end
-                break
-            if not read:
-                break
-            shown += read
+        for shown in shown_on(controller):
             if until is not None and until in shown:
                 process.send_signal(signal.SIGINT)
                 until = None
-        os.close(controller)
         return process.wait(), shown.decode(errors='replace')
 
     return on_terminal
