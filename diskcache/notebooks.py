@@ -17,6 +17,7 @@ from .constants import DBNAME
 from .directory import size_of
 from .hints import Any
 from .opening import unopened
+from .units import human_size
 
 #: So many keys are offered, the last inserted.
 _MOST_KEYS = 1000
@@ -38,15 +39,6 @@ def _facts(directory: str, read_only: int) -> tuple[dict[str, Any], int]:
         stored = reader._inspect()[0]
     files = [op.join(directory, f'{DBNAME}{suffix}') for suffix in ('', '-wal')]
     return stored, stored['size'] + sum(map(size_of, files))
-
-
-def _size(count: float) -> str:
-    """Return bytes as a text that is short."""
-    for unit in ('bytes', 'KB', 'MB', 'GB'):
-        if count < 1000:
-            return f'{count:.3g} {unit}'
-        count /= 1000
-    return f'{count:.4g} TB'
 
 
 def _table(title: str, rows: Iterable[tuple[str, object]]) -> str:
@@ -80,9 +72,9 @@ def table_of(
         rows.append(('cannot be read', error or type(error).__name__))
     else:
         rows.append(('items', f'{items:,.0f}'))
-        rows.append(('on disk', _size(volume)))
+        rows.append(('on disk', human_size(volume)))
         if policy != 'none':
-            rows.append(('limit', f'{_size(limit)}, {policy}'))
+            rows.append(('limit', f'{human_size(limit)}, {policy}'))
     rows += more.items()
     return _table(type(shown).__name__, rows)
 

@@ -12,9 +12,10 @@ from .. import __version__, _core, sql
 from ..constants import DBNAME
 from ..directory import path_of, size_of
 from ..settings import DEFAULT_SETTINGS, METADATA
+from ..units import human_size
 from .commands import Commands
 from .errors import DONE
-from .output import bytes_shown, human_size, print_json, print_rows, ratio, table_lines
+from .output import bytes_shown, print_json, print_rows, ratio, table_lines
 from .places import Place, is_fanout, opened
 from .stored import jsonable
 

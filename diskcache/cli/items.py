@@ -18,10 +18,11 @@ from .. import sql
 from ..cautions import CacheWarning
 from ..disk import StoredKey
 from ..fanout import FanoutCache
+from ..units import human_size
 from .arguments import add_key_options, convert, count, database_text, duration, size
 from .commands import Commands
 from .errors import DONE, NO, CommandError, tell
-from .output import human_seconds, human_size, print_json
+from .output import human_seconds, print_json
 from .places import Place, opened
 from .stored import Row, Stored, as_json, jsonable, shown
 

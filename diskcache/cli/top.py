@@ -20,10 +20,11 @@ from typing import Any
 from .. import removal, sql
 from ..constants import DBNAME
 from ..directory import path_of, size_of
+from ..units import human_size
 from .arguments import count, positive
 from .commands import Commands
 from .errors import DONE
-from .output import has_rich, human_size, print_json, ratio, table_lines
+from .output import has_rich, print_json, ratio, table_lines
 from .places import Place, opened
 from .stored import as_json, jsonable, number, shown
 

@@ -43,7 +43,7 @@ def test_a_cache_is_shown_as_a_table(directory: str) -> None:
     assert shown == {
         'directory': directory,
         'items': '1,500',
-        'limit': '5 MB, least-recently-stored',
+        'limit': '5.00 MB, least-recently-stored',
     }
 
 
@@ -52,7 +52,7 @@ def test_of_a_fanout_cache_the_sums_are_shown(directory: str) -> None:
         cache.set_many((number, number) for number in range(20))
     shown = rows(FanoutCache(directory, shards=4))
     assert (shown['items'], shown['shards']) == ('20', '4')
-    assert shown['limit'] == '4 MB, least-recently-stored'
+    assert shown['limit'] == '4.00 MB, least-recently-stored'
 
 
 def test_a_deque_and_an_index_are_shown_as_tables(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from places import PACKAGE, ROOT
 
 import diskcache
 from diskcache.cli import parser
-from diskcache.cli.output import human_seconds, human_size, table_lines
+from diskcache.cli.output import human_seconds, table_lines
+from diskcache.units import human_size
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
