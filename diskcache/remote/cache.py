@@ -32,7 +32,7 @@ from .codec import ITEMS, Codec, dump_tag
 from .engine import Command, Engine
 from .feed import Feed, clock
 from .near import Near
-from .unsupported import NotSupported, missing, no_files, refusing
+from .unsupported import NotSupported, lacking, no_files, refusing
 
 #: The most that goes to the server as an expiry, in ms: it adds the time of day.
 _LONGEST = 2**53
@@ -94,6 +94,7 @@ def _known(found: dict[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in found.items() if value is not ENOVAL}
 
 
+@lacking
 class RemoteCache(DictMethods):
     """A cache on a server, which machines share.
 
@@ -190,36 +191,37 @@ class RemoteCache(DictMethods):
         if read:
             no_files(read, 'get')
         name = self._codec.key(key)
-        left: float | None = None
-        if self._near is None and not expire_time:
-            stored = self._engine.read('GET', name)
+        near = self._near
+        stored: bytes | None
+        left = math.inf
+        found = None if near is None else near.get(name)
+        if found is not None:
+            stored, left = found
+        elif near is not None or expire_time:
+            stored, left = self._read(name)
         else:
-            stored, left = self._look_up(name)
+            stored = self._engine.read('GET', name)
         value, its_tag = (ENOVAL, None) if stored is None else self._load(key, stored)
         if value is ENOVAL:
-            value, left, its_tag = default, None, None
+            value, left, its_tag = default, math.inf, None
         if not (expire_time or tag):
             return value
-        when = (None if left is None else time.time() + left,) if expire_time else ()
+        when = (None if left == math.inf else time.time() + left,) if expire_time else ()
         return (value, *when, *((its_tag,) if tag else ()))
 
-    def _look_up(self, name: bytes) -> tuple[bytes | None, float | None]:
-        """Return a value as it stands on the server, or near, and the seconds left."""
-        if self._near is not None:
-            found = self._near.get(name)
-            if found is not None:
-                stored, left = found
-                return stored, None if left == math.inf else left
+    def _read(self, name: bytes) -> tuple[bytes | None, float]:
+        """Return a value as it stands on the server, and the seconds left; keep it near."""
         t0 = clock()
         return self._keep(name, t0, *self._engine.read(*scripts.READ.command(name)))
 
     def _keep(
         self, name: bytes, t0: float, stored: bytes | None, ms: int
-    ) -> tuple[bytes | None, float | None]:
-        """Keep what was read near; return the same as _look_up."""
+    ) -> tuple[bytes | None, float]:
+        """Keep what was read near; return the same as _read."""
+        left = math.inf if ms < 0 else ms / 1000
         if stored is not None and self._near is not None:
-            self._near.put(name, t0, math.inf if ms < 0 else t0 + ms / 1000, stored)
-        return stored, None if ms < 0 else ms / 1000
+            self._near.put(name, t0, t0 + left, stored)
+        return stored, left
 
     def _load(self, key: Any, stored: bytes) -> tuple[Any, Any]:
         """Return value and tag; ENOVAL if the serializer does not trust it, which is logged."""
@@ -861,9 +863,6 @@ class RemoteCache(DictMethods):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self._label!r})'
-
-    def __getattr__(self, name: str) -> Any:
-        raise missing(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by what it was made with, the URL's password included."""

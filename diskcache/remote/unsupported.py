@@ -63,11 +63,21 @@ ATTRIBUTES = {
 }
 
 
-def missing(name: str) -> AttributeError:
-    """Return what __getattr__ raises."""
-    if name in ATTRIBUTES:
-        return _MissingAttribute(name, *ATTRIBUTES[name])
-    return AttributeError(f"'RemoteCache' object has no attribute {name!r}")
+def lacking(cls: type[Any]) -> type[Any]:
+    """Have the attributes of a class raise NotSupported.
+
+    Each is a property: a `__getattr__` would make all attributes slower to look up.
+    """
+
+    def attribute(name: str) -> property:
+        def missing(self: Any) -> Any:
+            raise _MissingAttribute(name, *ATTRIBUTES[name])
+
+        return property(missing, doc=f'Not supported: {"; ".join(ATTRIBUTES[name])}.')
+
+    for name in ATTRIBUTES:
+        setattr(cls, name, attribute(name))
+    return cls
 
 
 def refusing(name: str) -> Callable[..., Any]:
