@@ -339,6 +339,15 @@ class Cache(Generic[_K, _V]):
 
         :return: True if the value was stored
         """
+    def _set_later(
+        self,
+        key: _K,
+        value: _V | _Readable,
+        expire: float | None = None,
+        read: bool = False,
+        tag: _Tag = None,
+        retry: bool = False,
+    ) -> bool: ...
     def touch(self, key: _K, expire: float | None = None, retry: bool = False) -> bool:
         """Give an item another expiry.
 

@@ -29,7 +29,7 @@ typedef struct writing {
     const dc_queue *queue; /* push: the next two */
     dc_side side;
     item *item;
-    int only_if_absent;
+    int only_if_absent, only_if_later;
     dc_row row;  /* push: receives the key */
     int written; /* result */
 } writing;
@@ -60,6 +60,7 @@ static dc_status write_item(Operation *operation, writing *writing)
                       .columns = &writing->item->stored.columns,
                       .now = writing->item->now,
                       .only_if_absent = writing->only_if_absent,
+                      .only_if_later = writing->only_if_later,
                       .rules = &rules,
                       .removed = &self->transaction.removed};
     dc_db *db;
@@ -126,12 +127,16 @@ static void tell_of_size(Cache *self, const writing *writing, PyObject *key)
     }
 }
 
-/* set() and add(). */
-static PyObject *store_value(Cache *self, const Cache_set_args *args, int only_if_absent)
+/* set(), and those that store a value under a condition. */
+static PyObject *store_value(Cache *self, const Cache_set_args *args, int only_if_absent,
+                             int only_if_later)
 {
     disk_key encoded = {.owner = NULL};
     item item;
-    writing writing = {.key = &encoded, .item = &item, .only_if_absent = only_if_absent};
+    writing writing = {.key = &encoded,
+                       .item = &item,
+                       .only_if_absent = only_if_absent,
+                       .only_if_later = only_if_later};
     PyObject *result = NULL;
     int read = parse_read(args->read);
 
@@ -153,12 +158,21 @@ static PyObject *store_value(Cache *self, const Cache_set_args *args, int only_i
 
 PyObject *Cache_set(Cache *self, const Cache_set_args *args)
 {
-    return store_value(self, args, 0);
+    return store_value(self, args, 0, 0);
 }
 
 PyObject *Cache_add(Cache *self, const Cache_add_args *args)
 {
-    return store_value(self, args, 1);
+    return store_value(self, args, 1, 0);
+}
+
+PyObject *Cache__set_later(Cache *self, const Cache__set_later_args *args)
+{
+    if (!PyBytes_Check(args->tag) || PyBytes_GET_SIZE(args->tag) < DC_LATER_BYTES) {
+        PyErr_Format(PyExc_TypeError, "tag must be bytes, %d at least", DC_LATER_BYTES);
+        return NULL;
+    }
+    return store_value(self, args, 0, 1);
 }
 
 static int assign_subscript(Cache *self, PyObject *key, PyObject *value)
@@ -179,7 +193,7 @@ static int assign_subscript(Cache *self, PyObject *key, PyObject *value)
         const Cache_set_args args = {
             .key = key, .value = value, .expire = Py_None, .tag = Py_None, .retry = 1};
 
-        result = store_value(self, &args, 0);
+        result = store_value(self, &args, 0, 0);
     }
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;

@@ -77,6 +77,8 @@
      * has its indexes written, changed or not */                                                  \
     X(PUT_PLAIN, DC_INSERT DC_OR_UPDATE                                                            \
         " WHERE filename IS NULL AND tag IS NULL AND expire_time IS NULL")                         \
+    X(PUT_LATER, DC_INSERT DC_OR_UPDATE ", tag = ?8, expire_time = ?9 WHERE filename IS NULL"      \
+        " AND (substr(tag, 1, 8) >= substr(?8, 1, 8)) IS NOT TRUE")                                \
     X(UPDATE, "UPDATE Cache SET store_time = ?2, access_time = ?2, access_count = 0, size = ?3,"   \
         " mode = ?4, filename = ?5, value = ?6, tag = ?7, expire_time = ?8 WHERE rowid = ?1")      \
     X(UPDATE_VALUE, "UPDATE Cache SET store_time = ?2, value = ?3 WHERE rowid = ?1")               \

@@ -57,6 +57,18 @@ int dc_columns_exceed(const dc_columns *columns, const dc_rules *rules)
            dc_columns_value_bytes(columns) > rules->size_limit;
 }
 
+/* Whether the row that was found stays, whatever is to be set. */
+static int stays(const dc_row *old, const dc_write *write)
+{
+    const dc_datum *tag = &old->columns.tag;
+
+    if (write->only_if_later) {
+        return tag->type == DC_BLOB && tag->as.bytes.size >= DC_LATER_BYTES &&
+               memcmp(tag->as.bytes.data, write->columns->tag.as.bytes.data, DC_LATER_BYTES) >= 0;
+    }
+    return write->only_if_absent && dc_columns_alive(&old->columns, write->now);
+}
+
 /* dc_write_set() by the steps that may be overridden, or with a value file to remove. */
 static dc_status set_by_steps(dc_db *db, dc_write *write)
 {
@@ -68,11 +80,9 @@ static dc_status set_by_steps(dc_db *db, dc_write *write)
     dc_status status;
 
     dc_row_init(&old);
-    status = dc_row_locate(db, write->key, &old);
-    if (status != DC_OK && status != DC_NOT_FOUND) {
-        goto done;
-    }
-    if (status == DC_OK && write->only_if_absent && dc_columns_alive(&old.columns, write->now)) {
+    status = write->only_if_later ? dc_row_get(db, write->key, DC_DETAIL_ALL, &old)
+                                  : dc_row_locate(db, write->key, &old);
+    if ((status != DC_OK && status != DC_NOT_FOUND) || (status == DC_OK && stays(&old, write))) {
         goto done;
     }
     if (dc_columns_exceed(write->columns, write->rules)) {
@@ -115,9 +125,10 @@ static int is_conflict_of_trigger(dc_db *db, dc_status status)
 static dc_status put_at_once(dc_db *db, const dc_write *write)
 {
     int plain = write->columns->tag.type == DC_NULL && !write->columns->has_expire_time;
-    dc_sql sql = write->only_if_absent ? DC_SQL_INSERT_ABSENT
-                 : plain               ? DC_SQL_PUT_PLAIN
-                                       : DC_SQL_PUT;
+    dc_sql sql = write->only_if_absent  ? DC_SQL_INSERT_ABSENT
+                 : write->only_if_later ? DC_SQL_PUT_LATER
+                 : plain                ? DC_SQL_PUT_PLAIN
+                                        : DC_SQL_PUT;
 
     return dc_row_found_if_changed(
         db, dc_row_insert_by(db, sql, write->key, write->columns, write->now));

@@ -7,12 +7,16 @@
 #include "engine/db.h"
 #include "engine/rules.h"
 
+/* The first bytes of a tag that say which of two writes is the later one. */
+#define DC_LATER_BYTES 8
+
 /* A write of one item. */
 typedef struct dc_write {
     const dc_key *key;         /* dc_queue_push makes its own */
     const dc_columns *columns; /* NULL: an increment without a default */
     double now;
     int only_if_absent; /* a row that is alive stays */
+    int only_if_later; /* a row stays if these bytes of its tag are not less; the new tag has them */
     const dc_rules *rules;
     dc_namelist *removed; /* receives the names of files that no row has any more */
     int written;          /* result: the columns, and so their file, are now in the table */
