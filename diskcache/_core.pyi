@@ -134,6 +134,40 @@ class CacheKey:
     ) -> CacheKey: ...
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]: ...
 
+class Heard:
+    """What a process has heard of writes elsewhere. Keys are bytes, in 131,072 buckets by their
+    hashes, each with the time when one of them was heard of.
+
+    :param clock: returns the time in seconds; it never goes back
+    :param float pause: the feed is read again after so many seconds
+    """
+
+    #: What was read until then does not hold, seconds.
+    floor: float
+    #: Nothing holds from then on, seconds.
+    lease: float
+    #: All until then has been heard, seconds.
+    drained: float
+    #: The feed is read again after so many seconds.
+    pause: float
+
+    def __init__(self, clock: Callable[[], float], pause: float) -> None: ...
+    def hear(self, name: bytes, /) -> None:
+        """Note that a key has been written."""
+    def hear_all(self) -> None:
+        """Note that any key may have been written."""
+    def left(self, name: bytes, times: object, /) -> float:
+        """Return for how long what was read may be used, if it may be now.
+
+        If the feed has not been read for the pause, self.drain(False) does that first, and tells
+        whether all that has arrived is known.
+
+        :param bytes name: of the key
+        :param times: t0, the time just before the read was sent, and the time of the expiry
+            (infinite: none), as two big-endian doubles; anything else does not hold
+        :return: seconds until it expires; 0.0 if it does not hold
+        """
+
 def args_to_key(
     base: tuple[Any, ...],
     args: Iterable[Any],

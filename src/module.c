@@ -22,6 +22,7 @@
 #include "python/disk_type.h"
 #include "python/exports.h"
 #include "python/fork_gate.h"
+#include "python/heard.h"
 #include "python/key_pickle.h"
 #include "python/session.h"
 #include "sqlite/api.h"
@@ -177,6 +178,7 @@ static int add_types(PyObject *module, module_state *state)
         add_type(module, &iterator_type_spec, &state->iterator_type) < 0 ||
         add_type(module, &pin_type_spec, &state->pin_type) < 0 ||
         add_type(module, &call_key_type_spec, &state->call_key_type) < 0 ||
+        add_type(module, &heard_type_spec, &state->heard_type) < 0 ||
         make_type(module, &pickle_sink_spec, &state->pickle_sink_type) < 0 ||
         make_type(module, &pickle_source_spec, &state->pickle_source_type) < 0 ||
         make_type(module, &mapping_spec, &state->mapping_type) < 0) {

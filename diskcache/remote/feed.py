@@ -25,20 +25,17 @@ from __future__ import annotations
 import contextlib as cl
 import functools as ft
 import math
-import operator as op
 import os
 import threading
 import time
-from array import array
 from collections.abc import Callable
 
 import redis
 
+from .._core import Heard
 from ..cautions import warn_once
 from ..hints import Any
 from .engine import Engine
-
-_BUCKETS = 2**17
 
 #: Seconds for which silence is taken for news.
 LEASE = 2.0
@@ -80,8 +77,12 @@ def clock_domain() -> str:
         return boot
 
 
-class Feed:
-    """What this process hears of the keys with a prefix."""
+class Feed(Heard):
+    """What this process hears of the keys with a prefix.
+
+    `Heard` has the times that the rule is about, and answers for what was kept: :meth:`left`. It is
+    one call of C, which calls :meth:`drain` if it is time to.
+    """
 
     def __init__(self, engine: Engine, prefix: bytes, timeout: float) -> None:
         """Take what is needed; the first `drain` connects.
@@ -90,54 +91,24 @@ class Feed:
         :param prefix: of the keys
         :param timeout: seconds to wait for an answer
         """
+        super().__init__(clock, _PAUSE)
         self._engine = engine
         self._prefix = prefix
         self._timeout = timeout
         #: Whether the server does not allow it.
         self.forbidden: bool = False
-        self._heard = array('d', bytes(8 * _BUCKETS))
         self.start_anew()
 
     def start_anew(self) -> None:
         """Forget the connection, which is a parent's, and whoever held the lock."""
         self._lock = threading.Lock()
         self._connection: Any = None
-        self._floor = math.inf
-        self._all_heard = 0.0
-        self._lease = 0.0
+        self.floor = math.inf
+        self.lease = 0.0
+        self.drained = 0.0
         #: When the PING was sent that is not answered yet.
         self._asked: float | None = None
-        #: All until then has been heard.
-        self._drained = 0.0
         self._next_attempt = 0.0
-
-    def holds(self, name: bytes, t0: float, now: float) -> bool:
-        """Tell whether what was read at t0 may be used now.
-
-        What has arrived is heard first, if it is time to. The order matters, since another thread
-        may hear meanwhile: a lease is renewed after what it covers has been noted.
-        """
-        if now - self._drained >= _PAUSE and not self.drain(False):
-            return False
-        return (
-            now < self._lease
-            and t0 > self._floor
-            and t0 > self._all_heard
-            and t0 > self._heard[hash(name) % _BUCKETS]
-        )
-
-    # A thread that noted its time after another one noted a later time would hide what that one
-    # has heard, for ever. So the clock is read and the time noted in one call of C, which neither
-    # another thread nor a signal handler comes into.
-
-    def hear(self, name: bytes) -> None:
-        """Note that a key has been written."""
-        bucket = hash(name) % _BUCKETS
-        next(map(op.setitem, (self._heard,), (bucket,), iter(clock, None)))
-
-    def hear_all(self) -> None:
-        """Note that any key may have been written."""
-        next(map(setattr, (self,), ('_all_heard',), iter(clock, None)))
 
     def drain(self, wait: bool) -> bool:
         """Hear what has arrived, and connect if there is no connection.
@@ -149,7 +120,7 @@ class Feed:
             return False
         # Not for ever: this may be a signal handler, in the middle of the same.
         if not self._lock.acquire(timeout=_PATIENCE if wait else 0):
-            return not wait and clock() - self._drained < _PATIENCE
+            return not wait and clock() - self.drained < _PATIENCE
         try:
             if self._connection is None:
                 self._subscribe()
@@ -171,9 +142,9 @@ class Feed:
             self._take(self._connection.read_response())
             if clock() - now > _LONGEST_DRAIN:
                 return False
-        self._drained = now
+        self.drained = now
         if self._asked is None:
-            if self._lease - now < _RENEWED:
+            if self.lease - now < _RENEWED:
                 self._connection.send_command('PING', check_health=False)
                 self._asked = now
         elif now - self._asked > self._timeout:
@@ -185,7 +156,7 @@ class Feed:
         """Take note of a message: the answer to PING, or keys."""
         if message[0] == b'pong':
             if self._asked is not None:
-                self._lease = self._asked + LEASE
+                self.lease = self._asked + LEASE
                 self._asked = None
         elif message[0] == b'message' and message[1] == _CHANNEL:
             if message[2] is None:
@@ -221,8 +192,8 @@ class Feed:
             return
         self._connection = connection
         self._asked = None
-        self._floor = clock()  # before the lease: what was read until now does not hold
-        self._lease = now + LEASE
+        self.floor = clock()  # before the lease: what was read until now does not hold
+        self.lease = now + LEASE
 
     @staticmethod
     def _ask(connection: Any, *command: Any) -> Any:
@@ -231,7 +202,7 @@ class Feed:
 
     def _lose(self) -> None:
         """Let nothing hold until there is a connection again."""
-        self._floor = math.inf
+        self.floor = math.inf
         connection, self._connection = self._connection, None
         if connection is not None:
             with cl.suppress(Exception):

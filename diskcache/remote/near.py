@@ -1,7 +1,8 @@
 """The near tier: values of the server, kept in this process or in a Cache of this machine.
 
-A value is kept as it stands on the server, so that its Disk has the say at each lookup, with the
-time before its read, `t0`, and the time of its expiry. Whether it holds is decided by the feed.
+A value is kept as it stands on the server, so that its Disk has the say at each lookup. Beside it
+stand its times: the one before its read, `t0`, and that of its expiry. Whether it holds is decided
+by the feed.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import threading
 
 from .._core import Timeout
 from ..cache import Cache
-from ..constants import KEEP
 from ..hints import Any, Protocol
 from ..log import log_failure
 from ..safedisk import SafeDisk
 from .engine import inherited
-from .feed import Feed, clock, clock_domain
+from .feed import Feed, clock_domain
 
-#: t0, the time of the expiry (infinite: none), and the value as it stands on the server.
-Entry = tuple[float, float, bytes]
+#: The value as it stands on the server, and its times.
+Entry = tuple[bytes, bytes]
+
+#: What there is no entry of.
+_NOTHING = (None, None)
 
 #: Bytes that a process keeps with ``near=True``.
 _MEMORY_LIMIT = 2**23
@@ -29,7 +32,11 @@ _MEMORY_LIMIT = 2**23
 #: What an entry takes beside its key and value, bytes, roughly.
 _ENTRY_BYTES = 250
 
-_TIMES = struct.Struct('<dd')
+#: t0, and the time of the expiry (infinite: none). The order of t0 is that of its bytes.
+_TIMES = struct.Struct('>dd')
+
+#: So many of them are t0's.
+_T0_BYTES = 8
 
 #: Seconds to wait for another thread.
 _PATIENCE = 0.01
@@ -44,9 +51,9 @@ _LONGEST = 3600.0
 class Store(Protocol):
     """Where entries are kept."""
 
-    def get(self, name: bytes) -> Entry | None: ...
+    def get(self, name: bytes) -> Entry | tuple[None, None]: ...
 
-    def put(self, name: bytes, entry: Entry) -> None: ...
+    def put(self, name: bytes, value: bytes, times: bytes, seconds: float) -> bool: ...
 
     def start_anew(self) -> None: ...
 
@@ -67,26 +74,32 @@ class Memory:
         self._entries: dict[bytes, Entry] = {}
         self._size = 0
 
-    def get(self, name: bytes) -> Entry | None:
+    def get(self, name: bytes) -> Entry | tuple[None, None]:
         """Return the entry of a key."""
-        return self._entries.get(name)
+        return self._entries.get(name, _NOTHING)
 
-    def put(self, name: bytes, entry: Entry) -> None:
-        """Keep an entry, unless there is a later one, or it is larger than all may be."""
+    def put(self, name: bytes, value: bytes, times: bytes, seconds: float) -> bool:
+        """Keep an entry, unless there is a later one, or it is larger than all may be.
+
+        :param seconds: until it expires
+        :return: whether it is kept
+        """
+        entry = value, times
         if self._size_of(name, entry) > self._limit:
-            return
+            return False
         if not self._lock.acquire(timeout=_PATIENCE):  # held by whom a signal handler interrupts
-            return
+            return False
         try:
             old = self._entries.get(name)
             if old is not None:
-                if old[0] >= entry[0]:
-                    return
+                if old[1][:_T0_BYTES] >= times[:_T0_BYTES]:
+                    return False
                 self._drop(name)
             self._entries[name] = entry
             self._size += self._size_of(name, entry)
             while self._size > self._limit:
                 self._drop(next(iter(self._entries)))
+            return True
         finally:
             self._lock.release()
 
@@ -95,7 +108,7 @@ class Memory:
 
     @staticmethod
     def _size_of(name: bytes, entry: Entry) -> int:
-        return len(name) + len(entry[2]) + _ENTRY_BYTES
+        return len(name) + len(entry[0]) + _ENTRY_BYTES
 
     def close(self) -> None:
         """Forget all."""
@@ -124,32 +137,29 @@ class Shared:
     def start_anew(self) -> None:
         """Do nothing: a Cache is safe in a forked child."""
 
-    def get(self, name: bytes) -> Entry | None:
-        """Return the entry of a key; None, too, if the cache fails."""
+    def get(self, name: bytes) -> Entry | tuple[None, None]:
+        """Return the entry of a key; nothing, too, if the cache fails."""
         try:
-            data = self._cache.get(self._prefix + name)
+            entry: Any = self._cache.get(self._prefix + name, None, False, False, True)
         except (Timeout, sqlite3.Error, OSError) as error:
             log_failure(self._cache._path, error)
-            return None
-        if type(data) is not bytes or len(data) < _TIMES.size:
-            return None
-        return (*_TIMES.unpack_from(data), data[_TIMES.size :])
+            return _NOTHING
+        return entry if type(entry[0]) is bytes else _NOTHING
 
-    def put(self, name: bytes, entry: Entry) -> None:
-        """Keep an entry, unless there is a later one, or the cache fails."""
-        data = _TIMES.pack(*entry[:2]) + entry[2]
+    def put(self, name: bytes, value: bytes, times: bytes, seconds: float) -> bool:
+        """Keep an entry, unless there is a later one, or the cache fails.
 
-        def later(old: Any) -> Any:
-            is_entry = type(old) is bytes and len(old) >= _TIMES.size
-            return KEEP if is_entry and _TIMES.unpack_from(old)[0] >= entry[0] else data
-
+        :param seconds: until it expires
+        :return: whether it is kept
+        """
+        seconds = min(seconds, _LONGEST)
         try:
-            left = min(entry[1] - entry[0], _LONGEST)
-            self._cache.modify(self._prefix + name, later, None, left, None)
+            return self._cache._set_later(self._prefix + name, value, seconds, False, times)
         except Timeout:  # others are at it; the value need not be kept
             pass
         except (sqlite3.Error, OSError) as error:
             log_failure(self._cache._path, error)
+        return False
 
     def close(self) -> None:
         """Close the cache, if it is ours."""
@@ -187,22 +197,22 @@ class Near:
 
         :return: None if it is not known to be current
         """
-        entry = self._store.get(name)
-        now = clock()
-        if entry is None or now >= entry[1] or not self.feed.holds(name, entry[0], now):
-            return None
-        return entry[2], entry[1] - now
+        value, times = self._store.get(name)
+        left = self.feed.left(name, times)
+        return (value, left) if left and value is not None else None
 
     def put(self, name: bytes, t0: float, until: float, value: bytes) -> None:
         """Keep a value that was read, unless it has been written since, as far as is known.
 
+        If it is not kept, what others have kept may be older: it is not used then.
+
         :param t0: the time before the read was sent
         :param until: the time of its expiry
         """
-        if not self.feed.drain(True):
-            self.feed.hear(name)  # or an older entry might be read after this value
-        elif self.feed.holds(name, t0, clock()):
-            self._store.put(name, (t0, until, value))
+        times = _TIMES.pack(t0, until)
+        left = self.feed.left(name, times) if self.feed.drain(True) else 0.0
+        if not (left and self._store.put(name, value, times, left)):
+            self.feed.hear(name)
 
     def close(self) -> None:
         """Close what was opened."""

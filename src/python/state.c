@@ -99,7 +99,7 @@ int state_fill(module_state *state)
 /* clang-format off */
 #define STATE_REFERENCES(X)                                                                        \
     X(disk_type) X(cache_type) X(transaction_type) X(iterator_type) X(pin_type)                    \
-    X(call_key_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
+    X(call_key_type) X(heard_type) X(transaction_class) X(stored_key_type) X(Timeout) X(connect)                 \
     X(cursor_class) X(sqlite_constants) X(time_module) X(threading) X(dumps) X(loads)              \
     X(dump) X(load) X(pickle_sink_type) X(pickle_source_type) X(mapping_type)                      \
     X(optimize) X(open) X(join)                                                                    \

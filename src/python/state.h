@@ -18,7 +18,7 @@
     X(_reset_malformed) X(_seal) X(_take_directory_id) X(_to_pickle) X(_touch_signed)              \
     X(_transact) X(_transaction) X(asyncio) X(cached_statements) X(check_same_thread) X(close)     \
     X(con)                                                                                         \
-    X(current_task) X(execute) X(fetch) X(fetchall) X(get) X(get_ident) X(in_transaction) X(incr)  \
+    X(current_task) X(drain) X(execute) X(fetch) X(fetchall) X(get) X(get_ident) X(in_transaction) X(incr)  \
     X(isolation_level) X(items) X(key) X(keys) X(lowlevel) X(pid) X(put) X(read) X(remove)         \
     X(retry) X(set) X(sleep) X(sqlite_errorcode) X(sqlite_errorname) X(store) X(time) X(timeout)   \
     X(trio) X(uri)
@@ -45,6 +45,7 @@ typedef struct module_state {
     PyTypeObject *iterator_type;
     PyTypeObject *pin_type;
     PyTypeObject *call_key_type;
+    PyTypeObject *heard_type;
     PyTypeObject *pickle_sink_type, *pickle_source_type, *mapping_type;
 
     PyObject *Timeout;

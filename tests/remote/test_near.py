@@ -7,8 +7,10 @@ is done inside of a patched step.
 from __future__ import annotations
 
 import contextlib as cl
+import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -25,6 +27,7 @@ from diskcache import KEEP, Cache, CacheWarning, JSONDisk, Timeout
 
 pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
 
+from diskcache._core import Heard
 from diskcache.remote import RemoteCache, RemoteError, feed, near
 
 
@@ -40,9 +43,9 @@ class Clock:
 
 @pytest.fixture
 def boot_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the caches that are opened after this."""
     clock = Clock()
     monkeypatch.setattr(feed, 'clock', clock)
-    monkeypatch.setattr(near, 'clock', clock)
     monkeypatch.setattr('diskcache.remote.cache.clock', clock)
     return clock
 
@@ -91,7 +94,12 @@ def is_near(cache: Any, key: str = 'key') -> bool:
 
 def is_kept(cache: Any, key: str = 'key') -> bool:
     """Tell whether there is an entry, be it valid or not."""
-    return cache._near._store.get(cache._codec.key(key)) is not None
+    return cache._near._store.get(cache._codec.key(key)) != (None, None)
+
+
+def times(t0: float, until: float = 1e9) -> bytes:
+    """What is kept beside a value."""
+    return struct.pack('>dd', t0, until)
 
 
 def warm(cache: Any, key: str = 'key') -> None:
@@ -253,7 +261,7 @@ def test_what_has_been_written_since_its_read_is_not_kept(
         wait_for_news(cache)
 
     writer['other'] = 0
-    monkeypatch.setattr(feed, '_PAUSE', 100)  # nobody has looked for long
+    monkeypatch.setattr(cache._near.feed, 'pause', 100)  # nobody has looked for long
     after_a_read(cache, monkeypatch, write)
     assert cache['other'] == 0
     assert not is_kept(cache, 'other')
@@ -278,15 +286,26 @@ def test_many_are_kept_by_the_same_rule(
 
 
 def test_a_later_entry_is_not_replaced(cache: Any) -> None:
+    def put(value: bytes, t0: float, until: float) -> bool:
+        kept: bool = cache._near._store.put(b'name', value, times(t0, until), 100.0)
+        return kept
+
     store = cache._near._store
-    store.put(b'name', (5.0, 100.0, b'later'))
-    store.put(b'name', (3.0, 100.0, b'earlier'))
-    assert store.get(b'name') == (5.0, 100.0, b'later')
-    store.put(b'name', (6.0, 100.0, b'latest'))
-    assert store.get(b'name') == (6.0, 100.0, b'latest')
+    assert put(b'later', 5.0, 100.0)
+    assert not put(b'earlier', 3.0, 100.0)
+    assert not put(b'at the same time', 5.0, 101.0)
+    assert store.get(b'name') == (b'later', times(5.0, 100.0))
+    assert put(b'latest', 6.0, 99.0)
+    assert store.get(b'name') == (b'latest', times(6.0, 99.0))
+    large = bytes(100_000)  # in a directory, in a file
+    assert put(large, 7.0, 100.0)
+    assert not put(b'earlier', 6.5, 100.0)
+    assert store.get(b'name') == (large, times(7.0, 100.0))
+    assert put(b'small', 8.0, 100.0)
+    assert store.get(b'name') == (b'small', times(8.0, 100.0))
 
 
-def test_what_has_expired_is_not_near(cache: Any, boot_clock: Clock) -> None:
+def test_what_has_expired_is_not_near(boot_clock: Clock, cache: Any) -> None:
     cache.set('key', 'new', expire=1)
     warm(cache)
     _, until = cache._near.get(cache._codec.key('key'))
@@ -296,7 +315,7 @@ def test_what_has_expired_is_not_near(cache: Any, boot_clock: Clock) -> None:
 
 
 def test_nothing_holds_longer_than_the_lease(
-    start_server: Any, open_cache: Any, boot_clock: Clock
+    boot_clock: Clock, start_server: Any, open_cache: Any
 ) -> None:
     server = start_server()
     cache = with_key(open_cache(True, url=server.url, timeout=0.5))
@@ -308,7 +327,7 @@ def test_nothing_holds_longer_than_the_lease(
     server.kill(signal.SIGCONT)
 
 
-def test_a_lease_begins_when_it_is_asked_for(cache: Any, boot_clock: Clock) -> None:
+def test_a_lease_begins_when_it_is_asked_for(boot_clock: Clock, cache: Any) -> None:
     boot_clock.ahead += feed.LEASE - 0.5  # too little is left
     news = cache._near.feed
     assert news.drain(True)
@@ -317,10 +336,10 @@ def test_a_lease_begins_when_it_is_asked_for(cache: Any, boot_clock: Clock) -> N
     wait_for_news(cache)
     boot_clock.ahead += 1
     assert news.drain(True)
-    assert news._lease == asked + feed.LEASE
+    assert news.lease == asked + feed.LEASE
 
 
-def test_a_lease_is_renewed_while_there_are_reads(cache: Any, boot_clock: Clock) -> None:
+def test_a_lease_is_renewed_while_there_are_reads(boot_clock: Clock, cache: Any) -> None:
     for _ in range(10):
         boot_clock.ahead += 0.7
         cache['key']
@@ -331,7 +350,7 @@ def test_a_lease_is_renewed_while_there_are_reads(cache: Any, boot_clock: Clock)
     assert is_near(cache)
 
 
-def test_a_feed_that_does_not_answer_is_given_up(cache: Any, boot_clock: Clock) -> None:
+def test_a_feed_that_does_not_answer_is_given_up(boot_clock: Clock, cache: Any) -> None:
     news = cache._near.feed
     connection = news._connection
     news._asked = boot_clock()
@@ -456,17 +475,17 @@ def test_where_tracking_is_forbidden_there_is_one_warning_and_no_near_tier(
 def test_memory_is_bounded() -> None:
     store = near.Memory(limit=10_000)
     for number in range(100):
-        store.put(b'%d' % number, (1.0, 2.0, bytes(500)))
-    assert store.get(b'0') is None
-    assert store.get(b'99') is not None
+        assert store.put(b'%d' % number, bytes(500), times(1.0), 1.0)
+    assert store.get(b'0') == (None, None)
+    assert store.get(b'99') == (bytes(500), times(1.0))
     assert store._size == sum(near.Memory._size_of(*each) for each in store._entries.items())
-    store.put(b'large', (1.0, 2.0, bytes(20_000)))
-    assert store.get(b'large') is None
-    assert store.get(b'99') is not None  # it has driven nothing out
+    assert not store.put(b'large', bytes(20_000), times(1.0), 1.0)
+    assert store.get(b'large') == (None, None)
+    assert store.get(b'99') != (None, None)  # it has driven nothing out
     assert store._size == sum(near.Memory._size_of(*each) for each in store._entries.items())
     with store._lock:  # as a signal handler may find it
-        store.put(b'name', (1.0, 2.0, b''))
-    assert store.get(b'name') is None
+        assert not store.put(b'name', b'', times(1.0), 1.0)
+    assert store.get(b'name') == (None, None)
 
 
 def test_a_near_directory_that_is_locked_is_no_obstacle(open_cache: Any, tmp_path: Path) -> None:
@@ -566,34 +585,114 @@ def test_a_signal_handler_may_use_the_cache_in_the_middle_of_it(
 
 
 @pytest.mark.parametrize('method', ['hear', 'hear_all'])
-def test_nobody_hides_what_another_thread_has_heard_later(cache: Any, method: str) -> None:
-    news = cache._near.feed
+def test_nobody_hides_what_another_thread_has_heard_later(method: str) -> None:
     arguments = (b'name',) if method == 'hear' else ()
+    later: list[float] = []
 
-    def heard() -> float:
-        return news._heard[hash(b'name') % feed._BUCKETS] if arguments else news._all_heard
+    def clock() -> float:
+        """While one thread has read the clock, and noted nothing yet, another does both."""
+        if method == 'wait':
+            return 10.0
+        if later:
+            return later.pop()
+        later.append(7.0)
+        getattr(heard, method)(*arguments)
+        return 5.0
 
-    latest = 0.0
+    heard = Heard(clock, 100.0)
+    heard.lease = 100.0
+    getattr(heard, method)(*arguments)
+    method = 'wait'
+    assert not heard.left(b'name', times(6.0))
+    assert not heard.left(b'name', times(7.0))
+    assert heard.left(b'name', times(7.5)) == 1e9 - 10
 
-    def as_another_thread(frame: Any, event: str, argument: object) -> Any:
-        """Hear of the same between any two steps of the interpreter."""
-        nonlocal latest
-        assert heard() >= latest
-        frame.f_trace_opcodes = True
-        if frame.f_code.co_name != method:
-            return None
-        if event == 'opcode':
-            getattr(news, method)(*arguments)
-            latest = heard()
-        return as_another_thread
 
-    before = sys.gettrace()
-    sys.settrace(as_another_thread)
-    try:
-        getattr(news, method)(*arguments)
-    finally:
-        sys.settrace(before)
-    assert heard() >= latest > 0
+def test_what_holds_is_later_than_what_was_heard_and_within_the_lease() -> None:
+    heard = Heard(lambda: now, 100.0)
+    now = 10.0
+    heard.hear(b'name')
+    heard.floor, heard.lease = 20.0, 40.0
+    now = 30.0
+    assert heard.left(b'name', times(20.1)) == 1e9 - 30
+    assert heard.left(b'name', times(20.1, math.inf)) == math.inf
+    assert not heard.left(b'name', times(20.0))
+    assert not heard.left(b'name', times(20.1, 30.0))
+    assert heard.left(b'name', times(20.1, 30.5)) == 0.5
+    heard.hear(b'name')
+    assert not heard.left(b'name', times(30.0))
+    assert heard.left(b'name', times(30.1))
+    assert heard.left(b'another', times(20.1))
+    heard.hear_all()
+    assert not heard.left(b'another', times(30.0))
+    assert heard.left(b'another', times(30.1))
+    heard.lease = 30.0
+    assert not heard.left(b'name', times(30.1))
+    heard.lease = 30.1
+    assert heard.left(b'name', times(30.1))
+    heard.floor = math.inf
+    assert not heard.left(b'name', times(30.1))
+
+
+@pytest.mark.parametrize('odd', [None, 'text', b'', b'short', bytes(15), bytes(17)])
+def test_what_has_no_times_does_not_hold(odd: object) -> None:
+    heard = Heard(lambda: 1.0, 100.0)
+    heard.lease = 100.0
+    assert heard.left(b'name', times(0.5))
+    assert heard.left(b'name', odd) == 0.0
+
+
+def test_heard_refuses_what_is_no_time() -> None:
+    now: Any = 1.0
+    heard = Heard(lambda: now, 100.0)
+    assert heard.drained == heard.lease == heard.floor == 0.0
+    for seconds in (-1.0, math.nan):
+        with pytest.raises(ValueError, match='below 0'):
+            heard.lease = seconds
+    heard.floor = -0.0
+    assert math.copysign(1, heard.floor) == 1
+    with pytest.raises(AttributeError):
+        del heard.lease
+    for odd in (None, -1.0):
+        now = odd
+        for call in (heard.hear_all, lambda: heard.hear(b''), lambda: heard.left(b'', times(1.0))):
+            with pytest.raises((TypeError, ValueError)):
+                call()
+    with pytest.raises(TypeError):
+        heard.hear([])  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match='clock'):
+        Heard.__new__(Heard).hear_all()
+
+
+def test_the_feed_is_read_after_each_pause() -> None:
+    class Read(Heard):
+        known = True
+
+        def drain(self, wait: bool) -> bool:
+            assert wait is False
+            nonlocal reads
+            reads += 1
+            self.drained = now
+            return self.known
+
+    reads, now = 0, 10.0
+    heard = Read(lambda: now, 1.0)
+    heard.lease = 100.0
+    assert heard.left(b'name', times(5.0))
+    assert heard.left(b'name', times(5.0))
+    assert reads == 1
+    now = 10.9
+    assert heard.left(b'name', times(5.0))
+    assert reads == 1
+    now = 11.0
+    assert heard.left(b'name', times(5.0))
+    assert reads == 2
+    now, heard.known = 12.0, False
+    assert not heard.left(b'name', times(5.0))
+    now = 13.0
+    heard.drain = None  # type: ignore[assignment,method-assign]
+    with pytest.raises(TypeError):
+        heard.left(b'name', times(5.0))
 
 
 READER = """
@@ -652,7 +751,7 @@ def test_no_reader_goes_back_in_time(
 
 
 def test_who_is_told_more_than_it_can_hear_asks_the_server(
-    cache: Any, boot_clock: Clock, monkeypatch: pytest.MonkeyPatch
+    boot_clock: Clock, cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a lookup would last for as long as others write."""
     told = 0
@@ -736,14 +835,22 @@ def test_what_pop_has_missed_is_missed_then(
     assert 'key' not in cache
 
 
+@pytest.mark.parametrize('why', ['deaf', 'heard', 'refused'])
 def test_a_value_that_cannot_be_kept_near_is_not_followed_by_an_older_one(
-    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    holds = cache._near.feed.holds
-    with monkeypatch.context() as patched:
-        patched.setattr(cache._near.feed, 'drain', lambda wait: not wait)
-        patched.setattr(cache._near.feed, 'holds', lambda *_: False)
-        writer['key'] = 'new'
+    near_tier = cache._near
+    older = near_tier._store.get(cache._codec.key('key'))
+    writer['key'] = 'new'
+    wait_for_news(cache)
+    with monkeypatch.context() as patched:  # but nobody hears of it, and none of it is near
+        patched.setattr(near_tier.feed, 'drain', lambda wait: not wait if why == 'deaf' else True)
+        patched.setattr(near_tier, 'get', lambda name: None)
+        if why == 'heard':
+            patched.setattr(near_tier.feed, 'left', lambda name, times: 0.0)
+        elif why == 'refused':
+            patched.setattr(near_tier._store, 'put', lambda *_: False)
         assert cache['key'] == 'new'
-        patched.setattr(cache._near.feed, 'holds', holds)
-        assert cache['key'] == 'new'
+    deaf(cache, monkeypatch)
+    assert near_tier._store.get(cache._codec.key('key')) == older
+    assert cache['key'] == 'new'
