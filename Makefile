@@ -6,6 +6,7 @@
 #   make test PYTEST_ARGS=tests/layers JOBS=0           one room, in one process, where a debugger works
 #   make demo DEMO_ARGS='--limit 200'                   a shorter demo
 #   make stress SECONDS=600 SITUATIONS='kills forks'    some of the situations, for ten minutes
+#   make stress-remote SITE=singles SITUATIONS=mixed    one kind of servers, one of the situations
 #   make soak SECONDS=3600                              everything at once, for an hour
 #   make crash SECONDS=600                              kills and losses of power, for ten minutes
 #   make load SECONDS=10                                servers and pools, each for ten seconds
@@ -31,6 +32,7 @@ BENCH_ARGS  ?=
 SECONDS     ?= 60
 TARGETS     ?=
 SITUATIONS  ?=
+SITE        ?=
 SQLITE      ?=
 STATIC      ?=
 SID         ?=
@@ -71,7 +73,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all \
     engine-test compilers test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps \
     soak crash fuzz faults load tsan valgrind lint docs cross bench count coverage clients dist wheels recipes \
-    test-wine test-nogil test-remote clean distclean
+    test-wine test-nogil test-remote stress-remote clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -264,6 +266,11 @@ test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pyth
 
 test-remote: $(VENV)/.remote ## RemoteCache on Redis and Valkey, which it starts itself; skipped where there is no redis-server
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/remote docs/howto/remote.rst $(PYTEST_ARGS)
+
+# With more time than the test that makes a short run of it.
+stress-remote: SECONDS = 600
+stress-remote: $(VENV)/.remote ## how late reads of RemoteCache are while servers break, for SECONDS=600 (SITE=cluster, SITUATIONS=)
+	@$(VENV_PYTHON) tests/support/stress_remote.py --seconds $(SECONDS) $(foreach site,$(SITE),--site $(site)) $(SITUATIONS)
 
 engine-test: ## only the tests of the C engine, under sanitizers; needs no Python
 	@echo '== the tests of the C engine'
