@@ -264,13 +264,13 @@ class RemoteCache(DictMethods):
         rest = iter(wanted)
         names = (name for _, name in wanted)
         if near is None:
-            for answers in self._engine.many(('GET', name) for name in names):
+            for answers in self._read_many([('GET', name) for name in names]):
                 for (key, _), stored in zip(it.islice(rest, len(answers)), answers, strict=True):
                     if stored is not None:
                         found[key] = self._load(key, stored)[0]
             return _known(found)
         t0 = clock()
-        for answers in self._engine.many(map(scripts.READ.command, names)):
+        for answers in self._read_many(list(map(scripts.READ.command, names))):
             for (key, name), (stored, ms) in zip(
                 it.islice(rest, len(answers)), answers, strict=True
             ):
@@ -278,6 +278,16 @@ class RemoteCache(DictMethods):
                     found[key] = self._load(key, stored)[0]
             t0 = clock()
         return _known(found)
+
+    def _read_many(self, commands: list[Command]) -> Iterator[list[Any]]:
+        """Run commands that only read; what has no answer once more if the connection is lost."""
+        done = 0
+        try:
+            for answers in self._engine.many(commands):
+                done += len(answers)
+                yield answers
+        except ConnectionError:
+            yield from self._engine.many(commands[done:])
 
     # --- writing ---
 
@@ -789,8 +799,8 @@ class RemoteCache(DictMethods):
         for names in self._scan():
             count += len(names)
             sample += names[: _SAMPLE - len(sample)]
-        commands: Iterator[Command] = (('MEMORY', 'USAGE', name) for name in sample)
-        sizes = [size for answers in self._engine.many(commands) for size in answers if size]
+        commands: list[Command] = [('MEMORY', 'USAGE', name) for name in sample]
+        sizes = [size for answers in self._read_many(commands) for size in answers if size]
         return count * sum(sizes) // len(sizes) if sizes else 0
 
     def clear(self, retry: bool = False) -> int:

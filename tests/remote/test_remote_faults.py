@@ -77,6 +77,30 @@ def test_a_reader_does_not_notice_that_its_connection_was_lost(cache: Any, open_
         assert cache['key'] == 1
 
 
+@pytest.mark.parametrize('near', [None, True])
+def test_a_reader_of_many_does_not_notice_either(
+    cache: Any, open_cache: Any, monkeypatch: pytest.MonkeyPatch, near: Any
+) -> None:
+    reader = open_cache(cache.url, near=near)
+    items = {number: number for number in range(3000)}
+    cache.set_many(items)
+    many = reader._engine.many
+    asked = []
+
+    def lose_the_second_answer(commands: Any) -> Any:
+        asked.append(list(commands))
+        for place, answers in enumerate(many(asked[-1])):
+            if len(asked) == 1 and place == 1:
+                raise ConnectionError
+            yield answers
+
+    monkeypatch.setattr(reader._engine, 'many', lose_the_second_answer)
+    assert reader.get_many(items) == items
+    first, again = asked
+    assert 0 < len(again) < len(first) == 3000
+    assert first[-len(again) :] == again
+
+
 def test_only_what_reads_is_sent_again(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from redis import exceptions
 
