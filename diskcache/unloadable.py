@@ -43,9 +43,9 @@ def passes_over(directory: str, error: Exception) -> bool:
     return True
 
 
-def note_reading(error: Exception, key: object) -> None:
-    """Note in an error from loading a value which key it is, as the native core does."""
-    notes = [*getattr(error, '__notes__', ()), f'{READING_NOTE}value of key {key!r:.200}']
+def note_reading(error: Exception, what: str) -> None:
+    """Note in an error from loading a key or a value which it is, as the native core does."""
+    notes = [*getattr(error, '__notes__', ()), f'{READING_NOTE}{what}']
     error.__notes__ = notes  # type: ignore[attr-defined]
 
 

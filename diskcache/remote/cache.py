@@ -26,6 +26,7 @@ from ..hints import Any
 from ..log import log_refusal
 from ..memoize import checked_expire, is_real
 from ..refusal import RefusedError
+from ..unloadable import passes_over
 from ..views import DictMethods, Names
 from . import scripts
 from .codec import ITEMS, Codec, dump_tag
@@ -767,11 +768,14 @@ class RemoteCache(DictMethods):
                 yield from self._load_key(name)
 
     def _load_key(self, name: bytes) -> Iterator[Any]:
-        """Yield the key of a name, unless the serializer does not trust it, which is logged."""
+        """Yield the key of a name, unless it cannot be loaded, which is logged."""
         try:
             key = self._codec.load_key(name)
         except RefusedError as error:
             log_refusal(self._label, None, error)
+        except Exception as error:
+            if not passes_over(self._label, error):
+                raise
         else:
             yield key
 

@@ -217,7 +217,11 @@ class Codec:
         stored, raw = _load_key(name[len(self.prefix) :])
         if stored != stored:
             raise RefusedError('NaN is no key')
-        return self.disk.get(stored, raw)
+        try:
+            return self.disk.get(stored, raw)
+        except Exception as error:
+            note_reading(error, f'key {stored!r:.200}')
+            raise
 
     def order(self, name: bytes) -> tuple[int, Any]:
         """Return what keys are sorted by: numbers, then texts, then bytes, then pickles."""
@@ -290,5 +294,5 @@ class Codec:
                 return self.disk._fetch_row(*row, None, inline, False), tag
             return self.disk.fetch(mode, None, inline, False), tag
         except Exception as error:
-            note_reading(error, key)
+            note_reading(error, f'value of key {key!r:.200}')
             raise

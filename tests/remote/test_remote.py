@@ -246,6 +246,20 @@ def test_a_damaged_pickle_is_an_error_that_names_the_key(cache: Any) -> None:
     assert cache[work.__cache_key__()] == 5
 
 
+@pytest.mark.parametrize('serializer', ['safe', 'pickle'])
+def test_a_damaged_key_does_not_end_iteration(
+    open_cache: Any, serializer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = open_cache(serializer=serializer)
+    cache.set_many({'key': 1, (1, 2): 2})
+    for damaged in (b'\x80\x05]q', b'', b'\x80\x05cno_module\nname\n.'):
+        raw(cache, 'SET', cache.name.encode() + b':p' + damaged, b'5')
+    with caplog.at_level(logging.WARNING, 'diskcache'):
+        assert set(cache) == set(cache.iterkeys()) == {'key', (1, 2)}
+        assert dict(cache.items()) == {'key': 1, (1, 2): 2}
+    assert caplog.text
+
+
 @pytest.mark.parametrize('serializer', ['safe', 'signed', JSONDisk])
 def test_a_hostile_pickle_is_not_loaded(
     open_cache: Any, tmp_path: Any, serializer: Any, caplog: pytest.LogCaptureFixture
