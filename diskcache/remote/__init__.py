@@ -16,7 +16,9 @@ except ModuleNotFoundError as _error:
     ) from None
 
 from .cache import RemoteCache
+from .deque import RemoteDeque
 from .engine import RemoteError
+from .index import RemoteIndex
 from .unsupported import NotSupported
 
-__all__ = ['NotSupported', 'RemoteCache', 'RemoteError']
+__all__ = ['NotSupported', 'RemoteCache', 'RemoteDeque', 'RemoteError', 'RemoteIndex']

@@ -21,6 +21,7 @@ from ..batches import checked_pairs, hashable_keys, iter_of
 from ..cache import Cache
 from ..cautions import hint_at_expire
 from ..constants import ENOVAL, KEEP
+from ..deque import checked_maxlen
 from ..disk import Disk
 from ..hints import Any
 from ..log import log_refusal
@@ -30,8 +31,10 @@ from ..unloadable import passes_over
 from ..views import DictMethods, Names
 from . import scripts
 from .codec import ITEMS, Codec, dump_tag
+from .deque import RemoteDeque
 from .engine import Command, Engine
 from .feed import Feed, clock
+from .index import RemoteIndex
 from .near import Near
 from .unsupported import NotSupported, lacking, no_files, refusing
 
@@ -124,8 +127,8 @@ class RemoteCache(DictMethods):
             first two. The master that Sentinels know by a name:
             ``redis+sentinel://host:port,host:port/name[/db]``. redis-py's options may follow
             behind a ``?``
-        :param name: of the cache: letters, digits, ``_``, ``.`` and ``-``. Caches of one server
-            with different names have nothing in common
+        :param name: of the cache: letters, digits, ``_``, ``.``, ``-`` and ``/``. Caches of one
+            server with different names have nothing in common
         :param near: keep what was read near too: True, in this process's memory (8 MiB); a
             directory, which the processes of this machine share; or a Cache that serves as one
         :param serializer: ``'safe'``, what :class:`SafeDisk` stores and loads; ``'signed'``, any
@@ -138,8 +141,10 @@ class RemoteCache(DictMethods):
         :raises ValueError: if an argument has an impossible value
         :raises TypeError: if an argument is of the wrong type
         """
-        if not re.fullmatch(r'[A-Za-z0-9_.-]+', name):
-            raise ValueError(f'name must be of letters, digits, "_", "." and "-", not {name!r}')
+        if not re.fullmatch(r'[A-Za-z0-9_./-]+', name):
+            raise ValueError(
+                f'name must be of letters, digits, "_", ".", "-" and "/", not {name!r}'
+            )
         if not (_checked_number(timeout, 'timeout') > 0):
             raise ValueError(f'timeout must be positive, not {timeout!r}')
         if near is not None and not isinstance(near, bool | str | os.PathLike | Cache):
@@ -148,16 +153,24 @@ class RemoteCache(DictMethods):
         self.name = name
         self.timeout = timeout
         self.max_value = max_value
-        self._arguments = {'near': near, 'serializer': serializer, 'keys': keys}
+        self._arguments: dict[str, Any] = {'near': near, 'serializer': serializer, 'keys': keys}
         seconds = min(timeout, _LONGEST_TIMEOUT)
         self._engine = Engine(url, seconds)
-        self._label = f'{self._engine.address}/{name}'
-        self._codec = Codec(name, serializer, keys, self._label, max_value)
+        self._label, self._codec = self._codec_of(name)
         self._sets = self._codec.tag_sets
+        self._caches: dict[str, RemoteCache] = {}
+        self._deques: dict[str, RemoteDeque[Any]] = {}
+        self._indexes: dict[str, RemoteIndex[Any, Any]] = {}
         self._near: Near | None = None
         if near is not None and near is not False:
             feed = Feed(self._engine, self._codec.prefix, seconds)
             self._near = Near(near, feed, self._engine.address)
+
+    def _codec_of(self, name: str) -> tuple[str, Codec]:
+        """Return what the log calls something of this name, and the Codec for it."""
+        label = f'{self._engine.address}/{name}'
+        serializer, keys = self._arguments['serializer'], self._arguments['keys']
+        return label, Codec(name, serializer, keys, label, self.max_value)
 
     @property
     def disk(self) -> Any:
@@ -859,12 +872,67 @@ class RemoteCache(DictMethods):
         """Return 0: the server removes items when it is full, if its maxmemory-policy says so."""
         return 0
 
+    # --- its parts ---
+
+    def cache(self, name: str) -> RemoteCache:
+        """Return the cache of a name below this one's, with the same arguments otherwise.
+
+        That is the RemoteCache of the name ``f'{self.name}/{name}'``. It is no part of this one's
+        items. The same object is returned for a name until :meth:`close`.
+
+        :param name: of letters, digits, ``_``, ``.``, ``-`` and ``/``
+        :return: the cache
+        :raises ValueError: if the name has other characters
+        """
+        cache = self._caches.get(name)
+        if cache is None:
+            cache = type(self)(self.url, f'{self.name}/{name}', **self._more_arguments())
+        return self._caches.setdefault(name, cache)
+
+    def deque(self, name: str, maxlen: float | None = None) -> RemoteDeque[Any]:
+        """Return the deque of a name, on the same server. It is no part of this cache's items.
+
+        The same object is returned for a name until :meth:`close`: only the first call's `maxlen`
+        counts.
+
+        :param name: any str that is not empty
+        :param maxlen: the most items it may have (None: no limit)
+        :return: the deque
+        :raises ValueError: if `maxlen` is negative, or the name is empty
+        :raises TypeError: if `maxlen` is no whole number, or the name no str
+        """
+        checked_maxlen(maxlen)
+        deque = self._deques.get(name)
+        if deque is None:
+            deque = RemoteDeque(self, name, maxlen=maxlen)
+        return self._deques.setdefault(name, deque)
+
+    def index(self, name: str) -> RemoteIndex[Any, Any]:
+        """Return the index of a name, on the same server. It is no part of this cache's items.
+
+        The same object is returned for a name until :meth:`close`.
+
+        :param name: any str that is not empty
+        :return: the index
+        :raises ValueError: if the name is empty
+        :raises TypeError: if it is no str
+        """
+        index = self._indexes.get(name)
+        if index is None:
+            index = RemoteIndex(self, name)
+        return self._indexes.setdefault(name, index)
+
     # --- the object ---
 
     memoize: Any = Cache.memoize
 
     def close(self) -> None:
         """Close the connections. The next operation makes new ones."""
+        caches, self._caches = self._caches, {}
+        for cache in caches.values():
+            cache.close()
+        self._deques.clear()
+        self._indexes.clear()
         if self._near is not None:
             self._near.close()
         self._engine.close()
@@ -882,12 +950,10 @@ class RemoteCache(DictMethods):
         """Pickle by what it was made with, the URL's password included."""
         if self._arguments['keys']:
             raise TypeError("a RemoteCache with keys cannot be pickled: use a SignedDisk's class")
-        more: dict[str, Any] = {
-            **self._arguments,
-            'timeout': self.timeout,
-            'max_value': self.max_value,
-        }
-        return ft.partial(type(self), **more), (self.url, self.name)
+        return ft.partial(type(self), **self._more_arguments()), (self.url, self.name)
+
+    def _more_arguments(self) -> dict[str, Any]:
+        return {**self._arguments, 'timeout': self.timeout, 'max_value': self.max_value}
 
     # What a server cannot do.
     check: Callable[..., Any] = refusing('check')

@@ -8,16 +8,17 @@ from ..hints import Any
 
 
 class NotSupported(NotImplementedError):
-    """A method or an attribute of Cache that RemoteCache has not got; the text says what to do."""
+    """A method or an attribute that a server cannot have; the text says what to do."""
 
-    def __init__(self, what: str, reason: str, instead: str) -> None:
+    def __init__(self, what: str, reason: str, instead: str, of: str = 'RemoteCache') -> None:
         """Say what it is.
 
         :param what: the method or attribute
         :param reason: why a server cannot have it, a clause
         :param instead: what to do, a clause
+        :param of: the class that has not got it
         """
-        super().__init__(f'{what} is not supported by RemoteCache: {reason}; {instead}')
+        super().__init__(f'{what} is not supported by {of}: {reason}; {instead}')
 
 
 class _MissingAttribute(NotSupported, AttributeError):
