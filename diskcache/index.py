@@ -20,6 +20,23 @@ from .on_cache import OnCache
 from .views import DictMethods, ItemsView, Names, ValuesView, has_all_of, store_items
 
 
+def same_items(index: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    """Tell whether an index has the items of a mapping, in the same order if that counts there."""
+    if len(index) != len(other):
+        return False
+    if isinstance(other, collections.OrderedDict) or getattr(other, '_order_counts', False):
+        pairs = zip(index.items(), other.items(), strict=False)
+        return all(mine == theirs for mine, theirs in pairs)
+    for key, value in index.items():
+        try:
+            theirs = other.get(key, ENOVAL)
+        except TypeError:  # a key that cannot be hashed is in no dict
+            return False
+        if not (theirs is value or theirs == value):
+            return False
+    return True
+
+
 class KeysView(abc.KeysView[K]):
     """View of an Index's keys."""
 
@@ -42,6 +59,8 @@ class Index(OnCache[K, V], MutableMapping[K, V]):
     >>> index.popitem(last=False)
     ('a', 1)
     """
+
+    _order_counts = True
 
     @overload
     def __init__(self, directory: Path | None = None, /) -> None: ...
@@ -368,21 +387,7 @@ class Index(OnCache[K, V], MutableMapping[K, V]):
 
     def __eq__(self, other: object) -> bool:
         """Compare with a mapping: with an Index or an OrderedDict, the order counts too."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        if len(self) != len(other):
-            return False
-        if isinstance(other, Index | collections.OrderedDict):
-            pairs = zip(self.items(), other.items(), strict=False)
-            return all(mine == theirs for mine, theirs in pairs)
-        for key, value in self.items():
-            try:
-                theirs = other.get(key, ENOVAL)
-            except TypeError:  # a key that cannot be hashed is in no dict
-                return False
-            if not (theirs is value or theirs == value):
-                return False
-        return True
+        return same_items(self, other) if isinstance(other, Mapping) else NotImplemented
 
     def __ne__(self, other: object) -> bool:
         equal = self.__eq__(other)

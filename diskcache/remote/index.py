@@ -5,7 +5,6 @@ Each method is atomic, but for those that say otherwise. Iterating reads a page 
 
 from __future__ import annotations
 
-import collections
 import struct
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -15,7 +14,7 @@ from ..batches import batches, checked_pairs
 from ..cache import Cache
 from ..constants import ENOVAL
 from ..hints import TYPE_CHECKING, Any, Items, K, Memoized, N, P, R, Self, Side, V, overload
-from ..index import Index
+from ..index import Index, same_items
 from ..refusal import RefusedError
 from .codec import Codec
 from .part import PAGE_BYTES, PAGE_ITEMS, Part
@@ -63,11 +62,15 @@ redis.call('ZREM', KEYS[2], key)
 return redis.call('HDEL', KEYS[1], key)
 """)
 
-#: ARGV: 0 or -1. Returns key and value of the first or last item.
+#: ARGV: 0 or -1. Returns key and value of the first or last item. Keys without a value are dropped.
 END = Script("""
-local key = redis.call('ZRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
-if not key then return false end
-return {key, redis.call('HGET', KEYS[1], key)}
+while true do
+  local key = redis.call('ZRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
+  if not key then return false end
+  local value = redis.call('HGET', KEYS[1], key)
+  if value then return {key, value} end
+  redis.call('ZREM', KEYS[2], key)
+end
 """)
 
 #: ARGV: key, 0 or -1. Returns 0 if there is no such key.
@@ -99,14 +102,13 @@ local found = redis.call(unpack(range))
 if #found == 0 then return false end
 local page, size = {to, from}, 0
 for place = 1, #found, 2 do
-  local key = found[place]
+  local key, value = found[place], nil
   page[2] = found[place + 1]
-  page[#page + 1] = key
-  size = size + #key
-  if ARGV[6] == '1' then
-    local value = redis.call('HGET', KEYS[1], key)
+  if ARGV[6] == '1' then value = redis.call('HGET', KEYS[1], key) end
+  if value ~= false then
+    page[#page + 1] = key
     page[#page + 1] = value
-    size = size + (value and #value or 0)
+    size = size + #key + (value and #value or 0)
   end
   if size >= tonumber(ARGV[5]) then break end
 end
@@ -234,6 +236,7 @@ class RemoteIndex(Part, MutableMapping[K, V]):
     may come twice, or not at all.
     """
 
+    _order_counts = True
     _kind = 'index'
     _letters = 'hzq'
 
@@ -323,8 +326,10 @@ class RemoteIndex(Part, MutableMapping[K, V]):
         :raises ValueError: if an item is not of length two
         """
         if hasattr(other, 'keys') and not hasattr(other, 'items'):
-            other = ((key, other[key]) for key in other.keys())  # noqa: SIM118
-        for items in (other, kwds):
+            first: Any = ((key, other[key]) for key in other.keys())  # noqa: SIM118
+        else:
+            first = other
+        for items in (first, kwds):
             pairs = (self._pair(*pair) for pair in checked_pairs(items))
             for portion in batches(pairs, lambda pair: len(pair[0]) + len(pair[1])):
                 self._run(SET, *(part for pair in portion for part in pair))
@@ -379,7 +384,7 @@ class RemoteIndex(Part, MutableMapping[K, V]):
 
     def _end(self, last: bool) -> tuple[bytes, bytes, K, V]:
         """Return the last or first item, as it stands on the server and as it is."""
-        found = self._ask(END, _place(last))
+        found = self._run(END, _place(last))
         if found is None:
             raise KeyError('dictionary is empty')
         field, stored = found
@@ -573,21 +578,7 @@ class RemoteIndex(Part, MutableMapping[K, V]):
 
     def __eq__(self, other: object) -> bool:
         """Compare with a mapping: with an Index or an OrderedDict, the order counts too."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        if len(self) != len(other):
-            return False
-        if isinstance(other, RemoteIndex | Index | collections.OrderedDict):
-            pairs = zip(self.items(), other.items(), strict=False)
-            return all(mine == theirs for mine, theirs in pairs)
-        for key, value in self.items():
-            try:
-                theirs = other.get(key, ENOVAL)
-            except TypeError:  # a key that cannot be hashed is in no dict
-                return False
-            if not (theirs is value or theirs == value):
-                return False
-        return True
+        return same_items(self, other) if isinstance(other, Mapping) else NotImplemented
 
     def memoize(
         self,

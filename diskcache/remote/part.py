@@ -13,7 +13,7 @@ from ..hints import TYPE_CHECKING, Any, ClassVar
 from ..log import log_refusal
 from ..refusal import RefusedError
 from .scripts import Script
-from .unsupported import NotSupported
+from .unsupported import MissingAttribute, NotSupported
 
 if TYPE_CHECKING:
     from .cache import RemoteCache
@@ -66,7 +66,9 @@ class Part:
     @property
     def directory(self) -> str:
         """Not supported: there is no directory; use `cache` and `name`."""
-        raise self._refusal('directory', 'there is no directory', 'use `cache` and `name`')
+        raise MissingAttribute(
+            'directory', 'there is no directory', 'use `cache` and `name`', type(self).__name__
+        )
 
     def transact(self) -> Any:
         """Not supported; each method is atomic, and a :class:`Lock` keeps others off meanwhile.

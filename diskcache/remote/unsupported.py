@@ -21,7 +21,7 @@ class NotSupported(NotImplementedError):
         super().__init__(f'{what} is not supported by {of}: {reason}; {instead}')
 
 
-class _MissingAttribute(NotSupported, AttributeError):
+class MissingAttribute(NotSupported, AttributeError):
     """The same, which hasattr() and getattr() with a default understand."""
 
 
@@ -72,7 +72,7 @@ def lacking(cls: type[Any]) -> type[Any]:
 
     def attribute(name: str) -> property:
         def missing(self: Any) -> Any:
-            raise _MissingAttribute(name, *ATTRIBUTES[name])
+            raise MissingAttribute(name, *ATTRIBUTES[name])
 
         return property(missing, doc=f'Not supported: {"; ".join(ATTRIBUTES[name])}.')
 

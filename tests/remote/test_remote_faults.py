@@ -286,6 +286,12 @@ ACL = (
     ' +zrange +zrevrange +zrem +memory|usage'
 )
 
+#: More, for deques and indexes.
+ACL_OF_PARTS = (
+    '+lindex +llen +lset +lrem +linsert +lpop +rpop +lpush +rpush +ltrim +lrange +rename'
+    ' +hget +hset +hdel +hlen +hexists +zscore'
+)
+
 
 @pytest.mark.parametrize('kind', ['redis', 'valkey'])
 def test_the_least_rights_are_enough(
@@ -317,6 +323,43 @@ def test_the_least_rights_are_enough(
         cache._engine.call('FLUSHALL')
     with pytest.raises(PermissionError):
         open_cache(server.url.replace('://', '://site:word@'))._engine.call('GET', 'other:key')
+
+
+@pytest.mark.parametrize('kind', ['redis', 'valkey'])
+def test_the_least_rights_for_deques_and_indexes_are_enough(
+    start_server: Any, open_cache: Any, name: str, kind: str
+) -> None:
+    server = start_server(kind)
+    rules = (f'~{name}:*', f'~{name}/*', *ACL.split(), *ACL_OF_PARTS.split())
+    open_cache(server)._engine.call('ACL', 'SETUSER', 'site', 'on', '>word', *rules)
+    cache = open_cache(server.url.replace('://', '://site:word@'))
+    deque = cache.deque('deque', maxlen=8)
+    deque.extend('abc')
+    deque.appendleft('z')
+    deque.rotate(1)
+    deque.rotate(-2)
+    deque.insert(1, 'x')
+    deque.reverse()
+    deque.remove('x')
+    deque[1] = 'B'
+    del deque[1]
+    deque *= 2
+    assert (deque[0], deque.pop(), deque.popleft()) == ('z', 'a', 'z')
+    assert (list(deque), len(deque)) == (['b', 'a', 'z', 'b'], 4)
+    deque.maxlen = 1
+    deque.clear()
+    index = cache.index('index')
+    index.update(a=1, b=2, c=3)
+    index.move_to_end('a')
+    del index['b']
+    assert (index.setdefault('d', 4), index.pop('d'), 'a' in index) == (4, 4, True)
+    assert (index.push('x', 'p'), index.pull('p')[1]) == ('p-500000000000000', 'x')
+    assert (list(index.items()), len(index)) == ([('c', 3), ('a', 1)], 2)
+    assert (index.popitem(), index.peekitem(), index['c']) == (('a', 1), ('c', 3), 3)
+    index.clear()
+    below = cache.cache('below')
+    below['key'] = 1
+    assert below.clear() == 1
 
 
 @pytest.fixture(scope='module')
