@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..constants import ENOVAL
 from ..deque import Deque, _make_compare, _whole, checked_maxlen
 from ..hints import TYPE_CHECKING, Any, Generic, Self, Side, T
-from .part import PAGE_BYTES, PAGE_ITEMS, Part
-from .scripts import BY_SHA, Script
+from .part import PAGE_BYTES, PAGE_ITEMS, Part, PartScript
 
 if TYPE_CHECKING:
     from .cache import RemoteCache
 
-# KEYS of all: the list; another one, which is there only while a script runs.
+# KEYS: `l`, the list; `t`, another one, which is there only while a script runs.
 
 #: `shrink(most, side)`: remove from a side what is more than so many items ('': none).
 _SHRINK = """
@@ -35,10 +34,11 @@ end
 """
 
 #: ARGV: the most items.
-SHRINK = Script(_SHRINK, "shrink(ARGV[1], 'front')")
+SHRINK = PartScript('l', _SHRINK, "shrink(ARGV[1], 'front')")
 
 #: ARGV: side, the most items, values.
-ADD = Script(
+ADD = PartScript(
+    'l',
     _SHRINK,
     """
 local push = ARGV[1] == 'back' and 'RPUSH' or 'LPUSH'
@@ -52,7 +52,9 @@ shrink(ARGV[2], ARGV[1] == 'back' and 'front' or 'back')
 # An item in the middle is found again by a mark, which no value is: no value begins with a zero.
 
 #: ARGV: index, value, the most items. Returns 0 if there are so many.
-INSERT = Script("""
+INSERT = PartScript(
+    'l',
+    """
 local index, count = tonumber(ARGV[1]), redis.call('LLEN', KEYS[1])
 if ARGV[3] ~= '' and count >= tonumber(ARGV[3]) then return 0 end
 if index < 0 then index = math.max(index + count, 0) end
@@ -67,17 +69,23 @@ else
   redis.call('LSET', KEYS[1], index + 1, old)
 end
 return 1
-""")
+""",
+)
 
 #: ARGV: index, value. Returns 0 if there is no such item.
-REPLACE = Script("""
+REPLACE = PartScript(
+    'l',
+    """
 if not redis.call('LINDEX', KEYS[1], ARGV[1]) then return 0 end
 redis.call('LSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
-""")
+""",
+)
 
 #: ARGV: index, value that the item must have ('': any). Returns 0 if there is no such item.
-DELETE = Script("""
+DELETE = PartScript(
+    'l',
+    """
 local old = redis.call('LINDEX', KEYS[1], ARGV[1])
 if not old or (ARGV[2] ~= '' and old ~= ARGV[2]) then return 0 end
 if ARGV[1] == '0' then
@@ -89,10 +97,13 @@ else
   redis.call('LREM', KEYS[1], tonumber(ARGV[1]) < 0 and -1 or 1, '\\0')
 end
 return 1
-""")
+""",
+)
 
 #: ARGV: how many items go from the back to the front. The shorter part is moved.
-ROTATE = Script("""
+ROTATE = PartScript(
+    'l',
+    """
 local count = redis.call('LLEN', KEYS[1])
 if count == 0 then return end
 local left, pop, push = tonumber(ARGV[1]) % count, 'RPOP', 'LPUSH'
@@ -104,9 +115,12 @@ while left > 0 do
   redis.call(push, KEYS[1], unpack(part))
   left = left - #part
 end
-""")
+""",
+)
 
-REVERSE = Script("""
+REVERSE = PartScript(
+    'lt',
+    """
 if redis.call('LLEN', KEYS[1]) < 2 then return end
 redis.call('UNLINK', KEYS[2])
 local part = redis.call('LPOP', KEYS[1], 1000)
@@ -115,11 +129,13 @@ while part do
   part = redis.call('LPOP', KEYS[1], 1000)
 end
 redis.call('RENAME', KEYS[2], KEYS[1])
-""")
+""",
+)
 
 #: ARGV: how many times the items are to be there, the most items, how many may be added. Returns 0
 #: if it would be more.
-REPEAT = Script(
+REPEAT = PartScript(
+    'l',
     _SHRINK,
     """
 local times, count = tonumber(ARGV[1]), redis.call('LLEN', KEYS[1])
@@ -141,7 +157,9 @@ return 1
 
 #: ARGV: side to begin at, how many items to pass over, how many to return at most, and how many
 #: bytes, roughly. Returns how many there are in all, and the items.
-PAGE = Script("""
+PAGE = PartScript(
+    'l',
+    """
 local passed, most, found, size = tonumber(ARGV[2]), tonumber(ARGV[3]), {}, 0
 local step = 1
 while #found < most and size < tonumber(ARGV[4]) do
@@ -161,11 +179,7 @@ while #found < most and size < tonumber(ARGV[4]) do
   step = math.min(#found, most - #found)
 end
 return {redis.call('LLEN', KEYS[1]), found}
-""")
-
-BY_SHA.update(
-    (script.sha, script)
-    for script in (SHRINK, ADD, INSERT, REPLACE, DELETE, ROTATE, REVERSE, REPEAT, PAGE)
+""",
 )
 
 #: Exact as a number of Lua's.

@@ -17,15 +17,14 @@ from ..hints import TYPE_CHECKING, Any, Items, K, Memoized, N, P, R, Self, Side,
 from ..index import Index, same_items
 from ..refusal import RefusedError
 from .codec import Codec
-from .part import PAGE_BYTES, PAGE_ITEMS, Part
-from .scripts import BY_SHA, Script
+from .part import PAGE_BYTES, PAGE_ITEMS, Part, PartScript
 
 if TYPE_CHECKING:
     from .cache import RemoteCache
 
-# KEYS of all: the hash of keys and values; a sorted set of the keys, the scores of which are their
-# order; a sorted set of the items of queues, by their names. Keys stand in them as in a cache, but
-# without its name.
+# KEYS: `h`, the hash of keys and values; `z`, a sorted set of the keys, the scores of which are
+# their order; `q`, a sorted set of the items of queues, by their names. Keys stand in them as in a
+# cache, but without its name.
 
 #: `store(key, value)`: set an item, which is the last one if it is new.
 _STORE = """
@@ -38,10 +37,11 @@ end
 """
 
 #: ARGV: keys and values.
-SET = Script(_STORE, 'for place = 1, #ARGV, 2 do store(ARGV[place], ARGV[place + 1]) end')
+SET = PartScript('hz', _STORE, 'for place = 1, #ARGV, 2 do store(ARGV[place], ARGV[place + 1]) end')
 
 #: ARGV: key, value, a value that counts as none (''). Returns the value that is there then.
-SETDEFAULT = Script(
+SETDEFAULT = PartScript(
+    'hz',
     _STORE,
     """
 local old = redis.call('HGET', KEYS[1], ARGV[1])
@@ -51,19 +51,26 @@ return ARGV[2]
 """,
 )
 
-#: ARGV: key, the value that it must have ('': any), the place that it must have in the order, 0 or
-#: -1 ('': any), its name in a queue. Returns 0 if there is no such item.
-REMOVE = Script("""
+_REMOVE = """
 local key = ARGV[1]
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[1], key) ~= ARGV[2] then return 0 end
 if ARGV[3] ~= '' and redis.call('ZRANGE', KEYS[2], ARGV[3], ARGV[3])[1] ~= key then return 0 end
-if ARGV[4] then redis.call('ZREM', KEYS[3], ARGV[4]) end
 redis.call('ZREM', KEYS[2], key)
+if ARGV[4] then redis.call('ZREM', KEYS[3], ARGV[4]) end
 return redis.call('HDEL', KEYS[1], key)
-""")
+"""
+
+#: ARGV: key, the value that it must have ('': any), the place that it must have in the order, 0 or
+#: -1 ('': any). Returns 0 if there is no such item.
+REMOVE = PartScript('hz', _REMOVE)
+
+#: The same for an item of a queue; a further ARGV is its name there.
+TAKE = PartScript('hzq', _REMOVE)
 
 #: ARGV: 0 or -1. Returns key and value of the first or last item. Keys without a value are dropped.
-END = Script("""
+END = PartScript(
+    'hz',
+    """
 while true do
   local key = redis.call('ZRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
   if not key then return false end
@@ -71,10 +78,13 @@ while true do
   if value then return {key, value} end
   redis.call('ZREM', KEYS[2], key)
 end
-""")
+""",
+)
 
 #: ARGV: key, 0 or -1. Returns 0 if there is no such key.
-MOVE = Script("""
+MOVE = PartScript(
+    'hz',
+    """
 local place = tonumber(ARGV[2])
 if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
 local other = redis.call('ZRANGE', KEYS[2], place, place, 'WITHSCORES')
@@ -82,12 +92,15 @@ if other[1] ~= ARGV[1] then
   redis.call('ZADD', KEYS[2], tonumber(other[2]) + (place == 0 and -1 or 1), ARGV[1])
 end
 return 1
-""")
+""",
+)
 
 #: ARGV: 'REV' or '', where to begin and to end ('' for the ends that there are), how many items to
 #: return at most, and about how many bytes, whether with the values. Returns where it ends, where
 #: to go on, and then keys and values, or keys; nothing if there is nothing left.
-PAGE = Script("""
+PAGE = PartScript(
+    'hz',
+    """
 local function score(place)
   return redis.call('ZRANGE', KEYS[2], place, place, 'WITHSCORES')[2]
 end
@@ -113,7 +126,8 @@ for place = 1, #found, 2 do
   if size >= tonumber(ARGV[5]) then break end
 end
 return page
-""")
+""",
+)
 
 # A queue is what its items' names in the third key begin with: the length of the prefix, and the
 # prefix. The digits of the key follow.
@@ -133,7 +147,8 @@ end
 """
 
 #: ARGV: queue, what the items' keys begin with, value, side. Returns the digits.
-PUSH = Script(
+PUSH = PartScript(
+    'hzq',
     _STORE,
     _QUEUE,
     """
@@ -153,7 +168,8 @@ return digits
 
 #: ARGV: queue, what the items' keys begin with, side. Returns digits and value; nothing if it is
 #: empty; 0 to be called again. Names whose item is gone are dropped.
-PEEK = Script(
+PEEK = PartScript(
+    'hzq',
     _QUEUE,
     """
 for _ = 1, 1000 do
@@ -165,10 +181,6 @@ for _ = 1, 1000 do
 end
 return 0
 """,
-)
-
-BY_SHA.update(
-    (script.sha, script) for script in (SET, SETDEFAULT, REMOVE, END, MOVE, PAGE, PUSH, PEEK)
 )
 
 _LENGTH = struct.Struct('>I')
@@ -496,7 +508,7 @@ class RemoteIndex(Part, MutableMapping[K, V]):
             digits, stored = found
             key = key_of(digits)
             value = self._load(key, stored)
-            if self._run(REMOVE, items + digits, stored, b'', queue + digits):
+            if self._run(TAKE, items + digits, stored, b'', queue + digits):
                 return key, value
 
     # --- all items ---

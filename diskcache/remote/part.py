@@ -2,7 +2,7 @@
 
 The keys of a structure are `name/{kind/its name}`, and a letter. A cache's name has no brace, so
 that they are keys of no cache, and of no other structure. What is in the braces is the same for all
-of them, which a Cluster keeps on one node then. Each script is given all keys of its structure.
+of them, which a Cluster keeps on one node then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..constants import ENOVAL
 from ..hints import TYPE_CHECKING, Any, ClassVar
 from ..log import log_refusal
 from ..refusal import RefusedError
-from .scripts import Script
+from .scripts import BY_SHA, Script
 from .unsupported import MissingAttribute, NotSupported
 
 if TYPE_CHECKING:
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 #: So many items, and about so many bytes, come with one answer, at most.
 PAGE_ITEMS = 1000
 PAGE_BYTES = 2**20
+
+
+class PartScript(Script):
+    """A script of some keys of a structure."""
+
+    def __init__(self, letters: str, *parts: str) -> None:
+        """Take its text.
+
+        :param letters: at the ends of the keys, in their order
+        :param parts: the text, in pieces
+        """
+        super().__init__(*parts)
+        self.letters: str = letters
+        BY_SHA[self.sha] = self
 
 
 class Part:
@@ -50,8 +64,8 @@ class Part:
         # What is signed is signed for this name: no cache has one with braces.
         whole = f'{cache.name}/{{{self._kind}/{name}}}'
         self._label, self._codec = cache._codec_of(whole)
-        self._keys = tuple((whole + letter).encode() for letter in self._letters)
-        self._key = self._keys[0]
+        self._keys = {letter: (whole + letter).encode() for letter in self._letters}
+        self._key = self._keys[self._letters[0]]
 
     @property
     def cache(self) -> RemoteCache:
@@ -85,14 +99,15 @@ class Part:
     def _refusal(cls, what: str, reason: str, instead: str) -> NotSupported:
         return NotSupported(what, reason, instead, cls.__name__)
 
-    def _script(self, script: Script, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return ('EVALSHA', script.sha, len(self._keys), *self._keys, *args)
+    def _script(self, script: PartScript, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        keys = [self._keys[letter] for letter in script.letters]
+        return ('EVALSHA', script.sha, len(keys), *keys, *args)
 
-    def _run(self, script: Script, *args: Any) -> Any:
+    def _run(self, script: PartScript, *args: Any) -> Any:
         """Run a script; once."""
         return self._engine.call(*self._script(script, args))
 
-    def _ask(self, script: Script, *args: Any) -> Any:
+    def _ask(self, script: PartScript, *args: Any) -> Any:
         """Run a script that only reads: once more if the connection is lost."""
         return self._engine.read(*self._script(script, args))
 
@@ -117,7 +132,7 @@ class Part:
 
     def clear(self) -> None:
         """Remove all items."""
-        self._engine.call('UNLINK', *self._keys)
+        self._engine.call('UNLINK', *self._keys.values())
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self._cache!r}, {self._name!r})'
