@@ -264,7 +264,7 @@ test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pyth
 	    $(VENV_PYTHON) tests/support/sqlite_matrix.py static $(STATIC) \
 	    $(if $(SHORT),--short) --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
 
-test-remote: $(VENV)/.remote ## RemoteCache on Redis and Valkey, which it starts itself; skipped where there is no redis-server
+test-remote: $(VENV)/.remote django-source ## RemoteCache on Redis and Valkey, which it starts itself; skipped where there is no redis-server
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/remote docs/howto/remote.rst $(PYTEST_ARGS)
 
 # With more time than the test that makes a short run of it.

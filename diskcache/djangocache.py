@@ -16,6 +16,10 @@ takes milliseconds (7 ms for eight), a `get` microseconds. So all those of a pro
 configured alike share one FanoutCache, which is safe for threads, knows about forks and stays open
 from one request to the next (8 µs to find it).
 
+A LOCATION that is a URL, such as ``redis://host/0``, is a server that machines share: there it is a
+RemoteCache, which this imports only then. What a server cannot do is refused, settings when the
+cache is opened, methods when they are called.
+
 The asynchronous methods (`aget` ...) run the synchronous ones in the thread that Django keeps for
 what may not change its thread, all of them. A read takes microseconds and could nearly always run
 in the event loop at once. But a write may have to wait for a lock, which the loop that it would
@@ -34,10 +38,20 @@ import os
 import os.path as op
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, Literal, NamedTuple, overload
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Concatenate,
+    Literal,
+    NamedTuple,
+    cast,
+    overload,
+)
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.cache.backends.base import (
     DEFAULT_TIMEOUT,
     MEMCACHE_MAX_KEY_LENGTH,
@@ -45,6 +59,7 @@ from django.core.cache.backends.base import (
 )
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
 from . import removal
@@ -59,9 +74,13 @@ from .disk import Disk, StoredKey
 from .fanout import FanoutCache
 from .hints import Memoized, P, R, Tag
 from .index import Index
+from .locations import is_url
 from .memoize import memoizer
 from .settings import DEFAULT_SETTINGS
 from .unloadable import passes_over
+
+if TYPE_CHECKING:
+    from .remote.site import SiteCache
 
 __all__ = ['DjangoCache']
 
@@ -116,6 +135,83 @@ def _share(directory: Any, shards: int, timeout: float, options: dict[str, Any])
     return opened.cache
 
 
+#: The caches on servers, likewise: they connect, and start anew in a fork, by themselves.
+_remote: dict[tuple[Any, ...], SiteCache] = {}
+
+#: What OPTIONS may have with a URL: what RemoteCache takes.
+_REMOTE_OPTIONS = frozenset({'name', 'near', 'serializer', 'keys', 'timeout', 'max_value'})
+
+_SERVER_EVICTS = 'set maxmemory and maxmemory-policy on the server'
+
+#: What a server has not got, beside OPTIONS and in it: what to do instead.
+_NOT_BESIDE = {
+    'SHARDS': 'leave it out: a server has no shards',
+    'DATABASE_TIMEOUT': "put 'timeout' into OPTIONS: seconds to wait for an answer",
+}
+_NOT_IN_OPTIONS = {
+    'size_limit': _SERVER_EVICTS,
+    'eviction_policy': _SERVER_EVICTS,
+    'cull_limit': _SERVER_EVICTS,
+    'statistics': 'leave it out, and ask the server: INFO stats',
+    'tag_index': 'leave it out: a server has an index of tags',
+    'disk': "use 'serializer'",
+    'on_error': 'leave it out: a value that cannot be loaded is a miss',
+    'memory_limit': "use 'near'",
+    'mode': 'give its user rights on the server',
+    'read_only': 'give its user rights on the server',
+    'disk_min_file_size': 'leave it out: a server has no files',
+    'disk_pickle_protocol': 'leave it out: all programs of a server use one',
+}
+
+
+def _refused_by_server(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that mean nothing with a URL, and what to do instead."""
+    for name in params:
+        if name in _NOT_BESIDE:
+            yield name, _NOT_BESIDE[name]
+        elif name.lower() in DEFAULT_SETTINGS:
+            yield f'{name} beside OPTIONS', 'leave it out: a server has no such setting'
+    for name in map(str, params.get('OPTIONS', {})):
+        if name in _REMOTE_OPTIONS or name in _OPTIONS_OF_DJANGO:
+            continue
+        instead = _NOT_IN_OPTIONS.get(name)
+        if instead is None and name.startswith('sqlite_'):
+            instead = 'leave it out: a server has no SQLite'
+        elif instead is None:
+            instead = f'OPTIONS may have {", ".join(sorted(_REMOTE_OPTIONS))}'
+        yield f'{name!r} in OPTIONS', instead
+
+
+@ft.lru_cache(maxsize=8)
+def _derived_keys(*secrets: str) -> tuple[bytes, ...]:
+    """Return keys for signatures that nothing else is signed with."""
+    return tuple(
+        salted_hmac('diskcache.DjangoCache', 'server', secret, algorithm='sha256').digest()
+        for secret in secrets
+    )
+
+
+def _connect(url: str, options: dict[str, Any]) -> FanoutCache:
+    """Return the cache at a URL, which is the same for the same options.
+
+    Values are signed unless the site has chosen a serializer: any object can be stored, and who can
+    write to the server cannot run code in the site.
+    """
+    from .remote.site import SiteCache  # which needs redis-py
+
+    chosen = {'name': 'django', 'serializer': 'signed', **options}
+    if chosen['serializer'] == 'signed' and not chosen.get('keys'):
+        chosen['keys'] = _derived_keys(settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    serializer = chosen['serializer']
+    if isinstance(serializer, str) and '.' in serializer:
+        serializer = chosen['serializer'] = import_string(serializer)
+    key = (url, id(serializer), repr(sorted(chosen.items())))
+    if key not in _remote:
+        _remote[key] = SiteCache(url, **chosen)
+    # It has the methods that are called here.
+    return cast('FanoutCache[Any, Any]', _remote[key])
+
+
 #: What stands beside OPTIONS, by the name that it has as a parameter of FanoutCache.
 _BESIDE_OPTIONS = {
     'directory': 'LOCATION',
@@ -136,6 +232,12 @@ def _check(location: Any, params: Mapping[str, Any]) -> None:
     if not isinstance(options, Mapping):
         kind = type(options).__name__
         raise ImproperlyConfigured(f'OPTIONS of a DjangoCache must be a dict, not {kind!r}')
+    if is_url(location):
+        for name, instead in _refused_by_server(params):
+            raise ImproperlyConfigured(
+                f'{name} means nothing for a DjangoCache at a URL; {instead}'
+            )
+        return
     for name in options:
         beside = _BESIDE_OPTIONS.get(name, name)
         if beside in _BESIDE_OPTIONS.values():
@@ -150,7 +252,7 @@ def _check(location: Any, params: Mapping[str, Any]) -> None:
         text = f'a DjangoCache without LOCATION is in the current directory, {os.getcwd()}'
         warn_once(_SETTINGS, 'no LOCATION', text)
     elif location is not None and '://' in str(location):
-        text = f'LOCATION of a DjangoCache is the path of a directory: {location!r} becomes one'
+        text = 'LOCATION of a DjangoCache is the path of a directory, or one URL; it becomes a path'
         warn_once(_SETTINGS, f'LOCATION {location}', text)
 
 
@@ -158,6 +260,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
     """Keep nothing open for caches that a test had configured."""
     if setting == _SETTINGS:
         _opened.clear()
+        _remote.clear()
 
 
 setting_changed.connect(_forget)
@@ -189,22 +292,30 @@ class DjangoCache(BaseCache):
     Keys are `KEY_PREFIX:VERSION:key`, or what KEY_FUNCTION makes. Where Django's interface has no
     word for a locked database, the methods wait for the lock as long as it takes; those with a
     parameter `retry` can do otherwise. :exc:`Timeout` is never raised.
+
+    With a URL as LOCATION it is a RemoteCache. There `retry` means nothing. What a server cannot do
+    raises :exc:`NotImplementedError`. A lookup that gets no answer is a miss, and is logged; what
+    writes raises :exc:`Timeout`, :exc:`ConnectionError` or RemoteError.
     """
 
     def __init__(self, directory: str | os.PathLike[str], params: Mapping[str, Any]) -> None:
         """Open the cache, as Django does for a `BACKEND` of this name.
 
-        :param directory: LOCATION; ``~`` and environment variables are expanded
+        :param directory: LOCATION; ``~`` and environment variables are expanded. Or the URL of a
+            server
         :param params: the other settings: what Django documents for every backend, and SHARDS
             (number of shards, 8), DATABASE_TIMEOUT (seconds to wait for a lock, 0.010) and OPTIONS:
             any of :data:`DEFAULT_SETTINGS`, `mode`, `read_only` and `on_error` (see
             :class:`FanoutCache`), and `disk`, a subclass of :class:`Disk` or the path to import it
-            from. MAX_ENTRIES and CULL_FREQUENCY are accepted and make no difference
-        :raises django.core.exceptions.ImproperlyConfigured: if OPTIONS is no mapping, or has what
-            stands beside it
+            from. MAX_ENTRIES and CULL_FREQUENCY are accepted and make no difference. With a URL,
+            OPTIONS are those of RemoteCache: `name` (``'django'``), `serializer` (``'signed'`` with
+            `keys`, or keys derived from SECRET_KEY and SECRET_KEY_FALLBACKS; a class may be a path
+            to import it from), `near`, `timeout` and `max_value`
+        :raises django.core.exceptions.ImproperlyConfigured: if OPTIONS is no mapping, has what
+            stands beside it, or a setting means nothing with a URL
         :raises ValueError: if a setting has an impossible value
         :raises TypeError: if a setting is of the wrong type
-        :raises ImportError: if `disk` cannot be imported
+        :raises ImportError: if `disk` cannot be imported; if redis-py cannot, with a URL
         :raises OSError: if the directory cannot be made
         :raises Timeout: if another process keeps a shard locked for a minute
         :raises sqlite3.Error: if a database cannot be opened
@@ -216,6 +327,11 @@ class DjangoCache(BaseCache):
             for name, value in params.get('OPTIONS', {}).items()
             if name not in _OPTIONS_OF_DJANGO
         }
+        self._is_remote = is_url(directory)
+        if self._is_remote:
+            self._open = ft.partial(_connect, cast('str', directory), options)
+            self._cache = self._open()
+            return
         if isinstance(options.get('disk'), str):
             options['disk'] = import_string(options['disk'])
         if directory is not None:  # A process may go elsewhere between two requests.
@@ -227,12 +343,15 @@ class DjangoCache(BaseCache):
 
     @ft.cached_property
     def _cache(self) -> FanoutCache:
-        """The FanoutCache, until :meth:`close`; then once more that of the same settings."""
+        """The FanoutCache, until :meth:`close`; then once more that of the same settings.
+
+        At a URL it is a SiteCache.
+        """
         return self._open()
 
     @property
     def directory(self) -> str:
-        """Directory of the cache."""
+        """Directory of the cache. At a URL there is none, which is an :exc:`AttributeError`."""
         return self._cache.directory
 
     def cache(self, name: str) -> Cache[Any, Any]:
@@ -584,7 +703,8 @@ class DjangoCache(BaseCache):
     def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """Give an item another version. Its value, tag and the time when it expires stay.
 
-        Nobody else can write to the cache meanwhile.
+        Nobody else can write to the cache meanwhile. At a URL others can: of several who give it
+        another version one succeeds, and for a moment the item has neither.
 
         :param key: key of the item
         :param delta: what to add to its version
@@ -596,12 +716,20 @@ class DjangoCache(BaseCache):
             version = self.version
         old = self.make_and_validate_key(key, version)
         new = self.make_and_validate_key(key, version + delta)
-        with self._cache.transact():
-            if not self._copy(old, new):
-                raise ValueError(f'Key {key!r} not found')
-            if new != old:
-                self._cache.delete(old)
+        if not (self._move_remotely if self._is_remote else self._move)(old, new):
+            raise ValueError(f'Key {key!r} not found')
         return version + delta
+
+    def _move_remotely(self, old: Any, new: Any) -> bool:
+        return cast('SiteCache', self._cache)._move(old, new)
+
+    def _move(self, old: Any, new: Any) -> bool:
+        """Give an item another key; return whether there is one."""
+        with self._cache.transact():
+            found = self._copy(old, new)
+            if found and new != old:
+                self._cache.delete(old)
+        return found
 
     def _copy(self, source: Any, target: Any) -> bool:
         """Store the item of one key in the cache under another; return whether there is one.
@@ -748,7 +876,7 @@ class DjangoCache(BaseCache):
             try:
                 return self.get(key, ENOVAL, version, retry=True)
             except Exception as error:
-                if passes_over(self.directory, error):
+                if passes_over(self._cache._place(), error):
                     return ENOVAL
                 raise
 

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from .remote.cache import RemoteCache
 
 
+def is_url(location: object) -> bool:
+    """Tell whether a location is a URL, and no path of a directory."""
+    return (
+        isinstance(location, str) and re.match('[A-Za-z][A-Za-z0-9+.-]+://', location) is not None
+    )
+
+
 def open(location: str | os.PathLike[str] | None = None, **arguments: Any) -> Cache | RemoteCache:
     """Open a cache in a directory, or on a server.
 
@@ -28,8 +35,8 @@ def open(location: str | os.PathLike[str] | None = None, **arguments: Any) -> Ca
     :raises ImportError: if it is a URL, and redis-py is not installed
     :raises ValueError: if the URL is of no kind that is known; and whatever the class raises
     """
-    if location is not None and re.match('[A-Za-z][A-Za-z0-9+.-]*://', os.fspath(location)):
+    if isinstance(location, str) and is_url(location):
         from .remote import RemoteCache  # which needs redis-py
 
-        return RemoteCache(os.fspath(location), **arguments)
+        return RemoteCache(location, **arguments)
     return Cache(location, **arguments)

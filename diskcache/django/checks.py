@@ -8,8 +8,10 @@ refuses ends them before any message is shown, but for ``manage.py check --tag d
 E001  OPTIONS is no dict, or has in it what stands beside it
 E002  the directory is none, or this process cannot write to it
 E003  a value that opening the cache refuses
+E004  a setting that means nothing for a cache at a URL
+E005  a URL, or a setting for it, that opening the cache refuses, or redis-py is missing
 W001  no LOCATION: the cache is in the current directory
-W002  LOCATION is the address of a server, or a list of them, and no path
+W002  LOCATION is a list, or has ``://`` in it, and is neither a path nor a URL
 W003  LOCATION is relative: each process may have another directory
 W004  what belongs into OPTIONS stands beside it, without effect
 W005  OPTIONS has what is no setting, perhaps misspelt
@@ -20,7 +22,8 @@ W009  two caches share a directory and do not agree on what is in it
 W010  the directory was made with another number of shards
 W011  the directory is one of a Cache
 W012  TIMEOUT and DATABASE_TIMEOUT seem to be mixed up
-I001  sessions are in a cache that evicts
+W013  pickles on a server are not signed: who can write there can run code
+I001  sessions are in a cache that evicts, or on a server that may
 I002  an option of other backends has no effect
 ====  =============================================================================
 """
@@ -42,7 +45,13 @@ from django.utils.module_loading import import_string
 
 from ..constants import DBNAME
 from ..directory import is_unwritable
-from ..djangocache import _BESIDE_OPTIONS, _OPTIONS_OF_DJANGO
+from ..djangocache import (
+    _BESIDE_OPTIONS,
+    _OPTIONS_OF_DJANGO,
+    _REMOTE_OPTIONS,
+    _connect,
+    _refused_by_server,
+)
 from ..file_systems import network_of
 from ..mismatch import count_shards
 from ..settings import _KNOWN, _MEANT, _PARAMETERS, DEFAULT_SETTINGS, is_usable
@@ -57,6 +66,9 @@ def check_caches(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     caches = list(configured())
     found: list[CheckMessage] = []
     for cache in caches:
+        if cache.is_remote:
+            found += _check_remote(cache)
+            continue
         found += _check_options(cache)
         found += _check_values(cache)
         found += _check_location(cache)
@@ -75,11 +87,36 @@ def _message(
     return kind(f'Cache {cache.alias!r}: {text}', hint=hint, id=f'diskcache.{number}')
 
 
-def _check_options(cache: Configured) -> Iterator[CheckMessage]:
+def _check_remote(cache: Configured) -> Iterator[CheckMessage]:
+    """Look at a cache on a server, which is not asked."""
+    yield from _check_type_of_options(cache)
+    for name, instead in _refused_by_server({**cache.params, 'OPTIONS': cache.options}):
+        text = f'{name} means nothing for a cache at a URL.'
+        yield _message(Error, 'E004', cache, text, f'{instead[:1].upper()}{instead[1:]}.')
+    for name in sorted(_OPTIONS_OF_DJANGO.intersection(cache.options)):
+        hint = 'Limit the server: maxmemory.'
+        yield _message(Info, 'I002', cache, f'{name} in OPTIONS has no effect.', hint)
+    options = {name: cache.options[name] for name in _REMOTE_OPTIONS.intersection(cache.options)}
+    options.pop('near', None)  # a directory would be made
+    try:
+        _connect(cache.location, options)
+    except (ImportError, TypeError, ValueError) as error:
+        hint = 'Opening the cache is an error.'
+        yield _message(Error, 'E005', cache, f'{error}.', hint)
+    if cache.options.get('serializer') == 'pickle':
+        text = 'who can write to its server can run code in the site.'
+        yield _message(Warning, 'W013', cache, text, "Leave 'serializer' out: pickles are signed.")
+
+
+def _check_type_of_options(cache: Configured) -> Iterator[CheckMessage]:
     options = cache.params.get('OPTIONS', {})
     if not isinstance(options, Mapping):
         text = f'OPTIONS is of the type {type(options).__name__!r}.'
         yield _message(Error, 'E001', cache, text, 'Make it a dict.')
+
+
+def _check_options(cache: Configured) -> Iterator[CheckMessage]:
+    yield from _check_type_of_options(cache)
     for name in map(str, cache.options):
         beside = _BESIDE_OPTIONS.get(name, name)
         if beside in _BESIDE_OPTIONS.values():
@@ -158,8 +195,9 @@ def _check_location(cache: Configured) -> Iterator[CheckMessage]:
         hint = 'Make LOCATION the absolute path of a directory on a local disk.'
         yield _message(Warning, 'W001', cache, text, hint)
     elif isinstance(location, list | tuple | set) or '://' in str(location):
-        text = f'LOCATION is {location!r}, which becomes the name of a directory.'
-        hint = 'There is no server. Make LOCATION the absolute path of a directory.'
+        kind = type(location).__name__
+        text = f'LOCATION, of the type {kind!r}, becomes the name of a directory.'
+        hint = 'Make LOCATION the absolute path of a directory, or one URL such as redis://host/0.'
         yield _message(Warning, 'W002', cache, text, hint)
     elif cache.is_relative():
         text = f'LOCATION {str(location)!r} is relative, now {cache.directory}.'
@@ -230,26 +268,31 @@ def _check_shards(cache: Configured, directory: str) -> Iterator[CheckMessage]:
 
 
 def _check_pairs(caches: Iterable[Configured]) -> Iterator[CheckMessage]:
-    first: dict[str, Configured] = {}
+    first: dict[tuple[Any, ...], Configured] = {}
     for cache in caches:
-        if cache.directory is None:
+        hint = 'Give it a LOCATION of its own, or the same settings: whoever opens it last wins.'
+        place: tuple[Any, ...]
+        if cache.is_remote:
+            shared, place = 'a server', (cache.location, cache.options.get('name', 'django'))
+            hint = "Give it a 'name' of its own in OPTIONS, or the same settings."
+        elif cache.directory is not None:
+            shared = op.realpath(cache.directory)
+            place = (shared,)
+        else:
             continue
-        directory = op.realpath(cache.directory)
-        other = first.setdefault(directory, cache)
+        other = first.setdefault(place, cache)
         differing = sorted(_differing(other, cache))
         if differing:
             names = ', '.join(differing)
-            text = f'it shares {directory} with {other.alias!r}, but not {names}.'
-            hint = (
-                'Give it a LOCATION of its own, or the same settings: whoever opens it last wins.'
-            )
+            text = f'it shares {shared} with {other.alias!r}, but not {names}.'
             yield _message(Warning, 'W009', cache, text, hint)
 
 
 def _differing(one: Configured, other: Configured) -> Iterator[str]:
     if one.shards != other.shards:
         yield 'SHARDS'
-    for name in {*one.options, *other.options} - _OPTIONS_OF_DJANGO:
+    ignored = _OPTIONS_OF_DJANGO | ({'near', 'timeout', 'max_value'} if one.is_remote else set())
+    for name in {*one.options, *other.options} - ignored:
         if one.options.get(name) != other.options.get(name):
             yield str(name)
 
@@ -260,6 +303,11 @@ def _check_sessions(caches: Iterable[Configured]) -> Iterator[CheckMessage]:
         return
     alias = getattr(settings, 'SESSION_CACHE_ALIAS', DEFAULT_CACHE_ALIAS)
     for cache in caches:
+        if cache.alias == alias and cache.is_remote:
+            text = 'sessions are on a server, which may evict them: that logs users out.'
+            hint = 'Give them a server with maxmemory-policy noeviction, or use cached_db.'
+            yield _message(Info, 'I001', cache, text, hint)
+            continue
         policy = cache.options.get('eviction_policy', DEFAULT_SETTINGS['eviction_policy'])
         if cache.alias == alias and policy != 'none':
             text = 'sessions are in it, and may be evicted, which logs users out.'

@@ -129,12 +129,19 @@ class DiskCachePanel(Panel):  # type: ignore[misc]
 
 
 def _measure() -> dict[str, dict[str, int]]:
-    """Return the figures of the caches that are open in this thread, by their aliases."""
-    measured = {}
+    """Return the figures of the caches that are open in this thread, by their aliases.
+
+    A cache on a server has none: to count its items would be to ask for all of their keys.
+    """
+    measured: dict[str, dict[str, int]] = {}
     handler: Any = caches  # of which the stubs do not know the connections
     opened = {id(cache) for cache in caches.all(initialized_only=True)}
-    for alias in [cache.alias for cache in configured()]:
+    for site in configured():
+        alias = site.alias
         if not hasattr(handler._connections, alias) or id(handler[alias]) not in opened:
+            continue
+        if site.is_remote:
+            measured[alias] = {}
             continue
         cache = handler[alias]._cache
         with cl.suppress(Timeout, sqlite3.Error, OSError):
@@ -152,6 +159,8 @@ def _measure() -> dict[str, dict[str, int]]:
 
 def _difference(before: dict[str, int] | None, after: dict[str, int]) -> dict[str, Any]:
     """Return how often memory has answered meanwhile, and how full the cache is."""
+    if not after:
+        return {'is_remote': True}
     start = before or {**dict.fromkeys(after, 0), 'item_count': after['item_count']}
     return {
         'answered': after['memory_hits'] - start['memory_hits'],

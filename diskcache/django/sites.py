@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from ..directory import path_of
 from ..djangocache import DjangoCache
+from ..locations import is_url
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,16 @@ class Configured:
 
     @property
     def directory(self) -> str | None:
-        """The directory; None if it is a new temporary one in each process."""
-        if self.location is None:
+        """The directory; None if it is a new temporary one in each process, or a URL."""
+        if self.location is None or self.is_remote:
             return None
         is_path = isinstance(self.location, str | bytes | os.PathLike)
         return op.abspath(path_of(self.location if is_path else str(self.location)))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is on a server."""
+        return is_url(self.location)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -48,9 +54,8 @@ class Configured:
 
     def is_relative(self) -> bool:
         """Tell whether the directory depends on where a process is started."""
-        return isinstance(self.location, str | bytes | os.PathLike) and not op.isabs(
-            path_of(self.location)
-        )
+        is_path = isinstance(self.location, str | bytes | os.PathLike) and not self.is_remote
+        return is_path and not op.isabs(path_of(self.location))
 
 
 def configured() -> Iterator[Configured]:

@@ -1024,13 +1024,14 @@ def test_a_site_without_location_is_told_where_its_cache_is(
     assert configured('', {}) == []
 
 
-def test_a_location_that_is_a_url_is_told_of(
+def test_a_location_that_is_nearly_a_url_is_told_of(
     directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkdir(directory)
     monkeypatch.chdir(directory)
-    (text,) = configured('redis://localhost:6379', {})
-    assert 'redis://localhost:6379' in text
+    (text,) = configured(' redis://:secret@localhost', {})
+    assert 'one URL' in text
+    assert 'secret' not in text
 
 
 def test_a_setting_beside_options_is_told_of(directory: str) -> None:

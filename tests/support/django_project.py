@@ -6,15 +6,19 @@ Importing this needs Django and configures it. The tests of Django come from its
 
 from __future__ import annotations
 
+import contextlib as cl
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import django
 from django.conf import settings
+from django.db import connections
 from django.test import override_settings
+from django.test.utils import setup_test_environment, teardown_test_environment
 
 BACKEND = 'diskcache.DjangoCache'
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,13 +66,28 @@ settings.configure(
 django.setup()
 
 
+@cl.contextmanager
+def databases_in_memory() -> Iterator[None]:
+    """Have databases in memory for a block, and the rest of what Django's test runner sets up."""
+    setup_test_environment()
+    for connection in connections.all():
+        connection.creation.create_test_db(verbosity=0)
+    yield
+    for connection in connections.all():
+        connection.creation.destroy_test_db(':memory:', verbosity=0)
+    teardown_test_environment()
+
+
 def location(name: str) -> str:
     """Return the directory of the cache called `name` of the bound tests."""
     return str(CACHES_DIRECTORY / name)
 
 
-def bind(django_tests: type[Any]) -> type[Any]:
-    """Return the class of Django's tests `django_tests` with our backend for all its caches."""
+def bind(django_tests: type[Any], location: Callable[[str], str] = location) -> type[Any]:
+    """Return the class of Django's tests `django_tests` with our backend for all its caches.
+
+    :param location: returns the LOCATION of the cache of an alias
+    """
     own = getattr(django_tests, '_overridden_settings', None) or {}
     caches = {
         alias: {**params, 'BACKEND': BACKEND, 'LOCATION': location(alias)}
