@@ -412,7 +412,7 @@ STUBTEST_ARGS := --concise --ignore-disjoint-bases
 cross: $(VENV)/.zig ## compile the C sources for Windows, macOS and others, and see that no branch is left
 	@$(VENV_PYTHON) tools/cross.py
 
-lint: $(VENV)/.dev ## ruff, mypy, stubtest, typing tests, layers, documents, clang-format, clang-tidy, cppcheck
+lint: $(VENV)/.dev ## ruff, mypy, stubtest, typing tests, layers, documents, workflows, clang-format, clang-tidy, cppcheck
 	@for tool in clang-tidy cppcheck; do command -v $$tool >/dev/null || { \
 	    echo "make: $$tool not found; on Debian and Ubuntu: apt-get install $$tool" >&2; \
 	    exit 1; }; done
@@ -430,6 +430,9 @@ lint: $(VENV)/.dev ## ruff, mypy, stubtest, typing tests, layers, documents, cla
 	@$(VENV_PYTHON) tools/check_layers.py
 	@echo '== documents'
 	@$(VENV_PYTHON) docs/check.py
+	@echo '== workflows'
+	@$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(VENV)/bin/zizmor --quiet --no-progress --offline .github/workflows
 	@echo '== clang-format'
 	@$(VENV)/bin/clang-format --dry-run --Werror $(C_SOURCES) $(wildcard src/*/*.h tests/engine/*.[ch])
 	@echo '== clang-tidy'
