@@ -140,7 +140,7 @@ class Suite(Generic[S]):
         self.make_subject = make_subject
         self.peers = dict(peers or {})
         self.rows: dict[str, Row[S]] = {}
-        self.quotients: list[tuple[Figure, str, str]] = []
+        self.quotients: list[tuple[Figure, str, str, str | None]] = []
 
     def row(
         self,
@@ -211,16 +211,24 @@ class Suite(Generic[S]):
         return decorator
 
     def quotient(
-        self, name: str, title: str, numerator: str, denominator: str, at_most: float
+        self,
+        name: str,
+        title: str,
+        numerator: str,
+        denominator: str,
+        at_most: float,
+        beside: str | None = None,
     ) -> None:
-        """Add a figure that is one row's divided by another's, of the same contender and round.
+        """Add a figure that is one row's divided by another's of the same round.
 
         :param numerator: name of the row that is divided
         :param denominator: name of the row that it is divided by
         :param at_most: what it is not to exceed
+        :param beside: the peer whose row this package's is divided by; without it both are of the
+            same contender
         """
         figure = Figure(name, title, 'multiple', at_most=at_most, compared=False)
-        self.quotients.append((figure, numerator, denominator))
+        self.quotients.append((figure, numerator, denominator, beside))
 
 
 # --- the workers -------------------------------------------------------------------------------
@@ -444,17 +452,20 @@ class Rounds:
         """Say what contenders cannot do, each sentence once."""
         return list(dict.fromkeys(self._unable.values()))
 
-    def divide(self, quotient: Figure, numerator: str, denominator: str) -> None:
-        """Add a figure that is the quotient of two that were measured."""
+    def divide(
+        self, quotient: Figure, numerator: str, denominator: str, beside: str | None
+    ) -> None:
+        """Add a figure that is a quotient of two that were measured; see :meth:`Suite.quotient`."""
         if numerator not in self.outcomes or denominator not in self.outcomes:
             return
         above, below = self.outcomes[numerator].rounds, self.outcomes[denominator].rounds
+        pairs = [(name, name) for name in above] if beside is None else [(NATIVE, beside)]
         self.outcomes[quotient.name] = Outcome(
             quotient,
             {
-                contender: [x / y for x, y in zip(above[contender], below[contender], strict=True)]
-                for contender in above
-                if contender in below
+                contender: [x / y for x, y in zip(above[contender], below[other], strict=True)]
+                for contender, other in pairs
+                if contender in above and other in below
             },
         )
 

@@ -425,6 +425,37 @@ def _django(results: dict[str, Result]) -> Any:
     return _league(results['django'], [('get', 'get'), ('set_small', 'set')])
 
 
+#: Rows of the remote benchmark, with the contender of each: what they are called, and drawn like.
+_REMOTE_LINES: list[tuple[str, str, str, dict[str, Any]]] = [
+    ('memory', NATIVE, 'RemoteCache, near in memory', {**MARKS[NATIVE]}),
+    ('directory', NATIVE, 'RemoteCache, near in a directory', {**MARKS[NATIVE], 'linestyle': '--'}),
+    ('nothing', NATIVE, 'RemoteCache', {**MARKS[NATIVE], 'linestyle': ':'}),
+    ('memory', 'redis', "redis-py's cache", {**MARKS[ORIGINAL]}),
+    ('nothing', 'redis', 'redis-py', {**MARKS[ORIGINAL], 'linestyle': ':'}),
+]
+
+
+def _remote(results: dict[str, Result]) -> Any:
+    remote = results['remote']
+    figure, axes = _axes(3.2)
+    prefix = 'read_nothing_'
+    writers = [
+        int(outcome.figure.name.removeprefix(prefix).removesuffix('.rate'))
+        for outcome in remote.outcomes
+        if outcome.figure.name.startswith(prefix)
+    ]
+    for kind, contender, title, marks in _REMOTE_LINES:
+        times = [remote.outcome(f'read_{kind}_{n}.rate').median(contender) for n in writers]
+        points = [(n, 1e9 / time) for n, time in zip(writers, times, strict=True) if time]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=title, **marks)
+    axes.set(yscale='log', xlabel='processes that write', ylabel='reads a second')
+    axes.set_xticks(writers)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,.0f}'))
+    _legend(axes, 2)
+    return figure
+
+
 #: The one that belongs to no single benchmark.
 GOALS = Plot('goals', 'How many times faster is it, and what was to be reached?', _goals, ())
 
@@ -446,4 +477,5 @@ PLOTS = [
     Plot('growth', 'What does an operation cost where there are many items?', _growth, ('growth',)),
     Plot('peers', 'How long do get and set take?', _peers, ('peers',)),
     Plot('django', 'How long do get and set take?', _django, ('django',)),
+    Plot('remote', 'How many reads are answered while others write?', _remote, ('remote',)),
 ]

@@ -121,7 +121,9 @@ class Outcome:
         if self.figure.goal is not None:
             return f'{self.figure.goal:g}'
         if self.figure.at_most is not None:
-            return f'at most {self.figure.at_most:g}'
+            is_time = self.figure.unit == 'time'
+            most = format_time(self.figure.at_most) if is_time else f'{self.figure.at_most:g}'
+            return f'at most {most}'
         return ''
 
     def format_reached(self) -> str:
@@ -218,8 +220,11 @@ class Result:
 
     def _comparison(self) -> str:
         has_limits = any(LIMIT in outcome.rounds for outcome in self.outcomes)
+        has_original = self.contender(ORIGINAL).missing is None
         limit = [LIMIT] if has_limits else []
-        header = ['operation', ORIGINAL, NATIVE, *limit, 'ratio', 'min-max', 'goal', 'reached']
+        first = [ORIGINAL] if has_original else []
+        ratio = ['ratio', 'min-max'] if has_original else []
+        header = ['operation', *first, NATIVE, *limit, *ratio, 'goal', 'reached']
         cells = []
         for outcome in self.outcomes:
             if not outcome.figure.listed:
@@ -229,11 +234,10 @@ class Result:
             cells.append(
                 [
                     outcome.figure.title,
-                    outcome.format_median(ORIGINAL),
+                    *([outcome.format_median(ORIGINAL)] if has_original else []),
                     outcome.format_median(NATIVE),
                     *([outcome.format_limit()] if has_limits else []),
-                    outcome.format_ratio(NATIVE) if ratios else '',
-                    spread,
+                    *([outcome.format_ratio(NATIVE) if ratios else '', spread] if ratio else []),
                     outcome.format_goal(),
                     outcome.format_reached(),
                 ]
@@ -263,27 +267,23 @@ class Result:
             for outcome in listed
             if any(outcome.median(peer.name) is not None for peer in self.peers())
         ]
-        header = [
-            'operation',
-            *(f'{each.title} {each.version}'.strip() for each in self.contenders),
+        there = [each for each in self.contenders if each.missing is None]
+        header = ['operation', *(f'{each.title} {each.version}'.strip() for each in there)]
+        cells = [
+            [outcome.figure.title, *(outcome.format_both(each.name) for each in there)]
+            for outcome in measured
         ]
-        return format_table(
-            header,
-            [
-                [
-                    outcome.figure.title,
-                    *(outcome.format_both(contender.name) for contender in self.contenders),
-                ]
-                for outcome in measured
-            ],
-        )
+        missing = [
+            f'* {each.title} - missing: {each.missing}' for each in self.peers() if each.missing
+        ]
+        return '\n'.join([format_table(header, cells), *([''] if missing else []), *missing])
 
 
 def format_time(nanoseconds: float) -> str:
     """Format a duration with three significant digits and a fitting unit."""
     value = nanoseconds
     for unit in ('ns', 'µs', 'ms'):
-        if value < 1000:
+        if abs(value) < 1000:
             return f'{three_digits(value)} {unit}'
         value /= 1000
     return f'{three_digits(value)} s'
@@ -291,7 +291,7 @@ def format_time(nanoseconds: float) -> str:
 
 def three_digits(value: float) -> str:
     """Format a number with three significant digits, more if it has more before the point."""
-    decimals = 2 if value < 10 else 1 if value < 100 else 0
+    decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     return f'{value:.{decimals}f}'
 
 
@@ -300,7 +300,7 @@ FORMATS: Mapping[str, Callable[[float], str]] = {
     'time': format_time,
     'rate': lambda nanoseconds: f'{1e9 / nanoseconds:,.0f}/s',
     'share': lambda part: f'{100 * part:.2f} %',
-    'multiple': three_digits,
+    'multiple': lambda number: three_digits(number) if number >= 0.1 else f'{number:.2g}',
     'memory': lambda size: f'{size / 2**20:.1f} MB',
 }
 

@@ -33,6 +33,7 @@ BENCHMARKS = [
     'slowdisk',
     'peers',
     'django',
+    'remote',
 ]
 BUILD = ROOT / 'build' / 'benchmarks'
 #: Seconds after which a script is not going to end.

@@ -1,7 +1,7 @@
 """Servers that a benchmark measures its package beside: started for it, and ended with it.
 
-Each listens on a unix socket in the benchmark's directory and nowhere else, and keeps nothing on
-disk.
+Each listens on a unix socket in the benchmark's directory, and on a free port of the loopback where
+that is asked for. It keeps nothing on disk.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ KINDS = {
 class Server:
     """A redis-server or a memcached that is running."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, loopback: bool = False) -> None:
         """Start it and wait until it answers.
 
         :param name: of its kind
         :param directory: where its socket is made
+        :param loopback: whether a redis-server listens on a port too
         :raises Missing: if it or its client is not installed, or it does not start
         """
         kind = KINDS[name]
@@ -66,6 +67,9 @@ class Server:
             raise Missing(str(error)) from error
         self.socket = str(directory / 'socket')
         command = [path, *kind.arguments, self.socket]
+        self.port = _free_port() if loopback else 0
+        if loopback:
+            command += ['--bind', '127.0.0.1', '--port', str(self.port)]
         if name == 'memcached' and os.geteuid() == 0:
             command += ['-u', 'root']  # or it refuses to run as root
         answer = subprocess.run([path, '--version'], stdout=subprocess.PIPE, text=True, check=True)
@@ -107,6 +111,12 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return int(listener.getsockname()[1])
 
 
 def _version_in(line: str) -> str:
