@@ -21,16 +21,13 @@ from __future__ import annotations
 
 import contextlib as cl
 import io
-import json
 import os
 import os.path as op
 import pickle
 import re
 import sqlite3
 import time
-import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from . import removal, salvage, sql
 from . import settings as rules
@@ -45,8 +42,8 @@ from .cautions import UnknownFileWarning, UnloadableWarning
 from .check_files import FileCheck, Found, Names, is_old
 from .constants import MODE_PICKLE
 from .disk import Disk, JSONDisk
+from .hints import TYPE_CHECKING, Any, BinaryIO
 from .mismatch import OWN_CLASSES
-from .pickle_walker import Walker
 from .refusal import RefusedError
 from .safedisk import SafeDisk
 from .settings import DEFAULT_SETTINGS
@@ -54,9 +51,13 @@ from .signeddisk import Row, SignedDisk
 
 if TYPE_CHECKING:
     from .cache import Cache
+    from .pickle_walker import Walker
 
-#: How many rows are looked at together, without a lock.
+#: How many rows are looked at together, without a lock, if not all of them are plain.
 _PAGE_ROWS = 1000
+
+#: Up to so many rows SQLite finds each of them in each index as fast as those can be compared.
+_FEW_ROWS = 20_000
 
 #: Seconds for which the write lock is held, but for the last row that is looked at. It is then left
 #: to others for as long.
@@ -87,17 +88,33 @@ _FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
 Progress = Callable[[str, int, int | None], object]
 
 
-class _Problem(NamedTuple):
+class _Problem:
     """Something that is wrong with a row, as far as a look without the lock can tell."""
 
-    rowid: int
-    text: str
-    #: The statement that mends it, and its parameters.
-    mend: tuple[str, tuple[Any, ...]] | None = None
-    #: That of the row, if it is mended by deleting the row.
-    filename: str | None = None
-    reason: str = ''
-    category: type[Warning] = UserWarning
+    def __init__(
+        self,
+        rowid: int,
+        text: str,
+        mend: tuple[str, tuple[Any, ...]] | None = None,
+        filename: str | None = None,
+        reason: str = '',
+        category: type[Warning] = UserWarning,
+    ) -> None:
+        """Make one.
+
+        :param rowid: of the row
+        :param text: what it is
+        :param mend: the statement that mends it, and its parameters
+        :param filename: that of the row, if it is mended by deleting the row
+        :param reason: why it stays, also with `fix`
+        :param category: of the warning
+        """
+        self.rowid = rowid
+        self.text = text
+        self.mend = mend
+        self.filename = filename
+        self.reason = reason
+        self.category = category
 
 
 class Check:
@@ -121,6 +138,8 @@ class Check:
         self._confirms = False
         #: SQLite finds fault with the database; files without a row may be those of rows just lost.
         self._is_malformed = False
+        #: The counters are right, as a look at the rows has told.
+        self._is_counted = False
         #: Names that pickles need and that are not there: how many pickles, and the first of them.
         self._gone: dict[str, tuple[int, str]] = {}
         #: Names that pickles need and that a SafeDisk does not allow, likewise.
@@ -148,12 +167,13 @@ class Check:
         return self.found
 
     def _check_contents(self) -> None:
-        if not self._check_schema():
+        stored = self._check_schema()
+        if stored is None:
             return
         with cl.closing(Names()) as self._names:
             self._check_rows()
             self._check_files()
-        self._check_settings()
+        self._check_settings(stored)
         self._check_totals()
 
     def _report(self, text: str, **details: Any) -> None:
@@ -199,8 +219,12 @@ class Check:
     def _is_sound(self) -> bool:
         """Tell whether SQLite finds fault with nothing, in a third of the time that it takes.
 
-        It would look each row up in each index. If it is not certain it has to.
+        It would look each row up in each index. If it is not certain it has to; and where there are
+        few rows that takes no longer.
         """
+        rows = self._count()
+        if rows is None or rows < _FEW_ROWS:
+            return False
         try:
             compare = sql.compare_indexes(self._cache._inspect()[1])
             return (
@@ -242,20 +266,23 @@ class Check:
                     reason='it cannot be removed' if old else 'a salvage may just be beginning',
                 )
 
-    def _check_schema(self) -> bool:
-        """Find tables, indexes and triggers that are missing; tell whether there are the tables."""
+    def _check_schema(self) -> dict[str, Any] | None:
+        """Find tables, indexes and triggers that are missing.
+
+        :return: the stored settings; None if a table is missing
+        """
         stored, schema, _ = self._cache._inspect()
         missing = self._cache._missing_objects(stored, schema)
         missing.pop(None, None)
         if not missing:
-            return True
+            return stored
         if self._fix:
             for statement in missing.values():  # each takes the lock for as long as it takes
                 self.found += self._make(statement)
                 time.sleep(_PORTION_SECONDS)
         for name in missing:
             self._report(f'missing in the database: {name}', mended=self._fix)
-        return self._fix or not {'Cache', 'Settings'} & missing.keys()
+        return stored if self._fix or not {'Cache', 'Settings'} & missing.keys() else None
 
     def _make(self, statement: str) -> list[Found]:
         """Make what is missing in the schema; for a unique index doubles go, if there are any."""
@@ -287,15 +314,15 @@ class Check:
         low = _FIRST_ROW
         while True:
             self._progress('rows', done, total)
-            end, kinds = self._cache._survey(low, _PAGE_ROWS)
-            high = _LAST_ROW if end is None else end
+            last, rows, is_last, kinds, self._is_counted = self._cache._survey(low, _PAGE_ROWS)
+            high = _LAST_ROW if is_last else last
             rowids = sorted({problem.rowid for problem in self._problems(low, high, kinds)})
             if rowids:
                 self._confirm(rowids)
             if high == _LAST_ROW:
                 break
             low = high + 1
-            done += _PAGE_ROWS
+            done += rows
         self._report_unloadable()
 
     def _count(self) -> int | None:
@@ -506,6 +533,8 @@ class Check:
                 yield from self._walk(file, size, rowid, f'{whose}, {self._path(filename)},')
 
     def _walk(self, file: Any, size: int, rowid: int, whose: str) -> Iterator[_Problem]:
+        from .pickle_walker import Walker  # which takes as long to import as all of the rest
+
         gone: set[str] = set()
         walker = Walker(file, size, gone)
         problem = walker.walk()
@@ -625,12 +654,12 @@ class Check:
         files = FileCheck(
             self._cache._path,
             self._names,
-            self._names_in_rows,
-            self._wait_for_writers,
-            self._progress,
-            self._cache.disk.remove if self._fix else None,
-            self._is_usual('filename'),
-            self._is_malformed,
+            names_in_rows=self._names_in_rows,
+            wait_for_writers=self._wait_for_writers,
+            progress=self._progress,
+            remove=self._cache.disk.remove if self._fix else None,
+            names_are_own=self._is_usual('filename'),
+            keeps_files=self._is_malformed,
         )
         self.found.extend(files.run())
 
@@ -646,9 +675,8 @@ class Check:
             if filename is not None:
                 yield self._relative(filename)
 
-    def _check_settings(self) -> None:
+    def _check_settings(self, stored: dict[str, Any]) -> None:
         """Find stored settings that nobody can have set; opening a cache ignores them."""
-        stored, _, _ = self._cache._inspect()
         damaged = rules.damaged(stored)
         if damaged and self._fix:
             with self._cache._transact(self._retry) as (execute, _):
@@ -671,7 +699,7 @@ class Check:
         self._progress('totals', 0, None)
         found: dict[str, Found] = {}
         for left in reversed(range(_TOTAL_ATTEMPTS)):
-            wrong = self._wrong_totals()
+            wrong = {} if self._is_counted else self._wrong_totals()
             if left == _TOTAL_ATTEMPTS - 1:
                 found = {name: Found(text) for name, (text, *_) in wrong.items()}
             for name in found:
@@ -718,6 +746,8 @@ def _first_of(count: int, first: str) -> str:
 
 def _is_compressed(file: BinaryIO) -> bool:
     """Tell whether a file begins as zlib's format does (RFC 1950); it is at its beginning then."""
+    import zlib
+
     head = file.read(2)
     file.seek(0)
     return (
@@ -727,6 +757,9 @@ def _is_compressed(file: BinaryIO) -> bool:
 
 def _fault_of_json(file: BinaryIO | io.BytesIO) -> str | None:
     """Return why JSONDisk cannot load this, as far as its first MiB tells; None if it can."""
+    import json
+    import zlib
+
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(file.read(_JSON_BYTES), _JSON_BYTES)

@@ -22,7 +22,6 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from . import sql
 from ._core import TEMPORARY_FILE_SUFFIX, VALUE_FILE_DIGITS, VALUE_FILE_SUFFIX
@@ -49,18 +48,32 @@ _TEMPORARY_NAME = re.compile(
 )
 
 
-@dataclass
 class Found:
     """Something that a check has found."""
 
-    text: str
-    category: type[Warning] = UserWarning
-    mended: bool = False
-    #: Nothing is wrong with the cache, as far as one can tell: others own this, or can read it, or
-    #: are just writing it.
-    harmless: bool = False
-    #: Why it stays, also with `fix`.
-    reason: str = ''
+    def __init__(
+        self,
+        text: str,
+        category: type[Warning] = UserWarning,
+        *,
+        mended: bool = False,
+        harmless: bool = False,
+        reason: str = '',
+    ) -> None:
+        """Make one.
+
+        :param text: what it is
+        :param category: of the warning
+        :param mended: whether it has been mended
+        :param harmless: nothing is wrong with the cache, as far as one can tell: others own this,
+            or can read it, or are just writing it
+        :param reason: why it stays, also with `fix`
+        """
+        self.text = text
+        self.category = category
+        self.mended = mended
+        self.harmless = harmless
+        self.reason = reason
 
 
 def is_old(path: str) -> bool | None:
@@ -108,37 +121,51 @@ class Names:
             self._made.close()
 
 
-@dataclass
 class _Directory:
     """A directory while it is walked."""
 
-    name: str  # relative to the cache's, '' for that itself
-    directories: list[str] = field(default_factory=list)  # the names of those left to walk
-    #: Nothing but directories like this is in it.
-    hollow: bool = True
+    def __init__(self, name: str) -> None:
+        self.name = name  # relative to the cache's, '' for that itself
+        self.directories: list[str] = []  # the names of those left to walk
+        #: Nothing but directories like this is in it.
+        self.hollow = True
 
 
-@dataclass
 class FileCheck:
     """A walk through the directory of a cache."""
 
-    path: str
-    #: The names that rows have had a while ago.
-    names: Names
-    #: Yields the names that all rows have at one moment.
-    names_in_rows: Callable[[], Iterable[bytes]]
-    #: Returns when the transactions that are open now are over.
-    wait_for_writers: Callable[[], None]
-    #: Called with the step, how many files have been looked at, and how many there are perhaps.
-    progress: Callable[[str, int, int | None], object]
-    #: Removes a value file; None: nothing is removed.
-    remove: Callable[[str], None] | None
-    #: Value files have the names that this package gives them.
-    names_are_own: bool
-    #: Files without a row stay: the rows have just been lost.
-    keeps_files: bool
+    def __init__(
+        self,
+        path: str,
+        names: Names,
+        *,
+        names_in_rows: Callable[[], Iterable[bytes]],
+        wait_for_writers: Callable[[], None],
+        progress: Callable[[str, int, int | None], object],
+        remove: Callable[[str], None] | None,
+        names_are_own: bool,
+        keeps_files: bool,
+    ) -> None:
+        """Prepare the walk.
 
-    def __post_init__(self) -> None:
+        :param path: the directory
+        :param names: the names that rows have had a while ago
+        :param names_in_rows: yields the names that all rows have at one moment
+        :param wait_for_writers: returns when the transactions that are open now are over
+        :param progress: called with the step, how many files have been looked at, and how many
+            there are perhaps
+        :param remove: removes a value file; None: nothing is removed
+        :param names_are_own: value files have the names that this package gives them
+        :param keeps_files: files without a row stay, since the rows have just been lost
+        """
+        self.path = path
+        self.names = names
+        self.names_in_rows = names_in_rows
+        self.wait_for_writers = wait_for_writers
+        self.progress = progress
+        self.remove = remove
+        self.names_are_own = names_are_own
+        self.keeps_files = keeps_files
         self._files: dict[bytes, str] = {}
         self._directories: dict[str, tuple[int, int]] = {}
         self._done = 0

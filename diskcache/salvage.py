@@ -16,17 +16,15 @@ import contextlib as cl
 import errno
 import os
 import os.path as op
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
 
 from . import _core, mismatch, removal, sql
 from . import settings as rules
 from .constants import DBNAME
+from .hints import Any
 from .settings import METADATA
 
 _HEADER = 100  # bytes; the first page has the schema behind them
@@ -285,6 +283,8 @@ class Salvage:
 @cl.contextmanager
 def _directory_beside(database: str) -> Iterator[str]:
     """Give a temporary directory in that of a database; name and lock tell check() of it."""
+    import tempfile  # each check imports this module, and few salvage anything
+
     parent, name = op.split(database)
     with (
         tempfile.TemporaryDirectory(
@@ -320,6 +320,8 @@ def _is_abandoned(work: str) -> bool:
 
 def remove_left_over(path: str) -> bool:
     """Remove what left_over() has found; tell whether it is gone."""
+    import shutil
+
     shutil.rmtree(path, ignore_errors=True)
     return not op.lexists(path)
 
@@ -350,6 +352,8 @@ def _opened(database: str) -> Iterator[int]:
 
 def _copy(descriptor: int, database: str, copy: str) -> None:
     """Copy a database and its log, in this order: what a checkpoint moves is in one of them."""
+    import shutil
+
     with open(descriptor, 'rb', closefd=False) as source, open(copy, 'wb') as target:
         source.seek(0)
         shutil.copyfileobj(source, target)
@@ -394,7 +398,8 @@ def _run_recover(copy: str, recovered: str) -> bool:
     What it finds is SQL that it executes: of a file that anybody may have written, so in its safe
     mode, which has no way out of the database.
     """
-    import subprocess  # each check imports this module, and few salvage anything
+    import shutil
+    import subprocess
 
     program = shutil.which('sqlite3')
     if program is None:

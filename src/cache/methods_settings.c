@@ -459,8 +459,9 @@ PyObject *Cache__survey(Cache *self, const Cache__survey_args *args)
     if (status != DC_OK) {
         return NULL;
     }
-    return survey.rows < limit ? Py_BuildValue("Oi", Py_None, survey.kinds)
-                               : Py_BuildValue("Li", (long long)survey.last, survey.kinds);
+    return Py_BuildValue("LLNiN", (long long)survey.last, (long long)survey.rows,
+                         PyBool_FromLong(survey.is_last), survey.kinds,
+                         PyBool_FromLong(survey.counted));
 }
 
 PyObject *Cache__compare(Cache *self, const Cache__compare_args *args)

@@ -5,6 +5,8 @@
  */
 #include "engine/survey.h"
 
+#include "engine/settings.h"
+
 #define PICKLE_STOP '.' /* the last byte of each pickle */
 
 /* The arguments of DC_FUNCTION_SURVEY; the last four are numbers. */
@@ -75,6 +77,15 @@ static int kinds_of_row(sqlite3_value **row)
     return can_be_read(row[TAG]) ? kinds : DC_SURVEY_ODD;
 }
 
+/* Add the size of a row that is not odd; a sum that is too large is odd. */
+static int add_size(int64_t size)
+{
+    int fits = size <= INT64_MAX - current->bytes;
+
+    current->bytes += fits && size > 0 ? size : 0;
+    return fits ? 0 : DC_SURVEY_ODD;
+}
+
 /* Whether the row is the last one to look at. */
 static void survey_row(sqlite3_context *context, int count, sqlite3_value **row)
 {
@@ -85,9 +96,11 @@ static void survey_row(sqlite3_context *context, int count, sqlite3_value **row)
     }
     if (!(current->kinds & DC_SURVEY_ODD)) { /* then all are looked at more closely */
         current->kinds |= kinds_of_row(row);
+        current->kinds |= add_size(integer_of(row[SIZE]));
     }
     current->rows++;
-    sqlite.result_int(context, current->rows == current->limit);
+    sqlite.result_int(context, current->rows / (current->kinds != 0 ? 1 : DC_SURVEY_PLAIN) >=
+                                   current->limit);
 }
 
 void dc_survey_define(dc_db *db)
@@ -99,13 +112,23 @@ void dc_survey_define(dc_db *db)
     }
 }
 
-dc_status dc_survey_rows(dc_db *db, int64_t low, int64_t limit, dc_survey *survey)
+static int is_setting(dc_db *db, const char *name, int64_t expected)
+{
+    dc_row row;
+    int is;
+
+    dc_row_init(&row);
+    is = dc_setting_get(db, name, &row) == DC_OK && row.columns.value.type == DC_INTEGER &&
+         row.columns.value.as.integer == expected;
+    dc_row_clear(&row);
+    return is;
+}
+
+static dc_status look_at_rows(dc_db *db, int64_t low, dc_survey *survey)
 {
     dc_query query;
     dc_status status;
 
-    *survey = (dc_survey){.limit = limit, .kinds = db->is_utf8 ? 0 : DC_SURVEY_ODD};
-    dc_survey_define(db);
     dc_query_start(&query, db, DC_SQL_SURVEY);
     dc_query_bind_integer(&query, low);
     current = survey;
@@ -115,5 +138,26 @@ dc_status dc_survey_rows(dc_db *db, int64_t low, int64_t limit, dc_survey *surve
         survey->last = dc_query_integer(&query, 0);
     }
     dc_query_end(&query);
-    return status == DC_NOT_FOUND ? DC_OK : status;
+    survey->is_last = status == DC_NOT_FOUND;
+    return survey->is_last ? DC_OK : status;
+}
+
+dc_status dc_survey_rows(dc_db *db, int64_t low, int64_t limit, dc_survey *survey)
+{
+    int own = !dc_db_in_transaction(db);
+    dc_status status = own ? dc_db_begin_read(db) : DC_OK;
+
+    *survey = (dc_survey){.limit = limit, .kinds = db->is_utf8 ? 0 : DC_SURVEY_ODD};
+    dc_survey_define(db);
+    if (status == DC_OK) {
+        status = look_at_rows(db, low, survey);
+        survey->counted = status == DC_OK && low == INT64_MIN && survey->is_last &&
+                          !(survey->kinds & DC_SURVEY_ODD) &&
+                          is_setting(db, "count", survey->rows) &&
+                          is_setting(db, "size", survey->bytes);
+    }
+    if (own) {
+        dc_db_end_read(db);
+    }
+    return status;
 }

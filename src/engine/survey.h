@@ -14,14 +14,20 @@ enum {
     DC_SURVEY_FILES = 8 /* which the row names by a text */
 };
 
+/* So many more rows are looked at where all of them are plain. */
+enum { DC_SURVEY_PLAIN = 32 };
+
 typedef struct dc_survey {
     int64_t limit;
-    int64_t rows; /* how many there were, up to the limit */
-    int64_t last; /* rowid of the last one, if it is the limit's */
+    int64_t rows;  /* how many there were, up to the limit */
+    int64_t bytes; /* the sum of their sizes, unless any of them is odd */
+    int64_t last;  /* rowid of the last one */
+    int is_last;   /* there are no rows behind it */
+    int counted; /* these are all the rows, none of them odd, and the counters in Settings are right */
     int kinds;
 } dc_survey;
 
-/* Look at up to `limit` rows from the rowid `low` on. */
+/* Look at up to `limit` rows from the rowid `low` on, or at DC_SURVEY_PLAIN times as many. */
 dc_status dc_survey_rows(dc_db *db, int64_t low, int64_t limit, dc_survey *survey);
 
 /* Make DC_FUNCTION_SURVEY known to SQLite, unless it is. */

@@ -56,6 +56,22 @@ def test_no_module_is_imported_that_the_original_does_without(original_package: 
     assert now.keys() & _PUT_OFF == set()
 
 
+def test_a_check_of_a_sound_cache_imports_little(tmp_path: Path) -> None:
+    """To import what follows pickles takes longer than to check a small cache."""
+    script = (
+        'import sys, diskcache\ncache = diskcache.Cache(sys.argv[1])\ncache[1] = 1\n'
+        'assert cache.check() == []\nprint(*sys.modules)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-S', '-c', script, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(PACKAGE)},
+    )
+    assert set(done.stdout.split()) & (_PUT_OFF | {'dataclasses', 'zlib'}) == set()
+
+
 @pytest.mark.parametrize('name', ['Cache', 'FanoutCache', 'Deque', 'Index', 'Disk', 'SignedDisk'])
 def test_annotations_resolve_although_typing_is_not_imported(name: str) -> None:
     """Programs ask for them: to document, to check, or to fill in arguments."""

@@ -95,13 +95,86 @@ static void rows_are_looked_at_in_pages(void)
     for (int i = 1; i <= 25; i++) {
         set(integer(i), inline_value(integer(i)));
     }
+    database_execute(&db, "UPDATE Cache SET size = 1 WHERE rowid > 12");
     CHECK_INT(DC_OK, dc_survey_rows(&db, 11, 10, &survey));
     CHECK_INT(10, survey.rows);
     CHECK_INT(20, survey.last);
+    CHECK(!survey.is_last);
     CHECK_INT(DC_OK, dc_survey_rows(&db, 21, 10, &survey));
     CHECK_INT(5, survey.rows);
+    CHECK(survey.is_last);
     CHECK_INT(DC_OK, dc_survey_rows(&db, 26, 10, &survey));
     CHECK_INT(0, survey.rows);
+    CHECK(survey.is_last);
+    close_store();
+}
+
+static void more_rows_are_looked_at_while_all_are_plain(void)
+{
+    dc_survey survey;
+
+    open_store();
+    for (int i = 1; i <= 2 * DC_SURVEY_PLAIN + 1; i++) {
+        set(integer(i), inline_value(integer(i)));
+    }
+    CHECK_INT(DC_OK, dc_survey_rows(&db, INT64_MIN, 2, &survey));
+    CHECK_INT(2 * DC_SURVEY_PLAIN, survey.last);
+    CHECK(!survey.is_last && !survey.counted);
+    database_execute(&db, "UPDATE Cache SET size = 1 WHERE rowid = 7");
+    CHECK_INT(DC_OK, dc_survey_rows(&db, INT64_MIN, 2, &survey));
+    CHECK_INT(7, survey.last);
+    CHECK_INT(DC_SURVEY_ODD, survey.kinds);
+    close_store();
+}
+
+static void the_counters_of_all_rows_are_compared(void)
+{
+    static const struct {
+        const char *change;
+        int counted;
+    } cases[] = {
+        {"UPDATE Settings SET value = value WHERE key = 'count'", 1},
+        {"UPDATE Settings SET value = value + 1 WHERE key = 'count'", 0},
+        {"UPDATE Settings SET value = value - 1 WHERE key = 'size'", 0},
+        {"UPDATE Settings SET value = CAST(value AS REAL) WHERE key = 'count'", 0},
+        {"UPDATE Settings SET value = CAST(value AS TEXT) WHERE key = 'size'", 0},
+        {"DELETE FROM Settings WHERE key = 'size'", 0},
+        {"UPDATE Cache SET raw = 2 WHERE rowid = 2", 0},
+    };
+    dc_survey survey;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_remove_directory();
+        open_store();
+        for (int key = 0; key < 3; key++) {
+            set(integer(key), inline_value(text("value")));
+        }
+        database_execute(&db, "UPDATE Cache SET size = 5, filename = 'a', value = NULL, mode = 2");
+        database_execute(&db, cases[i].change);
+        CHECK_INT(DC_OK, dc_survey_rows(&db, INT64_MIN, 1000, &survey));
+        CHECK_INT(cases[i].counted, survey.counted);
+        if (cases[i].counted) {
+            CHECK_INT(15, survey.bytes);
+            CHECK_INT(DC_OK,
+                      dc_survey_rows(&db, 1, 1000, &survey)); /* there may be others before */
+            CHECK(!survey.counted);
+        }
+        close_store();
+    }
+}
+
+static void a_sum_of_sizes_that_does_not_fit_is_odd(void)
+{
+    dc_survey survey;
+
+    open_store();
+    for (int key = 0; key < 3; key++) {
+        set(integer(key), inline_value(text("value")));
+    }
+    database_execute(
+        &db, "UPDATE Cache SET size = 9223372036854775807, filename = 'a', value = NULL, mode = 2");
+    CHECK_INT(DC_OK, dc_survey_rows(&db, INT64_MIN, 1000, &survey));
+    CHECK_INT(DC_SURVEY_ODD | DC_SURVEY_FILES, survey.kinds);
     close_store();
 }
 
@@ -218,6 +291,9 @@ int main(int argc, char **argv)
         CHECK_TEST(plain_rows_need_no_other_look),
         CHECK_TEST(what_is_in_rows_is_told),
         CHECK_TEST(rows_are_looked_at_in_pages),
+        CHECK_TEST(more_rows_are_looked_at_while_all_are_plain),
+        CHECK_TEST(the_counters_of_all_rows_are_compared),
+        CHECK_TEST(a_sum_of_sizes_that_does_not_fit_is_odd),
         CHECK_TEST(a_query_of_the_users_changes_no_survey),
         CHECK_TEST(rows_have_the_same_checksum_in_any_order_and_no_others),
         CHECK_TEST(rows_that_do_not_ascend_are_told),

@@ -31,6 +31,13 @@ import diskcache
 from diskcache import Cache, Deque, FanoutCache
 from diskcache.cli import main
 
+
+@pytest.fixture(autouse=True)
+def many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each cache checked as one of many rows; of few a check does less."""
+    monkeypatch.setattr('diskcache.check._FEW_ROWS', 0)
+
+
 PAGE = 4096
 ITEMS = 1500
 DAMAGED = 'cache.db-damaged-'
