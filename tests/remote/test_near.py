@@ -854,3 +854,26 @@ def test_a_value_that_cannot_be_kept_near_is_not_followed_by_an_older_one(
     deaf(cache, monkeypatch)
     assert near_tier._store.get(cache._codec.key('key')) == older
     assert cache['key'] == 'new'
+
+
+def test_what_others_publish_does_no_harm(cache: Any, writer: Any) -> None:
+    for text in ('', 'key', b'\xff\x00'):
+        writer._engine.call('PUBLISH', '__redis__:invalidate', text)
+    writer['key'] = 'new'
+    deadline = time.monotonic() + 30
+    while cache['key'] != 'new':
+        assert time.monotonic() < deadline
+    warm(cache)
+    assert cache['key'] == 'new'
+
+
+@pytest.mark.parametrize('damaged', [None, 5, 'text', b'', b'x' * 15, (1, 2)], ids=repr)
+def test_what_is_damaged_near_is_a_miss(open_cache: Any, tmp_path: Path, damaged: Any) -> None:
+    with Cache(tmp_path) as kept:
+        cache = with_key(open_cache(kept))
+        (name,) = kept
+        kept[name] = damaged
+        assert cache['key'] == 'old'
+        forget(cache)
+        warm(cache)  # it is replaced
+        assert len(kept[name]) > 16

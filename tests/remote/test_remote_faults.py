@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -592,3 +595,96 @@ def test_a_fork_while_another_thread_takes_a_connection_leaves_no_lock(cache: An
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert cache['key'] == 1
+
+
+WRITER = """
+import itertools, sys
+from diskcache.remote import RemoteCache
+cache = RemoteCache(*sys.argv[1:3], near=sys.argv[3])
+for number in itertools.count():
+    cache.set_many({f'{number % 50} {place}': str(number) * 9000 for place in range(5)}, tag='tag')
+    cache.get_many([f'{number % 50} {place}' for place in range(5)])
+    if number == 3:
+        print(flush=True)
+"""
+
+
+def test_a_client_that_is_killed_leaves_whole_items_and_no_lock(
+    cache: Any, open_cache: Any, tmp_path: Path
+) -> None:
+    command = [sys.executable, '-c', WRITER, cache.url, cache.name, str(tmp_path / 'near')]
+    near = open_cache(cache.url, near=tmp_path / 'near')
+    for turn in range(4):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE)
+        child.stdout.readline()
+        time.sleep(0.02 * turn)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        for key, value in cache.items():
+            assert value == value[: len(value) // 9000] * 9000, key
+            assert near[key] == near[key] == value
+    assert cache.evict('tag') > 0
+    assert list(cache) == []
+
+
+def test_a_value_that_the_server_does_not_take_is_an_error(
+    start_server: Any, open_cache: Any
+) -> None:
+    cache = open_cache(start_server('redis', '--proto-max-bulk-len', '1mb'), near=True)
+    cache['key'] = 'old'
+    with pytest.raises((ConnectionError, RemoteError)):
+        cache['key'] = b'x' * 2**21
+    assert cache['key'] == 'old'
+    with pytest.raises((ConnectionError, RemoteError)):
+        cache.set_many({'other': 1, 'key': b'x' * 2**21})
+    assert cache['key'] == 'old'
+
+
+def test_what_is_no_redis_is_an_error(open_cache: Any) -> None:
+    def answer(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as connection:
+                    connection.recv(1000)
+                    connection.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')
+
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        cache = open_cache(f'redis://127.0.0.1:{listener.getsockname()[1]}', near=True, timeout=2)
+        try:
+            for call in (
+                lambda: cache.get('key'),
+                lambda: cache.set('key', 1),
+                lambda: cache.get_many(['key']),
+                lambda: list(cache),
+            ):
+                with pytest.raises((RemoteError, ConnectionError, Timeout)):
+                    call()
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_the_time_of_day_may_jump(
+    cache: Any, open_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = open_cache(cache.url, near=True)
+    near.set('key', 1, expire=60)
+    assert near['key'] == near['key'] == 1
+    day = 86_400
+    for jump in (day, -day):
+        with monkeypatch.context() as patched:
+            patched.setattr(time, 'time', lambda now=time.time, jump=jump: now() + jump)
+            for each in (cache, near):
+                value, expire_time = each.get('key', expire_time=True)
+                assert value == 1
+                assert 0 < expire_time - time.time() <= 60
+            near.set('key', 1, expire=60)
+            assert cache.modify('key', lambda value: value) == 1
+            assert cache['key'] == near['key'] == 1
+            deadline = time.monotonic() + 30
+            while near._near.get(near._codec.key('key')) is None:
+                near['key']
+                assert time.monotonic() < deadline
