@@ -73,7 +73,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all \
     engine-test compilers test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps \
     soak crash fuzz faults load tsan valgrind lint docs cross bench count coverage clients dist wheels recipes \
-    test-wine test-nogil test-remote stress-remote clean distclean
+    test-wine test-nogil test-remote stress-remote remote-demo clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -207,6 +207,10 @@ demo: $(VENV)/.built ## parse the standard library through the cache, cold, warm
 django-demo: $(VENV)/.built ## a Django site in four processes, on port 8000 (PORT=, CACHE_DIR=)
 	@PORT='$(PORT)' CACHE_DIR='$(CACHE_DIR)' exec $(VENV_PYTHON) -m gunicorn \
 	    --config examples/django_site/server.py
+
+remote-demo: SECONDS =
+remote-demo: $(VENV)/.remote ## processes that keep near what three servers have, until Ctrl-C (SECONDS=20)
+	@exec $(VENV_PYTHON) examples/remote_near.py $(if $(SECONDS),--seconds $(SECONDS))
 
 NEEDED_BY_TESTS = $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite pysqlite3
 
