@@ -121,7 +121,7 @@ class Board:
     def __init__(self, scratch: str) -> None:
         """Map the file; it is made if it is not there."""
         owners = max(OWNERS) + 1
-        sizes = [len(HEADER), *[len(KEYS)] * 4, owners, len(KEYS) * RING, ROWS * PHASES * WIDTH]
+        sizes = [len(HEADER), *[len(KEYS)] * 5, owners, len(KEYS) * RING, ROWS * PHASES * WIDTH]
         self.scratch = scratch
         with open(f'{scratch}/board', 'a+b') as file:
             file.truncate(8 * sum(sizes))
@@ -130,11 +130,15 @@ class Board:
         ends = list(it.accumulate(sizes, initial=0))
         parts = [slice(*pair) for pair in it.pairwise(ends)]
         self.header, self.header_times = numbers[parts[0]], times[parts[0]]
-        self.begun, self.acked, self.absent, self.renewed = (numbers[each] for each in parts[1:5])
+        self.begun, self.acked, self.absent = (numbers[each] for each in parts[1:4])
+        #: The last number that others have written, or later than the owner had waited for.
+        self.foreign = numbers[parts[4]]
+        #: The first number after the last failover.
+        self.renewed = numbers[parts[5]]
         #: The generation in which an owner has written all its keys anew.
-        self.owners = numbers[parts[5]]
-        self.times = times[parts[6]]
-        self._counts, self._longest = numbers[parts[7]], times[parts[7]]
+        self.owners = numbers[parts[6]]
+        self.times = times[parts[7]]
+        self._counts, self._longest = numbers[parts[8]], times[parts[8]]
 
     def __getattr__(self, name: str) -> int:
         return self.header[HEADER.index(name)]
@@ -430,6 +434,7 @@ class Owner:
                 value = plain.get(NAMES[key])
                 found = board.absent[key] == number if value is None else number_in(value)
                 if found is True or found == number:
+                    board.foreign[key] = number
                     board.ack(key, number, clock())
 
     def renew(self, caches: Sequence[Any]) -> None:
@@ -596,7 +601,7 @@ class ReaderThread(Owner):
                 if not quiet:
                     board.count(self.row, 'late', phase)
                     board.note_delay(self.row, phase, late)
-                if key in self.own:
+                if key in self.own and number >= board.foreign[key]:
                     story = f'was late by {1000 * late:.1f} ms, though it is its own'
                 elif late > LEASE:
                     story = f'was late by {late:.3f} s'
@@ -975,6 +980,7 @@ class Run:
                     client.flushall()
             now = clock()
             for key, number in numbers.items():
+                self.board.foreign[key] = number
                 self.board.ack(key, number, now)
         self.tick('flushes')
         return 1
