@@ -77,6 +77,15 @@ def clock_domain() -> str:
         return boot
 
 
+def take(lock: threading.Lock, seconds: float, held: list[bool]) -> bool:
+    """Try to take a lock, and note in `held` whether it has been: who calls gives it back then.
+
+    In one call of C, so that what a signal handler raises does not come between the two.
+    """
+    held.extend(map(lock.acquire, (True,), (seconds,)))
+    return held[0]
+
+
 class Feed(Heard):
     """What this process hears of the keys with a prefix.
 
@@ -118,20 +127,23 @@ class Feed(Heard):
         """
         if self.forbidden:
             return False
-        # Not for ever: this may be a signal handler, in the middle of the same.
-        if not self._lock.acquire(timeout=_PATIENCE if wait else 0):
-            return not wait and clock() - self.drained < _PATIENCE
+        held: list[bool] = []
         try:
+            # Not for ever: this may be a signal handler, in the middle of the same.
+            if not take(self._lock, _PATIENCE if wait else 0, held):
+                return not wait and clock() - self.drained < _PATIENCE
             if self._connection is None:
                 self._subscribe()
             return self._connection is not None and self._read()
         except BaseException as error:
-            self._lose()
+            if held == [True]:
+                self._lose()
             if isinstance(error, redis.RedisError | OSError):
                 return False
             raise
         finally:
-            self._lock.release()
+            if held == [True]:
+                self._lock.release()
 
     def _read(self) -> bool:
         now = clock()
@@ -210,8 +222,10 @@ class Feed(Heard):
 
     def close(self) -> None:
         """Close the connection; the next `drain` makes another."""
-        if self._lock.acquire(timeout=self._timeout):
-            try:
+        held: list[bool] = []
+        try:
+            if take(self._lock, self._timeout, held):
                 self._lose()
-            finally:
+        finally:
+            if held == [True]:
                 self._lock.release()

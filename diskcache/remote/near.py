@@ -18,7 +18,7 @@ from ..hints import Any, Protocol
 from ..log import log_failure
 from ..safedisk import SafeDisk
 from .engine import inherited
-from .feed import Feed, clock_domain
+from .feed import Feed, clock_domain, take
 
 #: The value as it stands on the server, and its times.
 Entry = tuple[bytes, bytes]
@@ -87,9 +87,10 @@ class Memory:
         entry = value, times
         if self._size_of(name, entry) > self._limit:
             return False
-        if not self._lock.acquire(timeout=_PATIENCE):  # held by whom a signal handler interrupts
-            return False
+        held: list[bool] = []
         try:
+            if not take(self._lock, _PATIENCE, held):  # held by whom a signal handler interrupts
+                return False
             old = self._entries.get(name)
             if old is not None:
                 if old[1][:_T0_BYTES] >= times[:_T0_BYTES]:
@@ -101,7 +102,8 @@ class Memory:
                 self._drop(next(iter(self._entries)))
             return True
         finally:
-            self._lock.release()
+            if held == [True]:
+                self._lock.release()
 
     def _drop(self, name: bytes) -> None:
         self._size -= self._size_of(name, self._entries.pop(name))
