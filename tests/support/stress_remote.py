@@ -23,8 +23,9 @@ An owner whose write fails does not know its outcome. It waits until the servers
 still on its way, and looks. What a failover loses is the engine's affair: until each owner has
 written each of its keys anew, only what was never written counts.
 
-Beside it a pair of processes measures what is the machine's own delay: one answers the other, and
-notes the time after it, as a server answers the writer before it tells the readers.
+Beside it a pair of processes measures what is the machine's own delay. One answers the other, and
+then notes the time, as a server answers the writer, and then tells the readers: *answer* is by how
+much that is later than the answer. *Waking* is by how much a sleep is longer than it was to be.
 """
 
 from __future__ import annotations
@@ -234,22 +235,22 @@ class Phase:
     near: str = ''
 
 
-BREAKING = ('kill feeds', 'stop servers', 'kill readers', 'flush', 'cut feeds')
+BREAKING = ('kill-feeds', 'stop-servers', 'kill-readers', 'flush', 'cut-feeds')
 
 SITUATIONS = {
     each.name: each
     for each in (
         Phase('calm', calm=True, weight=2),
         Phase('busy', weight=2),
-        Phase('kill feeds', ('kill feeds',)),
-        Phase('stop servers', ('stop servers',)),
+        Phase('kill-feeds', ('kill-feeds',)),
+        Phase('stop-servers', ('stop-servers',)),
         Phase('silence', ('silence',), proxied=True),
-        Phase('kill readers', ('kill readers',)),
+        Phase('kill-readers', ('kill-readers',)),
         Phase('flush', ('flush',)),
-        Phase('cut feeds', ('cut feeds',)),
-        Phase('move slots', ('move slots',)),
-        Phase('fail over', ('fail over',), weight=2),
-        Phase('mixed', (*BREAKING, 'move slots', 'fail over'), weight=3),
+        Phase('cut-feeds', ('cut-feeds',)),
+        Phase('move-slots', ('move-slots',)),
+        Phase('fail-over', ('fail-over',), weight=2),
+        Phase('mixed', (*BREAKING, 'move-slots', 'fail-over'), weight=3),
     )
 }
 NEARS = ('memory', 'directory')
@@ -257,8 +258,8 @@ PHASES = len(NEARS) * len(SITUATIONS)
 
 #: What a kind of site has not.
 MISSING = {
-    'singles': {'move slots', 'fail over'},
-    'sentinel': {'move slots', 'silence'},
+    'singles': {'move-slots', 'fail-over'},
+    'sentinel': {'move-slots', 'silence'},
     'cluster': {'silence'},
 }
 
@@ -682,6 +683,7 @@ async def proxy(work: Work) -> None:
 
 def work(role: str, number: int, scratch: str) -> None:
     """Take part in a run."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the process that ends all others
     work = Work(scratch)
     if role == 'reader':
         Reader(work, number).run()
@@ -844,6 +846,7 @@ class Run:
                 self.look_at_what_is_left(phase)
         finally:
             self.board.put('stopped', 1)
+            self.board.put('silent', 0)
             for server in self.down:
                 server.kill(signal.SIGCONT)
             for child in self.children.values():
@@ -908,9 +911,9 @@ class Run:
             return again if clock() + again < until else None
 
         for fault in phase.faults:
-            again = ft.partial(repeat, getattr(self, fault.replace(' ', '_')))
+            again = ft.partial(repeat, getattr(self, fault.replace('-', '_')))
             self.soon(min(0.3 + random.random(), seconds / 2), again)
-        if 'cut feeds' in phase.faults:
+        if 'cut-feeds' in phase.faults:
             self.limit_feeds('100kb 0 0')
         while (clock() < until or self.steps) and not self.board.stopped:
             self.wait(0.02)
@@ -919,7 +922,7 @@ class Run:
                 again = step()
                 if again is not None:
                     self.soon(again, step)
-        if 'cut feeds' in phase.faults:
+        if 'cut-feeds' in phase.faults:
             self.limit_feeds('32mb 8mb 60')
 
     def tick(self, what: str) -> None:
@@ -1104,8 +1107,9 @@ class Run:
         board = self.board
         rows = range(READERS * THREADS)
         lines = [
-            f'{"":13}{"":10}{"reads":>10}{"asked":>7}{"failed":>8}{"late":>8}  late by, ms:'
-            f'{"p50":>5}{"p99":>8}{"p99.9":>8}{"longest":>9}   the machine: p99.9, longest  faults',
+            f'{"":50}{"late by, ms":>34}{"answer, ms":>17}{"waking, ms":>17}',
+            f'{"":13}{"near":10}{"reads":>11}{"asked":>8}{"failed":>8}{"late":>9}{"p50":>7}{"p99":>8}'
+            + f'{"p99.9":>8}{"longest":>9}' * 3,
         ]
         for number, phase in enumerate(self.phases[: board.phase + 1]):
             reads = board.sum_of(rows, 'reads', number)
@@ -1120,10 +1124,12 @@ class Run:
             )
             done = [f'{count} {what}' for (at, what), count in self.done.items() if at == number]
             lines.append(
-                f'{phase.name:13}{phase.near:10}{reads:10,}{asked / max(reads, 1):7.1%}{failed:8,}'
-                f'{many / max(reads, 1):8.2%}{late[0]:19.2f}{late[1]:8.2f}{late[2]:8.2f}'
-                f'{late[3]:9.2f}{own[2]:11.2f}{own[3]:7.1f} {own[6]:6.2f}{own[7]:7.1f}'
-                f'  {", ".join(done)}'
+                f'{phase.name:13}{phase.near:10}{reads:11,}{asked / max(reads, 1):8.1%}{failed:8,}'
+                f'{many / max(reads, 1):9.3%}{late[0]:7.2f}{late[1]:8.2f}'
+                + ''.join(
+                    f'{each:8.2f}{longest:9.2f}' for each, longest in (late[2:], own[2:4], own[6:8])
+                )
+                + f'  {", ".join(done)}'
             )
         healthy = [
             board.percentiles(rows, number, board.sum_of(rows, 'reads', number))[2]
