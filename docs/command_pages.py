@@ -36,6 +36,8 @@ its shards. What is below it has directories of its own: ``DIRECTORY/cache/NAME`
 
 * No command makes a directory, but ``import --create`` and ``backup``, which makes DEST.
 * What only shows something writes nothing, and works where this user can only read.
+* ``export`` and ``import`` take the URL of a server too (`Grow from one machine to many <howto/growing.rst>`_). Its password may
+  be in the environment variable ``DISKCACHE_PASSWORD``; a key of signatures is never on the command line.
 * Nothing is unpickled without ``--unpickle``. A pickle of texts, numbers, bytes, tuples, lists and dicts is shown as the
   object, by following its opcodes; of any other its size is shown, and what it names.
 * With ``--json`` a command that shows something prints JSON instead, with the names below. They stay.

@@ -30,12 +30,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..cache import Cache as Cache  # under this name a program can replace its methods
 from .commands import Commands, Parser
 from .completion import complete
 from .errors import CLOSED_PIPE, FAILURES, INTERRUPTED, CommandError, tell_failure
+from .servers import is_remote
 
 if TYPE_CHECKING:
     import argparse
@@ -79,13 +80,14 @@ def parser(prog: str = 'diskcache') -> Parser:
 def main(
     argv: Sequence[str] | None = None,
     prog: str = 'diskcache',
-    resolve: Callable[[str], str] | None = None,
+    resolve: Callable[[str], Any] | None = None,
 ) -> int:
     """Run one command and return the exit status.
 
     :param argv: the arguments after the program's name (default: those of the process)
     :param prog: the program's name, for its help
-    :param resolve: returns the directory that an argument stands for (default: that itself)
+    :param resolve: returns the directory, or the RemoteCache, that an argument stands for (default:
+        that itself)
     """
     try:
         _open_closed_streams()
@@ -111,9 +113,15 @@ def _open_closed_streams() -> None:
 
 def _run(options: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
+    location = getattr(options, 'directory', None)
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='backslashreplace')  # not every terminal has every letter
     try:
+        if is_remote(location) and not options.takes_servers:
+            raise CommandError(
+                f'{options.name} is for a directory; a cache on a server has export and import, and'
+                ' redis-cli shows what is there'
+            )
         status = command(options)
     except BrokenPipeError:
         raise

@@ -48,6 +48,7 @@ class Commands:
         description: str = '',
         directory: bool | str = True,
         json_keys: Mapping[str, str] | None = None,
+        servers: bool = False,
     ) -> Parser:
         """Add a command.
 
@@ -59,13 +60,14 @@ class Commands:
         :param directory: whether it takes a DIRECTORY; a text says which
         :param json_keys: what it prints with ``--json``: the names, and what they mean (None: there
             is no such option)
+        :param servers: whether it also takes the URL of a server for a DIRECTORY
         :return: its parser, for the arguments of its own
         """
         text = f'{summary[:1].upper()}{summary[1:]}.'
         parser: Parser = self._subparsers.add_parser(
             name, help=summary, description=f'{text} {description}'.strip()
         )
-        parser.set_defaults(command=command)
+        parser.set_defaults(command=command, takes_servers=servers)
         if directory:
             told = directory if isinstance(directory, str) else 'an existing cache'
             parser.add_argument('directory', metavar='DIRECTORY', help=told)

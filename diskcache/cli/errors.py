@@ -60,3 +60,14 @@ class LeftOut:
             tell(f'left out: {what}: {why}')
         elif self.count == self._TOLD + 1:
             tell('left out: and more')
+
+
+class UnreadableError(Exception):
+    """An item cannot be exported, or imported; the message says why."""
+
+
+class Counts:
+    """What has become of the items of an import."""
+
+    def __init__(self) -> None:
+        self.stored = self.replaced = self.kept = self.expired = 0

@@ -1,4 +1,7 @@
-"""``export``: the items of a directory as a file, as they are stored; nothing is unpickled."""
+"""``export``: the items of a directory, or of a cache on a server, as a file.
+
+They are in it as they are stored; nothing is unpickled.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .. import sql
 from ..directory import path_of
@@ -22,11 +25,15 @@ from ..disk import Disk
 from ..mismatch import OWN_CLASSES
 from . import export_format as form
 from .commands import Commands
-from .errors import DONE, PARTLY, CommandError, LeftOut
+from .errors import DONE, PARTLY, CommandError, LeftOut, UnreadableError
 from .items import load, stored_rows
 from .output import print_json, progress
 from .places import Place, opened
+from .servers import add_server_options, connected, is_remote, require_directory
 from .stored import Row, Stored, number
+
+if TYPE_CHECKING:
+    from ..remote.cache import RemoteCache
 
 _PLAIN_NAME = f'{OWN_CLASSES}Disk'
 
@@ -44,7 +51,9 @@ def register(commands: Commands) -> None:
         ' nothing is unpickled. Programs need not stop; each item is as it was at some time'
         ' meanwhile (backup has all of one moment). Expired items are left out, and those of a'
         ' SignedDisk, whose signatures hold in their directory alone, but for --unpickle. Exit'
-        ' status 3: some items could not be read.',
+        ' status 3: some items could not be read. From a server an item may be in the file twice.',
+        directory='an existing cache, or the URL of a server',
+        servers=True,
         json_keys={'items': 'how many are in the file', 'left_out': 'how many are not'},
     )
     export.add_argument('file', metavar='FILE', help='the file (-: standard output)')
@@ -54,10 +63,25 @@ def register(commands: Commands) -> None:
         help="load each key and value by the directory's Disk, and write it as a Disk would",
     )
     export.add_argument('--disk', metavar='CLASS', help='the class of your own that stored them')
+    add_server_options(export)
 
 
 def _export(options: argparse.Namespace) -> int:
     left_out = LeftOut()
+    export = _export_server if is_remote(options.directory) else _export_directory
+    items = export(options, left_out)
+    if options.file == '-':
+        return PARTLY if left_out.count else DONE
+    if options.json:
+        print_json({'items': items, 'left_out': left_out.count})
+    else:
+        print(f'items: {items:,}, left out: {left_out.count:,}')
+    return PARTLY if left_out.count else DONE
+
+
+def _export_directory(options: argparse.Namespace, left_out: LeftOut) -> int:
+    """Write the items of a directory; return how many."""
+    require_directory(options)
     with opened(options.directory, options.disk) as places, _written(options) as file:
         disk = _PLAIN_NAME if options.unpickle else places[0].made_with
         total = sum(len(place.cache) for place in places)
@@ -71,13 +95,46 @@ def _export(options: argparse.Namespace) -> int:
                     if not _has_expired(row):
                         _export_row(place, row, writer, left_out, options.unpickle)
         writer.end()
-    if options.file == '-':
-        return PARTLY if left_out.count else DONE
-    if options.json:
-        print_json({'items': writer.items, 'left_out': left_out.count})
-    else:
-        print(f'items: {writer.items:,}, left out: {left_out.count:,}')
-    return PARTLY if left_out.count else DONE
+        return writer.items
+
+
+def _export_server(options: argparse.Namespace, left_out: LeftOut) -> int:
+    """Write the items of a cache on a server; return how many."""
+    with connected(options) as cache, _written(options) as file, progress() as of_cache:
+        from . import on_server  # which needs redis-py
+
+        told = of_cache(0, '')
+        total = len(cache)
+        disk = _PLAIN_NAME if options.unpickle else on_server.made_with(cache)
+        writer = form.Writer(file, disk, total, time.time())
+        for name, stored, expires in on_server.stored_items(cache, left_out):
+            if writer.items % 100 == 0:
+                told('items', writer.items, total)
+            what = f'item {name!r:.200}'
+            try:
+                item = _unpickled(cache, name, stored, expires) if options.unpickle else None
+                item = item or on_server.item_as_stored(cache, name, stored, expires)
+            except UnreadableError as error:
+                left_out(what, error)
+            else:
+                _write(what, *_split(item), writer, left_out)
+        writer.end()
+        return writer.items
+
+
+def _unpickled(cache: RemoteCache, name: bytes, stored: bytes, expires: float | None) -> form.Item:
+    """Return an item of a server as a Disk would have stored it, having loaded it."""
+    from .on_server import item_of
+
+    try:
+        key = cache._codec.load_key(name)
+        value, tag = cache._codec.load(key, stored)
+        database_key, raw = Disk('').put(key)
+        held = _stored(value, None)
+    except Exception as error:  # a pickle, and a Disk, raise what they like
+        raise UnreadableError(f'{type(error).__name__}: {error}') from error
+    key_held = _stored(database_key, None) if raw else Stored('pickle', database_key)
+    return item_of(key_held, held, tag, expires)
 
 
 @cl.contextmanager
@@ -90,7 +147,8 @@ def _written(options: argparse.Namespace) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = op.realpath(options.file)  # what a link leads to is written, and no link replaced
-    if Path(path).is_relative_to(op.realpath(path_of(options.directory))):
+    directory = options.directory
+    if not is_remote(directory) and Path(path).is_relative_to(op.realpath(path_of(directory))):
         raise CommandError(f'it is in the directory that is to be exported: {path}')
     if op.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
         with open(path, 'wb') as file:
@@ -129,24 +187,28 @@ class _Gone(Exception):
     """The row is not there any more."""
 
 
-class _Unreadable(Exception):
-    """An item cannot be exported, or imported."""
-
-
 def _export_row(
     place: Place, row: Row, writer: form.Writer, left_out: LeftOut, unpickle: bool
 ) -> None:
     what = f'{place.name and place.name + ", "}row {row.rowid}'
     try:
         item, file = _loaded(place, row) if unpickle else _as_stored(place, row)
-        if not form.fits(item.key, item.tag):
-            raise _Unreadable('its key or its tag is too long for the format')
     except _Gone:
         return
-    except _Unreadable as error:
+    except UnreadableError as error:
         left_out(what, error)
         return
+    _write(what, item, file, writer, left_out)
+
+
+def _write(
+    what: str, item: form.Item, file: BinaryIO | None, writer: form.Writer, left_out: LeftOut
+) -> None:
+    """Write an item, and what is in its file in parts."""
     with file or cl.nullcontext():
+        if not form.fits(item.key, item.tag):
+            left_out(what, 'its key or its tag is too long for the format')
+            return
         writer.item(item)
         left = item.size if file else 0
         while left:
@@ -170,10 +232,10 @@ def _as_stored(place: Place, row: Row) -> tuple[form.Item, BinaryIO | None]:
     """Return a row as an export has it, and the file that its value is in, if that is long.
 
     :raises _Gone: if it has gone
-    :raises _Unreadable: if it has no such form
+    :raises UnreadableError: if it has no such form
     """
     if row.is_signed:
-        raise _Unreadable('it is signed for its directory; --unpickle with --disk loads it')
+        raise UnreadableError('it is signed for its directory; --unpickle with --disk loads it')
     for _ in range(_ATTEMPTS):
         if row.filename is None:
             value = row.value()
@@ -187,40 +249,45 @@ def _as_stored(place: Place, row: Row) -> tuple[form.Item, BinaryIO | None]:
             raise _Gone
         if row.filename == before.filename:
             break
-    raise _Unreadable('its value file is not there, or not whole')
+    raise UnreadableError('its value file is not there, or not whole')
 
 
 def _with_file(row: Row, file: BinaryIO) -> tuple[form.Item, BinaryIO | None]:
     size, kind = row.size, row.kind()
     if kind not in form.PART_TYPES:
         file.close()
-        raise _Unreadable('it is damaged')
+        raise UnreadableError('it is damaged')
     if size > form.PART_BYTES:
         return _item(row, row.key(), Stored(kind), size), file
     with file:
         data = _read(file, size)
     if len(data) != size:
-        raise _Unreadable('its value file cannot be read')
+        raise UnreadableError('its value file cannot be read')
     text = data.decode('utf-8', 'surrogateescape') if kind == 'text' else data
     return _with_value(row, row.key(), Stored(kind, text))
 
 
 def _with_value(row: Row, key: Stored, value: Stored) -> tuple[form.Item, BinaryIO | None]:
     """Return an item with a value that is in memory."""
-    kind, data = value
-    if key.kind not in form.KEY_TYPES or kind not in form.KEY_TYPES:
-        raise _Unreadable('it is damaged, or has no value')
+    if key.kind not in form.KEY_TYPES or value.kind not in form.KEY_TYPES:
+        raise UnreadableError('it is damaged, or has no value')
+    return _split(_item(row, key, value, 0))
+
+
+def _split(item: form.Item) -> tuple[form.Item, BinaryIO | None]:
+    """Return an item, and its value as a file if that is long."""
+    kind, data = item.value
     content = data.encode('utf-8', 'surrogateescape') if isinstance(data, str) else data
     size = len(content) if isinstance(content, bytes) else 0
     if size > form.PART_BYTES:
-        return _item(row, key, Stored(kind), size), io.BytesIO(content)
-    return _item(row, key, value, size), None
+        return item._replace(value=Stored(kind), size=size), io.BytesIO(content)
+    return item._replace(size=size), None
 
 
 def _loaded(place: Place, row: Row) -> tuple[form.Item, BinaryIO | None]:
     """Return a row as a Disk would have stored it, having loaded it.
 
-    :raises _Unreadable: if it cannot be loaded
+    :raises UnreadableError: if it cannot be loaded
     """
     protocol = place.cache.disk.pickle_protocol
     try:
@@ -228,7 +295,7 @@ def _loaded(place: Place, row: Row) -> tuple[form.Item, BinaryIO | None]:
         database_key, raw = Disk('', pickle_protocol=protocol).put(key)
         stored = _stored(value, protocol)
     except Exception as error:  # a pickle, and a Disk, raise what they like
-        raise _Unreadable(f'{type(error).__name__}: {error}') from error
+        raise UnreadableError(f'{type(error).__name__}: {error}') from error
     return _with_value(
         row, _stored(database_key, protocol) if raw else Stored('pickle', database_key), stored
     )

@@ -1,8 +1,11 @@
-"""``import``: the items of an export, into a directory.
+"""``import``: the items of an export, into a directory or a cache on a server.
 
 Items go as they are stored, so that nothing is unpickled, into a directory whose Disk stores them
 in the same way. Between Disks that differ they are made objects: JSON and what is plain is, and
 pickles with ``--unpickle``.
+
+On a server items are stored in portions. What has been stored stays if the connection is lost; the
+same import once more stores the same again, and the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from .. import _core, sql
 from .._core import Timeout
@@ -34,10 +37,11 @@ from ..safedisk import SafeDisk
 from . import export_format as form
 from .arguments import shard_count
 from .commands import Commands
-from .errors import DONE, PARTLY, CommandError, LeftOut
+from .errors import DONE, PARTLY, CommandError, Counts, LeftOut, UnreadableError
 from .items import writable
 from .output import print_json, progress
 from .places import Place, existing, is_fanout, named_disk
+from .servers import add_server_options, connected, is_remote, require_directory
 from .stored import NoLiteralError, Stored, literal, number, unpacked_json
 
 _PLAIN_NAME = f'{OWN_CLASSES}Disk'
@@ -57,6 +61,8 @@ def register(commands: Commands) -> None:
         ' anything is stored; standard input is stored as far as it is right. Import what you trust'
         ' alone: a program that reads a pickle runs what it says. Exit status 3: some items were'
         ' left out.',
+        directory='an existing cache, or the URL of a server',
+        servers=True,
         json_keys={
             'stored': 'items that are new',
             'replaced': 'items whose key was there',
@@ -87,23 +93,41 @@ def register(commands: Commands) -> None:
         help='with --create: a FanoutCache of so many',
     )
     importing.add_argument('--disk', metavar='CLASS', help='the class of your own to store by')
+    add_server_options(importing)
+    importing.add_argument(
+        '--serializer',
+        choices=('safe', 'pickle'),
+        help='of a server without keys: store what SafeDisk allows (safe, the default), or any'
+        ' pickle, as it is: whoever can write there can then run code in each reader',
+    )
 
 
-class _Unreadable(Exception):
-    """An item cannot be imported."""
+class Target(Protocol):
+    """What items are stored in."""
 
+    def begin(self, item: form.Item) -> None:
+        """Take an item; the parts of its value follow, if it has any."""
 
-class _Counts:
-    """What has become of the items of an import."""
+    def part(self, data: bytes) -> None:
+        """Take a part of the value."""
 
-    def __init__(self) -> None:
-        self.stored = self.replaced = self.kept = self.expired = 0
+    def finish(self) -> None:
+        """Take the item whose value is whole."""
+
+    def drop(self) -> None:
+        """Forget the item whose value is not whole."""
+
+    def flush(self) -> None:
+        """Store what waits."""
+
+    def abandon(self) -> None:
+        """Forget what waits."""
 
 
 class _Direct:
     """Stores items in a directory as they are in the export."""
 
-    def __init__(self, places: list[Place], policy: str, counts: _Counts) -> None:
+    def __init__(self, places: list[Place], policy: str, counts: Counts) -> None:
         self._places = places
         self._policy = policy
         self._counts = counts
@@ -256,12 +280,12 @@ def _key_columns(item: form.Item) -> tuple[Any, int]:
 
 
 def _require_utf8(stored: Stored) -> None:
-    """Raise _Unreadable if SQLite's interface of Python cannot store a text."""
+    """Raise UnreadableError if SQLite's interface of Python cannot store a text."""
     if isinstance(stored.data, str):
         try:
             stored.data.encode()
         except UnicodeEncodeError:
-            raise _Unreadable('it has a text that is no UTF-8') from None
+            raise UnreadableError('it has a text that is no UTF-8') from None
 
 
 class _Converted:
@@ -277,7 +301,7 @@ class _Converted:
         policy: str,
         is_json: bool,
         unpickle: bool,
-        counts: _Counts,
+        counts: Counts,
     ) -> None:
         self._cache = cache
         self._places = places
@@ -331,7 +355,7 @@ class _Converted:
     def _object(self, stored: Stored) -> Any:
         """Return the object that is stored.
 
-        :raises _Unreadable: if it has to be unpickled and is not to be, or if it fails
+        :raises UnreadableError: if it has to be unpickled and is not to be, or if it fails
         """
         try:
             if stored.kind == 'pickle':
@@ -340,9 +364,9 @@ class _Converted:
                 return unpacked_json(stored.data)
         except NoLiteralError as error:
             hint = '; --unpickle loads it' if stored.kind == 'pickle' else ''
-            raise _Unreadable(f'{error}{hint}') from error
+            raise UnreadableError(f'{error}{hint}') from error
         except Exception as error:  # a pickle raises what it likes
-            raise _Unreadable(f'{type(error).__name__}: {error}') from error
+            raise UnreadableError(f'{type(error).__name__}: {error}') from error
         return stored.data
 
     def _store(self, item: form.Item, value: Any, is_file: bool) -> None:
@@ -362,11 +386,11 @@ class _Converted:
                 return
             done = self._cache.set(key, value, expire=expire, read=is_file, tag=tag, retry=True)
         except CommandError as error:
-            raise _Unreadable(error) from error
+            raise UnreadableError(error) from error
         except (TypeError, ValueError, OverflowError, pickle.PicklingError) as error:
-            raise _Unreadable(error) from error
+            raise UnreadableError(error) from error
         if not done:
-            raise _Unreadable('the value is too large for the cache')
+            raise UnreadableError('the value is too large for the cache')
         if found is None:
             self._counts.stored += 1
         else:
@@ -382,11 +406,11 @@ class _Converted:
 
 
 def _import(options: argparse.Namespace) -> int:
-    if options.shards is not None and not options.create:
-        raise CommandError('--shards is for --create')
-    if not options.create:
-        _require_there(options.directory)
-    counts, left_out = _Counts(), LeftOut()
+    if is_remote(options.directory):
+        _require_for_server(options)
+    else:
+        _require_for_directory(options)
+    counts, left_out = Counts(), LeftOut()
     with cl.ExitStack() as stack:
         if options.file == '-':
             file: Any = sys.stdin.buffer
@@ -400,10 +424,10 @@ def _import(options: argparse.Namespace) -> int:
             records = reader.records()
             header = next(records)
             assert isinstance(header, form.Header)
-            if options.create:
-                _create(options, header)
-            places, cache = stack.enter_context(writable(options))
-            target = _target(options, header, places, cache, counts)
+            if is_remote(options.directory):
+                target = _server_target(options, header, stack, counts)
+            else:
+                target = _directory_target(options, header, stack, counts)
             _store_all(records, target, header, options.no_pickles, left_out, told)
         except form.DamagedError as error:
             done = counts.stored + counts.replaced
@@ -416,6 +440,45 @@ def _import(options: argparse.Namespace) -> int:
             f' expired: {counts.expired:,}, left out: {left_out.count:,}'
         )
     return PARTLY if left_out.count else DONE
+
+
+def _require_for_directory(options: argparse.Namespace) -> None:
+    require_directory(options)
+    if options.shards is not None and not options.create:
+        raise CommandError('--shards is for --create')
+    if not options.create:
+        _require_there(options.directory)
+
+
+def _require_for_server(options: argparse.Namespace) -> None:
+    """Refuse what cannot be done on a server.
+
+    :raises CommandError: which names it
+    """
+    if options.create or options.shards is not None:
+        raise CommandError('--create and --shards are for a directory')
+    if options.on_conflict == 'newer':
+        raise CommandError('--on-conflict newer: a server does not know when an item was stored')
+
+
+def _server_target(
+    options: argparse.Namespace, header: form.Header, stack: cl.ExitStack, counts: Counts
+) -> Target:
+    _require_known(header)
+    cache = stack.enter_context(connected(options))
+    from .on_server import ServerTarget  # which needs redis-py
+
+    keep = options.on_conflict == 'keep'
+    return ServerTarget(cache, keep, header.disk == _JSON_NAME, options.unpickle, counts)
+
+
+def _directory_target(
+    options: argparse.Namespace, header: form.Header, stack: cl.ExitStack, counts: Counts
+) -> Target:
+    if options.create:
+        _create(options, header)
+    places, cache = stack.enter_context(writable(options))
+    return _target(options, header, places, cache, counts)
 
 
 def _require_there(directory: str) -> None:
@@ -458,22 +521,26 @@ def _target(
     header: form.Header,
     places: list[Place],
     cache: Any,
-    counts: _Counts,
-) -> _Direct | _Converted:
+    counts: Counts,
+) -> Target:
     is_json = header.disk == _JSON_NAME
     made_with = places[0].made_with
     if made_with == header.disk and made_with in (_PLAIN_NAME, _JSON_NAME):
         return _Direct(places, options.on_conflict, counts)
+    _require_known(header)
+    return _Converted(cache, places, options.on_conflict, is_json, options.unpickle, counts)
+
+
+def _require_known(header: form.Header) -> None:
     if header.disk not in (_PLAIN_NAME, _JSON_NAME):
         raise CommandError(
             f'the export was made with {header.disk}: export it with --unpickle --disk CLASS'
         )
-    return _Converted(cache, places, options.on_conflict, is_json, options.unpickle, counts)
 
 
 def _store_all(
     records: Iterator[form.Record],
-    target: _Direct | _Converted,
+    target: Target,
     header: form.Header,
     no_pickles: bool,
     left_out: LeftOut,
@@ -509,9 +576,7 @@ def _store_all(
         raise
 
 
-def _flushing(
-    records: Iterator[form.Record], target: _Direct | _Converted
-) -> Iterator[form.Record]:
+def _flushing(records: Iterator[form.Record], target: Target) -> Iterator[form.Record]:
     """Yield records; at their end, or at damage, store the whole items that wait."""
     try:
         yield from records
@@ -521,9 +586,9 @@ def _flushing(
     target.flush()
 
 
-def _begin(target: _Direct | _Converted, item: form.Item, no_pickles: bool) -> None:
+def _begin(target: Target, item: form.Item, no_pickles: bool) -> None:
     if no_pickles and 'pickle' in (item.key.kind, item.value.kind):
-        raise _Unreadable('it is a pickle')
+        raise UnreadableError('it is a pickle')
     target.begin(item)
 
 
@@ -531,7 +596,7 @@ def _try(work: Callable[[], object], place: int, left_out: LeftOut) -> bool:
     """Tell whether an item could be taken."""
     try:
         work()
-    except _Unreadable as error:
+    except UnreadableError as error:
         left_out(f'item {place}', error)
         return False
     return True

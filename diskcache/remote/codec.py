@@ -25,6 +25,7 @@ import re
 import struct
 from collections.abc import Sequence
 
+from .._core import MODE_SIGNED
 from ..constants import MODE_BINARY, MODE_PICKLE, MODE_RAW, MODE_TEXT
 from ..disk import Disk
 from ..hints import Any
@@ -202,9 +203,17 @@ class Codec:
         :raises ValueError: if it is NaN, or longer than max_value
         """
         if type(key) is str and self._plain_keys:
-            name = self._text + key.encode()
-        else:
-            name = self.prefix + _dump_key(*self.disk.put(key))
+            return self._checked(self._text + key.encode())
+        return self.name(*self.disk.put(key))
+
+    def name(self, stored: Any, raw: bool) -> bytes:
+        """Return a key that the Disk has converted as it stands on the server.
+
+        :raises ValueError: if it is longer than max_value
+        """
+        return self._checked(self.prefix + _dump_key(stored, raw))
+
+    def _checked(self, name: bytes) -> bytes:
         if len(name) > self._max_value:
             raise ValueError(f'a key of {len(name):,} bytes is longer than max_value')
         return name
@@ -214,14 +223,22 @@ class Codec:
 
         :raises RefusedError: if the Disk does not trust it, or it is damaged
         """
-        stored, raw = _load_key(name[len(self.prefix) :])
-        if stored != stored:
-            raise RefusedError('NaN is no key')
+        stored, raw = self.stored_key(name)
         try:
             return self.disk.get(stored, raw)
         except Exception as error:
             note_reading(error, f'key {stored!r:.200}')
             raise
+
+    def stored_key(self, name: bytes) -> tuple[Any, bool]:
+        """Return what the Disk has made of the key that stands on the server so.
+
+        :raises RefusedError: if it is damaged
+        """
+        stored, raw = _load_key(name[len(self.prefix) :])
+        if stored != stored:
+            raise RefusedError('NaN is no key')
+        return stored, raw
 
     def order(self, name: bytes) -> tuple[int, Any]:
         """Return what keys are sorted by: numbers, then texts, then bytes, then pickles."""
@@ -240,7 +257,19 @@ class Codec:
         :raises TypeError: if the tag is of the wrong type
         :raises NotSupported: if the Disk writes a file
         """
-        stored = self._dump_value(key, value, tag)
+        return self._with_tag(key, self._dump_value(key, value, tag), tag)
+
+    def dump_pickle(self, key: Any, pickled: bytes, tag: Any) -> bytes:
+        """Return a value that is pickled already as it stands on the server; it is not loaded.
+
+        It is for a Disk that stores any object, and signs it or not. The errors are those of dump.
+        """
+        if self.disk._seal is None:
+            return self._with_tag(key, b'p' + pickled, tag)
+        body = self._body(key, MODE_PICKLE | MODE_SIGNED, b'P' + pickled, tag)
+        return self._with_tag(key, body, tag)
+
+    def _with_tag(self, key: Any, stored: bytes, tag: Any) -> bytes:
         if tag is not None:
             head = dump_tag(tag)
             stored = b't' + _TAG_LENGTH.pack(len(head)) + head + stored
@@ -261,6 +290,10 @@ class Codec:
         if filename is not None:
             name = type(self.disk).__name__
             raise NotSupported(f'{name}, which writes files', 'a server has none', 'use another')
+        return self._body(key, mode, inline, tag)
+
+    def _body(self, key: Any, mode: int, inline: Any, tag: Any) -> bytes:
+        """Return what a Disk has stored, signed if it signs."""
         if self.disk._seal is not None:
             tag = None if tag is None else _load_key(dump_tag(tag))[0]
             inline = self.disk._seal(*self.disk.put(key), tag, None, mode, inline)
@@ -270,6 +303,14 @@ class Codec:
         if mode == MODE_PICKLE and body[:1] == b'b':
             return b'p' + body[1:]
         return b'm' + _MODE.pack(mode) + body
+
+    def columns(self, stored: bytes) -> tuple[Any, int, Any]:
+        """Return the tag, the mode and the column of a value; nothing is loaded or verified.
+
+        :raises RefusedError: if it is damaged
+        """
+        head, body = split(stored)
+        return (None if head is None else _load_key(head)[0], *_load_body(body))
 
     def load(self, key: Any, stored: bytes) -> tuple[Any, Any]:
         """Return value and tag.
@@ -286,9 +327,7 @@ class Codec:
                 except UnicodeDecodeError:  # which is refused below
                     pass
         try:
-            head, body = split(stored)
-            tag = None if head is None else _load_key(head)[0]
-            mode, inline = _load_body(body)
+            tag, mode, inline = self.columns(stored)
             if self.disk._fetch_row is not None:
                 row = (*self.disk.put(key), tag, None, mode)
                 return self.disk._fetch_row(*row, None, inline, False), tag

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -527,3 +528,111 @@ def test_outside_of_a_request_nothing_is_recorded(toolbar_site: Site) -> None:
         """
     )
     assert found == [1, True, None]
+
+
+# --- caches on servers ---
+
+
+@pytest.fixture
+def server_url() -> Iterator[str]:
+    pytest.importorskip('redis')
+    from servers import require, serving
+
+    require('redis')
+    with serving('redis') as server:
+        yield server.url
+
+
+URL = 'redis://:secret@127.0.0.1:1/0'
+
+MISTAKES_ON_SERVERS: dict[str, tuple[dict[str, Any], str, str]] = {
+    'shards': ({'SHARDS': 4}, 'E004', 'a server has no shards'),
+    'a wait for locks': ({'DATABASE_TIMEOUT': 1}, 'E004', "'timeout' into OPTIONS"),
+    'a limit': ({'OPTIONS': {'size_limit': 1}}, 'E004', 'maxmemory'),
+    'options that are none': ({'OPTIONS': ['a']}, 'E001', "type 'list'"),
+    'another address': ({'LOCATION': 'memcached://:secret@host'}, 'E005', 'begin with one of'),
+    'a name': ({'OPTIONS': {'name': 'a:b'}}, 'E005', 'name must be'),
+    'no serializer': ({'OPTIONS': {'serializer': 'json'}}, 'E005', 'serializer must be'),
+    'no class': ({'OPTIONS': {'serializer': 'no.Disk'}}, 'E005', 'No module named'),
+    'pickles': ({'OPTIONS': {'serializer': 'pickle'}}, 'W013', 'can run code'),
+    'entries': ({'OPTIONS': {'MAX_ENTRIES': 1}}, 'I002', 'maxmemory'),
+}
+
+
+@pytest.mark.parametrize(
+    ('params', 'number', 'text'), MISTAKES_ON_SERVERS.values(), ids=MISTAKES_ON_SERVERS
+)
+def test_a_mistake_about_a_server_has_a_message(
+    site: Site, params: dict[str, Any], number: str, text: str
+) -> None:
+    pytest.importorskip('redis')
+    site.cache(**{'LOCATION': URL, **params})
+    found = site.checks()
+    assert list(found) == [number]
+    assert text in found[number]
+    assert 'secret' not in found[number]
+
+
+def test_a_good_cache_on_a_server_has_no_messages_and_makes_nothing(
+    site: Site, directory: str
+) -> None:
+    pytest.importorskip('redis')
+    site.cache(LOCATION=URL, OPTIONS={'near': directory, 'timeout': 2, 'name': 'site'})
+    assert site.checks() == {}
+    assert not os.path.exists(directory)
+
+
+def test_sessions_on_a_server_and_caches_of_one_name_are_named(site: Site) -> None:
+    pytest.importorskip('redis')
+    cache = {'BACKEND': BACKEND, 'LOCATION': URL}
+    site.configure(
+        CACHES={
+            'default': {**cache, 'OPTIONS': {'timeout': 5}},
+            'pages': {**cache, 'OPTIONS': {'name': 'pages', 'serializer': 'safe'}},
+        },
+        SESSION_ENGINE='django.contrib.sessions.backends.cache',
+    )
+    assert list(site.checks()) == ['I001']
+    assert 'noeviction' in site.checks()['I001']
+    site.configure(CACHES={'default': cache, 'other': {**cache, 'OPTIONS': {'serializer': 'safe'}}})
+    found = site.checks()
+    assert list(found) == ['W009']
+    assert "with 'default', but not serializer" in found['W009']
+    assert 'secret' not in found['W009']
+
+
+def test_a_cache_on_a_server_is_exported_and_imported_by_its_alias(
+    site: Site, server_url: str
+) -> None:
+    site.cache(LOCATION=server_url, OPTIONS={'name': 'site'})
+    count = """
+        from django.core.cache import cache
+        from django.http import HttpResponse
+        {}
+        page = cache.get('page')
+        print(json.dumps([cache.get('a'), page and page.content.decode()]))
+    """
+    stored = "cache.set('a', 1); cache.set('page', HttpResponse('text'), timeout=100)"
+    assert site.evaluate(count.format(stored)) == [1, 'text']
+    done = site.manage('diskcache', 'export', 'default', 'file')
+    assert (done.returncode, done.stdout) == (0, 'items: 2, left out: 0\n')
+    assert site.evaluate(count.format('cache.clear()')) == [None, None]
+    done = site.manage('diskcache', 'import', 'default', 'file')
+    assert (done.returncode, done.stdout[:9]) == (0, 'stored: 2')
+    assert site.evaluate(count.format('')) == [1, 'text']
+    done = site.manage('diskcache', 'export', 'default', 'file', '--name', 'other')
+    assert (done.returncode, 'leave out --name' in done.stderr) == (2, True)
+    for command in ('stats', 'check', 'clear'):
+        done = site.manage('diskcache', command, 'default')
+        assert done.returncode == 2
+        assert f'{command} is for a directory' in done.stderr
+
+
+def test_the_panel_shows_calls_of_a_cache_on_a_server(toolbar_site: Site, server_url: str) -> None:
+    caches = {'default': {'BACKEND': BACKEND, 'LOCATION': server_url}}
+    toolbar_site.configure(**{**toolbar_site.settings, 'CACHES': caches})
+    answers, (stats,), (page,) = toolbar_site.evaluate(ASK.format(paths=['/']))
+    assert "[True, 'default', (None, None), True, True]" in answers[0]
+    assert (stats['hits'], stats['misses']) == (4, 4)
+    assert stats['caches'] == [{'alias': 'default', 'is_remote': True}]
+    assert 'on a server' in page

@@ -4,7 +4,8 @@
     manage.py diskcache stats sessions
 
 What it takes is what ``diskcache`` takes, but that an alias of CACHES, or a directory, stands where
-that has a directory.
+that has a directory. Of a cache at a URL, ``export`` and ``import`` know by the alias its name, and
+how its values are signed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import argparse
 import contextlib as cl
 import os.path as op
 import sys
-from typing import Any
+from typing import Any, cast
 
+from django.core.cache import caches
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ....cli import main
+from ....djangocache import DjangoCache
 from ...sites import configured
 
 
@@ -46,7 +49,7 @@ class Command(BaseCommand):
         arguments = _without_options_of_django(options['arguments'] or ['--help'])
         output = options.get('stdout')
         with cl.redirect_stdout(output) if output is not None else cl.nullcontext():
-            status = main(arguments, prog='manage.py diskcache', resolve=directory_of)
+            status = main(arguments, prog='manage.py diskcache', resolve=place_of)
         if status == 0:
             return
         if getattr(self, '_called_from_command_line', False):
@@ -54,20 +57,22 @@ class Command(BaseCommand):
         raise CommandError(f'diskcache {arguments[0]}: exit status {status}', returncode=status)
 
 
-def directory_of(alias: str) -> str:
-    """Return the directory of a cache of the site, or a directory that is named itself.
+def place_of(alias: str) -> Any:
+    """Return the directory or the RemoteCache of a cache of the site, or a directory itself.
 
     :raises CommandError: if there is no such cache, or it has no lasting directory
     """
-    caches = {cache.alias: cache for cache in configured()}
-    if alias in caches:
-        directory = caches[alias].directory
+    sites = {cache.alias: cache for cache in configured()}
+    if alias in sites:
+        if sites[alias].is_remote:
+            return cast('DjangoCache', caches[alias])._cache
+        directory = sites[alias].directory
         if directory is None:
             raise CommandError(f'the cache {alias!r} has a temporary directory in each process')
         return directory
     if op.isabs(alias):
         return alias
-    known = ', '.join(caches) or 'none'
+    known = ', '.join(sites) or 'none'
     raise CommandError(f'CACHES has no {alias!r} with this backend; it has: {known}')
 
 
