@@ -269,7 +269,7 @@ test-static: $(ORIGINAL_STAMP) django-source original-suite ## the tests on Pyth
 	    $(if $(SHORT),--short) --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
 
 test-remote: $(VENV)/.remote django-source ## RemoteCache on Redis and Valkey, which it starts itself; skipped where there is no redis-server
-	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/remote docs/howto/remote.rst $(PYTEST_ARGS)
+	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/remote tests/django/test_django_app.py docs/howto/remote.rst docs/howto/growing.rst $(PYTEST_ARGS)
 
 # With more time than the test that makes a short run of it.
 stress-remote: SECONDS = 600

@@ -21,13 +21,15 @@ def _temporary_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 @pytest.fixture(autouse=True)
-def _server(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> Iterator[None]:
-    """Give the page about servers the URL of one."""
-    if request.node.path.name != 'remote.rst':
+def _server(
+    request: pytest.FixtureRequest, doctest_namespace: dict[str, Any], tmp_path: Path
+) -> Iterator[None]:
+    """Give the pages about servers the URL of one, and a directory."""
+    if request.node.path.name not in ('remote.rst', 'growing.rst'):
         yield
         return
     pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
     require('redis')
     with serving('redis') as server:
-        doctest_namespace['url'] = server.url
+        doctest_namespace.update(url=server.url, home=tmp_path)
         yield
