@@ -18,7 +18,8 @@ no other change comes between.
 
 **Waiting.** A cache cannot wake anybody up, so who waits must look again and again. It looks by
 reading, which blocks no one, and begins a transaction only when the state read is promising. The
-pauses in between grow with the time waited so far (see `_pauses`).
+pauses in between grow with the time waited so far (see `_pauses`). A server can: a RemoteCache ends
+a pause when the key is written.
 
 **Eviction.** A lock that the cache evicts is a free lock, an evicted average is reset. Where that
 matters, set the eviction policy 'none', and keep recipes in a cache that nobody clears. For a small
@@ -27,6 +28,7 @@ cache that evicts there is a warning. What is memoized may be evicted.
 
 from __future__ import annotations
 
+import contextlib as cl
 import functools as ft
 import math
 import os
@@ -122,12 +124,14 @@ def _delete_if(cache: AnyCache, key: Any, wanted: str) -> bool:
     return found
 
 
-def _pauses(timeout: float | None) -> Iterator[None]:
+def _pauses(timeout: float | None, pause: Any) -> Iterator[None]:
     """Yield once for each try: at once, then after pauses that grow, until the time is over.
 
     The last try is made when the time is over, not a pause before.
 
     :param timeout: seconds (None: no end)
+    :param pause: called with the seconds of each pause. It may have an attribute `longest`, how
+        long the next one may be at once, or None
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     longest = _FIRST_PAUSE
@@ -138,8 +142,9 @@ def _pauses(timeout: float | None) -> Iterator[None]:
             return
         # The system's source has no state that a fork could copy, or a user's seed could set, to
         # make processes look in step.
-        time.sleep(min(left, longest * (0.5 + int.from_bytes(os.urandom(4), 'big') / 2**33)))
-        longest = min(longest * _PAUSE_GROWTH, _LONGEST_PAUSE)
+        pause(min(left, longest * (0.5 + int.from_bytes(os.urandom(4), 'big') / 2**33)))
+        grown = min(longest * _PAUSE_GROWTH, _LONGEST_PAUSE)
+        longest = getattr(pause, 'longest', None) or grown
 
 
 def _unique_name() -> str:
@@ -329,7 +334,9 @@ class _Acquirable:
         """
         if timeout is not None and timeout != math.inf:
             _positive('timeout', timeout, or_zero=True)
-        return any(self._try() for _ in _pauses(timeout))
+        waiter = getattr(self._cache, '_waiter', None)
+        with cl.nullcontext(time.sleep) if waiter is None else waiter(self._key) as pause:
+            return any(self._try() for _ in _pauses(timeout, pause))
 
     def _try(self) -> bool:
         """Acquire if that is possible now; only if it seems so is the state to be changed."""

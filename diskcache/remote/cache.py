@@ -37,6 +37,7 @@ from .feed import Feed, clock
 from .index import RemoteIndex
 from .near import Near
 from .unsupported import NotSupported, lacking, no_files, refusing
+from .waiter import Waiter
 
 #: The most that goes to the server as an expiry, in ms: it adds the time of day.
 _LONGEST = 2**53
@@ -589,6 +590,9 @@ class RemoteCache(DictMethods):
                 self._near.feed.hear(name)
         names.clear()
 
+    def _hear_one(self, name: bytes) -> None:
+        self._hear([name])
+
     @hint_at_expire
     def set_many(
         self, items: Any, expire: float | None = None, tag: Any = None, *, retry: bool = False
@@ -871,6 +875,10 @@ class RemoteCache(DictMethods):
     def cull(self, retry: bool = False) -> int:
         """Return 0: the server removes items when it is full, if its maxmemory-policy says so."""
         return 0
+
+    def _waiter(self, key: Any) -> Waiter:
+        """Return what a recipe waits with until a key is written; a context manager."""
+        return Waiter(self._engine, self._codec.key(key), self._hear_one)
 
     # --- its parts ---
 

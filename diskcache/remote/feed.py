@@ -77,6 +77,18 @@ def clock_domain() -> str:
         return boot
 
 
+def track(connection: Any, prefix: bytes) -> None:
+    """Have a connection told of each key that is written and begins with a prefix."""
+
+    def ask(*command: Any) -> Any:
+        connection.send_command(*command, check_health=False)
+        return connection.read_response()
+
+    number = ask('CLIENT', 'ID')
+    ask('CLIENT', 'TRACKING', 'ON', 'REDIRECT', number, 'BCAST', 'PREFIX', prefix)
+    ask('SUBSCRIBE', _CHANNEL)
+
+
 def take(lock: threading.Lock, seconds: float, held: list[bool]) -> bool:
     """Try to take a lock, and note in `held` whether it has been: who calls gives it back then.
 
@@ -185,10 +197,7 @@ class Feed(Heard):
         self._next_attempt = now + _RECONNECT
         connection = self._engine.connect()
         try:
-            number = self._ask(connection, 'CLIENT', 'ID')
-            options = ('REDIRECT', number, 'BCAST', 'PREFIX', self._prefix)
-            self._ask(connection, 'CLIENT', 'TRACKING', 'ON', *options)
-            self._ask(connection, 'SUBSCRIBE', _CHANNEL)
+            track(connection, self._prefix)
         except BaseException as error:
             connection.disconnect()
             # While a long script runs all is refused, which is soon over.
@@ -206,11 +215,6 @@ class Feed(Heard):
         self._asked = None
         self.floor = clock()  # before the lease: what was read until now does not hold
         self.lease = now + LEASE
-
-    @staticmethod
-    def _ask(connection: Any, *command: Any) -> Any:
-        connection.send_command(*command, check_health=False)
-        return connection.read_response()
 
     def _lose(self) -> None:
         """Let nothing hold until there is a connection again."""
