@@ -223,7 +223,7 @@ class ServerTarget:
             try:
                 key = literal(stored.data)
             except NoLiteralError:
-                return None, self._codec.name(stored.data, False)
+                return None, self._codec.stored_name(stored.data, False)
         elif stored.kind == 'pickle':
             key = pickle.loads(stored.data) if self._unpickle else literal(stored.data)
         elif stored.kind == 'bytes' and self._is_json:
@@ -266,14 +266,15 @@ class ServerTarget:
         """Store items; return how many keys were there before, and which items are stored."""
         engine = self._cache._engine
         now = time.time()
-        sets = self._cache._sets
         commands = []
         for name, stored, has_tag, expires in waiting:
             ms = None if expires is None else max(1, math.ceil((expires - now) * 1000))
             when = b'n' if self._keep else b''
             if self._keep or has_tag:
                 px = b'' if ms is None else b'%d' % ms
-                commands.append(scripts.STORE.command(name, stored, px, sets, when))
+                commands.append(
+                    scripts.STORE.command(name, stored, px, self._codec.tag_sets(name), when)
+                )
             else:
                 commands.append(('SET', name, stored, *(() if ms is None else ('PX', ms))))
         try:

@@ -30,12 +30,15 @@ from ..refusal import RefusedError
 from ..unloadable import passes_over
 from ..views import DictMethods, Names
 from . import scripts
+from .cluster import ClusterEngine, is_cluster
+from .cluster_feed import feed_of
 from .codec import ITEMS, Codec, dump_tag
 from .deque import RemoteDeque
 from .engine import Command, Engine
-from .feed import Feed, clock
+from .feed import clock
 from .index import RemoteIndex
 from .near import Near
+from .shards import slot_of, tags_of
 from .unsupported import NotSupported, lacking, no_files, refusing
 from .waiter import Waiter
 
@@ -50,6 +53,9 @@ _PAUSE = 0.0005
 
 #: The longest pause, in seconds.
 _LONGEST_PAUSE = 0.02
+
+#: The most parts of a cache: each evict asks all of them.
+_MOST_SHARDS = 1024
 
 _ITEM_KINDS = tuple(ITEMS[place : place + 1] for place in range(len(ITEMS)))
 
@@ -120,14 +126,16 @@ class RemoteCache(DictMethods):
         keys: Sequence[bytes] = (),
         timeout: float = 1.0,
         max_value: int = 2**24,
+        shards: int = 64,
     ) -> None:
         """Set where the cache is. The first operation connects.
 
         :param url: ``redis://[user:password@]host[:port][/db]``, with TLS ``rediss://``, or
             ``unix:///path/of/socket?db=n``; ``valkey://`` and ``valkeys://`` mean the same as the
             first two. The master that Sentinels know by a name:
-            ``redis+sentinel://host:port,host:port/name[/db]``. redis-py's options may follow
-            behind a ``?``
+            ``redis+sentinel://host:port,host:port/name[/db]``. The Cluster to which some nodes
+            belong: ``redis+cluster://host:port,host:port``. redis-py's options may follow behind a
+            ``?``
         :param name: of the cache: letters, digits, ``_``, ``.``, ``-`` and ``/``. Caches of one
             server with different names have nothing in common
         :param near: keep what was read near too: True, in this process's memory (8 MiB); a
@@ -139,6 +147,8 @@ class RemoteCache(DictMethods):
         :param timeout: seconds to wait for a connection, and for an answer
         :param max_value: bytes that a value may have on the server; more is refused before it is
             sent
+        :param shards: parts of the cache on a Cluster, up to 1024, each of which is on one node.
+            Who shares a cache must use the same number. On a server it means nothing
         :raises ValueError: if an argument has an impossible value
         :raises TypeError: if an argument is of the wrong type
         """
@@ -150,28 +160,38 @@ class RemoteCache(DictMethods):
             raise ValueError(f'timeout must be positive, not {timeout!r}')
         if near is not None and not isinstance(near, bool | str | os.PathLike | Cache):
             raise TypeError(f'near must be True, a directory or a Cache, not {near!r}')
+        if not isinstance(shards, int) or not 1 <= shards <= _MOST_SHARDS:
+            raise ValueError(f'shards must be an int from 1 to {_MOST_SHARDS:,}, not {shards!r}')
         self.url = url
         self.name = name
         self.timeout = timeout
         self.max_value = max_value
-        self._arguments: dict[str, Any] = {'near': near, 'serializer': serializer, 'keys': keys}
+        self._arguments: dict[str, Any] = {
+            'near': near,
+            'serializer': serializer,
+            'keys': keys,
+            'shards': shards,
+        }
         seconds = min(timeout, _LONGEST_TIMEOUT)
-        self._engine = Engine(url, seconds)
-        self._label, self._codec = self._codec_of(name)
-        self._sets = self._codec.tag_sets
+        if not is_cluster(url):
+            self._engine: Engine | ClusterEngine = Engine(url, seconds)
+            shards = 0
+        else:
+            self._engine = ClusterEngine(url, seconds, map(slot_of, tags_of(shards)))
+        self._label, self._codec = self._codec_of(name, shards)
         self._caches: dict[str, RemoteCache] = {}
         self._deques: dict[str, RemoteDeque[Any]] = {}
         self._indexes: dict[str, RemoteIndex[Any, Any]] = {}
         self._near: Near | None = None
         if near is not None and near is not False:
-            feed = Feed(self._engine, self._codec.prefix, seconds)
+            feed = feed_of(self._engine, self._codec.prefix, seconds)
             self._near = Near(near, feed, self._engine.address)
 
-    def _codec_of(self, name: str) -> tuple[str, Codec]:
+    def _codec_of(self, name: str, shards: int = 0) -> tuple[str, Codec]:
         """Return what the log calls something of this name, and the Codec for it."""
         label = f'{self._engine.address}/{name}'
         serializer, keys = self._arguments['serializer'], self._arguments['keys']
-        return label, Codec(name, serializer, keys, label, self.max_value)
+        return label, Codec(name, serializer, keys, label, self.max_value, shards)
 
     @property
     def disk(self) -> Any:
@@ -326,13 +346,15 @@ class RemoteCache(DictMethods):
         if ms is not None and ms <= 0:
             return name, ('UNLINK', name)
         if tag is not None:
-            return name, scripts.STORE.command(name, stored, _px(ms), self._sets, b'')
+            return name, scripts.STORE.command(
+                name, stored, _px(ms), self._codec.tag_sets(name), b''
+            )
         return name, ('SET', name, stored) if ms is None else ('SET', name, stored, 'PX', ms)
 
     def _add_command(self, key: Any, value: Any, ms: int | None, tag: Any) -> tuple[bytes, Command]:
         name = self._codec.key(key)
         stored = self._codec.dump(key, value, tag)
-        return name, scripts.STORE.command(name, stored, _px(ms), self._sets, b'n')
+        return name, scripts.STORE.command(name, stored, _px(ms), self._codec.tag_sets(name), b'n')
 
     @hint_at_expire
     def set(
@@ -406,7 +428,7 @@ class RemoteCache(DictMethods):
         name = self._codec.key(key)
         if ms is not None and ms <= 0:
             return name, ('UNLINK', name)
-        return name, scripts.TOUCH.command(name, _px(ms), self._sets)
+        return name, scripts.TOUCH.command(name, _px(ms), self._codec.tag_sets(name))
 
     def incr(self, key: Any, delta: Any = 1, default: Any = 0, retry: bool = False) -> Any:
         """Add to a number, atomically. Its expiry and tag stay.
@@ -495,7 +517,8 @@ class RemoteCache(DictMethods):
                 replacement = self._codec.dump(key, new, old_tag if tag is KEEP else tag)
                 px = b'k' if expire is KEEP and stored is not None else _px(ms)
                 how = (b'n',) if stored is None else (b'c', stored)
-                command = scripts.STORE.command(name, replacement, px, self._sets, *how)
+                sets = self._codec.tag_sets(name)
+                command = scripts.STORE.command(name, replacement, px, sets, *how)
                 if self._write(name, *command):
                     return new
             if not retry and time.monotonic() > deadline:
@@ -662,10 +685,11 @@ class RemoteCache(DictMethods):
         if prefix is not None and not isinstance(prefix, str):
             raise TypeError(f'prefix must be a str, not {type(prefix).__name__!r}')
         if prefix is None:
-            return self._codec.prefix + b'Q', self._codec.prefix + b'i', int
-        encoded = prefix.encode()
-        queue = self._codec.prefix + b'Q' + encoded + b'-'
-        return queue, self._codec.key(f'{prefix}-'), lambda digits: f'{prefix}-{digits.decode()}'
+            items = self._codec.name(b'i')
+            return self._codec.head(items) + b'Q', items, int
+        items = self._codec.key(f'{prefix}-')
+        queue = b'%bQ%b-' % (self._codec.head(items), prefix.encode())
+        return queue, items, lambda digits: f'{prefix}-{digits.decode()}'
 
     @hint_at_expire
     def push(
@@ -697,7 +721,8 @@ class RemoteCache(DictMethods):
         ms = milliseconds(expire)
         stored = self._codec.dump(None, value, tag)
         px = _px(ms if ms is None else max(ms, 1))
-        command = scripts.PUSH.command(queue, items, stored, px, self._sets, side.encode())
+        sets = self._codec.tag_sets(queue)
+        command = scripts.PUSH.command(queue, items, stored, px, sets, side.encode())
         digits = self._engine.call(*command)
         if self._near is not None:
             self._near.feed.hear(items + digits)
@@ -774,9 +799,9 @@ class RemoteCache(DictMethods):
 
     def _scan(self) -> Iterator[list[bytes]]:
         """Yield the names of items, some at a time."""
-        place = len(self._codec.prefix)
+        kind = self._codec.kind
         for names in self._engine.scan(self._codec.prefix + b'*'):
-            yield [name for name in names if name[place : place + 1] in _ITEM_KINDS]
+            yield [name for name in names if kind(name) in _ITEM_KINDS]
 
     def __iter__(self) -> Generator[Any, None, None]:
         """Yield keys in no order: each that is there all the time, and some perhaps twice."""
@@ -832,13 +857,12 @@ class RemoteCache(DictMethods):
         :return: number of items removed
         """
         count = 0
-        place = len(self._codec.prefix)
         try:
             for names in self._engine.scan(self._codec.prefix + b'*'):
                 commands: Iterator[Command] = (('UNLINK', name) for name in names)
                 answers = it.chain.from_iterable(self._engine.many(commands))
                 for name, removed in zip(names, answers, strict=True):
-                    count += removed and name[place : place + 1] in _ITEM_KINDS
+                    count += removed and self._codec.kind(name) in _ITEM_KINDS
         finally:
             self._hear_all()
         return count
@@ -858,13 +882,14 @@ class RemoteCache(DictMethods):
             return 0
         head = dump_tag(tag)
         count = 0
+        sets = [each + b'T' + head for each in self._codec.heads]
         try:
-            while True:
-                command = scripts.EVICT.command(self._sets + head, head, _EVICTED)
-                taken, removed = self._engine.call(*command)
-                count += int(removed)
-                if not taken:
-                    return count
+            while sets:
+                commands = [scripts.EVICT.command(each, head, _EVICTED) for each in sets]
+                answers = list(it.chain.from_iterable(self._engine.many(commands)))
+                count += sum(removed for _, removed in answers)
+                sets = [each for each, (taken, _) in zip(sets, answers, strict=True) if taken]
+            return count
         finally:
             self._hear_all()
 

@@ -7,6 +7,8 @@ A key is `name:`, its kind, and its bytes::
 A float that is a whole number is an int, since both are one key. `T` and `Q` are kinds too: of the
 sets of tags and of the queues, see scripts.py.
 
+On a Cluster the keys are `name:{n}`, the kind, and the bytes: see shards.py.
+
 A value is a decimal number as it stands, so that the server can add to it, or its kind and its
 bytes::
 
@@ -33,6 +35,7 @@ from ..refusal import RefusedError
 from ..safedisk import SafeDisk
 from ..signeddisk import SignedDisk
 from ..unloadable import note_reading
+from .shards import shard_of, tags_of
 from .unsupported import NotSupported
 
 #: Larger than any value: all of them stay out of files, bytes.
@@ -171,7 +174,13 @@ class Codec:
     """Converts keys, values and tags, of one cache."""
 
     def __init__(
-        self, name: str, serializer: Any, keys: Sequence[bytes], label: str, max_value: int
+        self,
+        name: str,
+        serializer: Any,
+        keys: Sequence[bytes],
+        label: str,
+        max_value: int,
+        shards: int = 0,
     ) -> None:
         """Make the Disk.
 
@@ -180,6 +189,7 @@ class Codec:
         :param keys: for 'signed'
         :param label: how the log calls the cache
         :param max_value: what is longer is refused, bytes
+        :param shards: on a Cluster, how many parts the cache has; 0 on a server
         :raises TypeError: if an argument is of the wrong type
         :raises ValueError: if the serializer is not known, or keys are missing or not needed
         """
@@ -188,8 +198,12 @@ class Codec:
         if isinstance(self.disk, SignedDisk):
             self.disk._directory_id = name
         self.prefix: bytes = name.encode() + b':'
-        self.tag_sets: bytes = self.prefix + b'T'
-        self._text = self.prefix + b's'
+        #: What stands in front of the kind, for each shard.
+        self.heads: tuple[bytes, ...] = (self.prefix,)
+        if shards:
+            self.heads = tuple(b'%b{%b}' % (self.prefix, tag) for tag in tags_of(shards))
+        self._shards = shards
+        self._text = None if shards else self.prefix + b's'
         self._max_value = max_value
         self._plain_keys = cls.put is Disk.put
         #: Whether the server can make a key, and its value is the same under any.
@@ -203,20 +217,46 @@ class Codec:
         :raises ValueError: if it is NaN, or longer than max_value
         """
         if type(key) is str and self._plain_keys:
-            return self._checked(self._text + key.encode())
-        return self.name(*self.disk.put(key))
+            encoded = key.encode()
+            return self._checked(
+                self.name(b's' + encoded) if self._text is None else self._text + encoded
+            )
+        return self.stored_name(*self.disk.put(key))
 
-    def name(self, stored: Any, raw: bool) -> bytes:
+    def stored_name(self, stored: Any, raw: bool) -> bytes:
         """Return a key that the Disk has converted as it stands on the server.
 
         :raises ValueError: if it is longer than max_value
         """
-        return self._checked(self.prefix + _dump_key(stored, raw))
+        return self._checked(self.name(_dump_key(stored, raw)))
 
     def _checked(self, name: bytes) -> bytes:
         if len(name) > self._max_value:
             raise ValueError(f'a key of {len(name):,} bytes is longer than max_value')
         return name
+
+    def name(self, rest: bytes) -> bytes:
+        """Return how a key of the server is called.
+
+        :param rest: its kind and bytes
+        """
+        return self.heads[shard_of(rest, self._shards) if self._shards else 0] + rest
+
+    def head(self, name: bytes) -> bytes:
+        """Return what stands in front of the kind; all of it if it is no name of this cache."""
+        if not self._shards:
+            return self.prefix
+        end = name.find(b'}') + 1
+        return name[:end] if end else name
+
+    def tag_sets(self, name: bytes) -> bytes:
+        """Return what the sets of the tags of an item begin with."""
+        return self.head(name) + b'T'
+
+    def kind(self, name: bytes) -> bytes:
+        """Return the kind of what has a name; nothing if it is none of this cache."""
+        place = len(self.head(name))
+        return name[place : place + 1]
 
     def load_key(self, name: bytes) -> Any:
         """Return the key that stands on the server so.
@@ -235,7 +275,7 @@ class Codec:
 
         :raises RefusedError: if it is damaged
         """
-        stored, raw = _load_key(name[len(self.prefix) :])
+        stored, raw = _load_key(name[len(self.head(name)) :])
         if stored != stored:
             raise RefusedError('NaN is no key')
         return stored, raw
@@ -243,7 +283,7 @@ class Codec:
     def order(self, name: bytes) -> tuple[int, Any]:
         """Return what keys are sorted by: numbers, then texts, then bytes, then pickles."""
         try:
-            key, raw = _load_key(name[len(self.prefix) :])
+            key, raw = _load_key(name[len(self.head(name)) :])
         except RefusedError:
             return 3, name
         if isinstance(key, int | float):

@@ -37,6 +37,10 @@ SCHEMES = {
     'valkeys': 'rediss',
     'redis+sentinel': 'redis',
     'rediss+sentinel': 'rediss',
+    'redis+cluster': 'redis',
+    'rediss+cluster': 'rediss',
+    'valkey+cluster': 'redis',
+    'valkeys+cluster': 'rediss',
 }
 
 #: Options that a URL may change. Each thread may have a connection: redis-py stops at 100.
@@ -65,25 +69,27 @@ def translated(error: redis.RedisError, label: str) -> Exception:
     )
     if isinstance(error, refused):
         return PermissionError(text)
-    if isinstance(error, exceptions.ConnectionError):
+    if isinstance(error, exceptions.ConnectionError | exceptions.ClusterDownError):
         return builtins.ConnectionError(text)
     return RemoteError(text)
 
 
-def _forms(scheme: str) -> str:
+def forms(scheme: str) -> str:
     """Return what a URL looks like."""
     place = 'host[:port][/db]'
     if scheme == 'unix':
         place = '/path'
     elif scheme.endswith('+sentinel'):
         place = 'host:port,host:port/name-of-the-master[/db]'
+    elif scheme.endswith('+cluster'):
+        place = 'host:port,host:port'
     return (
         f'{scheme}://[user:password@]{place}[?option=value]; in user, password and options write'
         ' / as %2F, ? as %3F, # as %23 and @ as %40'
     )
 
 
-def _check(scheme: str, rest: str) -> None:
+def check_password(scheme: str, rest: str) -> None:
     """Raise ValueError if a password is cut in two, the end of which would be shown in an address.
 
     :param rest: of the URL, behind ``://``
@@ -136,8 +142,13 @@ def _sentinel_pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, s
     return pool, f'{hosts}/{service}/{options.get("db", 0)}'
 
 
-def _size_of(command: Command) -> int:
+def size_of(command: Command) -> int:
     return sum(len(part) for part in command if isinstance(part, bytes))
+
+
+def with_text(command: Command) -> Command:
+    """Return the command that sends the text of a script that the server has not got."""
+    return ('EVAL', BY_SHA[command[1]].text, *command[2:])
 
 
 class Engine:
@@ -166,11 +177,11 @@ class Engine:
         }
         make = _sentinel_pool if scheme.endswith('+sentinel') else _pool
         try:
-            _check(scheme, rest)
+            check_password(scheme, rest)
             self._make_pool = ft.partial(make, scheme, rest, ours)
             self._pool, where = self._make_pool()
         except ValueError:  # the text of which may have a part of the password
-            raise ValueError(f'url must be {_forms(scheme)}') from None
+            raise ValueError(f'url must be {forms(scheme)}') from None
         try:
             self._connection()
         except TypeError as error:
@@ -207,7 +218,7 @@ class Engine:
             try:
                 return self._call(command)
             except exceptions.NoScriptError:
-                return self._call(('EVAL', BY_SHA[command[1]].text, *command[2:]))
+                return self._call(with_text(command))
         except redis.RedisError as error:
             raise translated(error, self.address) from error
 
@@ -226,7 +237,7 @@ class Engine:
         :raises Timeout: and the other errors of `call`, for the first that fails; the others of
             its portion have been run
         """
-        for portion in batches(commands, _size_of):
+        for portion in batches(commands, size_of):
             pipeline = self._client.pipeline(transaction=False)
             for command in portion:
                 pipeline.execute_command(*command)
@@ -254,6 +265,10 @@ class Engine:
                 yield keys
             if not int(cursor):
                 return
+
+    def server_of(self, name: bytes) -> Engine:
+        """Return the server that has a key."""
+        return self
 
     def connect(self) -> Any:
         """Return a new connection of redis-py's, which belongs to the caller.

@@ -131,6 +131,10 @@ class Feed(Heard):
         self._asked: float | None = None
         self._next_attempt = 0.0
 
+    def answered(self, name: bytes, t0: float) -> Feed:
+        """Return the feed of the node that has a key; see ClusterFeed."""
+        return self
+
     def drain(self, wait: bool) -> bool:
         """Hear what has arrived, and connect if there is no connection.
 

@@ -18,7 +18,7 @@ from ..hints import Any, Protocol
 from ..log import log_failure
 from ..safedisk import SafeDisk
 from .engine import inherited
-from .feed import Feed, clock_domain, take
+from .feed import clock_domain, take
 
 #: The value as it stands on the server, and its times.
 Entry = tuple[bytes, bytes]
@@ -172,11 +172,11 @@ class Shared:
 class Near:
     """The near tier of one RemoteCache."""
 
-    def __init__(self, near: Any, feed: Feed, server: str) -> None:
+    def __init__(self, near: Any, feed: Any, server: str) -> None:
         """Open it.
 
         :param near: True, a directory or a Cache
-        :param feed: tells what holds
+        :param feed: a Feed or ClusterFeed, which tells what holds
         :param server: names the server
         """
         self.feed = feed
@@ -211,10 +211,11 @@ class Near:
         :param t0: the time before the read was sent
         :param until: the time of its expiry
         """
+        feed = self.feed.answered(name, t0)
         times = _TIMES.pack(t0, until)
-        left = self.feed.left(name, times) if self.feed.drain(True) else 0.0
+        left = feed.left(name, times) if feed.drain(True) else 0.0
         if not (left and self._store.put(name, value, times, left)):
-            self.feed.hear(name)
+            feed.hear(name)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import redis
 
 from ..hints import Any
+from .cluster import ClusterEngine
 from .engine import Engine
 from .feed import track
 
@@ -36,10 +37,12 @@ _LONGEST_SPREAD = 0.05
 class Waiter:
     """A wait for a key, of one thread."""
 
-    def __init__(self, engine: Engine, name: bytes, heard: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, engine: Engine | ClusterEngine, name: bytes, heard: Callable[[bytes], object]
+    ) -> None:
         """Take the key; nothing is connected yet.
 
-        :param engine: the server
+        :param engine: the server, or Cluster
         :param name: of the key on the server
         :param heard: called with it when it has been written
         """
@@ -76,7 +79,7 @@ class Waiter:
             self.close()
 
     def _listen(self) -> None:
-        self._connection = self._engine.connect()
+        self._connection = self._engine.server_of(self._name).connect()
         track(self._connection, self._name)
 
     def close(self) -> None:

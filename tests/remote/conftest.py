@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import KINDS, Server, require
+from servers import KINDS, Cluster, Server, require
+
+#: That of the only shard, if there is one.
+SLOT = 13_907
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,6 +35,48 @@ def lasting_server() -> Iterator[Callable[[str], Server]]:
     yield lasting
     for server in servers.values():
         server.stop()
+
+
+@pytest.fixture(scope='session')
+def lasting_cluster() -> Iterator[Callable[[str], Cluster]]:
+    """A function that returns three masters of a kind, which last for the session."""
+    clusters: dict[str, Cluster] = {}
+
+    def lasting(kind: str) -> Cluster:
+        require(kind)
+        if kind not in clusters:
+            clusters[kind] = Cluster(kind)
+        return clusters[kind]
+
+    yield lasting
+    for cluster in clusters.values():
+        cluster.stop()
+
+
+@pytest.fixture(scope='session')
+def moving_cluster() -> Iterator[Cluster]:
+    """Two masters between which the slot of shards=1 goes to and fro, key by key."""
+    require('redis')
+    cluster = Cluster('redis', 2)
+    stop = threading.Event()
+
+    def move() -> None:
+        while not stop.is_set():
+            for target in cluster.servers:
+                cluster.begin_move(SLOT, target)
+                while cluster.move_keys(SLOT, target, 1):
+                    stop.wait(0.002)
+                stop.wait(0.02)
+                cluster.end_move(SLOT, target)
+                stop.wait(0.02)
+
+    mover = threading.Thread(target=move)
+    cluster.move(SLOT, cluster.servers[1])
+    mover.start()
+    yield cluster
+    stop.set()
+    mover.join()
+    cluster.stop()
 
 
 @pytest.fixture

@@ -122,8 +122,9 @@ class Server:
         import redis
 
         how = {'decode_responses': True, 'encoding_errors': 'surrogateescape', 'protocol': 2}
+        words = (str(word).encode(errors='surrogateescape') for word in command[1:])
         with redis.Redis(port=self.port, **how) as client:
-            return client.execute_command(*command)
+            return client.execute_command(command[0], *words)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send it a signal; if that kills it, wait until it is gone."""
