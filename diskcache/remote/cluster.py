@@ -386,19 +386,22 @@ class ClusterEngine:
         """Yield lists of keys that match: each at least once, if it is there all the time.
 
         A key can leave a master before it was found there, for one that was asked before. So those
-        to which slots came, or are coming, are asked once more.
+        to which slots came, or are coming, are asked once more, for these.
         """
         asked: set[_Share] = set()
         while True:
             shares = self._shares()
             if not asked:
                 shares = {share for share in shares if share[3]}
-            nodes = {share[0] for share in shares - asked}
-            if not nodes:
+            wanted: dict[Node, set[int]] = {}
+            for node, slot, *_ in shares - asked:
+                wanted.setdefault(node, set()).add(slot)
+            if not wanted:
                 return
-            asked = {share for share in shares if share[0] in nodes or share in asked}
-            for node in nodes:
-                yield from node.scan(pattern)
+            asked = shares
+            for node, slots in wanted.items():
+                for names in node.scan(pattern):
+                    yield [name for name in names if slot_of(name) in slots]
 
     def _shares(self) -> set[_Share]:
         """Return what each master has of the slots, and what comes to it.

@@ -47,13 +47,10 @@ def _evict(engine: Any, members: bytes, tag: bytes, most: int) -> tuple[int, int
     count = 0
     items = engine.read('SRANDMEMBER', members, most)
     for item in items:
-        removed = engine.call(*scripts.EVICT_ITEM.command(item, tag))
-        while True:  # it may be stored again before it is taken out of the set
-            count += removed
-            engine.call('SREM', members, item)
-            removed = engine.call(*scripts.EVICT_ITEM.command(item, tag))
-            if not removed:
-                break
+        count += engine.call(*scripts.EVICT_ITEM.command(item, tag))
+        engine.call('SREM', members, item)
+        # It may have been stored again before it was taken out of the set.
+        count += engine.call(*scripts.EVICT_ITEM.command(item, tag))
     return len(items), count
 
 

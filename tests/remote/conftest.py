@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import KINDS, Cluster, Server, require
@@ -53,6 +54,34 @@ def lasting_cluster() -> Iterator[Callable[[str], Cluster]]:
         cluster.stop()
 
 
+@pytest.fixture
+def cluster(lasting_cluster: Callable[[str], Cluster]) -> Iterator[Cluster]:
+    """Three masters. Slots that a test has moved are moved back."""
+    from diskcache.remote.shards import slot_of, tags_of
+
+    cluster = lasting_cluster('redis')
+    before = {slot: cluster.owner(slot) for slot in map(slot_of, tags_of(64))}
+    yield cluster
+    for slot, owner in before.items():
+        cluster.move(slot, owner)
+    cluster.wait()
+
+
+@pytest.fixture
+def start_cluster() -> Iterator[Callable[..., Cluster]]:
+    """A function that starts a Cluster for this test alone."""
+    clusters: list[Cluster] = []
+
+    def start(kind: str = 'redis', *arguments: Any, **more: Any) -> Cluster:
+        require(kind)
+        clusters.append(Cluster(kind, *arguments, **more))
+        return clusters[-1]
+
+    yield start
+    for cluster in clusters:
+        cluster.stop()
+
+
 @pytest.fixture(scope='session')
 def moving_cluster() -> Iterator[Cluster]:
     """Two masters between which the slot of shards=1 goes to and fro, key by key."""
@@ -64,10 +93,10 @@ def moving_cluster() -> Iterator[Cluster]:
         while not stop.is_set():
             for target in cluster.servers:
                 cluster.begin_move(SLOT, target)
-                while cluster.move_keys(SLOT, target, 1):
+                while cluster.move_keys(SLOT, 1):
                     stop.wait(0.002)
                 stop.wait(0.02)
-                cluster.end_move(SLOT, target)
+                cluster.end_move(SLOT)
                 stop.wait(0.02)
 
     mover = threading.Thread(target=move)

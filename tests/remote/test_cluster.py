@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools as ft
 import pickle
 import threading
 from collections import Counter
@@ -9,10 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from servers import Cluster, Server, require
+from servers import Cluster, Server
 
 pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
 
+from cluster import begin_move, same_shard, slot, stored
 
 from diskcache.remote import RemoteCache, RemoteError, scripts
 from diskcache.remote.cluster import ClusterEngine, Node
@@ -35,73 +37,14 @@ def open_cache(name: str) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def cluster(lasting_cluster: Callable[[str], Cluster]) -> Iterator[Cluster]:
-    """Three masters. Slots that a test has moved are moved back."""
-    cluster = lasting_cluster('redis')
-    before = {slot: cluster.owner(slot) for slot in map(slot_of, tags_of(64))}
-    yield cluster
-    for slot, owner in before.items():
-        cluster.move(slot, owner)
-    cluster.wait()
-
-
-@pytest.fixture
 def cache(cluster: Cluster, open_cache: Any) -> Any:
     return open_cache(cluster)
 
 
 @pytest.fixture
-def start_cluster() -> Iterator[Callable[..., Cluster]]:
-    """A function that starts a Cluster for this test alone."""
-    clusters: list[Cluster] = []
-
-    def start(*arguments: Any, **more: Any) -> Cluster:
-        require('redis')
-        clusters.append(Cluster('redis', *arguments, **more))
-        return clusters[-1]
-
-    yield start
-    for cluster in clusters:
-        cluster.stop()
-
-
-def slot(cache: Any, key: Any = 'key') -> int:
-    """Return the slot of an item."""
-    return slot_of(cache._codec.key(key))
-
-
-def other_than(cluster: Cluster, owner: Server) -> Server:
-    """Return another master."""
-    return next(server for server in cluster.servers[:3] if server is not owner)
-
-
-@pytest.fixture
-def halfway(cluster: Cluster, cache: Any) -> Iterator[Callable[..., Any]]:
+def halfway(cluster: Cluster, cache: Any) -> Callable[..., Server]:
     """A function that begins to move the slot of an item, and moves some keys."""
-    moves: list[tuple[int, Server]] = []
-
-    def halfway(key: Any, *names: bytes) -> Server:
-        number = slot(cache, key)
-        source = cluster.owner(number)
-        target = other_than(cluster, source)
-        cluster.begin_move(number, target)
-        moves.append((number, target))
-        for name in names:
-            source.ask('MIGRATE', '127.0.0.1', target.port, name.decode(), 0, 60_000)
-        return target
-
-    yield halfway
-    for number, target in moves:
-        if cluster.owner(number) is not target:
-            while cluster.move_keys(number, target):
-                pass
-            cluster.end_move(number, target)
-
-
-def stored(cache: Any, key: Any) -> bytes:
-    """Return the name of an item on the server."""
-    name: bytes = cache._codec.key(key)
-    return name
+    return ft.partial(begin_move, cluster, cache)
 
 
 # --- where keys are ---
@@ -272,12 +215,6 @@ def test_a_key_that_has_moved_before_its_slot_is_found(cache: Any, halfway: Any)
     assert cache.delete('key')
 
 
-def same_shard(cache: Any, key: Any, count: int) -> list[str]:
-    """Return more keys in the slot of one."""
-    numbers = (f'more {number}' for number in range(100_000))
-    return [other for other in numbers if slot(cache, other) == slot(cache, key)][:count]
-
-
 def test_each_answer_belongs_to_its_command(cache: Any, halfway: Any) -> None:
     keys = ['key', *same_shard(cache, 'key', 6), *(f'other {number}' for number in range(50))]
     expected = {key: f'value of {key}' for key in keys}
@@ -324,12 +261,11 @@ def test_the_set_of_a_tag_is_not_made_where_the_slot_is_going(
     """A second one there would be in the way of the first, and the slot could not be moved."""
     first, second = same_shard(cache, 'key', 2)
     cache.set(first, 1, tag='tag')
-    target = halfway('key', stored(cache, first))
+    halfway('key', stored(cache, first))
     for key in (first, second):
         cache.set(key, 2, tag='tag')
     cache.touch(first, 60)
-    while cluster.move_keys(slot(cache), target):
-        pass
+    cluster.end_move(slot(cache))
     assert cache.evict('tag') == 2
 
 
@@ -351,6 +287,7 @@ def test_a_queue_goes_on_while_its_slot_moves(
     assert [cache.pull(prefix)[1] for _ in range(4)] == [0, 2, 3, None]
     assert cache.push('new', prefix) == keys[0]
     assert cache.pull(prefix) == (keys[0], 'new')
+    assert cache._engine.call('EXISTS', cache._queue(prefix, 'back')[0]) == 0
 
 
 def test_a_command_that_is_refused_for_a_moment_is_sent_again(
@@ -359,11 +296,11 @@ def test_a_command_that_is_refused_for_a_moment_is_sent_again(
     """Of two keys of which one has moved, nobody has both."""
     keys = ['key', *same_shard(cache, 'key', 1)]
     cache.set_many(dict.fromkeys(keys, 1))
-    target = halfway('key', stored(cache, 'key'))
+    halfway('key', stored(cache, 'key'))
     command = ('UNLINK', *(stored(cache, key) for key in keys))
     with pytest.raises(RemoteError, match='rehashing'):
         open_cache(cluster, timeout=0.1)._engine.call(*command)
-    soon = threading.Timer(0.3, cluster.move_keys, (slot(cache), target))
+    soon = threading.Timer(0.3, cluster.move_keys, (slot(cache),))
     soon.start()
     assert cache._engine.call(*command) == 2
     soon.join()
@@ -387,8 +324,7 @@ def test_iteration_finds_what_moves_meanwhile(
             for number in moved:
                 if way == 'open':
                     cluster.begin_move(number, asked[0])
-                    while cluster.move_keys(number, asked[0], 1000):
-                        pass
+                    cluster.move_keys(number, 1000)
                 else:
                     cluster.move(number, asked[0])
         asked.append(server)
@@ -401,8 +337,6 @@ def test_iteration_finds_what_moves_meanwhile(
         patched.setattr(Node, 'scan', scan_and_move)
         assert set(cache) == set(range(300))
     assert len(moved) == 3
-    for number in moved if way == 'open' else ():
-        cluster.end_move(number, asked[0])
     assert len(cache) == 300
     assert cache.clear() == 300
 
@@ -496,7 +430,7 @@ def test_pushes_in_steps_do_not_overwrite_each_other(
 ) -> None:
     other = open_cache(cache.url)
     key = cache.push(0, 'jobs')
-    target = halfway(key)
+    halfway(key)
     with monkeypatch.context() as patched:
         # Its number is taken by another one, which pushes in steps too.
         between = Between(cache._engine, patched, scripts.STORE.sha, lambda: other.push(1, 'jobs'))
@@ -505,9 +439,7 @@ def test_pushes_in_steps_do_not_overwrite_each_other(
     with monkeypatch.context() as patched:
         # The slot has moved when the item is there, and its number is not yet.
         def move_and_push() -> None:
-            while cluster.move_keys(slot(cache, key), target):
-                pass
-            cluster.end_move(slot(cache, key), target)
+            cluster.end_move(slot(cache, key))
             other.push(4, 'jobs')
 
         between = Between(cache._engine, patched, 'ZADD', move_and_push)

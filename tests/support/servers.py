@@ -199,6 +199,8 @@ class Cluster:
         )
         #: All of them; the masters that have the slots at first come first.
         self.servers: list[Server] = []
+        #: The slots that are between two masters, each with the one to which it goes.
+        self.moving: dict[int, Server] = {}
         try:
             for _ in range(masters * (1 + replicas)):
                 self._start()
@@ -296,30 +298,35 @@ class Cluster:
         source = self.owner(slot)
         target.ask('CLUSTER', 'SETSLOT', slot, 'IMPORTING', self.id_of(source))
         source.ask('CLUSTER', 'SETSLOT', slot, 'MIGRATING', self.id_of(target))
+        self.moving[slot] = target
 
-    def move_keys(self, slot: int, target: Server, count: int = 10) -> int:
+    def move_keys(self, slot: int, count: int = 10) -> int:
         """Move some keys of such a slot; return how many there were."""
         source = self.owner(slot)
         keys = source.ask('CLUSTER', 'GETKEYSINSLOT', slot, count)
         if keys:
-            source.ask('MIGRATE', '127.0.0.1', target.port, '', 0, 60_000, 'KEYS', *keys)
+            port = self.moving[slot].port
+            source.ask('MIGRATE', '127.0.0.1', port, '', 0, 60_000, 'KEYS', *keys)
         return len(keys)
 
-    def end_move(self, slot: int, target: Server) -> None:
-        """Let another master be the owner of such a slot."""
-        name = self.id_of(target)
+    def end_move(self, slot: int) -> None:
+        """Move the other keys of such a slot, and let the other master be its owner."""
+        while self.move_keys(slot):
+            pass
         source = self.owner(slot)
+        target = self.moving.pop(slot)
+        name = self.id_of(target)
         masters = [server for server in self.alive if 'master' in self._flags(server)]
         for server in (target, source, *masters):
             server.ask('CLUSTER', 'SETSLOT', slot, 'NODE', name)
 
     def move(self, slot: int, target: Server) -> None:
         """Move a slot with all of its keys, as redis-cli does."""
+        if slot in self.moving:
+            self.end_move(slot)
         if self.owner(slot) is not target:
             self.begin_move(slot, target)
-            while self.move_keys(slot, target):
-                pass
-            self.end_move(slot, target)
+            self.end_move(slot)
 
     def _flags(self, server: Server) -> str:
         return next(line[2] for line in self._lines(server) if 'myself' in line[2])
