@@ -911,7 +911,7 @@ class RemoteCache(DictMethods):
         """Return the cache of a name below this one's, with the same arguments otherwise.
 
         That is the RemoteCache of the name ``f'{self.name}/{name}'``. It is no part of this one's
-        items. The same object is returned for a name until :meth:`close`.
+        items. The same object is returned for a name until ``close``.
 
         :param name: of letters, digits, ``_``, ``.``, ``-`` and ``/``
         :return: the cache
@@ -925,7 +925,7 @@ class RemoteCache(DictMethods):
     def deque(self, name: str, maxlen: float | None = None) -> RemoteDeque[Any]:
         """Return the deque of a name, on the same server. It is no part of this cache's items.
 
-        The same object is returned for a name until :meth:`close`: only the first call's `maxlen`
+        The same object is returned for a name until ``close``: only the first call's `maxlen`
         counts.
 
         :param name: any str that is not empty
@@ -943,7 +943,7 @@ class RemoteCache(DictMethods):
     def index(self, name: str) -> RemoteIndex[Any, Any]:
         """Return the index of a name, on the same server. It is no part of this cache's items.
 
-        The same object is returned for a name until :meth:`close`.
+        The same object is returned for a name until ``close``.
 
         :param name: any str that is not empty
         :return: the index

@@ -464,7 +464,7 @@ class RemoteIndex(Part, MutableMapping[K, V]):
     def push(self, value: V, prefix: str | None, side: Side = 'back') -> int | str: ...
 
     def push(self, value: V, prefix: str | None = None, side: Side = 'back') -> Any:
-        """Add a value to a queue, under a key that is made for it; see :meth:`Cache.push`.
+        """Add a value to a queue, under a key that is made for it; see ``Cache.push``.
 
         :param value: any object that the serializer takes
         :param prefix: names the queue (None: the one with integer keys)
@@ -491,7 +491,7 @@ class RemoteIndex(Part, MutableMapping[K, V]):
     def pull(
         self, prefix: str | None = None, default: Any = (None, None), side: Side = 'front'
     ) -> Any:
-        """Take a value from a queue; see :meth:`Cache.pull`. What was pushed is in a queue.
+        """Take a value from a queue; see ``Cache.pull``. What was pushed is in a queue.
 
         :param prefix: names the queue (None: the one with integer keys)
         :param default: what to return if the queue is empty
@@ -601,7 +601,7 @@ class RemoteIndex(Part, MutableMapping[K, V]):
         signature: bool = False,
         cache_if: Callable[[Any], object] | None = None,
     ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
-        """Decorate a function so that its results are kept in the index; :meth:`Cache.memoize`.
+        """Decorate a function so that its results are kept in the index; ``Cache.memoize``.
 
         :param name: what keys begin with (None: the function's full name)
         :param typed: whether arguments of different types are different

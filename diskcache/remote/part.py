@@ -85,7 +85,7 @@ class Part:
         )
 
     def transact(self) -> Any:
-        """Not supported; each method is atomic, and a :class:`Lock` keeps others off meanwhile.
+        """Not supported; each method is atomic, and a ``Lock`` keeps others off meanwhile.
 
         :raises NotSupported: always
         """
