@@ -138,6 +138,9 @@ def _share(directory: Any, shards: int, timeout: float, options: dict[str, Any])
 #: The caches on servers, likewise: they connect, and start anew in a fork, by themselves.
 _remote: dict[tuple[Any, ...], SiteCache] = {}
 
+#: Makes the keys of memoized calls with a URL, the same in all versions of Python.
+_DISK_OF_KEYS = Disk('', pickle_protocol=5)
+
 #: What OPTIONS may have with a URL: what RemoteCache takes.
 _REMOTE_OPTIONS = frozenset({'name', 'near', 'serializer', 'keys', 'timeout', 'max_value'})
 
@@ -182,13 +185,15 @@ def _refused_by_server(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f'{name!r} in OPTIONS', instead
 
 
-@ft.lru_cache(maxsize=8)
-def _derived_keys(*secrets: str) -> tuple[bytes, ...]:
+def _derive_keys(*secrets: str) -> tuple[bytes, ...]:
     """Return keys for signatures that nothing else is signed with."""
     return tuple(
         salted_hmac('diskcache.DjangoCache', 'server', secret, algorithm='sha256').digest()
         for secret in secrets
     )
+
+
+_derived_keys: Callable[..., tuple[bytes, ...]] = ft.lru_cache(maxsize=8)(_derive_keys)
 
 
 def _connect(url: str, options: dict[str, Any]) -> FanoutCache:
@@ -206,10 +211,10 @@ def _connect(url: str, options: dict[str, Any]) -> FanoutCache:
     if isinstance(serializer, str) and '.' in serializer:
         serializer = chosen['serializer'] = import_string(serializer)
     key = (url, id(serializer), repr(sorted(chosen.items())))
-    if key not in _remote:
-        _remote[key] = SiteCache(url, **chosen)
-    # It has the methods that are called here.
-    return cast('FanoutCache[Any, Any]', _remote[key])
+    cache = _remote.get(key)
+    if cache is None:
+        cache = _remote.setdefault(key, SiteCache(url, **chosen))
+    return cast('FanoutCache[Any, Any]', cache)  # it has the methods that are called here
 
 
 #: What stands beside OPTIONS, by the name that it has as a parameter of FanoutCache.
@@ -862,13 +867,14 @@ class DjangoCache(BaseCache):
         """
 
         def find_disk() -> Disk:
-            return self._cache.disk
+            # A key is a hash, which nobody loads: a serializer need not trust what is in it.
+            return _DISK_OF_KEYS if self._is_remote else self._cache.disk
 
         def cache_key(name: str, arguments: tuple[Any, ...]) -> str:
             if isinstance(arguments, StoredKey):
                 stored = arguments[0]
             else:
-                stored, _ = self._cache.disk.put(arguments)
+                stored, _ = find_disk().put(arguments)
             data = stored if isinstance(stored, bytes | memoryview) else repr(stored).encode()
             return f'{name}:{hashlib.sha256(data).hexdigest()}'
 

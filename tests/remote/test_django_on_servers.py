@@ -308,6 +308,19 @@ def test_results_are_memoized(cache: DjangoCache) -> None:
     assert cache.get(double.__cache_key__(3)).number == 6
 
 
+@pytest.mark.parametrize('signature', [False, True])
+def test_arguments_of_any_type_make_keys(cache: DjangoCache, signature: bool) -> None:
+    calls = []
+
+    @cache.memoize(signature=signature)
+    def number_of(thing: Thing) -> int:
+        calls.append(thing)
+        return thing.number
+
+    assert [number_of(Thing(number)) for number in (1, 1, 2)] == [1, 1, 2]
+    assert len(calls) == 2
+
+
 def test_a_default_may_be_called(cache: DjangoCache) -> None:
     assert cache.get_or_set('a', lambda: 5) == 5
     assert cache.get_or_set('a', lambda: 6) == 5
