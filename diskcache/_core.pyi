@@ -189,6 +189,35 @@ def args_to_key(
     :raises TypeError: if an argument is of the wrong type
     """
 
+class Shards:
+    """The native part of FanoutCache: lookups."""
+
+    _shards: list[Any]
+    _hash: Callable[[Any], int]
+    _count: int
+    def get(
+        self,
+        key: Any,
+        default: Any = None,
+        read: bool = False,
+        expire_time: bool = False,
+        tag: bool = False,
+        retry: bool = False,
+    ) -> Any:
+        """Return a value.
+
+        :param key: key of the item
+        :param default: what to return if it is missing, the lock not had within the timeout, or the
+            database not read, or the value not loaded (unless `on_error` is ``'raise'``): what
+            failed is logged by the logger ``diskcache``, once a minute
+        :param read: return a file opened for reading, if the value is in one
+        :param expire_time: also return when it expires, in seconds since the epoch, or None
+        :param tag: also return the tag, or None
+        :param retry: wait for the lock as long as it takes
+        :return: the value, or a tuple (value[, expire_time][, tag])
+        """
+    def __getitem__(self, key: Any, /) -> Any: ...
+
 class Transaction:
     """The native part of what Cache.transact() returns."""
     def __enter__(self) -> Any: ...

@@ -25,7 +25,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from . import mismatch, removal
 from . import settings as rules
-from ._core import MEMORY_LIMIT, Timeout
+from ._core import MEMORY_LIMIT, Shards, Timeout
 from .batches import batches, checked_pairs, hashable_keys, iter_of, size_of_pair
 from .cache import Cache
 from .cautions import hint_at_expire
@@ -251,7 +251,7 @@ def _is_ready(directory: str) -> bool:
     return is_there and not is_unwritable(directory, DBNAME)
 
 
-class FanoutCache(DictMethods[K, V]):
+class FanoutCache(Shards, DictMethods[K, V]):
     """Disk-backed cache in shards: a :class:`Cache` for many writers.
 
     >>> cache = FanoutCache(shards=4)
@@ -377,8 +377,7 @@ class FanoutCache(DictMethods[K, V]):
                 **self._parameters(),
             }
             self._directory = path
-            #: The shards by number, and what stands for those that nothing has been asked of.
-            self._shards: list[Cache[Any, Any] | _Unopened] = []
+            self._shards = []
             with cl.ExitStack() as on_failure:
                 on_failure.callback(self._close_shards)  # who keeps this object keeps no descriptor
                 self._open_shards_of(path, memory_limit // count)
@@ -489,7 +488,7 @@ class FanoutCache(DictMethods[K, V]):
         for shard in self._shards:
             if isinstance(shard, _Unopened):
                 shard._open()
-        return self._shards  # type: ignore[return-value]
+        return self._shards
 
     def _numbered(self, number: int) -> Cache:
         """Return a shard by its number; it is opened if it is not open."""
@@ -658,97 +657,76 @@ class FanoutCache(DictMethods[K, V]):
         """
         return self._shard(key).modify(key, func, default, expire, tag, retry)
 
-    @overload
-    def get(
-        self,
-        key: K,
-        default: D = ...,
-        read: Literal[False] = False,
-        expire_time: Literal[False] = False,
-        tag: Literal[False] = False,
-        retry: bool = False,
-    ) -> V | D: ...
+    if TYPE_CHECKING:  # they are those of Shards, in C
 
-    @overload
-    def get(
-        self,
-        key: K,
-        default: D = ...,
-        read: Literal[False] = False,
-        *,
-        expire_time: Literal[True],
-        tag: Literal[False] = False,
-        retry: bool = False,
-    ) -> tuple[V | D, float | None]: ...
+        @overload
+        def get(
+            self,
+            key: K,
+            default: D = ...,
+            read: Literal[False] = False,
+            expire_time: Literal[False] = False,
+            tag: Literal[False] = False,
+            retry: bool = False,
+        ) -> V | D: ...
 
-    @overload
-    def get(
-        self,
-        key: K,
-        default: D = ...,
-        read: Literal[False] = False,
-        expire_time: Literal[False] = False,
-        *,
-        tag: Literal[True],
-        retry: bool = False,
-    ) -> tuple[V | D, Tag]: ...
+        @overload
+        def get(
+            self,
+            key: K,
+            default: D = ...,
+            read: Literal[False] = False,
+            *,
+            expire_time: Literal[True],
+            tag: Literal[False] = False,
+            retry: bool = False,
+        ) -> tuple[V | D, float | None]: ...
 
-    @overload
-    def get(
-        self,
-        key: K,
-        default: D = ...,
-        read: Literal[False] = False,
-        *,
-        expire_time: Literal[True],
-        tag: Literal[True],
-        retry: bool = False,
-    ) -> tuple[V | D, float | None, Tag]: ...
+        @overload
+        def get(
+            self,
+            key: K,
+            default: D = ...,
+            read: Literal[False] = False,
+            expire_time: Literal[False] = False,
+            *,
+            tag: Literal[True],
+            retry: bool = False,
+        ) -> tuple[V | D, Tag]: ...
 
-    @overload
-    def get(
-        self,
-        key: K,
-        default: Any = None,
-        read: bool = False,
-        expire_time: bool = False,
-        tag: bool = False,
-        retry: bool = False,
-    ) -> Any: ...
+        @overload
+        def get(
+            self,
+            key: K,
+            default: D = ...,
+            read: Literal[False] = False,
+            *,
+            expire_time: Literal[True],
+            tag: Literal[True],
+            retry: bool = False,
+        ) -> tuple[V | D, float | None, Tag]: ...
 
-    def get(
-        self,
-        key: K,
-        default: Any = None,
-        read: bool = False,
-        expire_time: bool = False,
-        tag: bool = False,
-        retry: bool = False,
-    ) -> Any:
-        """Return a value.
+        @overload
+        def get(
+            self,
+            key: K,
+            default: Any = None,
+            read: bool = False,
+            expire_time: bool = False,
+            tag: bool = False,
+            retry: bool = False,
+        ) -> Any: ...
 
-        :param key: key of the item
-        :param default: what to return if it is missing, the lock not had within the timeout, or the
-            database not read, or the value not loaded (unless `on_error` is ``'raise'``): what
-            failed is logged by the logger ``diskcache``, once a minute
-        :param read: return a file opened for reading, if the value is in one
-        :param expire_time: also return when it expires, in seconds since the epoch, or None
-        :param tag: also return the tag, or None
-        :param retry: wait for the lock as long as it takes
-        :return: the value, or a tuple (value[, expire_time][, tag])
-        """
-        shard = self._shards[self._hash(key) % self._count]  # _shard() would take longer than get()
-        try:
-            return shard.get(key, default, read, expire_time, tag, retry)
-        except (Timeout, sqlite3.DatabaseError) as error:
-            if not self._is_miss(error):
-                raise
-            log_failure(self._directory, error)
-            return _absent(default, expire_time, tag)
+        def get(self, key: K, *args: Any, **kwargs: Any) -> Any: ...
 
-    def __getitem__(self, key: K) -> V:
-        """Return a value, waiting for the lock as long as it takes; KeyError if it is missing."""
-        return self._shards[self._hash(key) % self._count][key]  # type: ignore[no-any-return]
+        def __getitem__(self, key: K) -> V: ...
+
+    def _lookup_failed(self, error: Exception, default: Any, expire_time: bool, tag: bool) -> Any:
+        """Return what get gives after an error, if that counts as a miss; else raise it."""
+        if not self._is_miss(error):
+            raise error
+        log_failure(self._directory, error)
+        return _absent(default, expire_time, tag)
 
     @overload
     def read(self, key: K, *, mmap: Literal[True]) -> memoryview: ...
@@ -774,7 +752,7 @@ class FanoutCache(DictMethods[K, V]):
 
     def __contains__(self, key: object) -> bool:
         """Tell whether there is an item with this key that has not expired."""
-        shard = self._shards[self._hash(key) % self._count]
+        shard: Cache = self._shards[self._hash(key) % self._count]
         try:
             return key in shard
         except Timeout:

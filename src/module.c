@@ -12,6 +12,7 @@
 #include "cache/iterator.h"
 #include "cache/pin.h"
 #include "cache/registry.h"
+#include "cache/shards.h"
 #include "cache/transaction.h"
 #include "cache/type.h"
 #include "engine/file_system.h"
@@ -163,6 +164,16 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
     return *type == NULL ? -1 : PyModule_AddType(module, *type);
 }
 
+/* One that nobody here asks for. */
+static int add_base(PyObject *module, PyType_Spec *spec)
+{
+    PyTypeObject *type;
+    int result = add_type(module, spec, &type);
+
+    Py_XDECREF(type);
+    return result;
+}
+
 /* One that nobody but us makes objects of. */
 static int make_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
@@ -179,6 +190,7 @@ static int add_types(PyObject *module, module_state *state)
         add_type(module, &pin_type_spec, &state->pin_type) < 0 ||
         add_type(module, &call_key_type_spec, &state->call_key_type) < 0 ||
         add_type(module, &heard_type_spec, &state->heard_type) < 0 ||
+        add_base(module, &shards_type_spec) < 0 ||
         make_type(module, &pickle_sink_spec, &state->pickle_sink_type) < 0 ||
         make_type(module, &pickle_source_spec, &state->pickle_source_type) < 0 ||
         make_type(module, &mapping_spec, &state->mapping_type) < 0) {

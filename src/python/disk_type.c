@@ -382,17 +382,23 @@ static uint32_t hash_datum(const dc_datum *datum)
     return adler32((const unsigned char *)datum->as.bytes.data, datum->as.bytes.size);
 }
 
-PyObject *Disk_hash(Disk *self, const Disk_hash_args *args)
+static int hash_key(Disk *self, PyObject *key, uint32_t *hash)
 {
     disk_key encoded = {.owner = NULL};
-    PyObject *result;
 
-    if (disk_put_for_hash(self->state, (PyObject *)self, args->key, &encoded) < 0) {
-        return NULL;
+    if (disk_put_for_hash(self->state, (PyObject *)self, key, &encoded) < 0) {
+        return -1;
     }
-    result = PyLong_FromUnsignedLong(hash_datum(&encoded.key.datum));
+    *hash = hash_datum(&encoded.key.datum);
     disk_key_clear(&encoded);
-    return result;
+    return 0;
+}
+
+PyObject *Disk_hash(Disk *self, const Disk_hash_args *args)
+{
+    uint32_t hash;
+
+    return hash_key(self, args->key, &hash) < 0 ? NULL : PyLong_FromUnsignedLong(hash);
 }
 
 PyObject *Disk__create_file(Disk *self, const Disk__create_file_args *args)
@@ -456,6 +462,15 @@ PyObject *Disk__local_name(Disk *self, const Disk__local_name_args *args)
 }
 
 #include "python/methods_define.h"
+
+int disk_hash_natively(PyObject *method, PyObject *key, uint32_t *hash)
+{
+    int is_native = PyCFunction_CheckExact(method) &&
+                    PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))Disk_hash_call;
+
+    return is_native && hash_key((Disk *)PyCFunction_GET_SELF(method), key, hash) < 0 ? -1
+                                                                                      : is_native;
+}
 
 static PyType_Slot Disk_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Disk.")},

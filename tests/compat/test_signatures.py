@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+import types
 import typing
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -258,7 +259,8 @@ def test_parameters_and_defaults_are_those_listed(entry: Entry) -> None:
     expected = list(inspect.signature(namespace['expected']).parameters.values())
     if entry.kind == 'classmethod':
         del expected[0]  # Which is bound.
-    if entry.module == 'diskcache.core' and entry.name in SLOTS:
+    is_slot = isinstance(entry.find(), types.WrapperDescriptorType)
+    if entry.name in SLOTS and (is_slot or entry.module == 'diskcache.core'):
         assert len(found.parameters) == len(expected)
         return
     assert list(found.parameters) == [parameter.name for parameter in expected]

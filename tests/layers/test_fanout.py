@@ -257,6 +257,71 @@ def test_a_large_value_comes_from_a_file_and_goes_to_one(fanout: FanoutCache) ->
     assert fanout['key'] == LARGE
 
 
+class CountingDisk(Disk):
+    """A Disk whose hash of an int is that int, whatever it is."""
+
+    def hash(self, key: Any) -> Any:
+        return key
+
+
+@pytest.mark.parametrize('key', [-1, -(2**70), 2**31, 2**32 + 1, 2**63 - 1, 2**70, True], ids=repr)
+def test_a_hash_may_be_any_integer(directory: str, key: int) -> None:
+    with FanoutCache(directory, shards=SHARDS, disk=CountingDisk) as fanout:
+        fanout[key] = 'value'
+        assert (fanout.get(key), fanout[key], key in fanout) == ('value', 'value', True)
+        assert fanout._shards[key % SHARDS].get(key) == 'value'
+
+
+def test_a_hash_that_is_no_integer_is_an_error(directory: str) -> None:
+    with FanoutCache(directory, shards=SHARDS, disk=CountingDisk) as fanout:
+        for lookup in (fanout.get, fanout.__getitem__, fanout.__contains__):
+            for key in (1.5, 'key'):
+                with pytest.raises(TypeError):
+                    lookup(key)
+
+
+def test_a_key_without_a_hash_is_an_error(fanout: FanoutCache) -> None:
+    for lookup in (fanout.get, fanout.__getitem__):
+        with pytest.raises(ValueError, match='NaN'):
+            lookup(float('nan'))
+
+
+def test_keys_are_looked_up_where_other_methods_put_them(fanout: FanoutCache) -> None:
+    for key in (1, 1.5, -(2**40), 2**70, 'key', '', 'ä' * 1000, b'key', None, ('a', 1)):
+        fanout.set(key, repr(key))
+        shard = fanout._shard(key)
+        assert (fanout.get(key), fanout[key], shard[key]) == (repr(key),) * 3
+
+
+def test_a_lookup_that_is_patched_in_the_shard_is_called(
+    fanout: FanoutCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fanout['key'] = 'value'
+    assert fanout.get('key') == 'value'
+    monkeypatch.setattr(fanout._shard('key'), 'get', lambda *args: args, raising=False)
+    assert fanout.get('key', 1) == ('key', 1)
+    assert fanout.get('key', tag=True)[:2] == ('key', None)
+
+
+def test_a_cache_that_is_not_initialized_has_no_shards() -> None:
+    for lookup in (FanoutCache.get, FanoutCache.__getitem__, FanoutCache.set):
+        with pytest.raises(AttributeError):
+            lookup(FanoutCache.__new__(FanoutCache), 'key', *([1] * (lookup is FanoutCache.set)))
+
+
+def test_what_a_lookup_raises_beside_errors_of_the_database_is_raised(fanout: FanoutCache) -> None:
+    fanout['key'] = 'value'
+    error = RuntimeError('of the shard')
+
+    def fail(*_: object) -> None:
+        raise error
+
+    fanout._shard('key').get = fail
+    with pytest.raises(RuntimeError) as raised:
+        fanout.get('key')
+    assert raised.value is error
+
+
 def test_reading_a_missing_key_is_a_key_error(fanout: FanoutCache) -> None:
     with pytest.raises(KeyError, match='missing'):
         fanout.read('missing')
