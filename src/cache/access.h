@@ -5,6 +5,12 @@
 
 #include "cache/object.h"
 
+/* Whether the eviction policy wants to know of rows that lookups find. */
+static inline int cache_counts_access(const Cache *self)
+{
+    return dc_policies[self->rules.policy].access != DC_ACCESS_NONE || self->own_policy_counts;
+}
+
 /* Count a lookup and note the access, where settings ask for it, for the next transaction to write. */
 int cache_log_access(Cache *self, int hit, int64_t rowid);
 /* Write, now, what a policy of the user's wants of a row that was found. */

@@ -7,6 +7,7 @@
 #include "cache/operation.h"
 #include "engine/rows.h"
 #include "python/convert.h"
+#include "python/fork_generation.h"
 
 /* What is remembered of a row of which only its presence was asked for. */
 #define KNOWN_OF_LOCATED HOT_IDENTITY
@@ -91,23 +92,22 @@ static int copy_row(Lookup *lookup, const hot_row *row)
     dc_columns *columns = &lookup->recalled_columns;
     hot_row *copy = &lookup->recalled;
 
-    *copy = *row;
-    Py_XINCREF(copy->value);
-    Py_XINCREF(copy->column);
-    Py_XINCREF(copy->filename);
-    Py_XINCREF(copy->tag);
-    Py_XINCREF(copy->key);
+    copy->value = Py_XNewRef(row->value);
+    copy->column = Py_XNewRef(row->column);
+    copy->filename = Py_XNewRef(row->filename);
+    copy->tag = Py_XNewRef(row->tag);
+    copy->key = Py_XNewRef(row->key);
     memset(lookup->owners, 0, sizeof lookup->owners);
     memset(columns, 0, sizeof *columns);
     memset(&lookup->recalled_key, 0, sizeof lookup->recalled_key);
     lookup->is_recalled = 1;
     lookup->columns = columns;
     lookup->row_key = &lookup->recalled_key;
-    columns->has_expire_time = copy->has_expire_time;
-    columns->expire_time = copy->expire_time;
-    columns->mode = copy->mode;
-    columns->size = copy->size;
-    lookup->recalled_key.raw = copy->key_is_raw;
+    columns->has_expire_time = row->has_expire_time;
+    columns->expire_time = row->expire_time;
+    columns->mode = row->mode;
+    columns->size = row->size;
+    lookup->recalled_key.raw = row->key_is_raw;
     if (copy->filename != NULL) {
         columns->filename = PyUnicode_AsUTF8(copy->filename);
     }
@@ -275,6 +275,7 @@ static void end_stamped(Operation *operation, stamped_read *stamped)
     } else if (stamped->stable && self->hot.header == NULL) {
         hot_attach(&self->hot, session->header, &session->db);
         session->lent = &self->hot.header;
+        session->readers = &self->hot.readers;
     }
     if (stamped->stable && !dc_version_table_same(&session->db.versions, &self->hot.db->versions)) {
         stamped->stable = 0; /* the other table may have been removed, and made again */
@@ -492,6 +493,69 @@ lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key)
     self->hot.misses += self->hot.limit > 0;
     return read_key(lookup);
 }
+
+#if !COMPAT_HAS_GIL
+
+/* Whether memory alone may answer this thread, and what it answers is not counted or noted anywhere else. */
+static int may_be_at_once(const Cache *self)
+{
+    return !self->logs_lookups && self->pool.pinned == 0 &&
+           self->pool.generation == fork_generation() &&
+           self->writer != PyThread_get_thread_ident();
+}
+
+/* As a reader. 1 if the answer may be that of a row which has expired by `expire_time`. */
+static int peek(Cache *self, const hot_key *key, int needed, lookup_outcome *outcome,
+                PyObject **value, double *expire_time)
+{
+    unsigned int hooks = self->disk != NULL ? disk_hooks_if_known(self->state, self->disk)
+                                            : DISK_HOOK_put;
+    const HotEntry *entry = hooks & (DISK_HOOK_put | DISK_HOOK__seal | DISK_HOOK_fetch)
+                                ? NULL
+                                : hot_peek(&self->hot, key);
+
+    *outcome = LOOKUP_UNKNOWN;
+    if (entry == NULL || !hot_knows(entry, needed)) {
+        return 0;
+    }
+    if (entry->row.known & HOT_ABSENT) {
+        *outcome = LOOKUP_ABSENT;
+    } else if (needed == 0 || entry->row.value != NULL) {
+        *outcome = LOOKUP_FOUND;
+        *value = needed != 0 ? Py_NewRef(entry->row.value) : NULL;
+        *expire_time = entry->row.expire_time;
+    }
+    return *outcome == LOOKUP_FOUND && entry->row.has_expire_time;
+}
+
+lookup_outcome lookup_at_once(Cache *self, PyObject *key, int needed, PyObject **value)
+{
+    hot_key hot;
+    lookup_outcome outcome;
+    readers_part *part;
+    double expire_time, now;
+    int may_have_expired;
+
+    *value = NULL;
+    if (!may_be_at_once(self) || !hot_key_of_object(key, &hot)) {
+        return LOOKUP_UNKNOWN;
+    }
+    part = readers_enter(&self->hot.readers);
+    may_have_expired = peek(self, &hot, needed, &outcome, value, &expire_time);
+    part->count += outcome != LOOKUP_UNKNOWN;
+    readers_leave(part);
+    if (may_have_expired) {
+        outcome = convert_now(self->state, &now) < 0 ? LOOKUP_FAILED
+                  : now < expire_time                ? LOOKUP_FOUND
+                                                     : LOOKUP_ABSENT;
+        if (outcome != LOOKUP_FOUND) {
+            Py_CLEAR(*value);
+        }
+    }
+    return outcome;
+}
+
+#endif
 
 /* --- an end ------------------------------------------------------------------------------------- */
 

@@ -341,9 +341,17 @@ static void empty(HotTier *tier)
     }
 }
 
+void hot_init(HotTier *tier, size_t limit)
+{
+    readers_init(&tier->readers);
+    tier->limit = limit;
+}
+
 void hot_empty(HotTier *tier)
 {
+    readers_exclude(&tier->readers);
     empty(tier);
+    readers_admit(&tier->readers);
     release_dropped(tier);
 }
 
@@ -372,7 +380,9 @@ void hot_set_limit(HotTier *tier, size_t bytes)
     if (bytes == 0) {
         hot_clear(tier);
     } else {
+        readers_exclude(&tier->readers);
         make_room(tier, 0);
+        readers_admit(&tier->readers);
         release_dropped(tier);
     }
 }
@@ -407,11 +417,23 @@ void hot_check(const HotTier *tier)
 
 void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db)
 {
+    readers_exclude(&tier->readers);
     empty(tier);
     tier->header = header;
-    tier->db = db;
     tier->moved = 0;
+    readers_admit(&tier->readers);
+    tier->db = db;
     tier->attachment++;
+    release_dropped(tier);
+}
+
+void hot_detach(HotTier *tier)
+{
+    readers_exclude(&tier->readers);
+    empty(tier);
+    tier->header = NULL;
+    tier->moved = 0;
+    readers_admit(&tier->readers);
     release_dropped(tier);
 }
 
@@ -438,18 +460,21 @@ static void take_stamp(HotTier *tier, const dc_stamp *stamp)
 static int take_present_header(HotTier *tier)
 {
     dc_stamp stamp;
+    int is_kept = tier->db->versions.shared != NULL;
 
-    if (tier->db->versions.shared == NULL) {
-        tier->invalidations += tier->count > 0;
-        empty(tier);
-        return 0;
-    }
-    if (!dc_stamp_read(tier->header, &stamp)) {
+    if (is_kept && !dc_stamp_read(tier->header, &stamp)) {
         return 0; /* it is just being written */
     }
-    take_stamp(tier, &stamp);
-    next_generation(tier);
-    return 1;
+    readers_exclude(&tier->readers);
+    if (is_kept) {
+        take_stamp(tier, &stamp);
+        next_generation(tier);
+    } else {
+        tier->invalidations += tier->count > 0;
+        empty(tier);
+    }
+    readers_admit(&tier->readers);
+    return is_kept;
 }
 
 static int is_current(HotTier *tier)
@@ -480,13 +505,25 @@ static int is_there(HotTier *tier)
     int64_t second = dc_clock_second();
 
     if (tier->second != second) {
+        int moved = dc_db_has_moved(tier->db);
+
+        readers_exclude(&tier->readers);
         tier->second = second;
-        tier->moved = dc_db_has_moved(tier->db);
-        if (tier->moved) {
+        tier->moved = moved;
+        if (moved) {
             empty(tier);
         }
+        readers_admit(&tier->readers);
     }
     return !tier->moved;
+}
+
+/* A line of the processor's cache that many threads read is written to only once. */
+static void visit(HotEntry *entry)
+{
+    if (!entry->row.visited) {
+        entry->row.visited = 1;
+    }
 }
 
 HotEntry *hot_find(HotTier *tier, const hot_key *key)
@@ -496,9 +533,40 @@ HotEntry *hot_find(HotTier *tier, const hot_key *key)
     if (entry == NULL || (entry->row.generation != tier->generation && !confirm(tier, entry))) {
         return NULL;
     }
-    entry->row.visited = 1;
+    visit(entry);
     return entry;
 }
+
+#if !COMPAT_HAS_GIL
+
+HotEntry *hot_peek(HotTier *tier, const hot_key *key)
+{
+    HotEntry *entry = NULL;
+
+    if (tier->stamped && tier->header != NULL && dc_stamp_holds(tier->header, &tier->stamp) &&
+        tier->second == dc_clock_second() && !tier->moved) {
+        entry = find(tier, key);
+    }
+    if (entry == NULL || entry->row.generation != tier->generation) {
+        return NULL;
+    }
+    visit(entry);
+    return entry;
+}
+
+uint64_t hot_hits(HotTier *tier)
+{
+    return tier->hits + readers_count(&tier->readers);
+}
+
+#else
+
+uint64_t hot_hits(HotTier *tier)
+{
+    return tier->hits;
+}
+
+#endif
 
 HotEntry *hot_find_end(HotTier *tier, const hot_key *key)
 {
@@ -579,9 +647,11 @@ static uint32_t take_stamp_of(HotTier *tier, const dc_stamp *stamp)
         return 0; /* to be confirmed: whichever header is the later one, the next lookup takes it */
     }
     tier->invalidations += tier->count > 0;
+    readers_exclude(&tier->readers);
     empty(tier);
     take_stamp(tier, stamp);
     next_generation(tier);
+    readers_admit(&tier->readers);
     return tier->generation;
 }
 
@@ -618,7 +688,9 @@ void hot_remember(HotTier *tier, const hot_key *key, unsigned long attachment,
             return;
         }
     }
+    readers_exclude(&tier->readers);
     place(tier, entry);
+    readers_admit(&tier->readers);
     release_dropped(tier);
 }
 
@@ -791,6 +863,7 @@ void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp,
         return;
     }
     tier->commits += changes->count > 0 || changes->has_victims;
+    readers_exclude(&tier->readers);
     if (is_as_before || !tier->stamped) {
         take_stamp(tier, stamp);
         if (!is_as_before || changes->has_victims) {
@@ -801,6 +874,7 @@ void hot_commit(HotTier *tier, HotChanges *changes, const dc_stamp *stamp,
     for (size_t i = 0; i < changes->count; i++) {
         apply(tier, &changes->each[i], generation, shares ? versions : NULL);
     }
+    readers_admit(&tier->readers);
     release_dropped(tier);
 }
 

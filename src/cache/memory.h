@@ -32,6 +32,21 @@
  * Its owner keeps other threads out (guard.h); nothing here calls Python code. The header is borrowed from a session,
  * which takes it back before it closes. When the last connection to a database is closed, its log starts over and the
  * same header may occur again: so a tier that has lost its header begins empty.
+ *
+ * Readers. Where there is no GIL, threads look at the tier beside its owner (hot_peek), as readers of the lock
+ * `readers`. These rules make that safe:
+ *
+ * - The owner excludes readers while he changes what they look at: header, stamp, generation, table, entries. What he
+ *   excludes them for leaves the tier whole, so a reader sees it as it was before or as it is after. The owner himself
+ *   looks without the lock, since nobody else changes these. Taking the header back excludes readers, too: none looks
+ *   at memory that is unmapped.
+ * - Readers change two things: an entry's `visited`, which is atomic, and the count of hits in their part of the lock.
+ * - An entry's generation is atomic. The owner sets it to the tier's when the entry has been confirmed, which is true
+ *   for a reader too, whichever of the two values he finds: the stamp is the same.
+ * - A reader takes its references before it leaves. An entry gives its own back after readers were excluded to take it
+ *   out of the table. So no reader finds an object that is gone.
+ * - A reader who finds the header as the stamp says has found the state that the entries are current at, as the owner
+ *   has. Anything else it leaves to the owner.
  */
 #ifndef DC_CACHE_MEMORY_H
 #define DC_CACHE_MEMORY_H
@@ -42,6 +57,8 @@
 #include "engine/db.h"
 #include "python/disk_key.h"
 #include "python/disk_value.h"
+#include "python/guard.h"
+#include "python/readers.h"
 #include "sqlite/wal_header.h"
 
 /* What is known of a row. */
@@ -86,10 +103,11 @@ typedef struct hot_key {
 typedef struct hot_row {
     PyObject *value; /* strong: what a hit returns; NULL if it must be made of the column */
     double expire_time;
-    uint32_t generation; /* of an entry: the tier's, at which it was seen to be current */
+    GUARD_PEEKED uint32_t
+        generation; /* of an entry: the tier's, at which it was seen to be current */
     unsigned char mode;
-    unsigned char known;       /* HOT_* */
-    unsigned char visited : 1; /* of an entry: hit since the hand passed */
+    unsigned char known;                /* HOT_* */
+    GUARD_PEEKED unsigned char visited; /* of an entry: hit since the hand passed */
     unsigned char has_expire_time : 1;
     unsigned char key_is_raw : 1;
 
@@ -131,10 +149,13 @@ typedef struct HotTier {
     HotEntry *dropped;       /* and such as have references yet */
     int releasing;           /* threads that are giving these back */
     size_t bytes;
-    size_t limit;     /* bytes; 0: off */
-    uint64_t commits; /* own ones that changed rows */
-    uint64_t hits, misses, invalidations;
+    size_t limit;                         /* bytes; 0: off */
+    uint64_t commits;                     /* own ones that changed rows */
+    uint64_t hits, misses, invalidations; /* hits: without those of readers */
+    readers_lock readers;
 } HotTier;
+
+void hot_init(HotTier *tier, size_t limit);
 
 /* Key of an object that a Disk with its own `put` would store as it is; 0 for any other. */
 int hot_key_of_object(PyObject *object, hot_key *key);
@@ -146,11 +167,21 @@ void hot_key_of_end(const HotTier *tier, hot_kind kind, PyObject *prefix, hot_ke
 
 /* Begin to use the header of a database, which its owner takes back by setting tier->header to NULL. */
 void hot_attach(HotTier *tier, dc_wal_header header, const dc_db *db);
+/* Do without one again, empty. */
+void hot_detach(HotTier *tier);
 
 /* The entry of a key if it is there and current, or NULL. Borrowed: until anything else happens. */
 HotEntry *hot_find(HotTier *tier, const hot_key *key);
 /* The same of an end. */
 HotEntry *hot_find_end(HotTier *tier, const hot_key *key);
+
+#if !COMPAT_HAS_GIL
+/* The entry of a key for a thread that has not the guard but is a reader: if it is known to be current without changing
+ * anything. Else NULL, which says nothing. Borrowed: until it is no reader any more. */
+HotEntry *hot_peek(HotTier *tier, const hot_key *key);
+#endif
+/* Lookups that it has answered. */
+uint64_t hot_hits(HotTier *tier);
 
 /* Whether an entry says all that is needed (HOT_*). */
 static inline int hot_knows(const HotEntry *entry, int needed)

@@ -121,12 +121,12 @@ PyObject *Cache___reversed__(Cache *self)
 
 PyObject *Cache_memory_stats(Cache *self)
 {
-    const HotTier *hot = &self->hot;
+    HotTier *hot = &self->hot;
     const CacheCounts *counts = &self->counts;
     dc_checkpoint_sums checkpoints = checkpoint_sums(self);
 
     return Py_BuildValue(
-        "{s:K,s:K,s:n,s:K,s:K,s:K,s:d,s:K,s:d,s:K}", "hits", (unsigned long long)hot->hits,
+        "{s:K,s:K,s:n,s:K,s:K,s:K,s:d,s:K,s:d,s:K}", "hits", (unsigned long long)hot_hits(hot),
         "misses", (unsigned long long)hot->misses, "bytes", (Py_ssize_t)hot->bytes, "invalidations",
         (unsigned long long)hot->invalidations, "evictions", (unsigned long long)counts->evictions,
         "lock_waits", (unsigned long long)counts->lock_waits, "lock_wait_seconds",
@@ -155,8 +155,21 @@ static PyObject *Cache___delattr__(Cache *self, PyObject *name)
     return hooks_delattr(&self->state->cache_hooks, &self->hooks, (PyObject *)self, name);
 }
 
-#define METHOD_GUARD_BEGIN                 GUARD_BEGIN
-#define METHOD_GUARD_END                   GUARD_END
+#define METHOD_GUARD_BEGIN GUARD_BEGIN
+#define METHOD_GUARD_END   GUARD_END
+#if !COMPAT_HAS_GIL
+static int nothing_at_once(Cache *self, const void *args, PyObject **result)
+{
+    (void)self;
+    (void)args;
+    (void)result;
+    return 0;
+}
+#define METHOD_AT_ONCE(self, parsed, result)                                                       \
+    _Generic((parsed), Cache_get_args *                                                            \
+             : Cache_get_at_once, default                                                          \
+             : nothing_at_once)(self, parsed, result)
+#endif
 #define METHOD_FAILURES                    int failures = 0;
 #define METHOD_FAILED(self, table, parsed) cache_has_healed(self, table, parsed, &failures)
 #include "python/methods_define.h"

@@ -29,6 +29,9 @@ Py_ssize_t cache_length(Cache *self);
 PyObject *cache_iterate(Cache *self);
 PyObject *Cache__recall(Cache *self, PyObject *const *args, Py_ssize_t nargs);
 
+/* Answer before the guard is taken: 1, with the result, which is NULL with an exception; or 0. */
+int Cache_get_at_once(Cache *self, const Cache_get_args *args, PyObject **result);
+
 /* The values of keys in a tuple, of one moment: a list, with ENOVAL for what is absent. */
 PyObject *cache_get_values(Cache *self, PyObject *keys, int retry);
 

@@ -16,11 +16,6 @@
 #include "python/call_key.h"
 #include "python/convert.h"
 
-static int counts_access(const Cache *self)
-{
-    return dc_policies[self->rules.policy].access != DC_ACCESS_NONE || self->own_policy_counts;
-}
-
 /* What a Disk decides about a value that memory has only a pickle or a file of. */
 #define LOADING_HOOKS (DISK_HOOK_fetch | DISK_HOOK__fetch_row | DISK_HOOK__from_pickle)
 
@@ -55,7 +50,7 @@ static PyObject *found_value(Lookup *lookup, const get_options *options)
 static int needed_to_get(const Cache *self, int tag)
 {
     return HOT_VALUE | (tag || self->seals ? HOT_TAG : 0) |
-           (counts_access(self) ? HOT_IDENTITY : 0);
+           (cache_counts_access(self) ? HOT_IDENTITY : 0);
 }
 
 /* A lookup has failed, with an exception: what it comes to if that is answered as a miss. */
@@ -101,6 +96,27 @@ PyObject *Cache_get(Cache *self, const Cache_get_args *args)
 
     return get_value(self, args->key, args->otherwise != NULL ? args->otherwise : Py_None,
                      &options);
+}
+
+/* From memory, without the guard: 1; 0 if that is not to be had. A default of NULL makes an absent key a KeyError. */
+static int get_at_once(Cache *self, PyObject *key, PyObject *otherwise, PyObject **value)
+{
+    lookup_outcome outcome = lookup_at_once(self, key, HOT_VALUE, value);
+
+    if (outcome == LOOKUP_ABSENT) {
+        *value = Py_XNewRef(otherwise);
+        if (otherwise == NULL) {
+            raise_key_error(key);
+        }
+    }
+    return outcome != LOOKUP_UNKNOWN;
+}
+
+int Cache_get_at_once(Cache *self, const Cache_get_args *args, PyObject **result)
+{
+    return !args->expire_time && !args->tag &&
+           get_at_once(self, args->key, args->otherwise != NULL ? args->otherwise : Py_None,
+                       result);
 }
 
 /* The value of a key that is pickled so, from memory alone; NULL, with an exception or without. */
@@ -228,7 +244,8 @@ static PyObject *get_by_hook(Cache *self, PyObject *key, int read, int retry)
     return value;
 }
 
-PyObject *cache_subscript(Cache *self, PyObject *key)
+/* The same with the guard. */
+static PyObject *subscript(Cache *self, PyObject *key)
 {
     static const get_options options = {.retry = 1};
     PyObject *value;
@@ -238,6 +255,20 @@ PyObject *cache_subscript(Cache *self, PyObject *key)
         value = cache_hooks(self) & CACHE_HOOK_get ? get_by_hook(self, key, 0, 1)
                                                    : get_value(self, key, NULL, &options);
     } while (value == NULL && cache_has_healed(self, NULL, NULL, &failures));
+    return value;
+}
+
+PyObject *cache_subscript(Cache *self, PyObject *key)
+{
+    PyObject *value;
+
+    if (!COMPAT_HAS_GIL && !(own_hooks(self) & CACHE_HOOK_get) &&
+        get_at_once(self, key, NULL, &value)) {
+        return value;
+    }
+    GUARD_BEGIN(self)
+    value = subscript(self, key);
+    GUARD_END()
     return value;
 }
 
@@ -316,12 +347,18 @@ static int contains(Cache *self, PyObject *key)
 
 int cache_contains(Cache *self, PyObject *key)
 {
+    PyObject *value;
+    lookup_outcome outcome = lookup_at_once(self, key, 0, &value);
+    int result = outcome;
     int failures = 0;
-    int result;
 
-    do {
-        result = contains(self, key);
-    } while (result < 0 && cache_has_healed(self, NULL, NULL, &failures));
+    if (outcome == LOOKUP_UNKNOWN) {
+        GUARD_BEGIN(self)
+        do {
+            result = contains(self, key);
+        } while (result < 0 && cache_has_healed(self, NULL, NULL, &failures));
+        GUARD_END()
+    }
     return result;
 }
 

@@ -125,9 +125,11 @@ typedef struct Cache {
     PyObject *own_policy;  /* dict of a policy of the user's; NULL: it is a native one */
     int own_policy_counts; /* which a lookup that finds its key writes something for */
     int statistics;
+    GUARD_PEEKED int logs_lookups; /* a lookup may have something to count or to note (access.h) */
     hook_cache hooks;
     SessionPool pool;
     WriteTransaction transaction;
+    GUARD_PEEKED unsigned long writer; /* the thread that has one open, or 0 */
     HotTier hot;
     dc_access_log access_log;
     double
@@ -156,10 +158,16 @@ static inline int cache_resets(const Cache *self)
     return self->on_error == ON_ERROR_RESET && self->checks == 0;
 }
 
+/* What the class or the object has taken over. */
+static inline unsigned int own_hooks(Cache *self)
+{
+    return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self);
+}
+
+/* And what the native code may not do itself, for another reason. */
 static inline unsigned int cache_hooks(Cache *self)
 {
-    return hooks_of(&self->state->cache_hooks, &self->hooks, (PyObject *)self) |
-           (self->own_policy != NULL ? CACHE_HOOK__cull : 0);
+    return own_hooks(self) | (self->own_policy != NULL ? CACHE_HOOK__cull : 0);
 }
 
 #endif

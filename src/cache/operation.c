@@ -316,6 +316,7 @@ int operation_begin_write_within(Operation *operation, Cache *cache, double time
     }
     enter_level(operation);
     transaction->thread = PyThread_get_thread_ident();
+    cache->writer = transaction->thread;
     transaction->session = operation->session;
     transaction->serial = ++cache->transaction_serial;
     header = session_header(operation->session);
@@ -452,6 +453,7 @@ static WriteTransaction take_transaction(Cache *self)
     WriteTransaction taken = self->transaction;
 
     memset(&self->transaction, 0, sizeof self->transaction);
+    self->writer = 0;
     return taken;
 }
 

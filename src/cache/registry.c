@@ -27,6 +27,7 @@ static void forget_parents_work(Cache *self)
 
     transaction->depth = transaction->working = transaction->doomed = 0;
     transaction->session = NULL;
+    self->writer = 0;
     Py_CLEAR(transaction->owner);
     dc_namelist_clear(&transaction->added);
     dc_namelist_clear(&transaction->removed);

@@ -158,12 +158,10 @@ Session *cache_open_or_idle_session(Cache *self)
 void cache_forget_file(Cache *self)
 {
     self->pool.epoch++;
-    hot_empty(&self->hot);
-    self->hot.header = NULL;
+    hot_detach(&self->hot);
     for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
         session->lent = NULL;
     }
-    self->hot.moved = 0;
 }
 
 /* ROLLBACK may fail, without memory for one. Closing needs none, and gives the lock back. A user's transaction is

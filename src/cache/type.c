@@ -88,13 +88,18 @@ static PyObject *take_former(PyObject *formers, const char *name)
 static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closure))
 {
     PyObject *disk = value != NULL ? Py_NewRef(value) : take_former(self->former_disks, "_disk");
+    PyObject *former;
 
     if (disk == NULL || (value != NULL && remember_former(&self->former_disks, self->disk) < 0)) {
         Py_XDECREF(disk);
         return -1;
     }
+    readers_exclude(&self->hot.readers); /* who look at it (lookup_at_once) */
+    former = self->disk;
+    self->disk = disk;
+    readers_admit(&self->hot.readers);
     hot_empty(&self->hot); /* which has what the former disk made of it */
-    Py_XSETREF(self->disk, disk);
+    Py_XDECREF(former);
     self->seals = (disk_hooks(self->state, disk) & DISK_HOOK__seal) != 0;
     return 0;
 }
@@ -221,6 +226,7 @@ static int Cache_set_setting(Cache *self, PyObject *value, void *closure)
             return -1;
         }
     }
+    self->logs_lookups = self->statistics != 0 || cache_counts_access(self);
     if (result < 0) {
         return -1;
     }
@@ -428,7 +434,7 @@ static PyObject *Cache_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         self->rules.policy = DC_POLICY_LEAST_RECENTLY_STORED;
         self->rules.size_limit = INT64_MAX;
         self->checkpointer.copy_at = DC_CHECKPOINT_BYTES;
-        self->hot.limit = DC_MEMORY_LIMIT;
+        hot_init(&self->hot, DC_MEMORY_LIMIT);
         if (!COMPAT_HAS_GIL) {
             self->weak = PyWeakref_NewRef((PyObject *)self, NULL);
         }
@@ -572,12 +578,9 @@ static PyMemberDef Cache_members[] = {
 };
 
 GUARDED(PyObject *, guarded_iterate, self, cache_iterate, (Cache * self), (self))
-GUARDED(PyObject *, guarded_subscript, self, cache_subscript, (Cache * self, PyObject *key),
-        (self, key))
 GUARDED(int, guarded_assign_subscript, self, cache_assign_subscript,
         (Cache * self, PyObject *key, PyObject *value), (self, key, value))
 GUARDED(Py_ssize_t, guarded_length, self, cache_length, (Cache * self), (self))
-GUARDED(int, guarded_contains, self, cache_contains, (Cache * self, PyObject *key), (self, key))
 
 static PyType_Slot Cache_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("The native part of diskcache.Cache.")},
@@ -590,10 +593,10 @@ static PyType_Slot Cache_slots[] = {
     {Py_tp_members, Cache_members},
     {Py_tp_methods, Cache_methods},
     {Py_tp_iter, guarded_iterate},
-    {Py_mp_subscript, guarded_subscript},
+    {Py_mp_subscript, cache_subscript},
     {Py_mp_ass_subscript, guarded_assign_subscript},
     {Py_mp_length, guarded_length},
-    {Py_sq_contains, guarded_contains},
+    {Py_sq_contains, cache_contains},
     {0, NULL},
 };
 

@@ -8,6 +8,8 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include <stdatomic.h>
+
 /* Whether a sqlite3.Connection has a list of its cursors. */
 #define COMPAT_CONNECTION_LISTS_CURSORS (PY_VERSION_HEX < 0x030F0000)
 
@@ -30,7 +32,12 @@ static inline unsigned int compat_type_version(const PyTypeObject *type)
         return 0;
     }
 #endif
+#ifdef Py_GIL_DISABLED
+    return atomic_load_explicit((const _Atomic unsigned int *)&type->tp_version_tag,
+                                memory_order_relaxed);
+#else
     return type->tp_version_tag;
+#endif
 }
 
 /* Set the current exception aside, and bring it back (dropping one raised meanwhile). */

@@ -21,6 +21,13 @@ unsigned int disk_hooks(module_state *state, PyObject *disk)
     return self != NULL ? hooks_of(&state->disk_hooks, &self->hooks, disk) : DISK_HOOK_FOREIGN;
 }
 
+unsigned int disk_hooks_if_known(module_state *state, PyObject *disk)
+{
+    Disk *self = as_native(state, disk);
+
+    return self != NULL ? hooks_if_known(&self->hooks, disk) : DISK_HOOK_FOREIGN;
+}
+
 int disk_require(PyObject *value, const char *name)
 {
     if (value == NULL) {

@@ -13,6 +13,7 @@
 #include "python/state.h" /* first: it includes Python.h */
 
 #include "base/record.h"
+#include "python/slow_mean.h"
 
 /* Only the files of the Disk look into it. */
 typedef struct Disk {
@@ -28,12 +29,14 @@ typedef struct Disk {
     Py_ssize_t min_file_size_number;
     int key_pickle_protocol; /* pickle_protocol, or 0 for one that key_pickle.c does not know */
     hook_cache hooks;
-    double reading; /* seconds for reading a small file; see slow_mean.h */
-    double writing; /* the same for writing or removing one */
+    slow_mean reading; /* seconds for reading a small file; see slow_mean.h */
+    slow_mean writing; /* the same for writing or removing one */
 } Disk;
 
 /* Bits of enum disk_hook that are overridden; DISK_HOOK_FOREIGN for an object that is no Disk. */
 unsigned int disk_hooks(module_state *state, PyObject *disk);
+/* The same, if that is known without looking at the class; else every bit. */
+unsigned int disk_hooks_if_known(module_state *state, PyObject *disk);
 
 /* -1 with AttributeError if `value`, an attribute, has not been assigned. */
 int disk_require(PyObject *value, const char *name);

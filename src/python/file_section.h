@@ -49,7 +49,7 @@ static inline double file_section_leave(file_section section)
 }
 
 /* The same, and count it for the mean if it was small. */
-static inline void file_section_count(file_section section, double *mean, int large)
+static inline void file_section_count(file_section section, slow_mean *mean, int large)
 {
     double seconds = file_section_leave(section);
 

@@ -9,6 +9,8 @@
  * In a forked child the guard may be that of a thread which is not there: a lock of Python's that a thread has waited
  * for is handed to it before it runs, and the fork may come first. guard_forget is for objects that have been inherited.
  *
+ * A field that is GUARD_PEEKED may be looked at without the guard; it is set by who has the guard, unless something else is said.
+ *
  * Builds with a GIL do nothing here.
  */
 #ifndef DC_PYTHON_GUARD_H
@@ -24,9 +26,11 @@ extern DC_THREAD_LOCAL int guard_depth;
 #if COMPAT_HAS_GIL
 #define GUARD_BEGIN(object) { (void)(object);
 #define GUARD_END() }
+#define GUARD_PEEKED
 #else
 #define GUARD_BEGIN(object) Py_BEGIN_CRITICAL_SECTION(object); guard_depth++;
 #define GUARD_END() guard_depth--; Py_END_CRITICAL_SECTION();
+#define GUARD_PEEKED _Atomic
 #endif
 /* clang-format on */
 

@@ -82,6 +82,18 @@ static inline unsigned int hooks_of(const hook_base *base, hook_cache *cache, Py
            atomic_load_explicit(&cache->patched, memory_order_relaxed);
 }
 
+/* The same, if that is known without looking at the class; else every bit. */
+static inline unsigned int hooks_if_known(hook_cache *cache, PyObject *object)
+{
+    unsigned int version = compat_type_version(Py_TYPE(object));
+
+    if (version == 0 || version != atomic_load_explicit(&cache->version, memory_order_acquire)) {
+        return ~0u;
+    }
+    return atomic_load_explicit(&cache->changed, memory_order_relaxed) |
+           atomic_load_explicit(&cache->patched, memory_order_relaxed);
+}
+
 /* The methods __setattr__ and __delattr__: set the attribute, and note it if it is a hook. They are methods, not
  * tp_setattro, beside which Python lets nobody call object.__setattr__. */
 PyObject *hooks_setattr(const hook_base *base, hook_cache *cache, PyObject *self,

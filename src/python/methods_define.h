@@ -5,6 +5,9 @@
  * A type can have a call repeated that has failed, with an exception: METHOD_FAILED(self, table, parsed) is an
  * expression, and METHOD_FAILURES declares what it keeps of one call. If it is true it has cleared the exception.
  * Without arguments `table` is NULL.
+ *
+ * And it can answer some calls before the guard is taken: METHOD_AT_ONCE(self, parsed, result) is an expression. If it is
+ * true, that is the result.
  */
 #include "python/args.h"
 
@@ -15,6 +18,10 @@
 #ifndef METHOD_GUARD_BEGIN /* what stands around the body of each, see guard.h */
 #define METHOD_GUARD_BEGIN(self) {
 #define METHOD_GUARD_END()       }
+#endif
+
+#ifndef METHOD_AT_ONCE
+#define METHOD_AT_ONCE(self, parsed, result) 0
 #endif
 
 #ifndef METHOD_FAILED
@@ -62,6 +69,9 @@
                                                                                                    \
         if (args_parse(&METHOD_OF(name##_table), args, nargs, kwnames, &parsed) < 0) {             \
             return NULL;                                                                           \
+        }                                                                                          \
+        if (METHOD_AT_ONCE(self, &parsed, &result)) {                                              \
+            return result;                                                                         \
         }                                                                                          \
         METHOD_GUARD_BEGIN(self)                                                                   \
         do {                                                                                       \

@@ -17,16 +17,17 @@
 #ifndef DC_PYTHON_POOL_H
 #define DC_PYTHON_POOL_H
 
+#include "python/guard.h"
 #include "python/session.h"
 
 typedef struct SessionPool {
-    Session *sessions;        /* all of them, most recently used first */
-    int pinned;               /* how many of them are */
-    unsigned long serial;     /* of the session opened last */
-    unsigned long generation; /* of the process that filled it */
-    unsigned long epoch;      /* changes with the directory: sessions of another one are not used */
-    int syncs_commits; /* as of the session that was examined last: synchronous is FULL or more */
-    int warned;        /* that the journal is not the stored one */
+    Session *sessions;                     /* all of them, most recently used first */
+    GUARD_PEEKED int pinned;               /* how many of them are */
+    unsigned long serial;                  /* of the session opened last */
+    GUARD_PEEKED unsigned long generation; /* of the process that filled it */
+    unsigned long epoch; /* changes with the directory: sessions of another one are not used */
+    int syncs_commits;   /* as of the session that was examined last: synchronous is FULL or more */
+    int warned;          /* that the journal is not the stored one */
 } SessionPool;
 
 /* --- finding one; NULL without an exception --- */

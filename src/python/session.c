@@ -11,7 +11,6 @@
 #include "python/fork_gate.h"
 #include "python/fork_generation.h"
 #include "python/process_lock.h"
-#include "python/slow_mean.h"
 #include "python/sqlite_mutex.h"
 
 /* The mean from which the GIL is released around a section: a switch of threads costs some 10 us when nobody
@@ -100,7 +99,9 @@ dc_wal_header session_header(Session *session)
 void session_withdraw_header(Session *session)
 {
     if (session->lent != NULL) {
+        readers_exclude(session->readers);
         *session->lent = NULL;
+        readers_admit(session->readers);
     }
     session->lent = NULL;
     session->header = NULL;

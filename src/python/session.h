@@ -21,6 +21,8 @@
 #include "python/state.h" /* first: it includes Python.h */
 
 #include "engine/db.h"
+#include "python/readers.h"
+#include "python/slow_mean.h"
 
 /* What tells a file from others that have had its name; zeros: it is not known. */
 typedef struct file_identity {
@@ -44,15 +46,16 @@ typedef struct Session {
     int closing;          /* being closed */
     int exposed;
     int external;
-    int syncs_commits;     /* synchronous is FULL or more */
-    int releases_gil;      /* may wait for the disk: not WAL, or synchronous is FULL or more */
-    int rollback_journal;  /* each transaction takes its first lock anew: not WAL */
-    unsigned int sections; /* entered so far */
-    double mean_seconds;   /* of a section; see slow_mean.h */
-    dc_wal_header header;  /* of its handle (wal_header.h), or NULL */
-    int header_known;      /* whether the header has been looked for */
-    dc_wal_header *lent;   /* where the memory tier keeps the header, or NULL */
-    struct Session *next;  /* in the pool */
+    int syncs_commits;      /* synchronous is FULL or more */
+    int releases_gil;       /* may wait for the disk: not WAL, or synchronous is FULL or more */
+    int rollback_journal;   /* each transaction takes its first lock anew: not WAL */
+    unsigned int sections;  /* entered so far */
+    slow_mean mean_seconds; /* of a section; see slow_mean.h */
+    dc_wal_header header;   /* of its handle (wal_header.h), or NULL */
+    int header_known;       /* whether the header has been looked for */
+    dc_wal_header *lent;    /* where the memory tier keeps the header, or NULL */
+    readers_lock *readers;  /* of that */
+    struct Session *next;   /* in the pool */
     struct Session *next_exposed; /* of all pools */
     int held;                     /* by the thread that forks: its mutex */
     int quiet;                    /* at the latest fork: nobody was inside SQLite with it */

@@ -15,15 +15,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # unless PYTHONPATH has another
 
-from diskcache import Cache, FanoutCache, Timeout
+from diskcache import Cache, Disk, FanoutCache, Timeout
 
 THREADS = 6
 KEYS = 40
 LARGE = 'x' * 50_000
+TEXTS = [f'a text to be found in memory, {number}' for number in range(5)]
 
 
 def value_of(key: int) -> tuple[int, str]:
@@ -39,6 +41,22 @@ def get(cache: Cache, key: int) -> None:
 def write(cache: Cache, key: int) -> None:
     cache.set(key, value_of(key), retry=True)
     get(cache, key)
+
+
+def get_often(cache: Cache, key: int) -> None:
+    """Most of these are hits in memory, which take no guard."""
+    for number in range(100):
+        get(cache, (key + number) % KEYS)
+        if key in cache:
+            with suppress(KeyError):
+                assert cache[key][0] == key
+        assert cache.get('text') in TEXTS
+        assert cache.get('soon') in {None, *TEXTS}
+
+
+def write_text(cache: Cache, key: int) -> None:
+    cache.set('text', random.choice(TEXTS), retry=True)
+    cache.set('soon', random.choice(TEXTS), expire=random.random() / 10, retry=True)
 
 
 def write_many(cache: Cache, key: int) -> None:
@@ -68,9 +86,12 @@ def iterate(cache: Cache, key: int) -> None:
 
 def attributes(cache: Cache, key: int) -> None:
     cache.size_limit = 10**9 + key
-    cache.memory_limit = 10**6 + key
     cache.disk.pickle_protocol = 5
-    cache.memory_stats()
+    if key < 3:
+        cache._disk = Disk(cache.directory)
+        cache.memory_limit = 0
+    cache.memory_limit = 10**6 + key
+    assert cache.memory_stats()['hits'] >= 0
     assert cache.directory
 
 
@@ -94,7 +115,9 @@ def open_another(cache: Cache, key: int) -> None:
 
 STEPS: list[Callable[[Cache, int], None]] = [
     *[get] * 20,
+    *[get_often] * 8,
     *[write] * 8,
+    *[write_text] * 2,
     *[write_many, read_many] * 3,
     transact,
     iterate,
@@ -124,6 +147,8 @@ def main(seconds: float) -> None:
     """Run all threads for so many seconds."""
     with tempfile.TemporaryDirectory() as directory:
         caches = [Cache(directory), Cache(directory, eviction_policy='least-recently-used')]
+        for cache in caches:
+            cache['text'] = TEXTS[0]
         fanout = FanoutCache(f'{directory}/fanout', shards=2)
         counts: list[int] = []
         errors: list[BaseException] = []
