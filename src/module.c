@@ -235,10 +235,14 @@ static void core_free(void *module)
     state_free(state_of(module));
 }
 
+/* clang-format off */
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
-    COMPAT_SLOT_INTERPRETERS{0, NULL},
+    COMPAT_SLOT_INTERPRETERS
+    COMPAT_SLOT_GIL
+    {0, NULL},
 };
+/* clang-format on */
 
 PyDoc_STRVAR(core_doc, "The native core of diskcache: Disk, Cache and transactions over SQLite.");
 

@@ -23,6 +23,15 @@
 #endif
 /* clang-format on */
 
+/* A slot of a module that needs no GIL. */
+/* clang-format off */
+#if PY_VERSION_HEX < 0x030D0000
+#define COMPAT_SLOT_GIL
+#else
+#define COMPAT_SLOT_GIL {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+/* clang-format on */
+
 /* The number that changes whenever a class or one of its bases is changed, or 0 if it has none now.
  * Any attribute lookup on the class gives it one again. */
 static inline unsigned int compat_type_version(const PyTypeObject *type)
