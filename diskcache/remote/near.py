@@ -8,6 +8,7 @@ by the feed.
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 import struct
 import threading
@@ -43,9 +44,6 @@ _PATIENCE = 0.01
 
 #: Seconds to wait for the lock of a directory: a lookup waits with it.
 _LONGEST_WAIT = 0.05
-
-#: Nothing is kept in a directory for longer, seconds: it may be of a clock that is no more.
-_LONGEST = 3600.0
 
 
 class Store(Protocol):
@@ -154,9 +152,9 @@ class Shared:
         :param seconds: until it expires
         :return: whether it is kept
         """
-        seconds = min(seconds, _LONGEST)
+        expire = None if seconds == math.inf else seconds  # an expiry is written to an index, too
         try:
-            return self._cache._set_later(self._prefix + name, value, seconds, False, times)
+            return self._cache._set_later(self._prefix + name, value, expire, False, times)
         except Timeout:  # others are at it; the value need not be kept
             pass
         except (sqlite3.Error, OSError) as error:

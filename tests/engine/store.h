@@ -24,7 +24,12 @@ static inline dc_status write_set(dc_db *db, const dc_key *key, const dc_columns
                                   double now, int only_if_absent, const dc_rules *rules,
                                   dc_namelist *removed, int *written)
 {
-    dc_write write = {key, columns, now, only_if_absent, rules, removed, 0};
+    dc_write write = {.key = key,
+                      .columns = columns,
+                      .now = now,
+                      .only_if_absent = only_if_absent,
+                      .rules = rules,
+                      .removed = removed};
     dc_status status = dc_write_set(db, &write);
 
     *written = write.written;
@@ -36,7 +41,8 @@ static inline dc_status write_increment(dc_db *db, const dc_key *key, const dc_d
                                         const dc_rules *rules, dc_namelist *removed, dc_datum *sum,
                                         int *created)
 {
-    dc_write write = {key, initial, now, 0, rules, removed, 0};
+    dc_write write = {
+        .key = key, .columns = initial, .now = now, .rules = rules, .removed = removed};
     dc_status status = dc_write_increment(db, &write, delta, sum);
 
     *created = write.written;
@@ -47,7 +53,7 @@ static inline dc_status queue_push(dc_db *db, const dc_queue *queue, dc_side sid
                                    const dc_columns *columns, double now, const dc_rules *rules,
                                    dc_namelist *removed, dc_row *row, int *written)
 {
-    dc_write write = {NULL, columns, now, 0, rules, removed, 0};
+    dc_write write = {.columns = columns, .now = now, .rules = rules, .removed = removed};
     dc_status status = dc_queue_push(db, queue, side, &write, row);
 
     *written = write.written;

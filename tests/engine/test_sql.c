@@ -31,6 +31,7 @@ static const statement_shape shapes[] = {
     {DC_SQL_INSERT_ABSENT, 9, 0},
     {DC_SQL_PUT, 9, 0},
     {DC_SQL_PUT_PLAIN, 9, 0},
+    {DC_SQL_PUT_LATER, 9, 0},
     {DC_SQL_UPDATE, 8, 0},
     {DC_SQL_UPDATE_VALUE, 3, 0},
     {DC_SQL_INCREMENT, 6, 0},
