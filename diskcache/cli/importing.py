@@ -94,12 +94,6 @@ def register(commands: Commands) -> None:
     )
     importing.add_argument('--disk', metavar='CLASS', help='the class of your own to store by')
     add_server_options(importing)
-    importing.add_argument(
-        '--serializer',
-        choices=('safe', 'pickle'),
-        help='of a server without keys: store what SafeDisk allows (safe, the default), or any'
-        ' pickle, as it is: whoever can write there can then run code in each reader',
-    )
 
 
 class Target(Protocol):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools as it
-import math
 import pickle
 import struct
 import time
@@ -22,6 +21,7 @@ from ..disk import Disk
 from ..mismatch import disk_name
 from ..refusal import RefusedError
 from ..remote import RemoteCache, RemoteError, scripts
+from ..remote.cache import milliseconds
 from ..safedisk import SafeDisk
 from ..signeddisk import Row, SignedDisk
 from . import export_format as form
@@ -107,11 +107,27 @@ def item_as_stored(
             raise UnreadableError('it has no signature')
         else:
             value = Stored('pickle' if mode == MODE_PICKLE else _kind(column), column)
+            if not raw:
+                _require_trusted(codec.disk, key)
+            if mode == MODE_PICKLE:
+                _require_trusted(codec.disk, column)
     except RefusedError as error:
         raise UnreadableError(error) from error
     if mode & ~MODE_SIGNED not in (MODE_RAW, MODE_PICKLE):
         raise UnreadableError('a Disk of its own has stored it; --unpickle --disk CLASS loads it')
     return item_of(Stored(_kind(key) if raw else 'pickle', key), value, tag, expires)
+
+
+def _require_trusted(disk: Disk, pickled: bytes) -> None:
+    """Have a SafeDisk look at a pickle: in a directory, programs would load it.
+
+    :raises UnreadableError: if it does not load it
+    """
+    if isinstance(disk, SafeDisk):
+        try:
+            disk._from_pickle(pickled)
+        except Exception as error:  # of one that is damaged, too
+            raise UnreadableError(error) from error
 
 
 def _verified(disk: Disk, row: Row) -> Stored:
@@ -123,7 +139,9 @@ def _verified(disk: Disk, row: Row) -> Stored:
     if not isinstance(disk, SignedDisk):
         raise UnreadableError('it is signed; --key-file or --key-env verifies it')
     payload = disk._verify(row)
-    kind, data = _SIGNED_KINDS[payload[:1]], payload[1:]
+    kind, data = _SIGNED_KINDS.get(payload[:1], ''), payload[1:]
+    if not kind:
+        raise UnreadableError('its value is in a file')
     if kind == 'text':
         return Stored(kind, data.decode())
     if kind == 'int':
@@ -223,7 +241,7 @@ class ServerTarget:
             try:
                 key = literal(stored.data)
             except NoLiteralError:
-                return None, self._codec.stored_name(stored.data, False)
+                return None, self._codec.pickled_key(stored.data)
         elif stored.kind == 'pickle':
             key = pickle.loads(stored.data) if self._unpickle else literal(stored.data)
         elif stored.kind == 'bytes' and self._is_json:
@@ -268,7 +286,7 @@ class ServerTarget:
         now = time.time()
         commands = []
         for name, stored, has_tag, expires in waiting:
-            ms = None if expires is None else max(1, math.ceil((expires - now) * 1000))
+            ms = None if expires is None else milliseconds(max(expires - now, 0.001))
             when = b'n' if self._keep else b''
             if self._keep or has_tag:
                 px = b'' if ms is None else b'%d' % ms

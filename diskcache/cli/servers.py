@@ -52,6 +52,12 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
             help=f'of a server: a key by which values are signed, {where}; of several the first'
             ' signs',
         )
+    parser.add_argument(
+        '--serializer',
+        choices=('safe', 'pickle'),
+        help='of a server without keys: take pickles that SafeDisk allows (safe, the default), or'
+        ' any, as they are: whoever can write there can then run code in each reader',
+    )
 
 
 def require_directory(options: argparse.Namespace) -> None:
@@ -59,7 +65,7 @@ def require_directory(options: argparse.Namespace) -> None:
 
     :raises CommandError: which names them
     """
-    if options.name_given or options.keys or getattr(options, 'serializer', None):
+    if options.name_given or options.keys or options.serializer:
         raise CommandError('--name, --key-file, --key-env and --serializer are for a server')
 
 
@@ -118,18 +124,16 @@ def connected(options: argparse.Namespace) -> Iterator[RemoteCache]:
 
 
 def _require_no_options(options: argparse.Namespace) -> None:
-    serializer = getattr(options, 'serializer', None)
-    if options.name_given or options.keys or options.disk or serializer:
+    if options.name_given or options.keys or options.disk or options.serializer:
         raise CommandError('the site says what the cache is like: leave out --name and the like')
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of the RemoteCache."""
     disk = named_disk(options.disk)
-    serializer = getattr(options, 'serializer', None)
-    if sum(map(bool, (disk, serializer, options.keys))) > 1:
+    if sum(map(bool, (disk, options.serializer, options.keys))) > 1:
         raise CommandError('--disk, --serializer and keys exclude each other')
-    chosen: Any = 'signed' if options.keys else disk or serializer or 'safe'
+    chosen: Any = 'signed' if options.keys else disk or options.serializer or 'safe'
     return {
         'name': options.name_given or 'default',
         'serializer': chosen,

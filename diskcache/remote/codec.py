@@ -218,19 +218,9 @@ class Codec:
         """
         if type(key) is str and self._plain_keys:
             encoded = key.encode()
-            return self._checked(
-                self.name(b's' + encoded) if self._text is None else self._text + encoded
-            )
-        return self.stored_name(*self.disk.put(key))
-
-    def stored_name(self, stored: Any, raw: bool) -> bytes:
-        """Return a key that the Disk has converted as it stands on the server.
-
-        :raises ValueError: if it is longer than max_value
-        """
-        return self._checked(self.name(_dump_key(stored, raw)))
-
-    def _checked(self, name: bytes) -> bytes:
+            name = self.name(b's' + encoded) if self._text is None else self._text + encoded
+        else:
+            name = self.name(_dump_key(*self.disk.put(key)))
         if len(name) > self._max_value:
             raise ValueError(f'a key of {len(name):,} bytes is longer than max_value')
         return name
@@ -257,6 +247,10 @@ class Codec:
         """Return the kind of what has a name; nothing if it is none of this cache."""
         place = len(self.head(name))
         return name[place : place + 1]
+
+    def pickled_key(self, pickled: bytes) -> bytes:
+        """Return a key that is pickled already as it stands on the server; it is not loaded."""
+        return self.name(b'p' + pickled)
 
     def load_key(self, name: bytes) -> Any:
         """Return the key that stands on the server so.

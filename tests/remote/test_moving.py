@@ -145,6 +145,19 @@ def test_items_that_are_signed_go_to_a_server_and_back(
         assert 'sign' in errors
 
 
+def test_what_has_no_signature_is_left_out(
+    call: Callable[..., Any], server: Server, client: Redis, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / 'key').write_bytes(KEY)
+    RemoteCache(server.url, name, serializer='signed', keys=[KEY])['signed'] = 1
+    client.set(f'{name}:sforged', 5)
+    client.copy(f'{name}:ssigned', f'{name}:sother')
+    arguments = ('export', server.url, 'file', '--name', name, '--key-file', 'key')
+    status, output, errors = call(*arguments)
+    assert (status, output) == (3, 'items: 1, left out: 2\n')
+    assert 'no signature' in errors
+
+
 class Danger:
     """What makes a directory when it is unpickled."""
 
@@ -171,7 +184,10 @@ def test_what_the_serializer_does_not_take_is_left_out_and_not_loaded(
     assert 'ChainMap is not allowed by SafeDisk' in errors
     arguments = ('--name', name, '--serializer', 'pickle')
     assert call('import', server.url, 'file', *arguments)[0] == 0
-    assert call('export', server.url, 'back', '--name', name)[0] == 0
+    status, output, errors = call('export', server.url, 'back', '--name', name)
+    assert (status, output) == (3, 'items: 1, left out: 2\n')
+    assert 'ChainMap is not allowed by SafeDisk' in errors
+    assert call('export', server.url, 'back', *arguments)[0] == 0
     (tmp_path / 'key').write_bytes(KEY)
     signed = ('--name', f'{name}-2', '--key-file', 'key')
     assert call('import', server.url, 'back', *signed)[0] == 0
@@ -214,6 +230,25 @@ def test_a_disk_of_another_form_is_named(
     assert call('import', server.url, 'file', '--name', name, *option)[0] == 0
     assert remote.get('a', tag=True) == ({'b': [1, 2]}, 't')
     assert remote['c'] == 'text'
+
+
+def test_a_pickle_as_a_key_is_looked_at_too(
+    call: Callable[..., Any], server: Server, client: Redis, name: str, tmp_path: Path
+) -> None:
+    client.set(f'{name}:p'.encode() + pickle.dumps(Danger(tmp_path / 'made')), 5)
+    client.set(f'{name}:p'.encode() + b'damaged', 5)
+    assert call('export', server.url, 'file', '--name', name)[:2] == (3, 'items: 0, left out: 2\n')
+    assert not (tmp_path / 'made').exists()
+
+
+def test_an_item_that_hardly_ever_expires_is_stored(
+    call: Callable[..., Any], directory: str, server: Server, name: str
+) -> None:
+    with diskcache.Cache(directory) as cache:
+        cache.set('a', 1, expire=2.0**61)
+    call('export', directory, 'file')
+    assert call('import', server.url, 'file', '--name', name)[0] == 0
+    assert RemoteCache(server.url, name)['a'] == 1
 
 
 def test_numbers_can_be_incremented_after_they_have_moved(
