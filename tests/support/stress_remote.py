@@ -104,10 +104,10 @@ RESOLUTION = 8  # Buckets for each power of two.
 BUCKETS = 25 * RESOLUTION  # From a microsecond.
 
 #: What is counted for each thread and phase.
-COUNTED = ['reads', 'asked', 'failed', 'late', 'violations', 'longest']
+COUNTED = ['reads', 'asked', 'failed', 'late', 'longest']
 WIDTH = len(COUNTED) + BUCKETS
 
-#: Rows: the threads of the readers, the probe's two, and the owners' failures.
+#: Rows: the threads of the readers, and what the probe measures.
 ROWS = READERS * THREADS + 2
 ANSWER, WAKING = ROWS - 2, ROWS - 1
 
@@ -609,7 +609,6 @@ class ReaderThread(Owner):
             if value is not None:
                 seen[key] = max(seen[key], number)
             if story:
-                board.count(self.row, 'violations', phase)
                 newest = f'begun {board.begun[key]}, acked {board.acked[key]}'
                 named = self.work.phases[phase]
                 board.tell(
@@ -835,14 +834,14 @@ class Run:
         try:
             self.begin()
             for number, phase in enumerate(self.phases):
-                if self.board.stopped:
-                    break
                 self.board.put('phase', number)
                 time.sleep(0.3)  # nobody is in the middle of the former one
                 self.board.put('quiet', 0)
                 self.go_through(phase, each * phase.weight / weights)
                 self.board.put('quiet', 1)
                 self.wait(pause)
+                if self.board.stopped:
+                    break
                 self.look_at_what_is_left(phase)
         finally:
             self.board.put('stopped', 1)
@@ -865,13 +864,7 @@ class Run:
         for role, count in (('writer', WRITERS), ('reader', READERS), ('probe', 1)):
             for number in range(count):
                 self.start(role, number)
-        self.board.put('quiet', 1)
-        self.renew(60)
-
-    def renew(self, patience: float) -> None:
-        """Wait until each owner has written all its keys."""
-        self.board.put('quiet', 0)
-        until = clock() + patience
+        until = clock() + 60
         while not self.renewed and not self.board.stopped:
             self.wait(0.05)
             if clock() > until:
@@ -881,6 +874,7 @@ class Run:
 
     @property
     def renewed(self) -> bool:
+        """Whether each owner has written all its keys."""
         return all(each == self.board.generation for each in self.board.owners)
 
     def wait(self, seconds: float) -> None:
@@ -1198,4 +1192,7 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
