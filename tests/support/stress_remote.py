@@ -700,6 +700,8 @@ def work(role: str, number: int, scratch: str) -> None:
 class Singles:
     """Three servers that know nothing of each other."""
 
+    longest_stop = 3.0
+
     def __init__(self) -> None:
         self.servers = [Server('redis') for _ in range(WRITERS)]
         self.urls = [server.url for server in self.servers]
@@ -714,6 +716,8 @@ class Singles:
 
 class Guarded:
     """A master and its replica, with a Sentinel."""
+
+    longest_stop = 0.3  # After half a second the replica is the master.
 
     def __init__(self) -> None:
         self.watched = Watched()
@@ -733,6 +737,8 @@ class Guarded:
 
 class Sharded:
     """A Cluster."""
+
+    longest_stop = 3.0
 
     def __init__(self) -> None:
         self.cluster = Cluster('redis', WRITERS, 1)
@@ -945,7 +951,7 @@ class Run:
             server.kill(signal.SIGCONT)
             self.down.discard(server)
 
-        self.soon(random.uniform(0.3, 3), go_on)
+        self.soon(random.uniform(0.2, self.site.longest_stop), go_on)
         self.tick('stopped')
         return 2
 
