@@ -89,6 +89,11 @@ class Node(Engine):
         """Its host."""
         return str(self._pool.connection_kwargs['host'])
 
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self._pool.connection_kwargs['port'])
+
     def send(self, commands: list[Command]) -> Any:
         """Send commands; return the connection on which the answers come."""
         try:
@@ -183,6 +188,8 @@ class ClusterEngine:
         self._owners: list[Node | None] = [None] * SLOTS
         self._stale = True
         self._refreshed = -_REFRESH
+        #: Who was told to have a slot last.
+        self._told: Node | None = None
         #: Called with a key that another node has than the owner of its slot.
         self.on_ask: Callable[[bytes], object] = bool
         #: Called after another owner of a slot has been noted.
@@ -225,12 +232,12 @@ class ClusterEngine:
         return {node for node in self._owners if node is not None}
 
     def _refresh(self) -> None:
-        """Ask a node for the owners of all slots, those that have failed last."""
+        """Ask a node for the owners of all slots; those that have failed come last."""
         self._stale = False
         self._refreshed = time.monotonic()
         known = list(self.masters().union(self._seeds))
         random.shuffle(known)
-        known.sort(key=lambda node: node.failed)
+        known.sort(key=lambda node: (node is not self._told, node.failed))
         command: Command = ('CLUSTER', 'SLOTS')
         for node in known:
             try:
@@ -264,8 +271,10 @@ class ClusterEngine:
         self._stale = True
 
     def _moved(self, error: exceptions.MovedError, asked: Node) -> None:
-        """Note the owner of a slot that a node has told."""
-        self._owners[error.slot_id] = self._node(error.host or asked.host, error.port)
+        """Note the owner of a slot that a node has told; it is asked for the other slots soon."""
+        self._told = self._node(error.host or asked.host, error.port)
+        self._owners[error.slot_id] = self._told
+        self._stale = True
         self.on_change()
 
     # --- commands ---

@@ -328,6 +328,12 @@ class Cluster:
             self.begin_move(slot, target)
             self.end_move(slot)
 
+    def claim(self, slot: int, target: Server) -> None:
+        """Let a slot be another master's, and its keys be lost; wait until all know."""
+        target.ask('CLUSTER', 'SETSLOT', slot, 'IMPORTING', self.id_of(self.owner(slot)))
+        target.ask('CLUSTER', 'SETSLOT', slot, 'NODE', self.id_of(target))
+        self.wait()
+
     def _flags(self, server: Server) -> str:
         return next(line[2] for line in self._lines(server) if 'myself' in line[2])
 
