@@ -370,10 +370,10 @@ def test_a_replica_that_takes_over_is_listened_to(
             assert time.monotonic() < deadline
     warm(cache)
     assert feed_of(cache)._connection.port == replica.port
-    assert master.port not in {node.port for node in cache._near.feed._feeds}
     for value in range(10):
         writer['key'] = value
         becomes(cache, 'key', value)
+    assert master.port not in {node.port for node in cache._near.feed._feeds}
 
 
 def test_a_forked_child_hears_for_itself(cache: Any, writer: Any) -> None:
