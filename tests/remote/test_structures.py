@@ -385,6 +385,7 @@ def test_many_items_come_in_pages(cache: Any) -> None:
     numbers = list(range(5500))
     deque.extend(numbers)
     index.update((number, -number) for number in numbers)
+    index[5] = -5  # which stays where it is
     assert list(deque) == numbers
     assert list(reversed(deque)) == numbers[::-1]
     assert deque.index(5000) == 5000
@@ -510,8 +511,57 @@ def test_an_item_of_a_queue_may_be_removed_in_another_way(cache: Any) -> None:
     index[500_000_000_000_000] = 'mine'
     assert index.push('x') == 500_000_000_000_001
     assert index[500_000_000_000_000] == 'mine'
-    assert index.push('longer', 'p-1') == 'p-1-500000000000000'
+    for prefix in ('p-1', 'p5', 'p50', ''):
+        assert index.push('another', prefix) == f'{prefix}-500000000000000'
     assert index.pull('p') == (None, None)
+    assert index.pull('p5') == ('p5-500000000000000', 'another')
+
+
+def test_what_is_taken_from_a_queue_is_nowhere(cache: Any) -> None:
+    index = cache.index('index')
+    index.push(1, 'p')
+    index.push(2)
+    assert index.pull('p') == ('p-500000000000000', 1)
+    assert index.pull()[1] == 2
+    assert raw(cache, 'KEYS', f'{cache.name}/*') == []
+
+
+def test_what_changes_between_looking_and_taking_is_looked_at_again(
+    cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deque, index = cache.deque('deque'), cache.index('index')
+    changes: list[Callable[[], None]] = []
+    load = type(index)._load
+
+    def change_and_load(self: Any, key: Any, stored: bytes) -> Any:
+        if changes:
+            changes.pop()()
+        return load(self, key, stored)
+
+    monkeypatch.setattr(type(index).__mro__[1], '_load', change_and_load)
+
+    def meanwhile(change: Callable[[], None]) -> None:
+        changes.append(change)
+
+    deque.extend('ab')
+    meanwhile(lambda: deque.append('c'))
+    assert deque.pop() == 'c'
+    meanwhile(lambda: deque.appendleft('z'))
+    assert deque.popleft() == 'z'
+    meanwhile(deque.clear)
+    with pytest.raises(IndexError):
+        deque.pop()
+    index.update(a=1, b=2)
+    meanwhile(lambda: operator.setitem(index, 'a', 'new'))
+    assert index.pop('a') == 'new'
+    meanwhile(lambda: operator.setitem(index, 'c', 3))
+    assert index.popitem() == ('c', 3)
+    meanwhile(lambda: operator.setitem(index, 'b', 'new'))
+    assert index.popitem(last=False) == ('b', 'new')
+    key = index.push('first', 'p')
+    meanwhile(lambda: operator.setitem(index, key, 'other'))
+    assert index.pull('p') == (key, 'other')
+    assert dict(index) == {}
 
 
 def test_an_order_that_was_lost_is_made_anew(cache: Any) -> None:
