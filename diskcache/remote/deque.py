@@ -189,7 +189,7 @@ _LARGEST = 2**53
 _SENT = 2**16
 
 #: So many items may be added by ``*=``: the server does nothing else meanwhile.
-_REPEATED = 1_000_000
+_REPEATED = 100_000
 
 
 def _whole_index(index: Any) -> int:
@@ -356,7 +356,7 @@ class RemoteDeque(Part, Generic[T], Sequence[T]):
     def __imul__(self, count: int) -> Self:
         """Repeat the items in place until they are there `count` times.
 
-        :raises NotSupported: if that is to add more than 1,000,000 items
+        :raises NotSupported: if that is to add more than 100,000 items
         """
         if not hasattr(count, '__index__'):
             return NotImplemented
