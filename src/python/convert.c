@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "sqlite/api.h"
 
 PyObject *convert_from_datum(const dc_datum *datum)
@@ -215,9 +216,28 @@ int convert_number(PyObject *object, const char *argument, dc_datum *datum)
     return result;
 }
 
-int convert_now(module_state *state, double *now)
+/* What a function returns if it is time.time, and nothing that has taken its place: a patch of a test's, or freezegun's.
+ * On Windows each version of Python reads another clock. */
+static int read_pythons_time(const module_state *state, PyObject *function, double *now)
 {
-    PyObject *time = PyObject_CallMethodNoArgs(state->time_module, state->name.time);
+#ifdef _WIN32
+    (void)state, (void)function, (void)now;
+    return 0;
+#else
+    int is_own = PyCFunction_CheckExact(function) &&
+                 PyCFunction_GET_SELF(function) == state->time_module &&
+                 strcmp(((PyCFunctionObject *)function)->m_ml->ml_name, "time") == 0;
+
+    if (is_own) {
+        *now = dc_clock_time();
+    }
+    return is_own;
+#endif
+}
+
+static int call_time(PyObject *function, double *now)
+{
+    PyObject *time = PyObject_CallNoArgs(function);
 
     if (time == NULL) {
         return -1;
@@ -225,6 +245,19 @@ int convert_now(module_state *state, double *now)
     *now = PyFloat_AsDouble(time);
     Py_DECREF(time);
     return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+int convert_now(module_state *state, double *now)
+{
+    PyObject *function = PyObject_GetAttr(state->time_module, state->name.time);
+    int result;
+
+    if (function == NULL) {
+        return -1;
+    }
+    result = read_pythons_time(state, function, now) ? 0 : call_time(function, now);
+    Py_DECREF(function);
+    return result;
 }
 
 /* The class that Python's sqlite3 raises for each primary result code from 1 on, and the code's name. */
