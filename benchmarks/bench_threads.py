@@ -7,11 +7,12 @@ is won or lost for long, so that the mean says more than the median. Every opera
 itself, and with it some 50 ns for the clock.
 
 One, two and four threads read: with the interpreter's lock no more in all than one alone, without
-it more. *Cold* is a cache that keeps nothing in memory. And a thread reads beside another that
-waits, for the write lock, which another process holds, or for the disk, with each of its sets
-synced. Beside that is what a get takes then, in multiples of what it takes alone: a thread that
-waits must not keep the interpreter's lock. One that syncs does not only wait, so that this is more
-than 1.
+it more. All read the same keys, or each those of its own. *Cold* is a cache that keeps nothing in
+memory, and *a dict* is one of Python's with the same items, for comparison. And a thread reads
+beside another that waits, for the write lock, which another process holds, or for the disk, with
+each of its sets synced. Beside that is what a get takes then, in multiples of what it takes alone:
+a thread that waits must not keep the interpreter's lock. One that syncs does not only wait, so
+that this is more than 1.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class Shared:
         self.cold = Cache(str(directory / 'cold'))
         self.cold.memory_limit = 0  # to the original an attribute like any other
         self.synced = Cache(str(directory / 'synced'), sqlite_synchronous=2)
+        self.table: dict[str, str] = {}
         for key in MIX_KEYS:
-            self.cache[key] = self.cold[key] = MIX_VALUE
+            self.cache[key] = self.cold[key] = self.table[key] = MIX_VALUE
 
     def set(self, key: str) -> bool:
         return self.cache.set(key, MIX_VALUE)
@@ -121,24 +123,31 @@ def beside_spinner(shared: Shared, count: int) -> dict[str, float]:
 # --- threads that read ---------------------------------------------------------------------------
 
 
-def time_readers(get: Callable[[str], object], threads: int, count: int) -> dict[str, float]:
-    """Return what one of so many gets of each thread takes, of all threads together."""
-    barrier = threading.Barrier(threads + 1)
-    keys = list(itertools.islice(itertools.cycle(MIX_KEYS), count))
+def time_readers(
+    get: Callable[[str], object], threads: int, count: int, own: bool = False
+) -> dict[str, float]:
+    """Return what one of so many gets of each thread takes, of all threads together.
 
-    def read() -> None:
+    :param own: each thread reads other keys than the others
+    """
+    barrier = threading.Barrier(threads)
+    times: list[int] = []
+
+    def read(number: int) -> None:
+        some = MIX_KEYS[number::threads] if own else MIX_KEYS
+        keys = list(itertools.islice(itertools.cycle(some), count))
         barrier.wait()
+        times.append(time.perf_counter_ns())
         for key in keys:
             get(key)
+        times.append(time.perf_counter_ns())
 
-    started = [threading.Thread(target=read) for _ in range(threads)]
+    started = [threading.Thread(target=read, args=(number,)) for number in range(threads)]
     for thread in started:
         thread.start()
-    barrier.wait()
-    began = time.perf_counter_ns()
     for thread in started:
         thread.join()
-    return {'rate': (time.perf_counter_ns() - began) / (threads * count)}
+    return {'rate': (max(times) - min(times)) / (threads * count)}
 
 
 def _add_reader_rows(threads: int) -> None:
@@ -147,13 +156,24 @@ def _add_reader_rows(threads: int) -> None:
     def hot(shared: Shared, count: int) -> dict[str, float]:
         return time_readers(shared.cache.get, threads, count)
 
+    def own(shared: Shared, count: int) -> dict[str, float]:
+        return time_readers(shared.cache.get, threads, count, own=True)
+
     def cold(shared: Shared, count: int) -> dict[str, float]:
         return time_readers(shared.cold.get, threads, count)
 
-    hot.__name__, cold.__name__ = f'hot_{threads}', f'cold_{threads}'
+    def table(shared: Shared, count: int) -> dict[str, float]:
+        # Not its get(): in CPython 3.13 without a GIL that takes a lock, and 500 times as long.
+        return time_readers(shared.table.__getitem__, threads, count)
+
     name = f'{threads} threads read' if threads > 1 else '1 thread reads'
+    for read in (hot, own, cold, table):
+        read.__name__ += f'_{threads}'
     suite.load(f'{name}, hot', 20_000, figures)(hot)
+    if threads > 1:
+        suite.load(f'{name}, hot, each its own keys', 20_000, figures)(own)
     suite.load(f'{name}, cold', 4000, figures)(cold)
+    suite.load(f'{name} a dict', 20_000, {'rate': replace(figures['rate'], compared=False)})(table)
 
 
 for _threads in READERS:
