@@ -141,12 +141,19 @@ static void give_autocheckpoint_back(dc_db *db)
     }
 }
 
+/* The methods of the file are SQLite's own again. */
+static void give_methods_back(dc_db *db)
+{
+    dc_read_lease_detach(&db->lease);
+    dc_kept_mapping_detach(&db->mapping);
+}
+
 void dc_db_detach(dc_db *db)
 {
     if (db->handle == NULL) {
         return;
     }
-    dc_read_lease_detach(&db->lease);
+    give_methods_back(db);
     give_autocheckpoint_back(db);
     sqlite.update_hook(db->handle, NULL, NULL);
     for (int sql = 0; sql < DC_SQL_COUNT; sql++) {
@@ -199,7 +206,7 @@ void dc_file_forget_locks(sqlite3_file *file)
 
 void dc_db_abandon(dc_db *db)
 {
-    dc_read_lease_detach(&db->lease);
+    give_methods_back(db);
     dc_file_forget_locks(db->file);
     if (db->file != NULL && has_shared_memory(db->file)) {
         db->file->methods->shm_unmap(db->file, 0);
@@ -333,8 +340,9 @@ void dc_db_watch_header(dc_db *db, dc_wal_header header)
 {
     db->commit.header = header;
     db->commit.valid = 0;
-    dc_read_lease_detach(&db->lease);
+    give_methods_back(db);
     if (header != NULL) {
+        dc_kept_mapping_attach(&db->mapping, db->file);
         dc_read_lease_attach(&db->lease, db->file, header);
     }
 }

@@ -205,7 +205,8 @@ typedef struct dc_io_methods {
     void (*shm_barrier)(sqlite3_file *);
     int (*shm_unmap)(sqlite3_file *, int delete_it);
     /* from version 3 on */
-    void *fetch, *unfetch;
+    void *fetch;
+    int (*unfetch)(sqlite3_file *, dc_int64 offset, void *page);
 } dc_io_methods;
 
 struct sqlite3_file {

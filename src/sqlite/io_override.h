@@ -2,14 +2,14 @@
  *
  * Between SQLite and each of its open files stands a table of methods, the public interface of a VFS. To
  * see or to change what a COMMIT, a BEGIN or a checkpoint does with a file, its table is replaced by a
- * copy with some methods of our own, and put back before the call returns. But for read_lease.h, nothing of
- * SQLite's points here outside of that.
+ * copy with some methods of our own, and put back before the call returns. But for read_lease.h and
+ * kept_mapping.h, nothing of SQLite's points here outside of that.
  *
  * SQLite may add methods to the table, and say so with its version. A copy has only those that are known
  * here, so it is never made of a later version: then everything goes on as without us.
  *
  * A structure that a replaced method needs begins with a dc_io_override, and is found through the file. One that
- * stays for longer than a call (read_lease.h) has others above it meanwhile.
+ * stays for longer than a call has others above it meanwhile.
  * It belongs to one handle, and is used by the thread that uses the handle.
  */
 #ifndef DC_SQLITE_IO_OVERRIDE_H
@@ -38,6 +38,17 @@ void dc_io_override_end(dc_io_override *override);
 static inline dc_io_override *dc_io_override_of(sqlite3_file *file)
 {
     return (dc_io_override *)(uintptr_t)file->methods;
+}
+
+/* The same where others may lie above it. */
+static inline dc_io_override *dc_io_override_tagged(sqlite3_file *file, const void *tag)
+{
+    dc_io_override *override = dc_io_override_of(file);
+
+    while (override->tag != tag) {
+        override = (dc_io_override *)(uintptr_t) override->original;
+    }
+    return override;
 }
 
 #endif

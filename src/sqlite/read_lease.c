@@ -35,15 +35,9 @@ static atomic_int ticks; /* whether the thread runs, and will look at all leases
 
 static const char tag;
 
-/* Another override may lie above it. */
 static dc_read_lease *lease_of(sqlite3_file *file)
 {
-    const dc_io_override *override = dc_io_override_of(file);
-
-    while (override->tag != &tag) {
-        override = (const dc_io_override *)(uintptr_t) override->original;
-    }
-    return (dc_read_lease *)(uintptr_t) override;
+    return (dc_read_lease *)dc_io_override_tagged(file, &tag);
 }
 
 static int lock_of(unsigned int state)
