@@ -214,9 +214,9 @@ class ClusterEngine:
         """Return the master that has a slot, as far as is known."""
         return self._owners[slot] or self._seeds[0]
 
-    def server_of(self, name: bytes) -> Node:
+    def node(self, key: bytes) -> Node:
         """Return the master that has a key, as far as is known."""
-        return self.known_owner(slot_of(name))
+        return self.known_owner(slot_of(key))
 
     def _owner(self, slot: int) -> Node:
         """Return the master that has a slot; the nodes are asked if that may be wrong.

@@ -266,8 +266,8 @@ class Engine:
             if not int(cursor):
                 return
 
-    def server_of(self, name: bytes) -> Engine:
-        """Return the server that has a key."""
+    def node(self, key: bytes) -> Engine:
+        """Return the server that has a key: this one, and one of several on a Cluster."""
         return self
 
     def connect(self) -> Any:

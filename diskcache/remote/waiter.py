@@ -79,7 +79,7 @@ class Waiter:
             self.close()
 
     def _listen(self) -> None:
-        self._connection = self._engine.server_of(self._name).connect()
+        self._connection = self._engine.node(self._name).connect()
         track(self._connection, self._name)
 
     def close(self) -> None:

@@ -93,10 +93,10 @@ def moving_cluster() -> Iterator[Cluster]:
         while not stop.is_set():
             for target in cluster.servers:
                 cluster.begin_move(SLOT, target)
-                while cluster.move_keys(SLOT, 1):
+                while cluster.move_keys(SLOT, target, 1):
                     stop.wait(0.002)
                 stop.wait(0.02)
-                cluster.end_move(SLOT)
+                cluster.end_move(SLOT, target)
                 stop.wait(0.02)
 
     mover = threading.Thread(target=move)

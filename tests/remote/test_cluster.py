@@ -261,11 +261,11 @@ def test_the_set_of_a_tag_is_not_made_where_the_slot_is_going(
     """A second one there would be in the way of the first, and the slot could not be moved."""
     first, second = same_shard(cache, 'key', 2)
     cache.set(first, 1, tag='tag')
-    halfway('key', stored(cache, first))
+    target = halfway('key', stored(cache, first))
     for key in (first, second):
         cache.set(key, 2, tag='tag')
     cache.touch(first, 60)
-    cluster.end_move(slot(cache))
+    cluster.end_move(slot(cache), target)
     assert cache.evict('tag') == 2
 
 
@@ -296,11 +296,11 @@ def test_a_command_that_is_refused_for_a_moment_is_sent_again(
     """Of two keys of which one has moved, nobody has both."""
     keys = ['key', *same_shard(cache, 'key', 1)]
     cache.set_many(dict.fromkeys(keys, 1))
-    halfway('key', stored(cache, 'key'))
+    target = halfway('key', stored(cache, 'key'))
     command = ('UNLINK', *(stored(cache, key) for key in keys))
     with pytest.raises(RemoteError, match='rehashing'):
         open_cache(cluster, timeout=0.1)._engine.call(*command)
-    soon = threading.Timer(0.3, cluster.move_keys, (slot(cache),))
+    soon = threading.Timer(0.3, cluster.move_keys, (slot(cache), target))
     soon.start()
     assert cache._engine.call(*command) == 2
     soon.join()
@@ -324,7 +324,7 @@ def test_iteration_finds_what_moves_meanwhile(
             for number in moved:
                 if way == 'open':
                     cluster.begin_move(number, asked[0])
-                    cluster.move_keys(number, 1000)
+                    cluster.move_keys(number, asked[0], 1000)
                 else:
                     cluster.move(number, asked[0])
         asked.append(server)
@@ -430,7 +430,7 @@ def test_pushes_in_steps_do_not_overwrite_each_other(
 ) -> None:
     other = open_cache(cache.url)
     key = cache.push(0, 'jobs')
-    halfway(key)
+    target = halfway(key)
     with monkeypatch.context() as patched:
         # Its number is taken by another one, which pushes in steps too.
         between = Between(cache._engine, patched, scripts.STORE.sha, lambda: other.push(1, 'jobs'))
@@ -439,7 +439,7 @@ def test_pushes_in_steps_do_not_overwrite_each_other(
     with monkeypatch.context() as patched:
         # The slot has moved when the item is there, and its number is not yet.
         def move_and_push() -> None:
-            cluster.end_move(slot(cache, key))
+            cluster.end_move(slot(cache, key), target)
             other.push(4, 'jobs')
 
         between = Between(cache._engine, patched, 'ZADD', move_and_push)

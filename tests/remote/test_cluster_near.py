@@ -158,9 +158,9 @@ def test_own_writes_are_seen_at_once(
 ) -> None:
     deaf(cache, monkeypatch)
     if state != 'stays':
-        begin_move(cluster, cache, 'key', stored(cache, 'key'))
+        target = begin_move(cluster, cache, 'key', stored(cache, 'key'))
     if state == 'moved':
-        cluster.end_move(slot(cache))
+        cluster.end_move(slot(cache), target)
     WRITES[write](cache)
     assert cache.get('key') != 'old'
 
@@ -190,10 +190,10 @@ def test_what_was_near_is_not_used_after_the_slots_next_node_was_asked(
 
 
 def test_a_key_that_leaves_its_node_is_heard_of(cache: Any, cluster: Cluster, writer: Any) -> None:
-    begin_move(cluster, cache, 'key', stored(cache, 'key'))
+    target = begin_move(cluster, cache, 'key', stored(cache, 'key'))
     writer['key'] = 'new'
     becomes(cache, 'key', 'new')
-    cluster.end_move(slot(cache))
+    cluster.end_move(slot(cache), target)
     for value in range(10):
         writer['key'] = value
         becomes(cache, 'key', value)
@@ -481,10 +481,11 @@ def test_no_reader_goes_back_in_time_while_slots_move(
     def move_slots() -> None:
         while not stop.is_set():
             for number in {slot(writer, key) for key in range(5)}:
-                cluster.begin_move(number, other_than(cluster, cluster.owner(number)))
-                cluster.move_keys(number)
+                target = other_than(cluster, cluster.owner(number))
+                cluster.begin_move(number, target)
+                cluster.move_keys(number, target)
                 stop.wait(0.02)
-                cluster.end_move(number)
+                cluster.end_move(number, target)
 
     mover = threading.Thread(target=move_slots)
     mover.start()

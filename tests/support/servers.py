@@ -300,21 +300,20 @@ class Cluster:
         source.ask('CLUSTER', 'SETSLOT', slot, 'MIGRATING', self.id_of(target))
         self.moving[slot] = target
 
-    def move_keys(self, slot: int, count: int = 10) -> int:
+    def move_keys(self, slot: int, target: Server, count: int = 10) -> int:
         """Move some keys of such a slot; return how many there were."""
         source = self.owner(slot)
         keys = source.ask('CLUSTER', 'GETKEYSINSLOT', slot, count)
         if keys:
-            port = self.moving[slot].port
-            source.ask('MIGRATE', '127.0.0.1', port, '', 0, 60_000, 'KEYS', *keys)
+            source.ask('MIGRATE', '127.0.0.1', target.port, '', 0, 60_000, 'KEYS', *keys)
         return len(keys)
 
-    def end_move(self, slot: int) -> None:
+    def end_move(self, slot: int, target: Server) -> None:
         """Move the other keys of such a slot, and let the other master be its owner."""
-        while self.move_keys(slot):
+        while self.move_keys(slot, target):
             pass
         source = self.owner(slot)
-        target = self.moving.pop(slot)
+        self.moving.pop(slot)
         name = self.id_of(target)
         masters = [server for server in self.alive if 'master' in self._flags(server)]
         for server in (target, source, *masters):
@@ -323,10 +322,10 @@ class Cluster:
     def move(self, slot: int, target: Server) -> None:
         """Move a slot with all of its keys, as redis-cli does."""
         if slot in self.moving:
-            self.end_move(slot)
+            self.end_move(slot, self.moving[slot])
         if self.owner(slot) is not target:
             self.begin_move(slot, target)
-            self.end_move(slot)
+            self.end_move(slot, target)
 
     def claim(self, slot: int, target: Server) -> None:
         """Let a slot be another master's, and its keys be lost; wait until all know."""
@@ -339,8 +338,18 @@ class Cluster:
 
     def promote(self, replica: Server) -> None:
         """Let a replica and its master change places; wait until all know."""
-        replica.ask('CLUSTER', 'FAILOVER')
-        self._wait_for(lambda: 'master' in self._flags(replica))
+        asked = 0.0
+
+        def is_master() -> bool:
+            nonlocal asked
+            if 'master' in self._flags(replica):
+                return True
+            if time.monotonic() - asked > 6:  # it gives up after five seconds
+                replica.ask('CLUSTER', 'FAILOVER')
+                asked = time.monotonic()
+            return False
+
+        self._wait_for(is_master)
         self.wait()
 
     def stop(self) -> None:
