@@ -73,7 +73,7 @@ C_HEADERS := $(wildcard src/*/*.h src/*.def src/*/*.def)
 .PHONY: help venv build django-source original original-suite pysqlite3 demo django-demo test pytest test-all \
     engine-test compilers test-foreign test-offline test-sid test-sqlite test-static test-debug stress steps \
     soak crash fuzz faults load tsan valgrind lint docs cross bench count coverage clients dist wheels recipes \
-    test-wine test-nogil test-remote stress-remote remote-demo clean distclean
+    test-wine test-nogil tsan-nogil test-remote stress-remote remote-demo clean distclean
 
 # What stands behind ## at a target below.
 help: ## list the targets
@@ -255,8 +255,11 @@ test-debug: $(NEEDED_BY_TESTS) ## the tests on a build that checks its invariant
 test-sid: $(VENV)/.built ## the tests on the newest Pythons, in a chroot of Debian sid; says if it did not run (SID=3.14)
 	@$(VENV_PYTHON) tests/support/sid.py $(SID) --pytest-args='$(PYTEST_ARGS)'
 
-test-nogil: $(VENV)/.built ## a stress of threads and the tests on a Python without a GIL, which is built; says if it did not run
-	@$(VENV_PYTHON) tests/support/nogil.py --pytest-args='$(PYTEST_ARGS)'
+test-nogil: $(VENV)/.built $(ORIGINAL_STAMP) original-suite ## a stress of threads and the tests on a Python without a GIL, which is built; says if it did not run
+	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/nogil.py --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
+
+tsan-nogil: $(VENV)/.built ## that stress under ThreadSanitizer, on a CPython that is built for it; says if it did not run
+	@$(VENV_PYTHON) tests/support/nogil.py --tsan
 
 test-offline: $(VENV)/.built ## the tests from the sdist, without a network, not as root; says if it did not run
 	@$(VENV_PYTHON) tests/support/offline.py -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
