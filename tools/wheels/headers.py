@@ -10,6 +10,9 @@ from pathlib import Path
 
 import debian
 
+#: What `make test-nogil` has built.
+WITHOUT_GIL = debian.BUILD.with_name('nogil') / 'plain' / 'python'
+
 
 def find(version: str, architecture: str) -> list[Path]:
     """Return the directories that have Python.h and pyconfig.h of a version, `3.14`.
@@ -28,11 +31,12 @@ def find(version: str, architecture: str) -> list[Path]:
 
 
 def interpreters(version: str) -> list[Path]:
-    """Return the interpreters of a version that are on this machine and run."""
+    """Return the interpreters of a version, `3.13` or `3.13t`, that are on this machine and run."""
     candidates = [
         *sorted((Path.home() / '.pyenv' / 'versions').glob(f'{version}.*/bin/python')),
         Path(f'/usr/bin/python{version}'),
         *(Path(path) for path in [shutil.which(f'python{version}')] if path),
+        WITHOUT_GIL / 'bin' / f'python{version}',
     ]
     if sysconfig.get_python_version() == version:
         candidates.append(Path(sys.executable))
@@ -40,6 +44,6 @@ def interpreters(version: str) -> list[Path]:
 
 
 def _runs(path: Path, version: str) -> bool:
-    script = 'import sys; print("%d.%d" % sys.version_info[:2])'
+    script = 'import sys; print("%d.%d" % sys.version_info[:2] + ("t" in sys.abiflags) * "t")'
     done = subprocess.run([path, '-c', script], capture_output=True, text=True)
     return done.returncode == 0 and done.stdout.strip() == version
