@@ -11,6 +11,7 @@ import io
 import json
 import math
 import pickletools
+import struct
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -130,8 +131,8 @@ class Row(NamedTuple):
             if kind == 'int':
                 return Stored(kind, int(payload[:20]))
             if kind == 'float':
-                return Stored(kind, float(payload[:40]))
-        except ValueError:
+                return Stored(kind, struct.unpack('>d', payload)[0])
+        except (ValueError, struct.error):
             return Stored('damaged', payload)
         return Stored(kind, _text(payload) if kind == 'text' else payload)
 

@@ -756,3 +756,11 @@ def test_nothing_is_told_on_standard_output_if_standard_error_is_closed(
 def test_settings_write_no_escapes_to_a_terminal(call: Run, cache: diskcache.Cache) -> None:
     cache._sql("INSERT INTO Settings VALUES ('name' || char(27) || '[2J', char(27) || '[2J')")
     assert 'name\\x1b[2J: \\x1b[2J\n' in call('info', cache.directory).stdout
+
+
+@pytest.mark.parametrize(('value', 'shown'), [(2.5, '2.5'), (-7, '-7'), ('text', 'text')])
+def test_a_value_that_is_signed_is_shown(call: Run, directory: str, value: Any, shown: str) -> None:
+    disk = diskcache.SignedDisk.with_keys(b'k' * 16)
+    with diskcache.Cache(directory, disk=disk) as cache:
+        cache['a'] = value
+    assert call('get', directory, 'a').stdout == f'{shown}\n'
