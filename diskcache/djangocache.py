@@ -210,7 +210,8 @@ def _connect(url: str, options: dict[str, Any]) -> FanoutCache:
     serializer = chosen['serializer']
     if isinstance(serializer, str) and '.' in serializer:
         serializer = chosen['serializer'] = import_string(serializer)
-    key = (url, id(serializer), repr(sorted(chosen.items())))
+    which = id(serializer) if isinstance(serializer, type) else serializer  # two may have one name
+    key = (url, repr(which), repr(sorted(chosen.items())))
     cache = _remote.get(key)
     if cache is None:
         cache = _remote.setdefault(key, SiteCache(url, **chosen))
