@@ -16,6 +16,7 @@ pytest.importorskip('redis')
 from places import ROOT
 from servers import KINDS, Server
 
+from diskcache.cli import main
 from diskcache.remote import RemoteCache, RemoteError
 
 EXAMPLES = ROOT / 'packaging' / 'remote'
@@ -62,7 +63,12 @@ def test_a_server_takes_the_configuration_and_the_user_has_the_rights(
     assert cache.volume() > 0
     assert cache.evict('t') == 1
     assert cache.modify('c', lambda value: 5) == 5
-    assert cache.clear() == 1
+    cache.set('d', 5, tag='t')
+    file = str(rights.parent / 'file')
+    assert main(['export', cache.url, file, '--name', 'site']) == 0
+    assert cache.clear() == 2
+    assert main(['import', cache.url, file, '--name', 'site']) == 0
+    assert (cache['c'], cache.evict('t')) == (5, 1)
 
 
 def test_a_cache_that_is_full_evicts_and_one_that_lasts_refuses(
