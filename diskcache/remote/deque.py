@@ -295,6 +295,8 @@ class RemoteDeque(Part, Generic[T], Sequence[T]):
 
     def _add(self, iterable: Iterable[Any], side: Side) -> None:
         stored = [self._dump(value) for value in iterable]
+        if self._most:  # of more than maxlen, the last ones stay
+            stored = stored[max(len(stored) - int(self._maxlen), 0) :]
         push = 'RPUSH' if side == 'back' else 'LPUSH'
         for portion in self._portions(stored):
             if self._most:

@@ -368,6 +368,8 @@ class RemoteIndex(Part, MutableMapping[K, V]):
             value = self._trusted(key, stored)
             if value is not ENOVAL:
                 return value
+            if stored == new:  # a Disk that does not trust what it has stored
+                return default
 
     @overload
     def pop(self, key: K) -> V: ...

@@ -377,6 +377,19 @@ def test_large_values_are_refused_before_they_are_sent(open_cache: Any) -> None:
     assert [item[-1] for item in deque] == [*'43210', 'x', *'y' * 10]
 
 
+class Doubting(SafeDisk):
+    """Trusts no value that it has stored."""
+
+    def fetch(self, *args: Any) -> Any:
+        raise RefusedError('who knows')
+
+
+def test_a_disk_that_trusts_nothing_has_a_default(open_cache: Any) -> None:
+    index = open_cache(serializer=Doubting).index('index')
+    assert index.setdefault('key', [1]) == [1]
+    assert index.get('key') is None
+
+
 # Many items, and several at once
 
 
