@@ -63,7 +63,6 @@ from servers import Cluster, Server, Watched, free_port
 
 from diskcache import Timeout
 from diskcache.remote import RemoteCache, RemoteError
-from diskcache.remote.engine import SCHEMES
 from diskcache.remote.feed import LEASE
 
 clock = time.monotonic
@@ -509,6 +508,8 @@ class Reader:
     def _counting(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counting(*arguments: Any, **options: Any) -> Any:
             local.asked = True
+            if self.board.silent:  # rather than to wait in vain, and to read nothing meanwhile
+                raise ConnectionError
             return call(*arguments, **options)
 
         return counting
@@ -785,8 +786,6 @@ SITES: dict[str, tuple[Callable[[], Any], float]] = {
     'sentinel': (Guarded, 0.2),
     'cluster': (Sharded, 0.5),
 }
-if 'redis+cluster' not in SCHEMES:
-    del SITES['cluster']
 
 
 # --- all of them ---------------------------------------------------------------------------------
@@ -1019,13 +1018,17 @@ class Run:
         if name is None:
             return 0.01
         slot = source.ask('CLUSTER', 'KEYSLOT', name)
+        here, there = (server.ask('CLUSTER', 'MYID') for server in (source, target))
         self.busy = True
-        self.site.cluster.begin_move(slot, target)
+        target.ask('CLUSTER', 'SETSLOT', slot, 'IMPORTING', here)
+        source.ask('CLUSTER', 'SETSLOT', slot, 'MIGRATING', there)
 
         def go_on() -> float | None:
-            if self.site.cluster.move_keys(slot, target, 1):
+            if names := source.ask('CLUSTER', 'GETKEYSINSLOT', slot, 1):
+                source.ask('MIGRATE', '127.0.0.1', target.port, '', 0, 60_000, 'KEYS', *names)
                 return 0.05
-            self.site.cluster.end_move(slot, target)
+            for server in (target, source, *self.site.masters()):
+                server.ask('CLUSTER', 'SETSLOT', slot, 'NODE', there)
             self.busy = False
             return None
 
