@@ -97,7 +97,7 @@ def test_djangos_tests_are_there() -> None:
     assert HAS_SOURCE, f'{SOURCE} is not there: run `make django-source`, which fetches it'
 
 
-@pytest.mark.skipif(not HAS_SOURCE, reason="Django's tests are not there")
+@pytest.mark.skipif(not BOUND, reason="no server, or Django's tests are not there")
 def test_djangos_tests_are_all_found_for_each_server() -> None:
     load = unittest.defaultTestLoader.loadTestsFromTestCase
     counts = {name: load(bound).countTestCases() for name, bound in BOUND.items()}
