@@ -9,6 +9,7 @@ what the servers have expires so much earlier.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -32,7 +33,7 @@ from diskcache import DjangoCache
 from diskcache.remote.site import SiteCache
 
 #: The sockets of the servers: the classes need their names when they are made.
-SOCKETS = Path(tempfile.mkdtemp(prefix='diskcache-django-sockets-'))
+SOCKETS = Path(tempfile.gettempdir(), f'diskcache-django-sockets-{os.getpid()}')
 THERE = [kind for kind in KINDS if find(kind)]
 
 #: By the name of a cache the number of its database.
@@ -60,6 +61,7 @@ if HAS_SOURCE:
 @pytest.fixture(scope='module', autouse=True)
 def _environment() -> Iterator[None]:
     """The servers, databases in memory, and the rest of what Django's test runner sets up."""
+    SOCKETS.mkdir()
     options = ('--databases', '64', '--unixsocket')
     servers = [Server(kind, *options, str(SOCKETS / kind)) for kind in THERE]
     with databases_in_memory():
