@@ -142,13 +142,15 @@ _remote: dict[tuple[Any, ...], SiteCache] = {}
 _DISK_OF_KEYS = Disk('', pickle_protocol=5)
 
 #: What OPTIONS may have with a URL: what RemoteCache takes.
-_REMOTE_OPTIONS = frozenset({'name', 'near', 'serializer', 'keys', 'timeout', 'max_value'})
+_REMOTE_OPTIONS = frozenset(
+    {'name', 'near', 'serializer', 'keys', 'timeout', 'max_value', 'shards'}
+)
 
 _SERVER_EVICTS = 'set maxmemory and maxmemory-policy on the server'
 
 #: What a server has not got, beside OPTIONS and in it: what to do instead.
 _NOT_BESIDE = {
-    'SHARDS': 'leave it out: a server has no shards',
+    'SHARDS': "leave it out; of a Cluster, put 'shards' into OPTIONS",
     'DATABASE_TIMEOUT': "put 'timeout' into OPTIONS: seconds to wait for an answer",
 }
 _NOT_IN_OPTIONS = {
@@ -316,7 +318,7 @@ class DjangoCache(BaseCache):
             from. MAX_ENTRIES and CULL_FREQUENCY are accepted and make no difference. With a URL,
             OPTIONS are those of RemoteCache: `name` (``'django'``), `serializer` (``'signed'`` with
             `keys`, or keys derived from SECRET_KEY and SECRET_KEY_FALLBACKS; a class may be a path
-            to import it from), `near`, `timeout` and `max_value`
+            to import it from), `near`, `timeout`, `max_value` and `shards`
         :raises django.core.exceptions.ImproperlyConfigured: if OPTIONS is no mapping, has what
             stands beside it, or a setting means nothing with a URL
         :raises ValueError: if a setting has an impossible value

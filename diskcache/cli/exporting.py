@@ -24,6 +24,7 @@ from ..directory import path_of
 from ..disk import Disk
 from ..mismatch import OWN_CLASSES
 from . import export_format as form
+from .arguments import shard_count
 from .commands import Commands
 from .errors import DONE, PARTLY, CommandError, LeftOut, UnreadableError
 from .items import load, stored_rows
@@ -63,6 +64,12 @@ def register(commands: Commands) -> None:
         help="load each key and value by the directory's Disk, and write it as a Disk would",
     )
     export.add_argument('--disk', metavar='CLASS', help='the class of your own that stored them')
+    export.add_argument(
+        '--shards',
+        type=shard_count,
+        metavar='NUMBER',
+        help='of a cache on a Cluster: how many it has (without it: 64)',
+    )
     add_server_options(export)
 
 
@@ -82,6 +89,8 @@ def _export(options: argparse.Namespace) -> int:
 def _export_directory(options: argparse.Namespace, left_out: LeftOut) -> int:
     """Write the items of a directory; return how many."""
     require_directory(options)
+    if options.shards is not None:
+        raise CommandError('--shards is for a cache on a Cluster')
     with opened(options.directory, options.disk) as places, _written(options) as file:
         disk = _PLAIN_NAME if options.unpickle else places[0].made_with
         total = sum(len(place.cache) for place in places)

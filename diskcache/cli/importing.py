@@ -90,7 +90,8 @@ def register(commands: Commands) -> None:
         '--shards',
         type=shard_count,
         metavar='NUMBER',
-        help='with --create: a FanoutCache of so many',
+        help='with --create: a FanoutCache of so many; of a cache on a Cluster: how many it has'
+        ' (without it: 64)',
     )
     importing.add_argument('--disk', metavar='CLASS', help='the class of your own to store by')
     add_server_options(importing)
@@ -449,8 +450,8 @@ def _require_for_server(options: argparse.Namespace) -> None:
 
     :raises CommandError: which names it
     """
-    if options.create or options.shards is not None:
-        raise CommandError('--create and --shards are for a directory')
+    if options.create:
+        raise CommandError('--create is for a directory')
     if options.on_conflict == 'newer':
         raise CommandError('--on-conflict newer: a server does not know when an item was stored')
 

@@ -290,9 +290,8 @@ class ServerTarget:
             when = b'n' if self._keep else b''
             if self._keep or has_tag:
                 px = b'' if ms is None else b'%d' % ms
-                commands.append(
-                    scripts.STORE.command(name, stored, px, self._codec.tag_sets(name), when)
-                )
+                sets = self._codec.tag_sets(name)
+                commands.append(scripts.STORE.command(name, stored, px, sets, when))
             else:
                 commands.append(('SET', name, stored, *(() if ms is None else ('PX', ms))))
         try:

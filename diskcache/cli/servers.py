@@ -124,7 +124,7 @@ def connected(options: argparse.Namespace) -> Iterator[RemoteCache]:
 
 
 def _require_no_options(options: argparse.Namespace) -> None:
-    if options.name_given or options.keys or options.disk or options.serializer:
+    if any((options.name_given, options.keys, options.disk, options.serializer, options.shards)):
         raise CommandError('the site says what the cache is like: leave out --name and the like')
 
 
@@ -139,4 +139,5 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
         'serializer': chosen,
         'keys': options.keys or (),
         'timeout': _TIMEOUT,
+        'shards': options.shards or 64,
     }

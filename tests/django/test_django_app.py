@@ -546,7 +546,7 @@ def server_url() -> Iterator[str]:
 URL = 'redis://:secret@127.0.0.1:1/0'
 
 MISTAKES_ON_SERVERS: dict[str, tuple[dict[str, Any], str, str]] = {
-    'shards': ({'SHARDS': 4}, 'E004', 'a server has no shards'),
+    'shards': ({'SHARDS': 4}, 'E004', "'shards' into OPTIONS"),
     'a wait for locks': ({'DATABASE_TIMEOUT': 1}, 'E004', "'timeout' into OPTIONS"),
     'a limit': ({'OPTIONS': {'size_limit': 1}}, 'E004', 'maxmemory'),
     'options that are none': ({'OPTIONS': ['a']}, 'E001', "type 'list'"),

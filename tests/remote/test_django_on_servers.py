@@ -147,7 +147,7 @@ def test_two_serializers_of_one_name_are_two(open_cache: Callable[..., DjangoCac
 # --- settings ---
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
-    'shards': ({'SHARDS': 4}, 'SHARDS .* no shards'),
+    'shards': ({'SHARDS': 4}, "SHARDS .* 'shards'"),
     'a wait for locks': ({'DATABASE_TIMEOUT': 1}, "DATABASE_TIMEOUT .* 'timeout'"),
     'a limit': ({'OPTIONS': {'size_limit': 1}}, "'size_limit' .* maxmemory"),
     'a policy': ({'OPTIONS': {'eviction_policy': 'none'}}, "'eviction_policy' .* maxmemory-policy"),
