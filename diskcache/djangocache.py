@@ -365,6 +365,8 @@ class DjangoCache(BaseCache):
     def cache(self, name: str) -> Cache[Any, Any]:
         """Return the :class:`Cache` of a name, which is in a directory below this one.
 
+        With a URL, this and the two below are on the server: see RemoteCache.
+
         It has none of Django's prefixes and versions.
 
         :param name: its name; ``/`` makes sub-directories

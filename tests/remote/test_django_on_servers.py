@@ -426,3 +426,17 @@ def test_a_remote_cache_may_look_at_it(cache: DjangoCache, server: Server, name:
     cache.set('a', Thing(1))
     disk = type(cache._cache.disk)
     assert list(RemoteCache(server.url, name, serializer=disk)) == [':1:a']
+
+
+def test_named_parts_are_on_the_server(cache: DjangoCache, client: Redis, name: str) -> None:
+    deque, index = cache.deque('of/things', maxlen=2), cache.index('of/things')
+    deque.extend([Thing(1), Thing(2), Thing(3)])
+    index['thing'] = Thing(4)
+    part = cache.cache('of/things')
+    part['thing'] = Thing(5)
+    cache.clear()
+    cache.close()
+    assert [thing.number for thing in cache.deque('of/things')] == [2, 3]
+    assert cache.index('of/things')['thing'].number == 4
+    assert cache.cache('of/things')['thing'].number == 5
+    assert client.exists(f'{name}/of/things:sthing')
