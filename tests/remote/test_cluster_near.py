@@ -24,7 +24,7 @@ pytest.importorskip('redis', reason='redis-py is not installed: pip install redi
 
 from cluster import begin_move, other_than, same_shard, slot, stored
 
-from diskcache.remote import RemoteCache, feed, near
+from diskcache.remote import RemoteCache, feed
 
 
 class Clock:
@@ -39,9 +39,10 @@ class Clock:
 
 @pytest.fixture
 def boot_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the caches that are opened after this."""
     clock = Clock()
-    for module in (feed, near, sys.modules['diskcache.remote.cache']):
-        monkeypatch.setattr(module, 'clock', clock)
+    for module in ('feed', 'cluster_feed', 'cache'):
+        monkeypatch.setattr(f'diskcache.remote.{module}.clock', clock)
     return clock
 
 
@@ -85,7 +86,7 @@ def is_near(cache: Any, key: str = 'key') -> bool:
 
 def is_kept(cache: Any, key: str = 'key') -> bool:
     """Tell whether there is an entry, be it valid or not."""
-    return cache._near._store.get(stored(cache, key)) is not None
+    return cache._near._store.get(stored(cache, key)) != (None, None)
 
 
 def warm(cache: Any, key: str = 'key') -> None:
@@ -263,7 +264,7 @@ def test_a_slot_that_is_taken_without_a_word_is_noticed_after_the_lease(
 
 
 def test_a_slot_is_known_to_be_its_owners_since_it_was_asked(
-    cache: Any, boot_clock: Clock, monkeypatch: pytest.MonkeyPatch
+    boot_clock: Clock, cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask_the_server(cache)
     read = cache._engine.read

@@ -133,7 +133,7 @@ def test_what_is_near_is_not_believed_after_news(
     waiting = Waiting(diskcache.Lock(cache, 'lock'))
     until(lambda: listeners(cache) == before + 1)
     monkeypatch.setattr(cache._near.feed, 'drain', lambda wait: True)  # its own feed is late
-    monkeypatch.setattr(cache._near.feed, '_lease', float('inf'))
+    cache._near.feed.lease = float('inf')
     holder.release()
     waiting.finish()
 
