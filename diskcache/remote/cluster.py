@@ -269,6 +269,8 @@ class ClusterEngine:
         """Note that a node did not answer: its slots may have another owner."""
         node.failed = time.monotonic()
         self._stale = True
+        if node is self._told:
+            self._told = None
 
     def _moved(self, error: exceptions.MovedError, asked: Node) -> None:
         """Note the owner of a slot that a node has told; it is asked for the other slots soon."""

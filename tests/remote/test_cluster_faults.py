@@ -17,10 +17,11 @@ from diskcache import Timeout
 
 pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
 
+import redis
 from cluster import begin_move, other_than, same_shard, slot, stored
 
 from diskcache.remote import RemoteCache, RemoteError
-from diskcache.remote.cluster import Node
+from diskcache.remote.cluster import ClusterEngine, Node
 from diskcache.remote.shards import slot_of, tags_of
 
 #: So that the others go on when one is gone.
@@ -220,8 +221,6 @@ def test_a_write_is_sent_once(start_cluster: Any, open_cache: Any) -> None:
 def test_only_what_reads_is_sent_again(
     cache: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from redis import exceptions
-
     cache['key'] = 1
     run = Node.run
     sent: list[Any] = []
@@ -232,7 +231,7 @@ def test_only_what_reads_is_sent_again(
         sent.append(command[0])
         if len(sent) == 1:
             run(self, command, asking)
-            raise exceptions.ConnectionError
+            raise redis.ConnectionError
         return run(self, command, asking)
 
     monkeypatch.setattr(Node, 'run', lose_the_first)
@@ -536,6 +535,44 @@ def test_a_master_that_is_new_is_used(start_cluster: Any, open_cache: Any) -> No
     cluster.end_move(moved[-1], new)
     assert len(cache) == 200
     assert cache.evict('tag') == 200
+
+
+def test_nodes_that_failed_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not answer would make each refresh last for the timeout."""
+    engine = ClusterEngine('redis+cluster://a,b,c,d', 1, ())
+    asked: list[str] = []
+
+    def fail(node: Node, command: Any, asking: bool = False) -> Any:
+        asked.append(node.host)
+        raise redis.ConnectionError(node.host)
+
+    monkeypatch.setattr(Node, 'run', fail)
+    nodes = {node.host: node for node in engine._seeds}
+    for host in 'ba':
+        engine._fail(nodes[host])
+    engine._told = nodes['d']
+    with pytest.raises(ConnectionError, match='a'):
+        engine._refresh()
+    assert asked == ['d', 'c', 'b', 'a']
+    assert engine._told is None
+    asked.clear()
+    with pytest.raises(ConnectionError, match='a'):
+        engine._refresh()
+    assert asked == ['d', 'c', 'b', 'a']
+
+
+def test_nodes_that_have_no_slots_any_more_are_forgotten() -> None:
+    engine = ClusterEngine('redis+cluster://a', 1, ())
+    changes: list[set[str]] = []
+    engine.on_change = lambda: changes.append({node.host for node in engine.masters()})
+    tables = [[[0, 9, [b'b', 1, b'']], [10, 16383, [b'c', 1, b'']]], [[0, 16383, [b'c', 1, b'']]]]
+    for table in (*tables, tables[1]):
+        engine._take(table, engine._seeds[0])
+    assert changes == [{'b', 'c'}, {'c'}]
+    assert {node.host for node in engine._nodes.values()} == {'a', 'c'}
+    engine._take([[0, 16383, [None, 7, b'']]], engine._seeds[0])  # it does not know its own name
+    assert engine.known_owner(5).host == 'a'
+    assert engine.known_owner(5).port == 7
 
 
 def test_an_error_that_a_command_makes_is_its_own(cache: Any) -> None:
