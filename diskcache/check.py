@@ -138,7 +138,7 @@ class Check:
         self._confirms = False
         #: SQLite finds fault with the database; files without a row may be those of rows just lost.
         self._is_malformed = False
-        #: The counters are right, as a look at the rows has told.
+        #: The counters are right, as a look at the rows has told, and no row has been mended since.
         self._is_counted = False
         #: Names that pickles need and that are not there: how many pickles, and the first of them.
         self._gone: dict[str, tuple[int, str]] = {}
@@ -319,6 +319,7 @@ class Check:
             rowids = sorted({problem.rowid for problem in self._problems(low, high, kinds)})
             if rowids:
                 self._confirm(rowids)
+                self._is_counted = False  # who knows what the triggers are
             if high == _LAST_ROW:
                 break
             low = high + 1

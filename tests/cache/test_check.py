@@ -561,6 +561,19 @@ def test_counters_are_compared_in_the_pass_over_rows_that_are_few_and_plain(
     assert counts()
 
 
+def test_counters_are_compared_after_rows_have_been_mended(cache: diskcache.Cache) -> None:
+    """With a trigger that does not count, where the counters were right before."""
+    cache['key'] = LARGE
+    value_path(cache).unlink()
+    cache._sql('DROP TRIGGER Settings_count_delete')
+    cache._sql('CREATE TRIGGER Settings_count_delete AFTER DELETE ON Cache BEGIN SELECT 1; END')
+    assert [text.split(':')[0] for _, text in reports(cache, fix=True)] == [
+        'file not found',
+        'Settings.count != COUNT(Cache.key); 1 != 0',
+    ]
+    assert reports(cache) == []
+
+
 @pytest.mark.parametrize(
     'create',
     [
