@@ -13,6 +13,9 @@
 
 #define BUCKETS (1 << 17)
 
+/* The bits of the latest time; those of NaN and of what is below 0 are more. */
+#define INFINITE_BITS 0x7FF0000000000000u
+
 /* What a kept value carries: the time before its read, and that of its expiry. */
 #define TIMES_BYTES 16
 
@@ -161,7 +164,7 @@ static PyObject *Heard_left(Heard *self, PyObject *const *args, Py_ssize_t nargs
 {
     double left = 0.0;
     const moment *bucket;
-    uint64_t now, until;
+    uint64_t now, t0, until;
     int drained;
 
     if (nargs != 2) {
@@ -170,12 +173,16 @@ static PyObject *Heard_left(Heard *self, PyObject *const *args, Py_ssize_t nargs
     if (!PyBytes_CheckExact(args[1]) || PyBytes_GET_SIZE(args[1]) != TIMES_BYTES) {
         return PyFloat_FromDouble(0.0);
     }
+    t0 = bits_at(PyBytes_AS_STRING(args[1]));
     until = bits_at(PyBytes_AS_STRING(args[1]) + TIMES_BYTES / 2);
+    if (t0 > INFINITE_BITS || until > INFINITE_BITS) {
+        return PyFloat_FromDouble(0.0);
+    }
     bucket = bucket_of(self, args[0]);
     if (bucket == NULL || take_now(self, &now) < 0 || (drained = is_drained(self, now)) < 0) {
         return NULL;
     }
-    if (drained && now < until && holds(self, bucket, bits_at(PyBytes_AS_STRING(args[1])), now)) {
+    if (drained && now < until && holds(self, bucket, t0, now)) {
         left = seconds_of(until) - seconds_of(now);
     }
     return PyFloat_FromDouble(left);

@@ -673,7 +673,11 @@ def test_what_holds_is_later_than_what_was_heard_and_within_the_lease() -> None:
     assert not heard.left(b'name', times(30.1))
 
 
-@pytest.mark.parametrize('odd', [None, 'text', b'', b'short', bytes(15), bytes(17)])
+@pytest.mark.parametrize(
+    'odd',
+    [None, 'text', b'', b'short', bytes(15), bytes(17)]
+    + [times(*pair) for odd in (-1.0, math.nan) for pair in ((0.5, odd), (odd, 1e9))],
+)
 def test_what_has_no_times_does_not_hold(odd: object) -> None:
     heard = Heard(lambda: 1.0, 100.0)
     heard.lease = 100.0
