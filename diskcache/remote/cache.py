@@ -39,7 +39,7 @@ from .feed import clock
 from .index import RemoteIndex
 from .near import Near
 from .shards import slot_of, tags_of
-from .unsupported import NotSupported, lacking, no_files, refusing
+from .unsupported import Lacking, NotSupported, no_files, refusing
 from .waiter import Waiter
 
 #: The most that goes to the server as an expiry, in ms: it adds the time of day.
@@ -105,7 +105,6 @@ def _known(found: dict[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in found.items() if value is not ENOVAL}
 
 
-@lacking
 class RemoteCache(DictMethods):
     """A cache on a server, which machines share.
 
@@ -1000,3 +999,19 @@ class RemoteCache(DictMethods):
     stats: Callable[..., Any] = refusing('stats')
     transact: Callable[..., Any] = refusing('transact')
     __reversed__: Callable[..., Any] = refusing('__reversed__')
+
+    # And what it has not got.
+    count: Any = Lacking('count')
+    cull_limit: Any = Lacking('cull_limit')
+    eviction_policy: Any = Lacking('eviction_policy')
+    size_limit: Any = Lacking('size_limit')
+    size: Any = Lacking('size')
+    hits: Any = Lacking('hits')
+    misses: Any = Lacking('misses')
+    statistics: Any = Lacking('statistics')
+    memory_limit: Any = Lacking('memory_limit')
+    on_error: Any = Lacking('on_error')
+    directory: Any = Lacking('directory')
+    _con: Any = Lacking('_con')
+    _sql: Any = Lacking('_sql')
+    _sql_retry: Any = Lacking('_sql_retry')

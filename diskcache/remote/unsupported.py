@@ -64,21 +64,18 @@ ATTRIBUTES = {
 }
 
 
-def lacking(cls: type[Any]) -> type[Any]:
-    """Have the attributes of a class raise NotSupported.
+class Lacking:
+    """An attribute that raises NotSupported. A `__getattr__` would make all others slower."""
 
-    Each is a property: a `__getattr__` would make all attributes slower to look up.
-    """
+    def __init__(self, name: str) -> None:
+        """Take its name."""
+        self._name = name
 
-    def attribute(name: str) -> property:
-        def missing(self: Any) -> Any:
-            raise MissingAttribute(name, *ATTRIBUTES[name])
-
-        return property(missing, doc=f'Not supported: {"; ".join(ATTRIBUTES[name])}.')
-
-    for name in ATTRIBUTES:
-        setattr(cls, name, attribute(name))
-    return cls
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Raise it, but for who asks the class."""
+        if instance is None:
+            return self
+        raise MissingAttribute(self._name, *ATTRIBUTES[self._name])
 
 
 def refusing(name: str) -> Callable[..., Any]:

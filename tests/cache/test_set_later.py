@@ -48,11 +48,18 @@ def test_a_later_value_stays(cache: Any, old: bytes, new: bytes) -> None:
     assert cache.check() == []
 
 
-@pytest.mark.parametrize('tag', [None, 5, 2.5, 'text'])
-def test_a_value_without_a_time_is_replaced(cache: Any, tag: Any) -> None:
-    cache.set('key', SMALL, tag=tag)
-    assert cache._set_later('key', LARGE, tag=at(0))
-    assert cache['key'] == LARGE
+@pytest.mark.parametrize('old', [SMALL, LARGE], ids=['small', 'large'])
+@pytest.mark.parametrize('tag', [None, 5, 2.5, 'text', 'a longer text'])
+def test_a_value_without_a_time_is_replaced(cache: Any, tag: Any, old: bytes) -> None:
+    cache.set('key', old, tag=tag)
+    assert cache._set_later('key', b'new', tag=at(0))
+    assert cache['key'] == b'new'
+
+
+def test_what_stands_behind_the_time_does_not_count(cache: Any) -> None:
+    assert cache._set_later('key', SMALL, tag=at(5) + b'a')
+    assert not cache._set_later('key', LARGE, tag=at(5) + b'b')
+    assert cache['key'] == SMALL
 
 
 def test_a_value_is_stored_where_there_is_none(cache: Any) -> None:
