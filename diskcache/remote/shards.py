@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools as ft
 import itertools as it
 from binascii import crc32, crc_hqx
+from collections.abc import Callable
 
 SLOTS = 16_384
 
@@ -32,8 +33,7 @@ def slot_of(name: bytes) -> int:
     return crc_hqx(name, 0) % SLOTS
 
 
-@ft.lru_cache
-def tags_of(shards: int) -> tuple[bytes, ...]:
+def _find_tags(shards: int) -> tuple[bytes, ...]:
     """Return the numbers of the shards, in the order of their slots."""
     found: dict[int, bytes] = {}
     for number in it.count():
@@ -42,6 +42,9 @@ def tags_of(shards: int) -> tuple[bytes, ...]:
         if len(found) == shards:
             return tuple(found[place] for place in range(shards))
     raise AssertionError
+
+
+tags_of: Callable[[int], tuple[bytes, ...]] = ft.lru_cache(_find_tags)
 
 
 def shard_of(rest: bytes, shards: int) -> int:
