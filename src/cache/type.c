@@ -98,7 +98,8 @@ static int Cache_assign_disk(Cache *self, PyObject *value, void *Py_UNUSED(closu
     former = self->disk;
     self->disk = disk;
     readers_admit(&self->hot.readers);
-    hot_empty(&self->hot); /* which has what the former disk made of it */
+    hot_empty(&self->hot);  /* which has what the former disk made of it, */
+    self->hot.attachment++; /* as have lookups that are under way */
     Py_XDECREF(former);
     self->seals = (disk_hooks(self->state, disk) & DISK_HOOK__seal) != 0;
     return 0;

@@ -719,6 +719,20 @@ def test_another_disk_makes_its_own_values(cache: Cache) -> None:
     assert [cache['key'], cache['key']] == ['VALUE', 'VALUE']
 
 
+def test_what_a_former_disk_has_made_is_not_remembered(cache: Cache) -> None:
+    plain = cache.disk
+
+    class Leaving(Disk):
+        def fetch(self, *args: Any, **kwargs: Any) -> Any:
+            cache._disk = plain  # as another thread may, meanwhile
+            return f'of the former: {super().fetch(*args, **kwargs)}'
+
+    cache['key'] = 'value'
+    cache._disk = Leaving(cache.directory)
+    assert cache['key'] == 'of the former: value'
+    assert [cache['key'], cache['key']] == ['value', 'value']
+
+
 def test_a_patched_fetch_is_called_on_each_hit(
     cache: Cache, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
