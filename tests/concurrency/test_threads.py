@@ -49,6 +49,20 @@ def test_each_thread_gets_a_result_of_its_own_from_incr(cache: diskcache.Cache) 
     assert sorted(value for values in results for value in values) == list(range(1, 401))
 
 
+def test_the_hits_of_all_threads_are_counted(cache: diskcache.Cache) -> None:
+    cache['key'] = 'value'
+    assert cache['key'] == 'value'
+    before = cache.memory_stats()['hits']
+
+    def read(_: int) -> None:
+        for _ in range(100):
+            assert cache.get('key') == cache['key'] == 'value'
+            assert 'key' in cache
+
+    run_threads(6, read)
+    assert cache.memory_stats()['hits'] == before + 1800
+
+
 def test_only_one_of_many_adds_succeeds(cache: diskcache.Cache, assert_intact: Callable) -> None:
     for turn in range(20):
         add = partial(cache.add, turn, retry=True)

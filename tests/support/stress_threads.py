@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -166,6 +167,7 @@ def main(seconds: float) -> None:
         for cache in [*caches, fanout]:
             cache.close()
     gil = getattr(sys, '_is_gil_enabled', lambda: True)()
+    assert not (gil and sysconfig.get_config_var('Py_GIL_DISABLED')), 'something needs a GIL'
     print(f'{sum(counts):,} steps by {THREADS} threads, {"with" if gil else "without"} a GIL')
 
 
