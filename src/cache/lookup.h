@@ -79,9 +79,9 @@ void lookup_clear(Lookup *lookup);
  * is an absent key, as in the original. */
 lookup_outcome lookup_of_key(Lookup *lookup, PyObject *key);
 
-/* The same for a thread that has not the guard of the Cache: LOOKUP_FOUND or LOOKUP_ABSENT if memory knows it and nothing
- * else is to be done about it; LOOKUP_FAILED; or LOOKUP_UNKNOWN, and it is to be asked for with the guard. `value` is set,
- * if it is found and `needed` is HOT_VALUE, not 0. So threads that read do not wait for each other. */
+/* The same for a thread that has not the guard of the Cache: LOOKUP_FOUND or LOOKUP_ABSENT if memory knows it and
+ * nothing else is to be done about it; LOOKUP_FAILED; or LOOKUP_UNKNOWN, and it is to be asked for with the guard.
+ * `value` is set, if it is found and `needed` is HOT_VALUE, not 0. So threads that read do not wait for each other. */
 #if COMPAT_HAS_GIL
 static inline lookup_outcome lookup_at_once(Cache *self, PyObject *key, int needed,
                                             PyObject **value)

@@ -9,7 +9,8 @@
  * In a forked child the guard may be that of a thread which is not there: a lock of Python's that a thread has waited
  * for is handed to it before it runs, and the fork may come first. guard_forget is for objects that have been inherited.
  *
- * A field that is GUARD_PEEKED may be looked at without the guard; it is set by who has the guard, unless something else is said.
+ * A field that is GUARD_PEEKED may be looked at without the guard; it is set by who has the guard, unless something
+ * else is said.
  *
  * Builds with a GIL do nothing here.
  */

@@ -6,8 +6,8 @@
  * expression, and METHOD_FAILURES declares what it keeps of one call. If it is true it has cleared the exception.
  * Without arguments `table` is NULL.
  *
- * And it can answer some calls before the guard is taken: METHOD_AT_ONCE(self, parsed, result) is an expression. If it is
- * true, that is the result.
+ * And it can answer some calls before the guard is taken: METHOD_AT_ONCE(self, parsed, result) is an expression. If
+ * it is true, that is the result.
  */
 #include "python/args.h"
 
