@@ -82,7 +82,7 @@ class Node(Engine):
     """One of the servers."""
 
     #: When it could not be reached, seconds of time.monotonic().
-    failed = 0.0
+    failed: float = 0.0
 
     @property
     def host(self) -> str:

@@ -124,9 +124,9 @@ class Feed(Heard):
         """Forget the connection, which is a parent's, and whoever held the lock."""
         self._lock = threading.Lock()
         self._connection: Any = None
-        self.floor = math.inf
-        self.lease = 0.0
-        self.drained = 0.0
+        self.floor: float = math.inf
+        self.lease: float = 0.0
+        self.drained: float = 0.0
         #: When the PING was sent that is not answered yet.
         self._asked: float | None = None
         self._next_attempt = 0.0
