@@ -312,7 +312,7 @@ class ClusterEngine:
                 target = self._next(error, node, key)
                 failure = translated(error, node.address)
                 if isinstance(error, _NotSent):
-                    follow = self._owner(slot) is not node
+                    follow = tries < _REDIRECTIONS and self._owner(slot) is not node
                 elif isinstance(error, _REFUSALS):
                     follow = tries < _REDIRECTIONS or not isinstance(error, exceptions.AskError)
                     if tries >= _PATIENCE or not isinstance(error, exceptions.AskError):
@@ -345,8 +345,8 @@ class ClusterEngine:
 
         Each node is sent all of its commands before the first answer is read.
 
-        :raises Timeout: and the other errors of `call`, for one that fails; the others of its
-            portion have been run
+        :raises Timeout: and the other errors of `call`, for one that fails; those of its portion
+            for nodes that can be reached have been run
         """
         for portion in batches(commands, size_of):
             answers = self._answers(portion)
@@ -418,31 +418,43 @@ class ClusterEngine:
         """Return what each master has of the slots, and what comes to it.
 
         A slot that moved away and back is told by the epoch: who gets one gets the latest.
+
+        :raises ConnectionError: if a slot has no master for so long as the timeout is
         """
-        self._refresh()
-        shares: set[_Share] = set()
-        for node in self.masters():
-            try:
-                text = node.run(('CLUSTER', 'NODES'))
-            except redis.RedisError as error:
-                self._fail(node)
-                raise translated(error, node.address) from error
-            lines = {line[0]: line for line in map(bytes.split, text.splitlines())}
-            mine = next(line for line in lines.values() if b'myself' in line[2])
-            for word in mine[8:]:
-                leaves = _MOVING.fullmatch(word)
-                if leaves:
-                    other = lines[leaves[2]]
-                    host, _, port = other[1].split(b'@')[0].decode().rpartition(':')
+        begun = time.monotonic()
+        while True:
+            self._refresh()
+            shares: set[_Share] = set()
+            for node in self.masters():
+                try:
+                    text = node.run(('CLUSTER', 'NODES'))
+                except redis.RedisError as error:
+                    self._fail(node)
+                    raise translated(error, node.address) from error
+                shares.update(self._shares_of(node, text))
+            # What a node says of others may be old: all slots must be somebody's own.
+            if self._slots <= {slot for _, slot, _, has in shares if has}:
+                return shares
+            if time.monotonic() - begun > self._timeout:
+                raise builtins.ConnectionError(f'{self.address}: a slot has no master')
+            time.sleep(_PAUSE)
+
+    def _shares_of(self, node: Node, text: bytes) -> Iterator[_Share]:
+        """Yield what a node says that it has, and what leaves it, for whom."""
+        lines = {line[0]: line for line in map(bytes.split, text.splitlines())}
+        mine = next(line for line in lines.values() if b'myself' in line[2])
+        for word in mine[8:]:
+            leaves = _MOVING.fullmatch(word)
+            if leaves:
+                other = lines[leaves[2]]
+                host, _, port = other[1].split(b'@')[0].decode().rpartition(':')
+                if int(leaves[1]) in self._slots:
                     target = self._node(host or node.host, int(port))
-                    if int(leaves[1]) in self._slots:
-                        shares.add((target, int(leaves[1]), other[6], False))
-                elif word[:1] != b'[':
-                    first, _, last = word.partition(b'-')
-                    slots = range(int(first), int(last or first) + 1)
-                    mines = (slot for slot in self._slots if slot in slots)
-                    shares.update((node, slot, mine[6], True) for slot in mines)
-        return shares
+                    yield target, int(leaves[1]), other[6], False
+            elif word[:1] != b'[':
+                first, _, last = word.partition(b'-')
+                for slot in self._slots.intersection(range(int(first), int(last or first) + 1)):
+                    yield node, slot, mine[6], True
 
     def close(self) -> None:
         """Close all connections that are not in use; the next command makes another."""

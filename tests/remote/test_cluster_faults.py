@@ -174,6 +174,34 @@ def test_masters_and_replicas_that_change_places_are_followed(
     assert len(cache) == 20
 
 
+def test_iteration_asks_who_has_a_slot_itself(
+    start_cluster: Any, open_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node may not know yet that a replica has taken over from another."""
+    cluster = start_cluster('redis', 2, 1, timeout=1000)
+    cache = open_cache(cluster)
+    cache.set_many(dict.fromkeys(range(100), 0))
+    for server in cluster.servers[:2]:
+        server.ask('WAIT', 1, 20_000)
+    cluster.promote(cluster.servers[2])
+    engine = cache._engine
+    refresh = engine._refresh
+    calls = []
+
+    def know_late() -> None:
+        calls.append(1)
+        if len(calls) > 3:
+            refresh()
+
+    monkeypatch.setattr(engine, '_refresh', know_late)
+    assert set(cache) == set(range(100))
+    monkeypatch.setattr(engine, '_refresh', lambda: None)
+    monkeypatch.setattr(engine, '_owners', [None] * 16_384)
+    monkeypatch.setattr(engine, '_timeout', 0.1)
+    with pytest.raises(ConnectionError, match='no master'):
+        list(cache)
+
+
 def test_a_stopped_master_is_a_timeout_and_no_answer_is_mixed_up(
     start_cluster: Any, open_cache: Any
 ) -> None:
