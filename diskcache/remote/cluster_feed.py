@@ -48,6 +48,14 @@ class ClusterFeed:
         slot = slot_of(name)
         return self._feed(slot).left(name, times) if clock() < self._leases.get(slot, 0.0) else 0.0
 
+    def place(self, name: bytes) -> bytes:
+        """Return what the name of an entry begins with: the master that its value is of.
+
+        Another process may have read it from a new owner of the slot. Who does not know of that
+        one does not hear of its changes.
+        """
+        return self._engine.known_owner(slot_of(name)).address.encode()
+
     def answered(self, name: bytes, t0: float) -> Feed:
         """Note that a read which was sent at t0 has been answered.
 

@@ -18,6 +18,7 @@ from ..cache import Cache
 from ..hints import Any, Protocol
 from ..log import log_failure
 from ..safedisk import SafeDisk
+from .cluster_feed import ClusterFeed
 from .engine import inherited
 from .feed import clock_domain, take
 
@@ -178,6 +179,7 @@ class Near:
         :param server: names the server
         """
         self.feed = feed
+        self._is_cluster = isinstance(feed, ClusterFeed)
         if near is True:
             self._store: Store = Memory()
         elif isinstance(near, Cache):
@@ -192,12 +194,16 @@ class Near:
         self.feed.start_anew()
         self._store.start_anew()
 
+    def _entry(self, name: bytes) -> bytes:
+        """Return the name of a key's entry on a Cluster: its value is of one master."""
+        return bytes(self.feed.place(name) + name)
+
     def get(self, name: bytes) -> tuple[bytes, float] | None:
         """Return a value as it stands on the server, and the seconds until it expires.
 
         :return: None if it is not known to be current
         """
-        value, times = self._store.get(name)
+        value, times = self._store.get(self._entry(name) if self._is_cluster else name)
         left = self.feed.left(name, times)
         return (value, left) if left and value is not None else None
 
@@ -209,10 +215,11 @@ class Near:
         :param t0: the time before the read was sent
         :param until: the time of its expiry
         """
+        entry = self._entry(name) if self._is_cluster else name
         feed = self.feed.answered(name, t0)
         times = _TIMES.pack(t0, until)
         left = feed.left(name, times) if feed.drain(True) else 0.0
-        if not (left and self._store.put(name, value, times, left)):
+        if not (left and self._store.put(entry, value, times, left)):
             feed.hear(name)
 
     def close(self) -> None:

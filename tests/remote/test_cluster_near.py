@@ -86,7 +86,8 @@ def is_near(cache: Any, key: str = 'key') -> bool:
 
 def is_kept(cache: Any, key: str = 'key') -> bool:
     """Tell whether there is an entry, be it valid or not."""
-    return cache._near._store.get(stored(cache, key)) != (None, None)
+    name = stored(cache, key)
+    return cache._near._store.get(cache._near.feed.place(name) + name) != (None, None)
 
 
 def warm(cache: Any, key: str = 'key') -> None:
@@ -432,6 +433,26 @@ def test_processes_share_what_one_of_them_reads(
         warm(first)
         monkeypatch.setattr(second._engine, 'read', None)
         becomes(second, 'key', 'old')
+
+
+def test_what_others_have_from_the_next_owner_does_not_hold_for_who_does_not_know_it(
+    cluster: Cluster, open_cache: Any, writer: Any, tmp_path: Path
+) -> None:
+    with Cache(tmp_path) as kept:
+        first, second = open_cache(cluster, kept), open_cache(cluster, kept)
+        first['key'] = 'old'
+        for each in (first, second):
+            warm(each)
+        place = slot(first, 'key')
+        cluster.move(place, other_than(cluster, cluster.owner(place)))
+        deadline = time.monotonic() + 30
+        while is_near(second):  # until it has heard that the key is gone from its owner
+            assert time.monotonic() < deadline
+        warm(first)
+        writer['key'] = 'new'
+        second._near.feed._leases[place] = float('inf')
+        assert second['key'] == 'new'
+        writer.clear()
 
 
 def test_another_cluster_shares_nothing(
