@@ -77,7 +77,7 @@ def _peek(engine: Any, queue: bytes, items: bytes, side: bytes, passed: int) -> 
         return None
     stored, ms = engine.read(*scripts.READ.command(items + found[0]))
     if stored is None:
-        engine.call('ZREM', queue, found[0])
+        _drop(engine, queue, items, found[0])
         return 0
     return [found[0], stored, ms]
 
@@ -85,8 +85,16 @@ def _peek(engine: Any, queue: bytes, items: bytes, side: bytes, passed: int) -> 
 def _take(engine: Any, queue: bytes, items: bytes, digits: bytes, stored: bytes) -> int:
     taken: int = engine.call(*scripts.DELETE_IF.command(items + digits, stored))
     if taken:
-        engine.call('ZREM', queue, digits)
+        _drop(engine, queue, items, digits)
     return taken
+
+
+def _drop(engine: Any, queue: bytes, items: bytes, digits: bytes) -> None:
+    """Remove a number whose item is gone from a queue."""
+    engine.call('ZREM', queue, digits)
+    # If another had dropped it, the number may have been given to a new item.
+    if engine.read('EXISTS', items + digits):
+        engine.call('ZADD', queue, digits, digits)
 
 
 #: By what the server calls the script; called with an engine, its key and its arguments.

@@ -463,3 +463,44 @@ def test_a_number_is_taken_from_a_queue_once(
         taken.append(cache.pull('jobs')[1])
         assert between.done
     assert sorted(taken) == [0, 1]
+
+
+def test_a_number_that_is_given_again_is_not_dropped_by_who_has_taken_it(
+    cache: Any, halfway: Any, open_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue that is empty begins again with the same number."""
+    other = open_cache(cache.url)
+    halfway(cache.push('old', 'jobs'))
+
+    def drop_and_push() -> None:
+        assert other.pull('jobs') == (None, None)
+        other.push('new', 'jobs')
+
+    with monkeypatch.context() as patched:
+        between = Between(cache._engine, patched, 'ZREM', drop_and_push)
+        assert cache.pull('jobs')[1] == 'old'
+        assert between.done
+    assert cache.pull('jobs')[1] == 'new'
+
+
+def test_a_number_that_is_given_again_is_not_dropped_by_who_has_looked(
+    cache: Any, halfway: Any, open_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_cache(cache.url)
+    key = cache.push('old', 'jobs')
+    halfway(key)
+    read = cache._engine.read
+
+    def read_what_is_gone(*command: Any) -> Any:
+        if command[1] != scripts.READ.sha or key not in other:
+            return read(*command)
+        other.pull('jobs')
+        answer = read(*command)
+        other.push('new', 'jobs')
+        patched.undo()
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache._engine, 'read', read_what_is_gone)
+        assert cache.peek('jobs') == (key, 'new')
+    assert cache.pull('jobs') == (key, 'new')
