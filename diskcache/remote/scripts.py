@@ -123,6 +123,7 @@ return redis.call('UNLINK', KEYS[1])
 
 #: ARGV: delta; what to store if there is no item, or ''. Returns the sum as a text, since a number
 #: of Lua's has 53 bits; 'missing', 'overflow', or 'other' if the value is no plain int.
+#: What else the server refuses, being full for instance, is its error.
 INCREMENT = Script("""
 local value = redis.call('GET', KEYS[1])
 if not value then
@@ -131,8 +132,12 @@ if not value then
   return ARGV[2]
 end
 if not string.find(value, '^-?%d+$') then return 'other' end
-if type(redis.pcall('INCRBY', KEYS[1], ARGV[1])) == 'table' then return 'overflow' end
-return redis.call('GET', KEYS[1])
+local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])
+if type(sum) ~= 'table' then return redis.call('GET', KEYS[1]) end
+for _, text in ipairs({'overflow', 'out of range'}) do
+  if string.find(sum.err, text) then return 'overflow' end
+end
+return sum
 """)
 
 #: KEYS: the set of the tag. ARGV: tag, how many members to take. Returns how many there were, and

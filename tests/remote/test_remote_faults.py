@@ -258,6 +258,24 @@ def test_a_full_server_refuses_and_says_so(start_server: Any, open_cache: Any) -
     assert cache['key'] == 2
 
 
+def test_a_server_that_cannot_increment_says_why(start_server: Any, open_cache: Any) -> None:
+    server = start_server('redis')
+    cache = open_cache(server)
+    cache['key'] = 1
+    server.ask('CONFIG', 'SET', 'min-replicas-to-write', 1)
+    with pytest.raises(RemoteError, match='replicas'):
+        cache.incr('key')
+    server.ask('CONFIG', 'SET', 'min-replicas-to-write', 0)
+    server.ask('CONFIG', 'SET', 'maxmemory', 1)
+    with pytest.raises(RemoteError, match='maxmemory'):
+        cache.incr('key')
+    server.ask('CONFIG', 'SET', 'maxmemory', 0)
+    assert cache.incr('key') == 2
+    cache['key'] = 2**63 - 1
+    with pytest.raises(OverflowError, match='64 bits'):
+        cache.incr('key')
+
+
 def test_a_server_that_evicts_takes_from_near_too(start_server: Any, open_cache: Any) -> None:
     server = start_server('redis', '--maxmemory', '3mb', '--maxmemory-policy', 'allkeys-random')
     cache = open_cache(server, near=True)
