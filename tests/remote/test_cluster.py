@@ -299,7 +299,7 @@ def test_a_command_that_is_refused_for_a_moment_is_sent_again(
     target = halfway('key', stored(cache, 'key'))
     command = ('UNLINK', *(stored(cache, key) for key in keys))
     with pytest.raises(RemoteError, match='rehashing'):
-        open_cache(cluster, timeout=0.1)._engine.call(*command)
+        open_cache(cluster, timeout=0.5)._engine.call(*command)
     soon = threading.Timer(0.3, cluster.move_keys, (slot(cache), target))
     soon.start()
     assert cache._engine.call(*command) == 2
