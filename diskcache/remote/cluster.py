@@ -29,12 +29,12 @@ from .engine import (
     SCHEMES,
     Command,
     Engine,
+    NotSent,
     check_password,
     forms,
     inherited,
     size_of,
     translated,
-    with_text,
 )
 from .shards import SLOTS, slot_of
 from .steps import STEPS
@@ -58,17 +58,13 @@ def is_cluster(url: str) -> bool:
     return scheme in SCHEMES and scheme.endswith('+cluster')
 
 
-class _NotSent(exceptions.ConnectionError):  # type: ignore[misc]
-    """There was no connection; so the command has not been sent."""
-
-
 def _is_moving(error: object) -> bool:
     """Tell whether a script has done nothing, because its slot moves."""
     return isinstance(error, exceptions.ResponseError) and str(error).startswith('MOVING')
 
 
 #: Answers of who has not run the command.
-_REFUSALS = (exceptions.AskError, exceptions.TryAgainError, exceptions.ClusterDownError, _NotSent)
+_REFUSALS = (exceptions.AskError, exceptions.TryAgainError, exceptions.ClusterDownError, NotSent)
 
 
 def _key_of(command: Command) -> bytes:
@@ -93,55 +89,6 @@ class Node(Engine):
     def port(self) -> int:
         """Its port."""
         return int(self._pool.connection_kwargs['port'])
-
-    def send(self, commands: list[Command]) -> Any:
-        """Send commands; return the connection on which the answers come."""
-        try:
-            connection = self._pool.get_connection()
-        except exceptions.ConnectionError as error:
-            if type(error) is exceptions.ConnectionError:
-                raise _NotSent(*error.args) from error
-            raise
-        try:
-            connection.send_packed_command(connection.pack_commands(commands))
-        except BaseException:
-            self.give_up(connection)
-            raise
-        return connection
-
-    def receive(self, connection: Any, commands: list[Command]) -> list[Any]:
-        """Return the answers to what was sent, those that are errors too."""
-        answers: list[Any] = []
-        try:
-            for command in commands:
-                try:
-                    answers.append(self._client.parse_response(connection, command[0]))
-                except exceptions.ResponseError as error:
-                    answers.append(error)
-        except BaseException:  # of a signal handler, too: an answer may not have been read
-            self.give_up(connection)
-            raise
-        self._pool.release(connection)
-        return answers
-
-    def give_up(self, connection: Any) -> None:
-        """Close a connection whose answers nobody will read."""
-        connection.disconnect()
-        self._pool.release(connection)
-
-    def run(self, command: Command, asking: bool = False) -> Any:
-        """Run a command.
-
-        :param asking: for a key of a slot that is about to be this node's
-        :raises redis.RedisError: if it fails
-        """
-        commands: list[Command] = [('ASKING',), command] if asking else [command]
-        answer = self.receive(self.send(commands), commands)[-1]
-        if isinstance(answer, exceptions.NoScriptError):
-            return self.run(with_text(command), asking)
-        if isinstance(answer, redis.RedisError):
-            raise answer
-        return answer
 
 
 #: A master, a slot, the master's epoch, and whether it has the slot; else its keys come to it.
@@ -311,7 +258,7 @@ class ClusterEngine:
                     return STEPS[command[1]](self, *command[3:])
                 target = self._next(error, node, key)
                 failure = translated(error, node.address)
-                if isinstance(error, _NotSent):
+                if isinstance(error, NotSent):
                     follow = tries < _REDIRECTIONS and self._owner(slot) is not node
                 elif isinstance(error, _REFUSALS):
                     follow = tries < _REDIRECTIONS or not isinstance(error, exceptions.AskError)
@@ -352,7 +299,7 @@ class ClusterEngine:
             answers = self._answers(portion)
             failure: Exception | None = None
             for place, (answer, node) in enumerate(answers):
-                if isinstance(answer, _NotSent) and failure is not None:
+                if isinstance(answer, NotSent) and failure is not None:
                     continue
                 if isinstance(answer, (*_REFUSALS, exceptions.NoScriptError)) or _is_moving(answer):
                     try:

@@ -50,6 +50,10 @@ _DEFAULTS = {'max_connections': 2**31}
 _SCANNED = 1000
 
 
+class NotSent(exceptions.ConnectionError):  # type: ignore[misc]
+    """There was no connection; so the command has not been sent."""
+
+
 class RemoteError(Exception):
     """The server refuses a command, because it is out of memory for instance."""
 
@@ -196,14 +200,54 @@ class Engine:
         self._pool, _ = self._make_pool()
         self._client = redis.Redis(connection_pool=self._pool)
 
-    def _call(self, command: Command) -> Any:
+    def send(self, commands: list[Command]) -> Any:
+        """Send commands; return the connection on which the answers come."""
         try:
-            return self._client.execute_command(*command)
-        except redis.RedisError:
+            connection = self._pool.get_connection()
+        except exceptions.ConnectionError as error:
+            if type(error) is exceptions.ConnectionError:
+                raise NotSent(*error.args) from error
             raise
-        except BaseException:  # of a signal handler: an answer may not have been read
-            self._pool.disconnect(inuse_connections=False)
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+        except BaseException:
+            self.give_up(connection)
             raise
+        return connection
+
+    def receive(self, connection: Any, commands: list[Command]) -> list[Any]:
+        """Return the answers to what was sent, those that are errors too."""
+        answers: list[Any] = []
+        try:
+            for command in commands:
+                try:
+                    answers.append(self._client.parse_response(connection, command[0]))
+                except exceptions.ResponseError as error:
+                    answers.append(error)
+        except BaseException:  # of a signal handler, too: an answer may not have been read
+            self.give_up(connection)
+            raise
+        self._pool.release(connection)
+        return answers
+
+    def give_up(self, connection: Any) -> None:
+        """Close a connection whose answers nobody will read."""
+        connection.disconnect()
+        self._pool.release(connection)
+
+    def run(self, command: Command, asking: bool = False) -> Any:
+        """Run a command, which may be a script's; once.
+
+        :param asking: on a Cluster, for a key of a slot that is about to be this node's
+        :raises redis.RedisError: if it fails
+        """
+        commands: list[Command] = [('ASKING',), command] if asking else [command]
+        answer = self.receive(self.send(commands), commands)[-1]
+        if isinstance(answer, exceptions.NoScriptError):
+            return self.run(with_text(command), asking)
+        if isinstance(answer, redis.RedisError):
+            raise answer
+        return answer
 
     def call(self, *command: Any) -> Any:
         """Run a command, which may be a script's; once.
@@ -215,10 +259,7 @@ class Engine:
         :raises RemoteError: if it refuses the command otherwise
         """
         try:
-            try:
-                return self._call(command)
-            except exceptions.NoScriptError:
-                return self._call(with_text(command))
+            return self.run(command)
         except redis.RedisError as error:
             raise translated(error, self.address) from error
 
@@ -238,16 +279,10 @@ class Engine:
             its portion have been run
         """
         for portion in batches(commands, size_of):
-            pipeline = self._client.pipeline(transaction=False)
-            for command in portion:
-                pipeline.execute_command(*command)
             try:
-                answers = pipeline.execute(raise_on_error=False)
+                answers = self.receive(self.send(portion), portion)
             except redis.RedisError as error:
                 raise translated(error, self.address) from error
-            except BaseException:
-                self._pool.disconnect(inuse_connections=False)
-                raise
             for place, answer in enumerate(answers):
                 if isinstance(answer, exceptions.NoScriptError):
                     answers[place] = self.call(*portion[place])

@@ -108,16 +108,16 @@ def test_only_what_reads_is_sent_again(cache: Any, monkeypatch: pytest.MonkeyPat
     from redis import exceptions
 
     cache['key'] = 1
-    call = cache._engine._call
+    run = cache._engine.run
     sent = []
 
     def lose_the_first(command: Any) -> Any:
         sent.append(command[0])
         if len(sent) == 1:
             raise exceptions.ConnectionError
-        return call(command)
+        return run(command)
 
-    monkeypatch.setattr(cache._engine, '_call', lose_the_first)
+    monkeypatch.setattr(cache._engine, 'run', lose_the_first)
     assert cache['key'] == 1
     assert sent == ['GET', 'GET']
     sent.clear()
@@ -204,23 +204,36 @@ def test_a_signal_in_the_middle_mixes_up_no_answers(start_server: Any, open_cach
 def test_a_signal_between_sending_and_reading_mixes_up_no_answers(
     cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor does another thread get them, which takes the connection as soon as it is given back."""
+    from redis import ConnectionPool
     from redis.connection import Connection
 
-    cache.set_many({'one': 1, 'two': 2})
-    send = Connection.send_command
+    values = {number: number for number in range(50)}
+    cache.set_many(values)
+    send, release = Connection.send_packed_command, ConnectionPool.release
+    read: list[Any] = []
 
     def send_and_be_interrupted(self: Any, *args: Any, **kwargs: Any) -> None:
-        monkeypatch.undo()
+        patched.setattr(Connection, 'send_packed_command', send)
         send(self, *args, **kwargs)
         raise Interrupted
 
-    monkeypatch.setattr(Connection, 'send_command', send_and_be_interrupted)
-    # So that the answer is there only after the connection has been taken again.
-    monkeypatch.setattr(Connection, 'can_read', lambda self, timeout=0: False)
-    with pytest.raises(Interrupted):
-        cache['one']
-    monkeypatch.setattr(Connection, 'can_read', lambda self, timeout=0: False)
-    assert cache['two'] == 2
+    def release_to_another(self: Any, connection: Any) -> None:
+        patched.setattr(ConnectionPool, 'release', release)
+        release(self, connection)
+        read.append(cache[7])
+
+    for call in (lambda: cache[1], lambda: cache.get_many(values)):
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, 'send_packed_command', send_and_be_interrupted)
+            patched.setattr(ConnectionPool, 'release', release_to_another)
+            # So that the answer is there only after the connection has been taken again.
+            patched.setattr(Connection, 'can_read', lambda self, timeout=0: False)
+            with pytest.raises(Interrupted):
+                call()
+            assert [cache[number] for number in values] == list(values)
+        assert cache.get_many(values) == values
+    assert read == [7, 7]
 
 
 def test_threads_and_forked_children_have_connections_of_their_own(cache: Any) -> None:
