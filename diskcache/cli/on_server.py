@@ -105,6 +105,8 @@ def item_as_stored(
             value = _verified(codec.disk, Row(key, raw, tag, None, mode, column))
         elif isinstance(codec.disk, SignedDisk):
             raise UnreadableError('it has no signature')
+        elif mode == MODE_PICKLE and not isinstance(column, bytes):
+            raise UnreadableError('what should be a pickle is none')
         else:
             value = Stored('pickle' if mode == MODE_PICKLE else _kind(column), column)
             if not raw:

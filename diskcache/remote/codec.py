@@ -71,6 +71,18 @@ def _dump_key(key: Any, raw: bool) -> bytes:
     return b'b' + bytes(key)
 
 
+def _load_int(data: bytes) -> int:
+    """Return a decimal number.
+
+    :raises RefusedError: if it is none, or does not fit into 64 bits
+    """
+    if _NUMBER.fullmatch(data):
+        number = int(data)
+        if _is_int64(number):
+            return number
+    raise RefusedError('what stands on the server is not of the form of diskcache')
+
+
 def _load_key(stored: bytes) -> tuple[Any, bool]:
     """Return what was given to _dump_key.
 
@@ -80,8 +92,8 @@ def _load_key(stored: bytes) -> tuple[Any, bool]:
     try:
         if kind == b's':
             return data.decode(), True
-        if kind == b'i' and _NUMBER.fullmatch(data):
-            return int(data), True
+        if kind == b'i':
+            return _load_int(data), True
         if kind == b'f':
             return _FLOAT.unpack(data)[0], True
     except (UnicodeDecodeError, struct.error):
@@ -133,7 +145,7 @@ def _load_body(body: bytes) -> tuple[int, Any]:
         if body[:1] != b'm':  # once, and no deeper
             return mode, _load_body(body)[1]
     if _NUMBER.fullmatch(body):
-        return MODE_RAW, int(body)
+        return MODE_RAW, _load_int(body)
     if body[:1] in (b'i', b''):
         raise RefusedError('what stands on the server is not of the form of diskcache')
     return MODE_RAW, _load_key(body)[0]

@@ -460,3 +460,20 @@ def test_an_export_with_a_forged_pickle_as_key_does_no_harm(
     for more in ((), ('--serializer', 'pickle')):
         call('import', server.url, 'file', '--name', name, *more)
     assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('more', [(), ('--serializer', 'pickle')])
+def test_what_was_forged_does_not_spoil_an_export(
+    call: Callable[..., Any], server: Server, client: Redis, name: str, more: tuple[str, ...]
+) -> None:
+    RemoteCache(server.url, name).set('a', 1, tag='t')
+    too_large = b'9999999999999999999'
+    client.set(f'{name}:svalue', too_large)
+    client.set(f'{name}:i{too_large.decode()}', b'skey')
+    client.set(f'{name}:stag', b't\0\0\0\x14i' + too_large + b'stag')
+    client.set(f'{name}:spickle', b'm' + (4).to_bytes(8, 'big') + b'12')
+    assert call('export', server.url, 'file', '--name', name, *more)[:2] == (
+        3,
+        'items: 1, left out: 4\n',
+    )
+    assert call('import', '--create', 'copy', 'file')[0] == 0
