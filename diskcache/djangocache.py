@@ -220,6 +220,11 @@ def _connect(url: str, options: dict[str, Any]) -> FanoutCache:
     return cast('FanoutCache[Any, Any]', cache)  # it has the methods that are called here
 
 
+def _has_urls(location: Any) -> bool:
+    """Tell whether a location is several URLs, as Django's own backend takes them."""
+    return isinstance(location, list | tuple | set) and any(map(is_url, location))
+
+
 #: What stands beside OPTIONS, by the name that it has as a parameter of FanoutCache.
 _BESIDE_OPTIONS = {
     'directory': 'LOCATION',
@@ -246,6 +251,8 @@ def _check(location: Any, params: Mapping[str, Any]) -> None:
                 f'{name} means nothing for a DjangoCache at a URL; {instead}'
             )
         return
+    if _has_urls(location):  # as a path, it would have the password in it
+        raise ImproperlyConfigured('LOCATION of a DjangoCache is one URL, and no list of them')
     for name in options:
         beside = _BESIDE_OPTIONS.get(name, name)
         if beside in _BESIDE_OPTIONS.values():

@@ -50,6 +50,7 @@ from ..djangocache import (
     _OPTIONS_OF_DJANGO,
     _REMOTE_OPTIONS,
     _connect,
+    _has_urls,
     _refused_by_server,
 )
 from ..file_systems import network_of
@@ -68,6 +69,10 @@ def check_caches(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     for cache in caches:
         if cache.is_remote:
             found += _check_remote(cache)
+            continue
+        if _has_urls(cache.location):
+            hint = 'Make it one URL. Opening the cache is an error.'
+            found.append(_message(Error, 'E005', cache, 'LOCATION is a list of URLs.', hint))
             continue
         found += _check_options(cache)
         found += _check_values(cache)

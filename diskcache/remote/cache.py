@@ -151,12 +151,16 @@ class RemoteCache(DictMethods):
         :raises ValueError: if an argument has an impossible value
         :raises TypeError: if an argument is of the wrong type
         """
+        if not isinstance(name, str):
+            raise TypeError(f'name must be a str, not {type(name).__name__!r}')
         if not re.fullmatch(r'[A-Za-z0-9_./-]+', name):
             raise ValueError(
                 f'name must be of letters, digits, "_", ".", "-" and "/", not {name!r}'
             )
         if not (_checked_number(timeout, 'timeout') > 0):
             raise ValueError(f'timeout must be positive, not {timeout!r}')
+        if not (_checked_number(max_value, 'max_value') > 0):
+            raise ValueError(f'max_value must be positive, not {max_value!r}')
         if near is not None and not isinstance(near, bool | str | os.PathLike | Cache):
             raise TypeError(f'near must be True, a directory or a Cache, not {near!r}')
         if not isinstance(shards, int) or not 1 <= shards <= _MOST_SHARDS:

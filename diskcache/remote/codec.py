@@ -166,6 +166,8 @@ def split(stored: bytes) -> tuple[bytes | None, bytes]:
 
 
 def _disk_of(serializer: Any, keys: Sequence[bytes]) -> type[Disk]:
+    if isinstance(keys, str | bytes):
+        raise TypeError(f'keys must be a list of bytes, not {type(keys).__name__!r}')
     if serializer == 'signed':
         return SignedDisk.with_keys(*keys)
     if keys:

@@ -551,6 +551,7 @@ MISTAKES_ON_SERVERS: dict[str, tuple[dict[str, Any], str, str]] = {
     'a limit': ({'OPTIONS': {'size_limit': 1}}, 'E004', 'maxmemory'),
     'options that are none': ({'OPTIONS': ['a']}, 'E001', "type 'list'"),
     'another address': ({'LOCATION': 'memcached://:secret@host'}, 'E005', 'begin with one of'),
+    'addresses': ({'LOCATION': [URL, 'redis://b']}, 'E005', 'a list of URLs'),
     'a name': ({'OPTIONS': {'name': 'a:b'}}, 'E005', 'name must be'),
     'no serializer': ({'OPTIONS': {'serializer': 'json'}}, 'E005', 'serializer must be'),
     'no class': ({'OPTIONS': {'serializer': 'no.Disk'}}, 'E005', 'No module named'),

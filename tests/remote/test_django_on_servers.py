@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -176,6 +177,18 @@ def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match='url must') as caught:
         DjangoCache(url, {})
     assert 'cret' not in str(caught.value)
+
+
+def test_a_list_of_urls_is_refused_and_no_directory_is_named_after_it(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir(directory)
+    monkeypatch.chdir(directory)
+    urls: Any = ['redis://a:secret@host', 'redis://a:secret@other']
+    with pytest.raises(ImproperlyConfigured, match='one URL') as caught:
+        DjangoCache(urls, {})
+    assert 'secret' not in str(caught.value)
+    assert os.listdir(directory) == []
 
 
 def test_a_directory_needs_no_redis(directory: str) -> None:

@@ -411,11 +411,19 @@ def test_wrong_arguments_are_refused() -> None:
     for wrong in ('http://host', '/a/directory', 'localhost:6379', 'redis+sentinel://host'):
         with pytest.raises(ValueError, match='redis'):
             RemoteCache(wrong)
-    for arguments in ({'timeout': 0}, {'timeout': -1}, {'timeout': float('nan')}):
-        with pytest.raises(ValueError):
+    impossible: tuple[dict[str, Any], ...] = (
+        *({'timeout': 0}, {'timeout': -1}, {'timeout': float('nan')}),
+        *({'max_value': 0}, {'name': ''}),
+    )
+    for arguments in impossible:
+        with pytest.raises(ValueError, match=f'{next(iter(arguments))} must'):
             RemoteCache(url, **arguments)
-    for arguments in ({'timeout': 'x'}, {'near': 5}, {'timeout': None}):
-        with pytest.raises(TypeError):
+    mistyped: tuple[dict[str, Any], ...] = (
+        *({'timeout': 'x'}, {'near': 5}, {'timeout': None}, {'max_value': 'x'}, {'name': 5}),
+        {'keys': b'k' * 16, 'serializer': 'signed'},
+    )
+    for arguments in mistyped:
+        with pytest.raises(TypeError, match=f'{next(iter(arguments))} must'):
             RemoteCache(url, **arguments)
     with pytest.raises(ValueError, match='NaN'):
         RemoteCache(url).set('key', 1, expire=float('nan'))
