@@ -28,13 +28,13 @@ class Script:
 
 
 #: `moving()`: whether the slot of the script's key moves: then of a key that is there and one that
-#: is not, the latter may be elsewhere, and the node refuses to look.
+#: is not, the latter may be elsewhere, and the node refuses to look. No key is called `name:{n}-`.
 _MOVING = """
 local function moving()
-  local head = string.match(KEYS[1], '^[^}]*}') or KEYS[1]
-  return type(redis.pcall('EXISTS', KEYS[1], head .. '-')) == 'table'  -- which no key is called
+  local head = string.match(KEYS[1], '^[^{]*{%d+}')  -- on a Cluster only
+  return head and type(redis.pcall('EXISTS', KEYS[1], head .. '-')) == 'table'
 end
-local MOVING = redis.error_reply('MOVING the slot moves')
+local MOVING = {err = 'MOVING the slot moves'}
 """
 
 #: `tag_of(item)`: the tag in the value of a key, as bytes, or nil. `note(set, item, ttl)`: note an
