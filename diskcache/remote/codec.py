@@ -165,7 +165,7 @@ def split(stored: bytes) -> tuple[bytes | None, bytes]:
     return stored[start:end], stored[end:]
 
 
-def _disk_of(serializer: Any, keys: Sequence[bytes]) -> type[Disk]:
+def _disk_of(serializer: Any, keys: Any) -> type[Disk]:
     if isinstance(keys, str | bytes):
         raise TypeError(f'keys must be a list of bytes, not {type(keys).__name__!r}')
     if serializer == 'signed':
