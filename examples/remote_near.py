@@ -120,10 +120,9 @@ def read(board: Board, urls: Sequence[str], near: str, reader: int) -> None:
 
 
 @cl.contextmanager
-def working(ports: Sequence[int], near: str, writes: float) -> Iterator[Board]:
+def working(board: Board, ports: Sequence[int], near: str, writes: float) -> Iterator[None]:
     """Have a process write and others read, for a block."""
     urls = [f'redis://127.0.0.1:{port}' for port in ports]
-    board = Board()
     context = mp.get_context('spawn')
     processes = [
         context.Process(target=write, args=(board, urls, writes)),
@@ -134,7 +133,7 @@ def working(ports: Sequence[int], near: str, writes: float) -> Iterator[Board]:
         process.start()
     signal.signal(signal.SIGINT, before)
     try:
-        yield board
+        yield
     finally:
         board.ended.value = 1
         for process in processes:
@@ -270,8 +269,10 @@ def show(board: Board, ports: Sequence[int], seconds: float) -> None:
     end = time.monotonic() + seconds
     before = Totals(board, clients)
     with live or cl.nullcontext():
-        while time.monotonic() < end:
-            time.sleep(min(1, max(0.1, end - time.monotonic())))
+        while time.monotonic() < end and not board.ended.value:
+            due = min(end, time.monotonic() + 1)
+            while time.monotonic() < due and not board.ended.value:
+                time.sleep(0.05)
             now = Totals(board, clients)
             second = Second(board, before, now)
             before = now
@@ -286,12 +287,17 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=float('inf'), help='until Ctrl-C')
     parser.add_argument('--writes', type=float, default=200, help='a second')
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    board = Board()
+
+    def end(*_: object) -> None:  # rather than an exception, which may come where it is lost
+        board.ended.value = 1
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
     with (
-        cl.suppress(KeyboardInterrupt),
         tempfile.TemporaryDirectory(prefix='remote-near-') as directory,
         serving(directory) as ports,
-        working(ports, str(Path(directory, 'near')), options.writes) as board,
+        working(board, ports, str(Path(directory, 'near')), options.writes),
     ):
         show(board, ports, options.seconds)
 
