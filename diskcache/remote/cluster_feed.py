@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from .cluster import ClusterEngine, Node
 from .engine import Engine
 from .feed import LEASE, Feed, clock
 from .shards import slot_of
+
+#: So many bytes stand for a node.
+_PLACE_BYTES = 8
 
 
 class ClusterFeed:
@@ -14,6 +19,9 @@ class ClusterFeed:
     What was read from a master holds if that one's feed says so, and if its slot is known to be
     that master's still: within the last `LEASE` seconds it has answered a lookup in that slot. A
     master that is none any more need not say so on its feed.
+
+    Behind the times of a value stands who it was read from: another process of this machine may
+    still take one for the owner that is none any more.
     """
 
     def __init__(self, engine: ClusterEngine, prefix: bytes, timeout: float) -> None:
@@ -40,21 +48,18 @@ class ClusterFeed:
         node = self._engine.known_owner(slot)
         feed = self._feeds.get(node)
         if feed is None:
-            feed = self._feeds.setdefault(node, Feed(node, *self._arguments))
+            feed = Feed(node, *self._arguments)
+            feed.place = hashlib.sha256(node.address.encode()).digest()[:_PLACE_BYTES]
+            feed = self._feeds.setdefault(node, feed)
         return feed
 
     def left(self, name: bytes, times: object) -> float:
         """Return for how many seconds what was read may be used; 0.0 if it may not be now."""
         slot = slot_of(name)
-        return self._feed(slot).left(name, times) if clock() < self._leases.get(slot, 0.0) else 0.0
-
-    def place(self, name: bytes) -> bytes:
-        """Return what the name of an entry begins with: the master that its value is of.
-
-        Another process may have read it from a new owner of the slot. Who does not know of that
-        one does not hear of its changes.
-        """
-        return self._engine.known_owner(slot_of(name)).address.encode()
+        if not isinstance(times, bytes) or clock() >= self._leases.get(slot, 0.0):
+            return 0.0
+        feed = self._feed(slot)
+        return feed.left(name, times[:-_PLACE_BYTES]) if times.endswith(feed.place) else 0.0
 
     def answered(self, name: bytes, t0: float) -> Feed:
         """Note that a read which was sent at t0 has been answered.

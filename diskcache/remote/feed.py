@@ -116,6 +116,8 @@ class Feed(Heard):
         self._engine = engine
         self._prefix = prefix
         self._timeout = timeout
+        #: What stands behind the times of what was read; see ClusterFeed.
+        self.place: bytes = b''
         #: Whether the server does not allow it.
         self.forbidden: bool = False
         self.start_anew()

@@ -1,8 +1,8 @@
 """The near tier: values of the server, kept in this process or in a Cache of this machine.
 
 A value is kept as it stands on the server, so that its Disk has the say at each lookup. Beside it
-stand its times: the one before its read, `t0`, and that of its expiry. Whether it holds is decided
-by the feed.
+stand its times: the one before its read, `t0`, and that of its expiry; and on a Cluster, which node
+it was read from. Whether it holds is decided by the feed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ..cache import Cache
 from ..hints import Any, Protocol
 from ..log import log_failure
 from ..safedisk import SafeDisk
-from .cluster_feed import ClusterFeed
 from .engine import inherited
 from .feed import clock_domain, take
 
@@ -179,7 +178,6 @@ class Near:
         :param server: names the server
         """
         self.feed = feed
-        self._is_cluster = isinstance(feed, ClusterFeed)
         if near is True:
             self._store: Store = Memory()
         elif isinstance(near, Cache):
@@ -194,16 +192,12 @@ class Near:
         self.feed.start_anew()
         self._store.start_anew()
 
-    def _entry(self, name: bytes) -> bytes:
-        """Return the name of a key's entry on a Cluster: its value is of one master."""
-        return bytes(self.feed.place(name) + name)
-
     def get(self, name: bytes) -> tuple[bytes, float] | None:
         """Return a value as it stands on the server, and the seconds until it expires.
 
         :return: None if it is not known to be current
         """
-        value, times = self._store.get(self._entry(name) if self._is_cluster else name)
+        value, times = self._store.get(name)
         left = self.feed.left(name, times)
         return (value, left) if left and value is not None else None
 
@@ -215,11 +209,10 @@ class Near:
         :param t0: the time before the read was sent
         :param until: the time of its expiry
         """
-        entry = self._entry(name) if self._is_cluster else name
         feed = self.feed.answered(name, t0)
         times = _TIMES.pack(t0, until)
         left = feed.left(name, times) if feed.drain(True) else 0.0
-        if not (left and self._store.put(entry, value, times, left)):
+        if not (left and self._store.put(name, value, times + feed.place, left)):
             feed.hear(name)
 
     def close(self) -> None:

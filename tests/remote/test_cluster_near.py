@@ -5,6 +5,7 @@ As in test_near.py, the tests bring about each order of events by hand.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -86,8 +87,7 @@ def is_near(cache: Any, key: str = 'key') -> bool:
 
 def is_kept(cache: Any, key: str = 'key') -> bool:
     """Tell whether there is an entry, be it valid or not."""
-    name = stored(cache, key)
-    return cache._near._store.get(cache._near.feed.place(name) + name) != (None, None)
+    return cache._near._store.get(stored(cache, key)) != (None, None)
 
 
 def warm(cache: Any, key: str = 'key') -> None:
@@ -455,6 +455,28 @@ def test_what_others_have_from_the_next_owner_does_not_hold_for_who_does_not_kno
         writer.clear()
 
 
+def test_what_another_process_has_read_from_an_owner_of_before_is_not_used(
+    cluster: Cluster, open_cache: Any, tmp_path: Path
+) -> None:
+    """It does not know of the change yet, and the master of before still answered it."""
+    with Cache(tmp_path / 'near') as kept:
+        behind, cache = open_cache(cluster, kept), open_cache(cluster, kept)
+        behind['key'] = 'old'
+        warm(behind)
+        old = behind._engine.read('GET', stored(behind, 'key'))
+        source = cluster.owner(slot(cache))
+        cluster.move(slot(cache), other_than(cluster, source))
+        cluster.wait()
+        cache['key'] = 'new'
+        warm(cache)
+        assert cache._engine.known_owner(slot(cache)).port != source.port
+        assert behind._engine.known_owner(slot(cache)).port == source.port
+        assert feed_of(behind).drain(True)
+        behind._near.put(stored(behind, 'key'), feed.clock(), math.inf, old)
+        assert kept.get(behind._near._store._prefix + stored(behind, 'key')) == old
+        assert cache['key'] == 'new'
+
+
 def test_another_cluster_shares_nothing(
     cluster: Cluster, start_cluster: Any, open_cache: Any, tmp_path: Path
 ) -> None:
@@ -462,6 +484,7 @@ def test_another_cluster_shares_nothing(
         first = open_cache(cluster, kept)
         first['key'] = 'old'
         warm(first)
+        assert is_kept(first)
         assert not is_kept(open_cache(start_cluster('redis', 2), kept))
 
 
