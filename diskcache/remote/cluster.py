@@ -13,7 +13,6 @@ later, and so from that owner.
 from __future__ import annotations
 
 import builtins
-import itertools as it
 import random
 import re
 import time
@@ -248,7 +247,9 @@ class ClusterEngine:
         slot = slot_of(key)
         begun = time.monotonic()
         target: Node | None = None
-        for tries in it.count():
+        redirected = 0
+        refusal: redis.RedisError | None = None  # for a moment; then the count begins anew
+        while True:
             asking = target is not None
             node = target or self._owner(slot)
             try:
@@ -259,17 +260,23 @@ class ClusterEngine:
                 target = self._next(error, node, key)
                 failure = translated(error, node.address)
                 if isinstance(error, NotSent):
-                    follow = tries < _REDIRECTIONS and self._owner(slot) is not node
-                elif isinstance(error, _REFUSALS):
-                    follow = tries < _REDIRECTIONS or not isinstance(error, exceptions.AskError)
-                    if tries >= _PATIENCE or not isinstance(error, exceptions.AskError):
+                    redirected += 1
+                    follow = redirected <= _REDIRECTIONS and self._owner(slot) is not node
+                elif isinstance(error, exceptions.AskError):
+                    redirected += 1
+                    follow = redirected <= _REDIRECTIONS
+                    if redirected > _PATIENCE:
                         time.sleep(_PAUSE)
+                    if refusal is not None:  # which says more than where else to ask
+                        failure = translated(refusal, node.address)
+                elif isinstance(error, _REFUSALS):
+                    follow, redirected, refusal = True, 0, error
+                    time.sleep(_PAUSE)
                 else:
                     follow = reads and isinstance(failure, builtins.ConnectionError)
                     reads = False
                 if not follow or time.monotonic() - begun > self._timeout:
                     raise failure from error
-        raise AssertionError
 
     def _next(self, error: redis.RedisError, node: Node, key: bytes) -> Node | None:
         """Learn from an error.

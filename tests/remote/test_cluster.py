@@ -14,7 +14,7 @@ from servers import Cluster, Server
 
 pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
 
-from cluster import begin_move, same_shard, slot, stored
+from cluster import begin_move, other_than, same_shard, slot, stored
 
 from diskcache.remote import RemoteCache, RemoteError, scripts
 from diskcache.remote.cluster import ClusterEngine, Node
@@ -304,6 +304,25 @@ def test_a_command_that_is_refused_for_a_moment_is_sent_again(
     soon.start()
     assert cache._engine.call(*command) == 2
     soon.join()
+
+
+@pytest.mark.parametrize('kind', ['redis', 'valkey'])
+def test_an_index_is_made_when_its_slot_has_moved(
+    lasting_cluster: Callable[[str], Cluster], open_cache: Any, kind: str
+) -> None:
+    """Until then one node sends to the other, which has not got all of the keys."""
+    cluster = lasting_cluster(kind)
+    index = open_cache(cluster).index('users')
+    number = slot_of(index._key)
+    target = other_than(cluster, cluster.owner(number))
+    cluster.begin_move(number, target)
+    with pytest.raises(RemoteError, match='rehashing'):
+        open_cache(cluster, timeout=0.5).index('users')['ada'] = 35
+    soon = threading.Timer(1, cluster.end_move, (number, target))
+    soon.start()
+    index['ada'] = 36
+    soon.join()
+    assert dict(index) == {'ada': 36}
 
 
 @pytest.mark.parametrize('way', ['ended', 'open', 'back'])
