@@ -139,9 +139,9 @@ class RemoteCache(DictMethods):
             server with different names have nothing in common
         :param near: keep what was read near too: True, in this process's memory (8 MiB); a
             directory, which the processes of this machine share; or a Cache that serves as one
-        :param serializer: ``'safe'``, what :class:`SafeDisk` stores and loads; ``'signed'``, any
-            object, signed with the first of `keys`; ``'pickle'``, any object: whoever can write to
-            the server can then run code in each reader; or a subclass of Disk
+        :param serializer: ``'safe'``, what :class:`diskcache.SafeDisk` stores and loads;
+            ``'signed'``, any object, signed with the first of `keys`; ``'pickle'``, any object:
+            whoever can write to the server can then run code in each reader; or a subclass of Disk
         :param keys: for ``'signed'``: bytes, 16 or more each. The first signs, all verify
         :param timeout: seconds to wait for a connection, and for an answer
         :param max_value: bytes that a value may have on the server; more is refused before it is
@@ -491,8 +491,9 @@ class RemoteCache(DictMethods):
         called again with the new one, until nobody was faster.
 
         :param key: any object that the serializer takes
-        :param func: called with the value; returns the new one, :data:`ENOVAL` to delete the item,
-            or :data:`KEEP` to leave it as it is. If it raises, the item stays as it is, too
+        :param func: called with the value; returns the new one, :data:`diskcache.ENOVAL` to delete
+            the item, or :data:`diskcache.KEEP` to leave it as it is. If it raises, the item stays
+            as it is, too
         :param default: what `func` is called with if the key is missing
         :param expire: seconds until the item expires (None: never; without it the time of its
             expiry stays)
@@ -825,7 +826,9 @@ class RemoteCache(DictMethods):
             yield key
 
     def iterkeys(self, reverse: bool = False) -> Iterator[Any]:
-        """Iterate over the keys in their order, as :meth:`Cache.iterkeys` does. All are loaded.
+        """Iterate over the keys in the order that :meth:`diskcache.Cache.iterkeys` has.
+
+        All are loaded.
 
         :param reverse: backwards
         :return: iterator

@@ -83,6 +83,11 @@ def test_the_reference_has_each_public_name() -> None:
     assert [name for name in public_names() if documented(name) is None] == []
 
 
+def test_the_reference_has_what_is_for_servers() -> None:
+    remote = pytest.importorskip('diskcache.remote')
+    assert [name for name in remote.__all__ if name not in entries()] == []
+
+
 def test_each_name_of_the_reference_has_an_example() -> None:
     assert [name for name, has_example in entries().items() if not has_example] == []
 
