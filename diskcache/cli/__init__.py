@@ -80,14 +80,14 @@ def parser(prog: str = 'diskcache') -> Parser:
 def main(
     argv: Sequence[str] | None = None,
     prog: str = 'diskcache',
-    resolve: Callable[[str], Any] | None = None,
+    resolve: Callable[[argparse.Namespace], Any] | None = None,
 ) -> int:
     """Run one command and return the exit status.
 
     :param argv: the arguments after the program's name (default: those of the process)
     :param prog: the program's name, for its help
-    :param resolve: returns the directory, or the RemoteCache, that an argument stands for (default:
-        that itself)
+    :param resolve: called with the options; returns the directory, or the RemoteCache, that their
+        `directory` stands for (default: that itself)
     """
     try:
         _open_closed_streams()
@@ -95,7 +95,7 @@ def main(
         complete(made)
         options = made.parse_args(argv)
         if resolve is not None and getattr(options, 'directory', None) is not None:
-            options.directory = resolve(options.directory)
+            options.directory = resolve(options)
         return _run(options)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ import diskcache
 from diskcache import DjangoCache, _core
 from diskcache.django import checks
 from diskcache.django.checks import check_caches
+from diskcache.mismatch import count_shards
 
 BACKEND = 'diskcache.DjangoCache'
 
@@ -354,6 +356,7 @@ def test_the_help_of_a_command_has_its_whole_name(filled: Site) -> None:
         ('no', "CACHES has no 'no' with this backend; it has: default, temporary"),
         ('memory', "CACHES has no 'memory' with this backend"),
         ('temporary', 'temporary directory in each process'),
+        ('redis://:secret@host', 'takes an alias'),
     ],
 )
 def test_what_is_no_cache_of_the_site_is_an_error(filled: Site, alias: str, text: str) -> None:
@@ -361,6 +364,19 @@ def test_what_is_no_cache_of_the_site_is_an_error(filled: Site, alias: str, text
     assert done.returncode == 1
     assert text in done.stderr
     assert 'Traceback' not in done.stderr
+    assert 'secret' not in done.stderr
+
+
+def test_an_import_makes_the_directory_as_the_site_has_it(site: Site, directory: str) -> None:
+    site.cache(LOCATION=directory, SHARDS=3)
+    use = 'from django.core.cache import cache; print(json.dumps({}))'
+    assert site.evaluate(use.format("cache.set('a', 1)")) is True
+    assert site.manage('diskcache', 'export', 'default', 'file').returncode == 0
+    shutil.rmtree(directory)
+    done = site.manage('diskcache', 'import', '--create', 'default', 'file')
+    assert (done.returncode, done.stdout[:9]) == (0, 'stored: 1')
+    assert site.evaluate(use.format("[cache.get('a'), cache._cache.directory]")) == [1, directory]
+    assert count_shards(directory) == 3
 
 
 def test_a_cache_that_is_not_there_is_an_error_and_not_made(site: Site, directory: str) -> None:

@@ -21,6 +21,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ....cli import main
 from ....djangocache import DjangoCache
+from ....locations import is_url
 from ...sites import configured
 
 
@@ -57,11 +58,14 @@ class Command(BaseCommand):
         raise CommandError(f'diskcache {arguments[0]}: exit status {status}', returncode=status)
 
 
-def place_of(alias: str) -> Any:
+def place_of(options: argparse.Namespace) -> Any:
     """Return the directory or the RemoteCache of a cache of the site, or a directory itself.
+
+    One that an import makes gets as many shards as the site has configured.
 
     :raises CommandError: if there is no such cache, or it has no lasting directory
     """
+    alias = options.directory
     sites = {cache.alias: cache for cache in configured()}
     if alias in sites:
         if sites[alias].is_remote:
@@ -69,9 +73,13 @@ def place_of(alias: str) -> Any:
         directory = sites[alias].directory
         if directory is None:
             raise CommandError(f'the cache {alias!r} has a temporary directory in each process')
+        if getattr(options, 'create', False) and options.shards is None:
+            options.shards = sites[alias].shards
         return directory
     if op.isabs(alias):
         return alias
+    if is_url(alias):  # which may have a password in it
+        raise CommandError('manage.py diskcache takes an alias of CACHES; diskcache takes URLs')
     known = ', '.join(sites) or 'none'
     raise CommandError(f'CACHES has no {alias!r} with this backend; it has: {known}')
 
