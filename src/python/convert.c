@@ -216,17 +216,16 @@ int convert_number(PyObject *object, const char *argument, dc_datum *datum)
     return result;
 }
 
-/* What a function returns if it is time.time, and nothing that has taken its place: a patch of a test's, or freezegun's.
- * On Windows each version of Python reads another clock. */
+/* What a function returns if it is time.time, and nothing that has taken its place: a patch of a test's, or freezegun's,
+ * or the code that time-machine puts into the same object. */
 static int read_pythons_time(const module_state *state, PyObject *function, double *now)
 {
 #ifdef _WIN32
     (void)state, (void)function, (void)now;
     return 0;
 #else
-    int is_own = PyCFunction_CheckExact(function) &&
-                 PyCFunction_GET_SELF(function) == state->time_module &&
-                 strcmp(((PyCFunctionObject *)function)->m_ml->ml_name, "time") == 0;
+    int is_own = state->code_of_time != NULL && PyCFunction_CheckExact(function) &&
+                 PyCFunction_GET_FUNCTION(function) == state->code_of_time;
 
     if (is_own) {
         *now = dc_clock_time();

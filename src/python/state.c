@@ -1,5 +1,11 @@
 /* state.c: see state.h. */
+#define _GNU_SOURCE /* dladdr */
+
 #include "python/state.h"
+
+#ifndef _WIN32
+#include <dlfcn.h>
+#endif
 
 static int intern_names(module_state *state)
 {
@@ -71,9 +77,37 @@ static int import_sqlite3(module_state *state)
     return failed ? -1 : 0;
 }
 
+#ifdef _WIN32
+
+static PyCFunction code_of_time(PyObject *Py_UNUSED(time_module))
+{
+    return NULL; /* each version of Python reads another clock */
+}
+
+#else
+
+/* The code of time.time, if it is where Python's is. */
+static PyCFunction code_of_time(PyObject *time_module)
+{
+    PyObject *function = PyObject_GetAttrString(time_module, "time");
+    PyCFunction code = function != NULL && PyCFunction_CheckExact(function)
+                           ? PyCFunction_GET_FUNCTION(function)
+                           : NULL;
+    Dl_info its, pythons;
+    int is_pythons = code != NULL && dladdr((void *)(uintptr_t)code, &its) != 0 &&
+                     dladdr((void *)(uintptr_t)PyFloat_Type.tp_hash, &pythons) != 0 &&
+                     its.dli_fbase == pythons.dli_fbase;
+
+    Py_XDECREF(function);
+    return is_pythons ? code : NULL;
+}
+
+#endif
+
 static int import_python_functions(module_state *state)
 {
     state->time_module = PyImport_ImportModule("time");
+    state->code_of_time = state->time_module != NULL ? code_of_time(state->time_module) : NULL;
     state->threading = PyImport_ImportModule("threading");
     state->dumps = import_attribute("pickle", "dumps");
     state->loads = import_attribute("pickle", "loads");

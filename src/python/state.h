@@ -57,6 +57,7 @@ typedef struct module_state {
     PyObject *sqlite_constants; /* the names of sqlite3, those of result codes among them */
     int has_own_sqlite3;        /* that is Python's; a pysqlite3 in its place has older habits */
     PyObject *time_module;      /* its functions are looked up each time: programs patch them */
+    PyCFunction code_of_time;   /* that of Python's own time.time, or NULL */
     PyObject *threading;        /* the module, likewise */
     PyObject *dumps, *loads;    /* of pickle */
     PyObject *dump, *load;      /* the same with files */
