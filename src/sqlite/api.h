@@ -205,7 +205,7 @@ typedef struct dc_io_methods {
     void (*shm_barrier)(sqlite3_file *);
     int (*shm_unmap)(sqlite3_file *, int delete_it);
     /* from version 3 on */
-    void *fetch;
+    int (*fetch)(sqlite3_file *, dc_int64 offset, int amount, void **page);
     int (*unfetch)(sqlite3_file *, dc_int64 offset, void *page);
 } dc_io_methods;
 

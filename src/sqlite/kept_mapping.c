@@ -7,6 +7,19 @@
 
 static const char tag;
 
+/* Whether more is mapped than the file has: SQLite then has the byte behind the end of the file. If nothing is mapped
+ * it maps the file now. */
+static int reaches_beyond(const dc_io_methods *original, sqlite3_file *file, dc_int64 size)
+{
+    void *byte = NULL;
+    int reaches = original->fetch(file, size, 1, &byte) != DC_SQLITE_OK || byte != NULL;
+
+    if (byte != NULL) {
+        original->unfetch(file, size, byte);
+    }
+    return reaches;
+}
+
 /* Without a page this removes the whole mapping. */
 static int remove_or_keep(sqlite3_file *file, dc_int64 offset, void *page)
 {
@@ -15,7 +28,7 @@ static int remove_or_keep(sqlite3_file *file, dc_int64 offset, void *page)
     dc_int64 size;
 
     if (page == NULL && original->file_size(file, &size) == DC_SQLITE_OK) {
-        if (size == mapping->size) {
+        if (size == mapping->size && !reaches_beyond(original, file, size)) {
             return DC_SQLITE_OK;
         }
         mapping->size = size;

@@ -10,6 +10,10 @@
  * itself relies on that, as a checkpoint writes to the file without anybody's mapping being removed. So the mapping is
  * left as it is if the file has the size that it had. If it has another one the mapping is removed: beyond the end of
  * the file there is a SIGBUS, and what is behind the end of the mapping would be read, which takes longer.
+ *
+ * SQLite maps the file later than it removes the mapping, with the first page or before a checkpoint. The file may have
+ * been longer by then, and have been cut to the size that it had before. So SQLite is asked, too, whether its mapping
+ * ends with the file.
  */
 #ifndef DC_SQLITE_KEPT_MAPPING_H
 #define DC_SQLITE_KEPT_MAPPING_H

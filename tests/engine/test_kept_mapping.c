@@ -126,6 +126,30 @@ static void what_was_cut_and_has_grown_again_is_read_as_it_is(void)
     close_both();
 }
 
+/* The size is noted when the mapping is removed, and the file is mapped later: it has grown in between. Then it is
+ * damaged, and as long as it was again. */
+static void a_mapping_that_is_longer_than_the_file_is_removed(void)
+{
+    dc_int64 size;
+    int64_t sum;
+
+    open_both();
+    CHECK_INT(400000, sum_of_lengths());
+    dc_kept_mapping_attach(&reader.mapping, reader.file);
+    database_execute(&writer, "INSERT INTO t SELECT id + 400, content FROM t");
+    CHECK_INT(0, database_integer(&reader, "PRAGMA user_version"));
+    CHECK_INT(DC_SQLITE_OK, watched->file_size(reader.file, &size));
+    database_execute(&writer, "PRAGMA wal_checkpoint");
+    CHECK_INT(800000, sum_of_lengths());
+    CHECK_INT(0, truncate(database_path("cache.db"), size));
+    database_execute(&writer, "UPDATE t SET content = x'' WHERE id = 1");
+    /* What is mapped beyond the end of the file would end the process. */
+    CHECK_INT(DC_SQLITE, dc_db_query(&reader, "SELECT sum(length(content)) FROM t",
+                                     database_keep_integer, &sum));
+    CHECK_INT(DC_SQLITE_CORRUPT, reader.error.sqlite_code & 0xff);
+    close_both();
+}
+
 static void without_it_the_methods_are_those_of_before(void)
 {
     open_both();
@@ -146,6 +170,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_commit_leaves_the_mapping_of_a_file_that_keeps_its_size),
         CHECK_TEST(it_is_made_anew_when_the_file_grows_or_shrinks),
         CHECK_TEST(what_was_cut_and_has_grown_again_is_read_as_it_is),
+        CHECK_TEST(a_mapping_that_is_longer_than_the_file_is_removed),
         CHECK_TEST(without_it_the_methods_are_those_of_before),
     };
 
