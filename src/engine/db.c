@@ -342,7 +342,9 @@ void dc_db_watch_header(dc_db *db, dc_wal_header header)
     db->commit.valid = 0;
     give_methods_back(db);
     if (header != NULL) {
-        dc_kept_mapping_attach(&db->mapping, db->file);
+        if (db->maps_what_is_written) {
+            dc_kept_mapping_attach(&db->mapping, db->file);
+        }
         dc_read_lease_attach(&db->lease, db->file, header);
     }
 }

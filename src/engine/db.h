@@ -60,11 +60,12 @@ typedef struct dc_db {
     unsigned long evictions; /* of them rows that a policy has chosen; its user may set it to 0 */
     int read_only;           /* opened so: a transaction only reads */
     dc_frozen frozen;
-    int has_known_log;       /* the journal is a log, and the VFS SQLite's own */
-    int notes_sums;          /* the function that DC_SQL_INCREMENT calls is defined */
-    int compares;            /* the functions of dc_compare are defined */
-    int surveys;             /* the function of dc_survey_rows is defined */
-    dc_kept_mapping mapping; /* of the file; attached before the lease, and detached after it */
+    int has_known_log;        /* the journal is a log, and the VFS SQLite's own */
+    int maps_what_is_written; /* the file system is known to (file_system.h) */
+    int notes_sums;           /* the function that DC_SQL_INCREMENT calls is defined */
+    int compares;             /* the functions of dc_compare are defined */
+    int surveys;              /* the function of dc_survey_rows is defined */
+    dc_kept_mapping mapping;  /* of the file; attached before the lease, and detached after it */
     dc_read_lease lease;
     dc_read_mark mark;
     dc_wal_append frames;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #endif
 
+#include "engine/file_system.h"
 #include "engine/settings.h"
 #include "python/connection.h"
 #include "python/connection_lock.h"
@@ -282,6 +283,7 @@ static dc_status prepare_session(Session *session, PyObject *path, int *kept)
     }
     connection_lock_acquire();
     section = fork_gate_enter_releasing_gil();
+    db->maps_what_is_written = dc_file_system_maps_what_is_written(PyBytes_AS_STRING(bytes));
     status = dc_settings_apply_pragmas(db, kept, &session->lacks_settings);
     if (status == DC_OK && db->frozen.database == NULL && dc_db_says_wal(db)) {
         dc_version_table_close(&db->versions); /* of an attempt before */

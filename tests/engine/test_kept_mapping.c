@@ -2,6 +2,7 @@
 #include "sqlite/kept_mapping.h"
 
 #include "database.h"
+#include "engine/file_system.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -150,6 +151,23 @@ static void a_mapping_that_is_longer_than_the_file_is_removed(void)
     close_both();
 }
 
+static void it_is_removed_where_it_is_not_known_to_show_what_is_written(void)
+{
+    int (*unfetch)(sqlite3_file *, dc_int64, void *);
+
+    open_both();
+    unfetch = reader.file->methods->unfetch;
+    dc_db_watch_header(&reader, dc_db_wal_header(&reader));
+    CHECK(reader.file->methods->unfetch == unfetch);
+    reader.maps_what_is_written = 1;
+    dc_db_watch_header(&reader, dc_db_wal_header(&reader));
+    CHECK(reader.file->methods->unfetch != unfetch);
+    dc_db_watch_header(&reader, NULL);
+    CHECK(reader.file->methods->unfetch == unfetch);
+    close_both();
+    CHECK_INT(0, dc_file_system_maps_what_is_written("/proc"));
+}
+
 static void without_it_the_methods_are_those_of_before(void)
 {
     open_both();
@@ -171,6 +189,7 @@ int main(int argc, char **argv)
         CHECK_TEST(it_is_made_anew_when_the_file_grows_or_shrinks),
         CHECK_TEST(what_was_cut_and_has_grown_again_is_read_as_it_is),
         CHECK_TEST(a_mapping_that_is_longer_than_the_file_is_removed),
+        CHECK_TEST(it_is_removed_where_it_is_not_known_to_show_what_is_written),
         CHECK_TEST(without_it_the_methods_are_those_of_before),
     };
 
