@@ -192,7 +192,7 @@ class RemoteCache(DictMethods):
 
     def _codec_of(self, name: str, shards: int = 0) -> tuple[str, Codec]:
         """Return what the log calls something of this name, and the Codec for it."""
-        label = f'{self._engine.address}/{name}'
+        label = f'{self._engine.address}/{name}'.replace('\0', r'\0')  # a Disk takes none
         serializer, keys = self._arguments['serializer'], self._arguments['keys']
         return label, Codec(name, serializer, keys, label, self.max_value, shards)
 
