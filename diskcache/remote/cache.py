@@ -257,7 +257,9 @@ class RemoteCache(DictMethods):
     ) -> tuple[bytes | None, float]:
         """Keep what was read near; return the same as _read."""
         left = math.inf if ms < 0 else ms / 1000
-        if stored is not None and self._near is not None:
+        if stored is None:
+            self._hear_one(name)
+        elif self._near is not None:
             self._near.put(name, t0, t0 + left, stored)
         return stored, left
 
@@ -279,7 +281,10 @@ class RemoteCache(DictMethods):
         name = self._codec.key(key)
         if self._near is not None and self._near.get(name) is not None:
             return True
-        return bool(self._engine.read('EXISTS', name))
+        found = bool(self._engine.read('EXISTS', name))
+        if not found:
+            self._hear_one(name)
+        return found
 
     def get_many(self, keys: Iterable[Any], *, retry: bool = False) -> dict[Any, Any]:
         """Look many keys up, with one round trip for a thousand of them. Each is read by itself.

@@ -455,6 +455,28 @@ def test_what_others_have_from_the_next_owner_does_not_hold_for_who_does_not_kno
         writer.clear()
 
 
+@pytest.mark.parametrize(
+    'look',
+    [
+        lambda cache: cache.get('key') is None,
+        lambda cache: cache.get_many(['key']) == {},
+        lambda cache: 'key' not in cache,
+    ],
+)
+def test_what_was_seen_to_be_gone_does_not_come_back(
+    cache: Any, writer: Any, monkeypatch: pytest.MonkeyPatch, look: Any
+) -> None:
+    (other,) = same_shard(cache, 'key', 1)
+    writer['key'] = writer[other] = 'old'
+    warm(cache)
+    deaf(cache, monkeypatch)
+    ask_the_server(cache)
+    del writer['key']
+    assert look(cache)
+    cache.get(other)  # the owner of the slot is known again
+    assert cache.get('key') is None
+
+
 def test_what_another_process_has_read_from_an_owner_of_before_is_not_used(
     cluster: Cluster, open_cache: Any, tmp_path: Path
 ) -> None:
