@@ -32,6 +32,7 @@ from .engine import (
     check_password,
     forms,
     inherited,
+    place_of,
     size_of,
     translated,
 )
@@ -148,7 +149,7 @@ class ClusterEngine:
     # --- nodes and slots ---
 
     def _node(self, host: str, port: int) -> Node:
-        place = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+        place = place_of(host, port)
         node = self._nodes.get(place)
         if node is None:
             node = self._nodes.setdefault(
@@ -397,11 +398,16 @@ class ClusterEngine:
         """Yield what a node says that it has, and what leaves it, for whom."""
         lines = {line[0]: line for line in map(bytes.split, text.splitlines())}
         mine = next(line for line in lines.values() if b'myself' in line[2])
+        # `ip:port@port,hostname`: how this one is called by the others is how they are.
+        named = mine[1].split(b',')[1:2] == [node.host.encode()]
         for word in mine[8:]:
             leaves = _MOVING.fullmatch(word)
             if leaves:
                 other = lines[leaves[2]]
-                host, _, port = other[1].split(b'@')[0].decode().rpartition(':')
+                address, *names = other[1].decode().split(',')
+                host, _, port = address.partition('@')[0].rpartition(':')
+                if named and names:
+                    host = names[0]
                 if int(leaves[1]) in self._slots:
                     target = self._node(host or node.host, int(port))
                     yield target, int(leaves[1]), other[6], False

@@ -109,12 +109,19 @@ def _checked_db(db: str) -> str:
     return db
 
 
+def place_of(host: str, port: int) -> str:
+    """Return host and port as a URL has them."""
+    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
 def _pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
     """Return the pool of a server, and its address."""
     options = redis.connection.parse_url(f'{SCHEMES[scheme]}://{rest}')
     parts = urlsplit(f'{SCHEMES[scheme]}://{rest}')
     where = (
-        parts.path if scheme == 'unix' else f'{parts.hostname or "localhost"}:{parts.port or 6379}'
+        parts.path
+        if scheme == 'unix'
+        else place_of(parts.hostname or 'localhost', parts.port or 6379)
     )
     if scheme != 'unix':
         _checked_db(parts.path.strip('/'))

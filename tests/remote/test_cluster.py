@@ -171,6 +171,11 @@ def test_a_url_that_is_none_is_refused_without_its_password(rest: str) -> None:
     assert 'pa' not in str(caught.value).replace('password', '')
 
 
+def test_an_address_has_brackets_where_a_url_has_them() -> None:
+    for url in ('redis://[::1]:7000/0', 'redis+cluster://[::1]:7000,[::1]:7001'):
+        assert RemoteCache(url, 'site')._engine.address == url
+
+
 def test_hosts_may_have_any_form() -> None:
     engine = ClusterEngine('rediss+cluster://u:p%40x@[::1]:7000,host', 1, ())
     assert [seed.address for seed in engine._seeds] == [
@@ -358,6 +363,27 @@ def test_iteration_finds_what_moves_meanwhile(
     assert len(moved) == 3
     assert len(cache) == 300
     assert cache.clear() == 300
+
+
+def test_nodes_are_called_by_the_names_that_they_announce(
+    start_cluster: Any, open_cache: Any
+) -> None:
+    """Nobody may reach the address that the nodes know, or a certificate may not have it."""
+    cluster = start_cluster('redis', 3)
+    for server in cluster.servers:
+        server.ask('CONFIG', 'SET', 'cluster-announce-hostname', 'localhost')
+        server.ask('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'hostname')
+    cache = open_cache(cluster.url.replace('127.0.0.1', 'localhost'))
+    cluster._wait_for(
+        lambda: all(
+            node.count(',localhost') == 3
+            for node in (server.ask('CLUSTER', 'NODES') for server in cluster.servers)
+        )
+    )
+    cache.set_many({number: number for number in range(100)})
+    begin_move(cluster, cache, 1, stored(cache, 1))
+    assert len(cache) == 100
+    assert all(place.startswith('localhost:') for place in cache._engine._nodes)
 
 
 # --- steps of scripts, with others in between ---
