@@ -76,21 +76,7 @@ def test_a_deque_is_a_list_and_an_index_a_hash_with_an_order(cache: Any) -> None
 
 def test_parts_and_the_items_of_a_cache_have_nothing_in_common(open_cache: Any, name: str) -> None:
     cache = open_cache()
-    names = [
-        'x',
-        '}',
-        '{',
-        'x}l',
-        'x}h',
-        'x/y',
-        'é',
-        '*',
-        ' ',
-        'x:sx',
-        '}{deque/x',
-        '\0',
-        'x' * 9999,
-    ]
+    names = ['x', '}', '{', 'x}l', 'x}h', 'x/y', 'é', '*', ' ', '\0', 'x:sx', '}{deque/x']
     others = [open_cache(name=name + end) for end in ('/x', '/deque/x', '/deque', '/index', 'x')]
     cache.set('x', 'item', tag='x')
     for number, each in enumerate(names):
