@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from .cluster import ClusterEngine, Node
 from .engine import Engine
-from .feed import LEASE, Feed, clock
+from .feed import LEASE, Feed, PlacedFeed, clock
 from .shards import slot_of
-
-#: So many bytes stand for a node.
-_PLACE_BYTES = 8
 
 
 class ClusterFeed:
@@ -19,9 +14,6 @@ class ClusterFeed:
     What was read from a master holds if that one's feed says so, and if its slot is known to be
     that master's still: within the last `LEASE` seconds it has answered a lookup in that slot. A
     master that is none any more need not say so on its feed.
-
-    Behind the times of a value stands who it was read from: another process of this machine may
-    still take one for the owner that is none any more.
     """
 
     def __init__(self, engine: ClusterEngine, prefix: bytes, timeout: float) -> None:
@@ -39,27 +31,22 @@ class ClusterFeed:
 
     def start_anew(self) -> None:
         """Forget the connections, which are a parent's."""
-        self._feeds: dict[Node, Feed] = {}
+        self._feeds: dict[Node, PlacedFeed] = {}
         #: By slot: until when it is known to be its owner's, seconds.
         self._leases: dict[int, float] = {}
 
-    def _feed(self, slot: int) -> Feed:
+    def _feed(self, slot: int) -> PlacedFeed:
         """Return the feed of the master of a slot."""
         node = self._engine.known_owner(slot)
         feed = self._feeds.get(node)
         if feed is None:
-            feed = Feed(node, *self._arguments)
-            feed.place = hashlib.sha256(node.address.encode()).digest()[:_PLACE_BYTES]
-            feed = self._feeds.setdefault(node, feed)
+            feed = self._feeds.setdefault(node, PlacedFeed(node, *self._arguments))
         return feed
 
     def left(self, name: bytes, times: object) -> float:
         """Return for how many seconds what was read may be used; 0.0 if it may not be now."""
         slot = slot_of(name)
-        if not isinstance(times, bytes) or clock() >= self._leases.get(slot, 0.0):
-            return 0.0
-        feed = self._feed(slot)
-        return feed.left(name, times[:-_PLACE_BYTES]) if times.endswith(feed.place) else 0.0
+        return self._feed(slot).left(name, times) if clock() < self._leases.get(slot, 0.0) else 0.0
 
     def answered(self, name: bytes, t0: float) -> Feed:
         """Note that a read which was sent at t0 has been answered.
@@ -100,4 +87,4 @@ def feed_of(engine: Engine | ClusterEngine, prefix: bytes, timeout: float) -> Fe
     """Return what hears of the keys of a server, or a Cluster."""
     if isinstance(engine, ClusterEngine):
         return ClusterFeed(engine, prefix, timeout)
-    return Feed(engine, prefix, timeout)
+    return (PlacedFeed if engine.has_sentinels else Feed)(engine, prefix, timeout)

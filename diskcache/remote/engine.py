@@ -186,7 +186,9 @@ class Engine:
             'socket_connect_timeout': timeout,
             'retry': Retry(NoBackoff(), 0),
         }
-        make = _sentinel_pool if scheme.endswith('+sentinel') else _pool
+        #: Whether another server may take its place.
+        self.has_sentinels: bool = scheme.endswith('+sentinel')
+        make = _sentinel_pool if self.has_sentinels else _pool
         try:
             check_password(scheme, rest)
             self._make_pool = ft.partial(make, scheme, rest, ours)

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import contextlib as cl
 import functools as ft
+import hashlib
 import math
 import os
 import threading
@@ -54,6 +55,9 @@ _LONGEST_DRAIN = 0.05
 
 #: Seconds between two attempts to connect.
 _RECONNECT = 0.1
+
+#: So many bytes stand for a server.
+_PLACE_BYTES = 8
 
 _CHANNEL = b'__redis__:invalidate'
 
@@ -116,7 +120,7 @@ class Feed(Heard):
         self._engine = engine
         self._prefix = prefix
         self._timeout = timeout
-        #: What stands behind the times of what was read; see ClusterFeed.
+        #: What stands behind the times of what was read; see PlacedFeed.
         self.place: bytes = b''
         #: Whether the server does not allow it.
         self.forbidden: bool = False
@@ -218,9 +222,13 @@ class Feed(Heard):
             )
             return
         self._connection = connection
+        self._begin(connection)
         self._asked = None
         self.floor = clock()  # before the lease: what was read until now does not hold
         self.lease = now + LEASE
+
+    def _begin(self, connection: Any) -> None:
+        """Take note of a new connection."""
 
     def _lose(self) -> None:
         """Let nothing hold until there is a connection again."""
@@ -239,3 +247,22 @@ class Feed(Heard):
         finally:
             if held == [True]:
                 self._lock.release()
+
+
+class PlacedFeed(Feed):
+    """The feed of a server that another may replace.
+
+    Behind the times of a value stands which server it was read from. Processes that share a
+    directory may differ in who that is: one may still read from a server that is none any more, and
+    keep an old value that is later than all that the others have heard.
+    """
+
+    def left(self, name: bytes, times: bytes | None) -> float:  # type: ignore[override]
+        """Return for how many seconds what was read may be used; 0.0 if it may not be now."""
+        if times is None or not times.endswith(self.place):
+            return 0.0
+        return super().left(name, times[:-_PLACE_BYTES])
+
+    def _begin(self, connection: Any) -> None:
+        server = f'{connection.host}:{connection.port}'
+        self.place = hashlib.sha256(server.encode()).digest()[:_PLACE_BYTES]

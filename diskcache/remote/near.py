@@ -1,8 +1,8 @@
 """The near tier: values of the server, kept in this process or in a Cache of this machine.
 
 A value is kept as it stands on the server, so that its Disk has the say at each lookup. Beside it
-stand its times: the one before its read, `t0`, and that of its expiry; and on a Cluster, which node
-it was read from. Whether it holds is decided by the feed.
+stand its times: the one before its read, `t0`, and that of its expiry; and which server it was read
+from, if that may change. Whether it holds is decided by the feed.
 """
 
 from __future__ import annotations
@@ -210,9 +210,10 @@ class Near:
         :param until: the time of its expiry
         """
         feed = self.feed.answered(name, t0)
-        times = _TIMES.pack(t0, until)
-        left = feed.left(name, times) if feed.drain(True) else 0.0
-        if not (left and self._store.put(name, value, times + feed.place, left)):
+        heard = feed.drain(True)
+        times = _TIMES.pack(t0, until) + feed.place
+        left = feed.left(name, times) if heard else 0.0
+        if not (left and self._store.put(name, value, times, left)):
             feed.hear(name)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from diskcache import KEEP, Timeout
 pytest.importorskip('redis', reason='redis-py is not installed: pip install redis')
 
 from diskcache.remote import RemoteCache, RemoteError
+from diskcache.remote.feed import clock
 
 
 @pytest.fixture
@@ -463,6 +465,30 @@ def test_when_a_master_is_gone_its_replica_is_used(watched: Watched, open_cache:
         assert time.monotonic() < deadline
         time.sleep(0.002)
     assert cache._near.feed._connection.port == watched.replica.port
+
+
+def test_what_another_process_has_read_from_a_master_of_before_is_not_used(
+    watched: Watched, open_cache: Any, tmp_path: Path
+) -> None:
+    """It does not know of the change yet, and the master of before still answered it."""
+    behind, cache = (open_cache(watched.url, near=tmp_path / 'near') for _ in range(2))
+    name = cache._codec.key('key')
+    behind['key'] = 'old'
+    deadline = time.monotonic() + 40
+    while behind['key'] and behind._near.get(name) is None:
+        assert time.monotonic() < deadline
+    old = behind._engine.read('GET', name)
+    behind._engine.call('WAIT', 1, 20_000)
+    watched.replica.ask('REPLICAOF', 'NO', 'ONE')
+    master = '127.0.0.1', watched.replica.port
+    cache._engine._pool.sentinel_manager.discover_master = lambda name: master
+    cache['key'] = 'new'
+    while cache['key'] and cache._near.get(name) is None:
+        assert time.monotonic() < deadline
+    assert behind._near.feed.drain(True)
+    behind._near.put(name, clock(), math.inf, old)
+    assert cache['key'] == 'new'
+    assert behind['key'] == 'old'
 
 
 def test_a_feed_of_a_master_that_is_none_any_more_is_given_up(
