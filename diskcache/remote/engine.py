@@ -103,6 +103,26 @@ def check_password(scheme: str, rest: str) -> None:
         raise ValueError
 
 
+class _Whole:
+    """A connection of redis-py's that is never connected by half.
+
+    Its answers to the first commands may not have been read, or SELECT not been sent.
+    """
+
+    def connect(self) -> None:
+        """Connect; if a signal handler raises meanwhile, disconnect."""
+        try:
+            super().connect()  # type: ignore[misc]
+        except BaseException:
+            self.disconnect()  # type: ignore[attr-defined]
+            raise
+
+
+@ft.lru_cache
+def _whole(cls: type) -> type:
+    return type(cls.__name__, (_Whole, cls), {})
+
+
 def _checked_db(db: str) -> str:
     if not re.fullmatch('[0-9]*', db):
         raise ValueError
@@ -127,7 +147,7 @@ def _pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
         _checked_db(parts.path.strip('/'))
     connection_class = options.pop('connection_class', redis.Connection)
     pool = redis.ConnectionPool(
-        connection_class=connection_class, **{**_DEFAULTS, **options, **ours}
+        connection_class=_whole(connection_class), **{**_DEFAULTS, **options, **ours}
     )
     return pool, f'{where}/{options.get("db", 0)}'
 
@@ -144,11 +164,16 @@ def _sentinel_pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, s
         f'{SCHEMES[scheme]}://{credentials}{at}/{_checked_db(db) or 0}{mark}{query}'
     )
     secure = options.pop('connection_class', None) is not None
+    kind = 'SentinelManagedSSLConnection' if secure else 'SentinelManagedConnection'
+    connection_class = _whole(getattr(redis.sentinel, kind))
     places = [urlsplit(f'//{host}') for host in hosts.split(',')]
     sentinels = [(each.hostname or 'localhost', each.port or 26379) for each in places]
     manager = redis.sentinel.Sentinel(sentinels, sentinel_kwargs=ours)
     pool = redis.sentinel.SentinelConnectionPool(
-        service, manager, ssl=secure, **{**_DEFAULTS, **options, **ours}
+        service,
+        manager,
+        connection_class=connection_class,
+        **{**_DEFAULTS, **options, **ours},
     )
     return pool, f'{hosts}/{service}/{options.get("db", 0)}'
 

@@ -238,6 +238,30 @@ def test_a_signal_between_sending_and_reading_mixes_up_no_answers(
     assert read == [7, 7]
 
 
+def test_a_signal_while_connecting_leaves_no_connection_that_is_half_made(
+    redis_server: Server, open_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be one to another database."""
+    from redis.connection import Connection
+
+    url = redis_server.url.rpartition('/')[0] + '/3'
+    cache = open_cache(url)
+    cache['key'] = 'in 3'
+    cache.close()
+    send = Connection.send_command
+
+    def be_interrupted(self: Any, *args: Any, **kwargs: Any) -> None:
+        if args[0] == 'SELECT':
+            raise Interrupted
+        send(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, 'send_command', be_interrupted)
+        with pytest.raises(Interrupted):
+            cache.get('key')
+    assert cache.get('key') == 'in 3'
+
+
 def test_threads_and_forked_children_have_connections_of_their_own(cache: Any) -> None:
     cache.set_many({number: number for number in range(50)})
 
