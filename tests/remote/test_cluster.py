@@ -179,7 +179,7 @@ def test_an_address_has_brackets_where_a_url_has_them() -> None:
 def test_hosts_may_have_any_form() -> None:
     engine = ClusterEngine('rediss+cluster://u:p%40x@[::1]:7000,host', 1, ())
     assert [seed.address for seed in engine._seeds] == [
-        'rediss://::1:7000/0',
+        'rediss://[::1]:7000/0',
         'rediss://host:6379/0',
     ]
     assert engine.address == 'rediss+cluster://[::1]:7000,host'
