@@ -31,6 +31,9 @@ from .stored import NoLiteralError, Stored, literal, unpacked_json
 #: So many items, and about so many bytes, are stored at a time.
 _BATCH_ITEMS, _BATCH_BYTES = 500, 2**22
 
+#: What the pickles begin with by which programs look keys up: their protocol is 5.
+_AS_PROGRAMS_DO = b'\x80\x05'
+
 _SIGNED_KINDS = {b'P': 'pickle', b's': 'text', b'b': 'bytes', b'i': 'int', b'f': 'float'}
 
 # --- to an export ---
@@ -239,10 +242,12 @@ class ServerTarget:
         key = stored.data
         if stored.kind == 'pickle' and isinstance(disk, SafeDisk):
             key = disk._from_pickle(stored.data)
-        elif stored.kind == 'pickle' and type(disk) is Disk:
+        elif stored.kind == 'pickle' and type(disk) is Disk and not self._unpickle:
             try:
                 key = literal(stored.data)
             except NoLiteralError:
+                if not stored.data.startswith(_AS_PROGRAMS_DO):
+                    raise
                 return None, self._codec.pickled_key(stored.data)
         elif stored.kind == 'pickle':
             key = pickle.loads(stored.data) if self._unpickle else literal(stored.data)

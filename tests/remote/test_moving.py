@@ -274,6 +274,23 @@ def test_a_key_is_found_whatever_protocol_it_was_pickled_with(
         assert RemoteCache(server.url, name)['a', 1] == 'value'
 
 
+def test_a_key_of_another_protocol_that_has_to_be_loaded_is_left_out_until_it_may_be(
+    call: Callable[..., Any], directory: str, server: Server, name: str
+) -> None:
+    key = datetime.date(2020, 1, 1)
+    with diskcache.Cache(directory, disk_pickle_protocol=4) as cache:
+        cache[key] = 'value'
+    call('export', directory, 'file')
+    options = ('--name', name, '--serializer', 'pickle')
+    status, _, errors = call('import', server.url, 'file', *options)
+    assert status == 3
+    assert '--unpickle loads it' in errors
+    remote = RemoteCache(server.url, name, serializer='pickle')
+    assert len(remote) == 0
+    assert call('import', server.url, 'file', *options, '--unpickle')[0] == 0
+    assert remote[key] == 'value'
+
+
 def test_a_key_that_is_there_is_replaced_or_kept(
     call: Callable[..., Any], directory: str, server: Server, name: str
 ) -> None:
