@@ -122,9 +122,10 @@ class Target(Protocol):
 class _Direct:
     """Stores items in a directory as they are in the export."""
 
-    def __init__(self, places: list[Place], policy: str, counts: Counts) -> None:
+    def __init__(self, places: list[Place], policy: str, unpickle: bool, counts: Counts) -> None:
         self._places = places
         self._policy = policy
+        self._unpickle = unpickle
         self._counts = counts
         #: Whether a commit waits for the disk; then the files have to be there before.
         self._lasting = [is_lasting(place.cache.reset('sqlite_synchronous')) for place in places]
@@ -140,6 +141,8 @@ class _Direct:
         """Take an item; the parts of its value follow, if it has any."""
         for stored in (item.key, item.tag, item.value):
             _require_utf8(stored)
+        if item.key.kind == 'pickle':
+            item = item._replace(key=self._key(item.key.data))
         shard = self._hash(item.key.data) % len(self._places)
         disk = self._places[shard].cache.disk
         if not item.in_parts and not self._belongs_into_a_file(item, disk):
@@ -153,6 +156,17 @@ class _Direct:
             data = item.value.data
             self.part(data.encode() if isinstance(data, str) else data)
             self.finish()
+
+    def _key(self, pickled: bytes) -> Stored:
+        """Return a key as programs look it up: pickled with the protocol of the directory.
+
+        :raises UnreadableError: if it has to be unpickled for that and is not to be
+        """
+        disk = self._places[0].cache.disk
+        if _protocol(pickled) == _protocol(disk.put(())[0]):
+            return Stored('pickle', pickled)
+        data, _ = disk.put(_unpickled(pickled, self._unpickle, pickle.loads))
+        return Stored('pickle', bytes(data))
 
     def _belongs_into_a_file(self, item: form.Item, disk: Disk) -> bool:
         data = item.value.data
@@ -283,6 +297,26 @@ def _require_utf8(stored: Stored) -> None:
             raise UnreadableError('it has a text that is no UTF-8') from None
 
 
+def _protocol(pickled: bytes) -> bytes:
+    """Return the byte that names the protocol of a pickle; nothing for 0 and 1."""
+    return bytes(pickled[1:2]) if pickled[:1] == b'\x80' else b''
+
+
+def _unpickled(pickled: bytes, unpickle: bool, loads: Callable[[bytes], Any]) -> Any:
+    """Return the object of a pickle.
+
+    :param unpickle: whether it may be loaded if it cannot be had otherwise
+    :param loads: what loads it
+    :raises UnreadableError: if it has to be loaded and may not be, or if that fails
+    """
+    try:
+        return loads(pickled) if unpickle else literal(pickled)
+    except NoLiteralError as error:
+        raise UnreadableError(f'{error}; --unpickle loads it') from error
+    except Exception as error:  # a pickle raises what it likes
+        raise UnreadableError(f'{type(error).__name__}: {error}') from error
+
+
 class _Converted:
     """Stores items as objects, by the methods of a cache, which may be any that has them.
 
@@ -352,16 +386,13 @@ class _Converted:
 
         :raises UnreadableError: if it has to be unpickled and is not to be, or if it fails
         """
-        try:
-            if stored.kind == 'pickle':
-                return self._loads(stored.data) if self._unpickle else literal(stored.data)
-            if stored.kind == 'bytes' and self._is_json:
+        if stored.kind == 'pickle':
+            return _unpickled(stored.data, self._unpickle, self._loads)
+        if stored.kind == 'bytes' and self._is_json:
+            try:
                 return unpacked_json(stored.data)
-        except NoLiteralError as error:
-            hint = '; --unpickle loads it' if stored.kind == 'pickle' else ''
-            raise UnreadableError(f'{error}{hint}') from error
-        except Exception as error:  # a pickle raises what it likes
-            raise UnreadableError(f'{type(error).__name__}: {error}') from error
+            except NoLiteralError as error:
+                raise UnreadableError(error) from error
         return stored.data
 
     def _store(self, item: form.Item, value: Any, is_file: bool) -> None:
@@ -521,7 +552,7 @@ def _target(
     is_json = header.disk == _JSON_NAME
     made_with = places[0].made_with
     if made_with == header.disk and made_with in (_PLAIN_NAME, _JSON_NAME):
-        return _Direct(places, options.on_conflict, counts)
+        return _Direct(places, options.on_conflict, options.unpickle, counts)
     _require_known(header)
     return _Converted(cache, places, options.on_conflict, is_json, options.unpickle, counts)
 

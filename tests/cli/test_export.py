@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import os
 import pickle
@@ -548,3 +549,21 @@ def test_a_flush_that_fails_leaves_no_file_without_a_row(
         assert (done.returncode, 'refused' in done.stderr) == (2, True)
         assert len(there) == 0
         assert value_files(first.directory) == value_files(second.directory) == set()
+
+
+@pytest.mark.parametrize(('one', 'other'), [(2, 5), (5, 4)])
+def test_a_key_is_pickled_as_the_directory_has_it(
+    call: Run, tmp_path: Path, one: int, other: int
+) -> None:
+    day = datetime.date(2020, 1, 1)
+    with diskcache.Cache(tmp_path / 'one', disk_pickle_protocol=one) as cache:
+        cache['a', 1] = 'tuple'
+        cache[day] = 'day'
+    call('export', tmp_path / 'one', tmp_path / 'file')
+    with diskcache.FanoutCache(tmp_path / 'other', 3, disk_pickle_protocol=other) as target:
+        done = call('import', tmp_path / 'other', tmp_path / 'file')
+        assert (done.returncode, target.get(('a', 1)), len(target)) == (3, 'tuple', 1)
+        assert '--unpickle loads it' in done.stderr
+        done = call('import', tmp_path / 'other', tmp_path / 'file', '--unpickle')
+        assert done.returncode == 0
+        assert (target.get(('a', 1)), target.get(day), len(target)) == ('tuple', 'day', 2)
