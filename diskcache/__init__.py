@@ -108,7 +108,7 @@ if not TYPE_CHECKING:  # it would let any name pass
         if name == 'DjangoCache':
             from opcode import opmap
 
-            text = "DjangoCache needs Django: pip install 'diskcache[django]'"
+            text = 'DjangoCache needs Django: pip install Django'
             caller = _sys._getframe(1)
             # From an AttributeError the statement would make an error of its own, without the hint.
             if caller.f_code.co_code[caller.f_lasti] == opmap['IMPORT_FROM']:

@@ -33,7 +33,7 @@ def _completion(options: argparse.Namespace) -> int:
     try:
         from argcomplete.shell_integration import shellcode
     except ImportError:
-        raise CommandError("completion needs argcomplete: pip install 'diskcache[cli]'") from None
+        raise CommandError('completion needs argcomplete: pip install argcomplete') from None
     print(shellcode(['diskcache'], shell=options.shell))
     return DONE
 

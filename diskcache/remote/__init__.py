@@ -1,6 +1,6 @@
 """RemoteCache: the interface of a Cache on a server, Redis or Valkey, that many machines share.
 
-It needs the package redis: ``pip install 'diskcache[redis]'``. ``import diskcache`` does not import
+It needs the package redis, which the extra ``redis`` installs. ``import diskcache`` does not import
 it.
 """
 
@@ -12,7 +12,7 @@ except ModuleNotFoundError as _error:
     if _error.name != 'redis':
         raise
     raise ImportError(
-        "diskcache.remote needs redis-py: pip install 'diskcache[redis]'", name='redis'
+        "diskcache.remote needs redis-py: pip install 'redis[hiredis]'", name='redis'
     ) from None
 
 from .cache import RemoteCache

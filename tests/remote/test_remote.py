@@ -552,5 +552,5 @@ def test_diskcache_does_not_import_it() -> None:
 def test_without_redis_py_the_error_says_what_to_install() -> None:
     for statement in ('from diskcache.remote import RemoteCache', 'diskcache.open("redis://host")'):
         assert run(f"import sys, diskcache; sys.modules['redis'] = None; {statement}") == (
-            "ImportError: diskcache.remote needs redis-py: pip install 'diskcache[redis]'"
+            "ImportError: diskcache.remote needs redis-py: pip install 'redis[hiredis]'"
         )
