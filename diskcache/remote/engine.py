@@ -12,7 +12,7 @@ import functools as ft
 import os
 import re
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 import redis
@@ -118,9 +118,11 @@ class _Whole:
             raise
 
 
-@ft.lru_cache
-def _whole(cls: type) -> type:
+def _make_whole(cls: type) -> type:
     return type(cls.__name__, (_Whole, cls), {})
+
+
+_whole: Callable[[type], type] = ft.lru_cache(_make_whole)
 
 
 def _checked_db(db: str) -> str:
