@@ -265,4 +265,4 @@ class PlacedFeed(Feed):
 
     def _begin(self, connection: Any) -> None:
         server = f'{connection.host}:{connection.port}'
-        self.place = hashlib.sha256(server.encode()).digest()[:_PLACE_BYTES]
+        self.place: bytes = hashlib.sha256(server.encode()).digest()[:_PLACE_BYTES]
