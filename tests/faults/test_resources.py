@@ -125,7 +125,9 @@ def exercise(directory: str, want: str) -> list[str]:
     import ctypes
     import resource
 
-    import diskcache.check  # While the files of the interpreter can be read.
+    # While the files of the interpreter can be read:
+    import diskcache.check
+    import diskcache.pickle_walker
 
     large = bytes(50_000)
     unmounted = 'cannot mount a file system'
