@@ -18,7 +18,7 @@ from elftools.elf.elffile import ELFFile
 from wheels.cells import Cell
 from wheels.tree import BUILD, ROOT
 
-LARGEST = 450_000  # bytes of a wheel, of which the extension is a third
+LARGEST = 550_000  # bytes of a wheel, of which the extension is a third
 
 #: Debian's musl, which is older than zig's: what a wheel calls has to be in it, too.
 MUSL = Path(f'/usr/lib/{platform.machine()}-linux-musl/libc.so')
