@@ -236,6 +236,7 @@ def test_celery(load: Load, pool: str) -> None:
         while time.monotonic() < end or sent < 400:
             for number in range(sent, sent + 20):
                 app.send_task('work', (number,))
+            load_work.deliver()
             sent += 20
             while len(os.listdir(os.environ['LOAD_DIRECTORY'] + '/messages')) > 100:
                 time.sleep(0.01)

@@ -86,21 +86,31 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 def make_celery() -> Any:
-    """Return an application of celery whose messages are files."""
+    """Return an application of celery whose messages are files.
+
+    The worker may look at a file that is not written yet, and end (kombu 5). So messages are
+    written to a directory of their own, and :func:`deliver` moves what is whole.
+    """
     import celery
 
     app = celery.Celery('load_work', broker='filesystem://')
-    for name in ('messages', 'control'):
+    for name in ('written', 'messages', 'control'):
         os.makedirs(f'{DIRECTORY}/{name}', exist_ok=True)
     app.conf.broker_transport_options = {
         'data_folder_in': f'{DIRECTORY}/messages',
-        'data_folder_out': f'{DIRECTORY}/messages',
+        'data_folder_out': f'{DIRECTORY}/written',
         'control_folder': f'{DIRECTORY}/control',
         'polling_interval': 0.01,
     }
     app.conf.worker_prefetch_multiplier = 16
     app.task(name='work')(record)
     return app
+
+
+def deliver() -> None:
+    """Give the worker the messages that have been sent."""
+    for name in os.listdir(f'{DIRECTORY}/written'):
+        os.rename(f'{DIRECTORY}/written/{name}', f'{DIRECTORY}/messages/{name}')
 
 
 def record(number: int) -> None:
