@@ -1,5 +1,7 @@
 /* state.c: see state.h. */
-#define _GNU_SOURCE /* dladdr */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* dladdr */
+#endif
 
 #include "python/state.h"
 
