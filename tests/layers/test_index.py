@@ -97,18 +97,20 @@ def test_an_index_opened_again_has_its_items(directory: str, convert: Callable) 
 
 
 @pytest.mark.parametrize(
-    'arguments',
+    'make_arguments',
     [
-        ({'a': 1, 'b': 2},),
-        (None, {'a': 1, 'b': 2}),
-        ([('a', 1), ('b', 2)],),
-        (None, iter([('a', 1), ('b', 2)])),
-        (OrderedDict(a=1, b=2),),
-        (zip('ab', (1, 2), strict=True),),
+        lambda: ({'a': 1, 'b': 2},),
+        lambda: (None, {'a': 1, 'b': 2}),
+        lambda: ([('a', 1), ('b', 2)],),
+        lambda: (None, iter([('a', 1), ('b', 2)])),
+        lambda: (OrderedDict(a=1, b=2),),
+        lambda: (zip('ab', (1, 2), strict=True),),
     ],
 )
-def test_an_index_is_made_from_what_a_dict_is_made_from(arguments: tuple) -> None:
-    index = Index(*arguments, c=3)
+def test_an_index_is_made_from_what_a_dict_is_made_from(
+    make_arguments: Callable[[], tuple],
+) -> None:
+    index = Index(*make_arguments(), c=3)
     assert list(index.items()) == [('a', 1), ('b', 2), ('c', 3)]
 
 
