@@ -23,6 +23,9 @@ pytest.importorskip('redis', reason='redis-py is not installed: pip install redi
 
 import stand_ins
 
+#: A step is a round trip here, and there are thousands: on a busy machine they take a while.
+pytestmark = pytest.mark.timeout(240)
+
 #: Tests that are left out.
 DIFFERENT = {
     'of directories, files, statements and the original': [
