@@ -294,13 +294,9 @@ class ServerTarget:
         commands = []
         for name, stored, has_tag, expires in waiting:
             ms = None if expires is None else milliseconds(max(expires - now, 0.001))
-            when = b'n' if self._keep else b''
-            if self._keep or has_tag:
-                px = b'' if ms is None else b'%d' % ms
-                sets = self._codec.tag_sets(name)
-                commands.append(scripts.STORE.command(name, stored, px, sets, when))
-            else:
-                commands.append(('SET', name, stored, *(() if ms is None else ('PX', ms))))
+            commands.append(
+                self._cache._store_command(name, stored, ms, tagged=has_tag, add=self._keep)
+            )
         try:
             names = [name for name, *_ in waiting]
             found = engine.many(('EXISTS', name) for name in names) if not self._keep else ()

@@ -353,16 +353,21 @@ class RemoteCache(DictMethods):
         stored = self._codec.dump(key, value, tag)
         if ms is not None and ms <= 0:
             return name, ('UNLINK', name)
-        if tag is not None:
-            return name, scripts.STORE.command(
-                name, stored, _px(ms), self._codec.tag_sets(name), b''
-            )
-        return name, ('SET', name, stored) if ms is None else ('SET', name, stored, 'PX', ms)
+        return name, self._store_command(name, stored, ms, tagged=tag is not None)
 
     def _add_command(self, key: Any, value: Any, ms: int | None, tag: Any) -> tuple[bytes, Command]:
         name = self._codec.key(key)
         stored = self._codec.dump(key, value, tag)
-        return name, scripts.STORE.command(name, stored, _px(ms), self._codec.tag_sets(name), b'n')
+        return name, self._store_command(name, stored, ms, tagged=tag is not None, add=True)
+
+    def _store_command(
+        self, name: bytes, stored: bytes, ms: int | None, *, tagged: bool, add: bool = False
+    ) -> Command:
+        """Return the command that stores an item: a script if that is more than one step."""
+        if tagged or add:
+            how = b'n' if add else b''
+            return scripts.STORE.command(name, stored, _px(ms), self._codec.tag_sets(name), how)
+        return ('SET', name, stored) if ms is None else ('SET', name, stored, 'PX', ms)
 
     @hint_at_expire
     def set(
@@ -733,8 +738,7 @@ class RemoteCache(DictMethods):
         sets = self._codec.tag_sets(queue)
         command = scripts.PUSH.command(queue, items, stored, px, sets, side.encode())
         digits = self._engine.call(*command)
-        if self._near is not None:
-            self._near.feed.hear(items + digits)
+        self._hear_one(items + digits)
         return key_of(digits)
 
     def peek(

@@ -31,7 +31,6 @@ from .engine import (
     NotSent,
     check_password,
     forms,
-    inherited,
     place_of,
     size_of,
     translated,
@@ -141,10 +140,6 @@ class ClusterEngine:
         self.on_ask: Callable[[bytes], object] = bool
         #: Called after another owner of a slot has been noted.
         self.on_change: Callable[[], object] = bool
-        inherited.add(self)
-
-    def start_anew(self) -> None:
-        """Do nothing: in a forked child each node makes a pool, and there is no lock."""
 
     # --- nodes and slots ---
 

@@ -303,8 +303,6 @@ class Engine:
         """Run a command that only reads: once more if the connection is lost."""
         try:
             return self.call(*command)
-        except PermissionError:
-            raise
         except builtins.ConnectionError:
             return self.call(*command)
 
