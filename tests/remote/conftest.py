@@ -139,3 +139,20 @@ def server(request: pytest.FixtureRequest, lasting_server: Callable[[str], Serve
 def redis_server(lasting_server: Callable[[str], Server]) -> Server:
     """A Redis."""
     return lasting_server('redis')
+
+
+@pytest.fixture
+def open_cache(name: str) -> Iterator[Callable[..., Any]]:
+    """A function that opens the same cache on a server or a Cluster, which may be a URL."""
+    from diskcache.remote import RemoteCache
+
+    caches: list[RemoteCache] = []
+
+    def open_cache(place: Server | Cluster | str, **arguments: Any) -> RemoteCache:
+        url = place if isinstance(place, str) else place.url
+        caches.append(RemoteCache(url, name, **{'timeout': 10, **arguments}))
+        return caches[-1]
+
+    yield open_cache
+    for cache in caches:
+        cache.close()

@@ -22,21 +22,6 @@ from diskcache.remote.shards import slot_of, tags_of
 
 
 @pytest.fixture
-def open_cache(name: str) -> Iterator[Callable[..., Any]]:
-    """A function that opens the same cache on a Cluster."""
-    caches: list[RemoteCache] = []
-
-    def open_cache(cluster: Cluster | str, **arguments: Any) -> RemoteCache:
-        url = cluster if isinstance(cluster, str) else cluster.url
-        caches.append(RemoteCache(url, name, **{'timeout': 10, **arguments}))
-        return caches[-1]
-
-    yield open_cache
-    for cache in caches:
-        cache.close()
-
-
-@pytest.fixture
 def cache(cluster: Cluster, open_cache: Any) -> Any:
     return open_cache(cluster)
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,27 +20,12 @@ pytest.importorskip('redis', reason='redis-py is not installed: pip install redi
 import redis
 from cluster import begin_move, other_than, same_shard, slot, stored
 
-from diskcache.remote import RemoteCache, RemoteError
+from diskcache.remote import RemoteError
 from diskcache.remote.cluster import ClusterEngine, Node
 from diskcache.remote.shards import slot_of, tags_of
 
 #: So that the others go on when one is gone.
 PART = '--cluster-require-full-coverage', 'no'
-
-
-@pytest.fixture
-def open_cache(name: str) -> Iterator[Callable[..., Any]]:
-    """A function that opens the same cache on a Cluster."""
-    caches: list[RemoteCache] = []
-
-    def open_cache(cluster: Cluster | str, **arguments: Any) -> RemoteCache:
-        url = cluster if isinstance(cluster, str) else cluster.url
-        caches.append(RemoteCache(url, name, **{'timeout': 10, **arguments}))
-        return caches[-1]
-
-    yield open_cache
-    for cache in caches:
-        cache.close()
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from near_tier import Clock, watch_readers
 from servers import Cluster, Server
 
 from diskcache import Cache, CacheWarning
@@ -26,16 +25,6 @@ pytest.importorskip('redis', reason='redis-py is not installed: pip install redi
 from cluster import begin_move, other_than, same_shard, slot, stored
 
 from diskcache.remote import RemoteCache, feed
-
-
-class Clock:
-    """The clock of the near tier, which can be put forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
 
 
 @pytest.fixture
@@ -510,42 +499,13 @@ def test_another_cluster_shares_nothing(
         assert not is_kept(open_cache(start_cluster('redis', 2), kept))
 
 
-READER = """
-import sys, threading, time
-from diskcache.remote import RemoteCache
-url, name, near, seconds = sys.argv[1:]
-cache = RemoteCache(url, name, near=near if near else True, timeout=30)
-end = time.monotonic() + float(seconds)
-faults = []
-def read():
-    last = {}
-    while time.monotonic() < end:
-        for key in range(5):
-            value = cache.get(key, 0)
-            if value < last.get(key, 0):
-                faults.append((key, value, last[key]))
-            last[key] = value
-threads = [threading.Thread(target=read) for _ in range(2)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(len(faults), faults[:3], flush=True)
-sys.stdin.readline()
-time.sleep(0.01)
-print([cache.get(key) for key in range(5)], flush=True)
-"""
-
-
 @pytest.mark.parametrize('kind', ['memory', 'directory'])
 def test_no_reader_goes_back_in_time_while_slots_move(
     cluster: Cluster, name: str, writer: Any, tmp_path: Path, kind: str
 ) -> None:
-    directory = str(tmp_path / 'near') if kind == 'directory' else ''
-    command = [sys.executable, '-c', READER, cluster.url, name, directory, '4']
-    pipe = subprocess.PIPE
-    readers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
-    stop = threading.Event()
+    directory = tmp_path / 'near' if kind == 'directory' else None
 
-    def move_slots() -> None:
+    def move_slots(stop: threading.Event) -> None:
         while not stop.is_set():
             for number in {slot(writer, key) for key in range(5)}:
                 target = other_than(cluster, cluster.owner(number))
@@ -554,17 +514,4 @@ def test_no_reader_goes_back_in_time_while_slots_move(
                 stop.wait(0.02)
                 cluster.end_move(number, target)
 
-    mover = threading.Thread(target=move_slots)
-    mover.start()
-    number = 0
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        number += 1
-        writer[number % 5] = number
-    stop.set()
-    mover.join()
-    written = [writer[key] for key in range(5)]
-    for reader in readers:
-        assert reader.stdout.readline() == '0 []\n'
-        out, _ = reader.communicate('\n', timeout=50)
-        assert out == f'{written}\n'
+    watch_readers(cluster.url, name, directory, 4, writer, move_slots)

@@ -12,7 +12,6 @@ import math
 import os
 import signal
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from near_tier import Clock, watch_readers
 from servers import Server
 
 from diskcache import KEEP, Cache, CacheWarning, JSONDisk, Timeout
@@ -30,16 +30,6 @@ pytest.importorskip('redis', reason='redis-py is not installed: pip install redi
 
 from diskcache._core import Heard
 from diskcache.remote import RemoteCache, RemoteError, feed, near
-
-
-class Clock:
-    """The clock of the near tier, which can be put forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
 
 
 @pytest.fixture
@@ -738,59 +728,17 @@ def test_the_feed_is_read_after_each_pause() -> None:
         heard.left(b'name', times(5.0))
 
 
-READER = """
-import sys, threading, time
-from diskcache.remote import RemoteCache
-url, name, near, seconds = sys.argv[1:]
-cache = RemoteCache(url, name, near=near if near else True, timeout=30)
-end = time.monotonic() + float(seconds)
-faults = []
-def read():
-    last = {}
-    while time.monotonic() < end:
-        for key in range(5):
-            value = cache.get(key, 0)
-            if value < last.get(key, 0):
-                faults.append((key, value, last[key]))
-            last[key] = value
-threads = [threading.Thread(target=read) for _ in range(2)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(len(faults), faults[:3], flush=True)
-sys.stdin.readline()
-time.sleep(0.01)
-print([cache.get(key) for key in range(5)], flush=True)
-"""
-
-
 @pytest.mark.parametrize('kind', ['memory', 'directory'])
 def test_no_reader_goes_back_in_time(
     redis_server: Server, name: str, writer: Any, tmp_path: Path, kind: str
 ) -> None:
-    directory = str(tmp_path / 'near') if kind == 'directory' else ''
-    command = [sys.executable, '-c', READER, redis_server.url, name, directory, '3']
-    pipe = subprocess.PIPE
-    readers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
-    stop = threading.Event()
+    directory = tmp_path / 'near' if kind == 'directory' else None
 
-    def kill_connections() -> None:
+    def kill_connections(stop: threading.Event) -> None:
         while not stop.wait(0.3):
             writer._engine.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
 
-    killer = threading.Thread(target=kill_connections)
-    killer.start()
-    number = 0
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
-        number += 1
-        writer[number % 5] = number
-    stop.set()
-    killer.join()
-    written = [writer[key] for key in range(5)]
-    for reader in readers:
-        assert reader.stdout.readline() == '0 []\n'
-        out, _ = reader.communicate('\n', timeout=50)
-        assert out == f'{written}\n'
+    watch_readers(redis_server.url, name, directory, 3, writer, kill_connections)
 
 
 def test_who_is_told_more_than_it_can_hear_asks_the_server(

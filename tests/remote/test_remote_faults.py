@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,6 @@ pytest.importorskip('redis', reason='redis-py is not installed: pip install redi
 
 from diskcache.remote import RemoteCache, RemoteError
 from diskcache.remote.feed import clock
-
-
-@pytest.fixture
-def open_cache(name: str) -> Iterator[Callable[..., RemoteCache]]:
-    """A function that opens the same cache on a server."""
-    caches: list[RemoteCache] = []
-
-    def open_cache(server: Server | str, **arguments: Any) -> RemoteCache:
-        url = server if isinstance(server, str) else server.url
-        caches.append(RemoteCache(url, name, **{'timeout': 10, **arguments}))
-        return caches[-1]
-
-    yield open_cache
-    for cache in caches:
-        cache.close()
 
 
 @pytest.fixture
