@@ -134,7 +134,7 @@ class RemoteCache(DictMethods):
             first two. The master that Sentinels know by a name:
             ``redis+sentinel://host:port,host:port/name[/db]``. The Cluster to which some nodes
             belong: ``redis+cluster://host:port,host:port``. redis-py's options may follow behind a
-            ``?``
+            ``?``; ``sentinel_password`` and ``sentinel_username`` are for the Sentinels
         :param name: of the cache: letters, digits, ``_``, ``.``, ``-`` and ``/``. Caches of one
             server with different names have nothing in common
         :param near: keep what was read near too: True, in this process's memory (8 MiB); a

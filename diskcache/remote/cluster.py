@@ -17,7 +17,6 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import urlsplit
 
 import redis
 from redis import exceptions
@@ -29,6 +28,7 @@ from .engine import (
     Command,
     Engine,
     NotSent,
+    addresses_of,
     check_password,
     forms,
     place_of,
@@ -118,8 +118,7 @@ class ClusterEngine:
             before, mark, options = rest.partition('?')
             before, _, path = before.partition('/')
             credentials, at, hosts = before.rpartition('@')
-            parts = [urlsplit(f'//{host}') for host in hosts.split(',')]
-            places = [(each.hostname or 'localhost', each.port or 6379) for each in parts]
+            places = addresses_of(hosts, 6379)
             if path not in ('', '0'):
                 raise ValueError
         except ValueError:  # the text of which may have a part of the password

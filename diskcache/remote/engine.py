@@ -64,6 +64,9 @@ def translated(error: redis.RedisError, label: str) -> Exception:
     :param label: of the cache
     """
     text = f'{label}: {error}'
+    if isinstance(error, redis.sentinel.MasterNotFoundError):
+        # Its own text has all that the Sentinels' connections were made with.
+        text = f'{label}: no Sentinel was reached that knows a master of this name'
     if isinstance(error, exceptions.TimeoutError):
         return Timeout(text)
     refused = (
@@ -136,6 +139,15 @@ def place_of(host: str, port: int) -> str:
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
 
+def addresses_of(hosts: str, port: int) -> list[tuple[str, int]]:
+    """Return each host and port of some that a URL has.
+
+    :param port: of those that have none
+    """
+    parts = [urlsplit(f'//{host}') for host in hosts.split(',')]
+    return [(part.hostname or 'localhost', part.port or port) for part in parts]
+
+
 def _pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
     """Return the pool of a server, and its address."""
     options = redis.connection.parse_url(f'{SCHEMES[scheme]}://{rest}')
@@ -155,7 +167,10 @@ def _pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
 
 
 def _sentinel_pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, str]:
-    """Return the pool of the master that Sentinels know, and its address."""
+    """Return the pool of the master that Sentinels know, and its address.
+
+    With TLS, the Sentinels too are reached so.
+    """
     rest, mark, query = rest.partition('?')
     before, _, path = rest.partition('/')
     service, _, db = path.partition('/')
@@ -168,9 +183,12 @@ def _sentinel_pool(scheme: str, rest: str, ours: dict[str, Any]) -> tuple[Any, s
     secure = options.pop('connection_class', None) is not None
     kind = 'SentinelManagedSSLConnection' if secure else 'SentinelManagedConnection'
     connection_class = _whole(getattr(redis.sentinel, kind))
-    places = [urlsplit(f'//{host}') for host in hosts.split(',')]
-    sentinels = [(each.hostname or 'localhost', each.port or 26379) for each in places]
-    manager = redis.sentinel.Sentinel(sentinels, sentinel_kwargs=ours)
+    theirs = {name: value for name, value in options.items() if name.startswith('ssl_')}
+    for name in ('username', 'password'):
+        theirs[name] = options.pop(f'sentinel_{name}', None)
+    manager = redis.sentinel.Sentinel(
+        addresses_of(hosts, 26379), sentinel_kwargs={'ssl': secure, **theirs, **ours}
+    )
     pool = redis.sentinel.SentinelConnectionPool(
         service,
         manager,
@@ -199,7 +217,7 @@ class Engine:
             ``unix:///path/of/socket[?db=n]``; ``valkey://`` and ``valkeys://`` mean the same as
             the first two; ``redis+sentinel://[user:password@]host:port,host:port/name[/db]`` and
             ``rediss+sentinel://``, the master of that name. redis-py's options follow behind a
-            ``?``
+            ``?``, and ``sentinel_username`` and ``sentinel_password``
         :param timeout: seconds to wait for a connection, and for an answer
         :raises ValueError: if it is no such URL
         """

@@ -113,9 +113,9 @@ def start_server() -> Iterator[Callable[..., Server]]:
     """A function that starts a server for this test alone."""
     servers: list[Server] = []
 
-    def start(kind: str = 'redis', *options: str) -> Server:
+    def start(kind: str = 'redis', *options: str, config: Path | None = None) -> Server:
         require(kind)
-        servers.append(Server(kind, *options))
+        servers.append(Server(kind, *options, config=config))
         return servers[-1]
 
     yield start

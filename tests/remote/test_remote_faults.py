@@ -440,6 +440,32 @@ def test_tls_is_checked(start_server: Any, open_cache: Any, certificate: tuple[s
         open_cache(f'rediss://localhost:{port}/0').get('key')
 
 
+def test_sentinels_are_reached_by_tls_and_with_their_password(
+    start_server: Any, open_cache: Any, certificate: tuple[str, str], tmp_path: Path
+) -> None:
+    master, sentinel = free_port(), free_port()
+    tls = [
+        *(f'tls-cert-file {certificate[0]}', f'tls-key-file {certificate[1]}'),
+        *(f'tls-ca-cert-file {certificate[0]}', 'tls-auth-clients no', 'tls-replication yes'),
+    ]
+    config = tmp_path / 'sentinel.conf'
+    own = [
+        *(f'tls-port {sentinel}', 'requirepass secret', 'sentinel resolve-hostnames yes'),
+        *('sentinel announce-hostnames yes', f'sentinel monitor site localhost {master} 1'),
+    ]
+    config.write_text('\n'.join(tls + own))
+    start_server('redis', *f'--{" --".join(tls)} --tls-port {master}'.split())
+    start_server('redis', config=config)
+    url = f'rediss+sentinel://localhost:{sentinel}/site?ssl_ca_certs={certificate[0]}'
+    cache = open_cache(f'{url}&sentinel_password=secret')
+    cache['key'] = 1
+    assert cache['key'] == 1
+    for wrong in ('', '&sentinel_password=wrong'):
+        with pytest.raises((ConnectionError, PermissionError)) as caught:
+            open_cache(url + wrong).get('key')
+        assert 'password' not in str(caught.value)
+
+
 @pytest.fixture
 def watched() -> Iterator[Watched]:
     """Servers with a Sentinel."""
