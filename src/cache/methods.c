@@ -135,10 +135,15 @@ PyObject *Cache_memory_stats(Cache *self)
         (unsigned long long)checkpoints.frames);
 }
 
-PyObject *Cache___enter__(Cache *self)
+static PyObject *enter(Cache *self)
 {
     return cache_ready(self) < 0 ? NULL : Py_NewRef((PyObject *)self);
 }
+
+/* Nothing that fails here can be mended, and so it is not repeated. A loop until the result, which is self, is not NULL
+ * makes gcc 12 warn on Python without a GIL: it compiles a copy of the loop for a self that is NULL. */
+GUARDED(PyObject *, Cache___enter__, self, enter, (Cache * self, PyObject *Py_UNUSED(unused)),
+        (self))
 
 static PyObject *Cache___class_getitem__(PyObject *type, PyObject *types)
 {
