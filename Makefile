@@ -13,6 +13,7 @@
 #   make bench BENCH_ARGS='core web'                    some of the benchmarks
 #   make bench QUICK=1                                  all of them in a minute, to see that they work
 #   make test-sqlite SQLITE='sid 0.5.4.post2'        some of the SQLites; SHORT=1 for some of the tests
+#   make test-nogil NOGIL=3.14                        another Python without a GIL
 #   make wheels CELLS='cp311-* *-aarch64'             some of the wheels
 #   make wheels NAME=diskcache                          under that name, for a private index
 #   make django-demo PORT=9000 CACHE_DIR=/var/tmp/site  another port, caches that stay
@@ -35,6 +36,7 @@ SITUATIONS  ?=
 SITE        ?=
 SQLITE      ?=
 STATIC      ?=
+NOGIL       ?= 3.13
 SID         ?=
 ARCH        ?=
 COMPILERS   ?=
@@ -255,11 +257,11 @@ test-debug: $(NEEDED_BY_TESTS) ## the tests on a build that checks its invariant
 test-sid: $(VENV)/.built ## the tests on the newest Pythons, in a chroot of Debian sid; says if it did not run (SID=3.14)
 	@$(VENV_PYTHON) tests/support/sid.py $(SID) --pytest-args='$(PYTEST_ARGS)'
 
-test-nogil: $(VENV)/.built $(ORIGINAL_STAMP) original-suite ## a stress of threads and the tests on a Python without a GIL, which is built; says if it did not run
-	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/nogil.py --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
+test-nogil: $(VENV)/.built $(ORIGINAL_STAMP) original-suite ## a stress of threads and the tests on a Python without a GIL, which is built; says if it did not run (NOGIL=3.14)
+	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/nogil.py --python=$(NOGIL) --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
 
 tsan-nogil: $(VENV)/.built ## that stress under ThreadSanitizer, on a CPython that is built for it; says if it did not run
-	@$(VENV_PYTHON) tests/support/nogil.py --tsan
+	@$(VENV_PYTHON) tests/support/nogil.py --python=$(NOGIL) --tsan
 
 test-offline: $(VENV)/.built ## the tests from the sdist, without a network, not as root; says if it did not run
 	@$(VENV_PYTHON) tests/support/offline.py -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)

@@ -1,7 +1,7 @@
 """Run the tests on a Python without a GIL, built from Debian's source package.
 
-    python tests/support/nogil.py [--pytest-args=ARGS]    `make test-nogil`
-    python tests/support/nogil.py --tsan                  `make tsan-nogil`
+    python tests/support/nogil.py [--python=3.14] [--pytest-args=ARGS]    `make test-nogil`
+    python tests/support/nogil.py [--python=3.14] --tsan                  `make tsan-nogil`
 
 The interpreters are built in build/nogil, and used again. That takes some minutes and needs what
 building CPython needs; where it is not to be had, that is said, and is no failure. First comes the
@@ -25,11 +25,12 @@ from places import ROOT
 
 sys.path.append(str(ROOT / 'tools'))
 
-from debian import need, report, run, source
+from debian import PYTHONS, need, report, run, source
 
 BUILD = ROOT / 'build' / 'nogil'
-SUITE = 'trixie'
-SOURCE = 'python3.13'
+#: The versions that can be built so. A mirror may lack those of sid.
+VERSIONS = tuple(version for version in PYTHONS if version >= '3.13')
+DEFAULT = '3.13'
 #: Of the tests' packages those that can be had for it.
 PACKAGES = [
     'Django>=5.2',
@@ -62,15 +63,16 @@ TSAN_SECONDS = 60
 PATIENCE = 3600  # Seconds after which the tests are held to hang.
 
 
-def build_python(place: Path, *options: str) -> Path:
+def build_python(version: str, place: Path, *options: str) -> Path:
     """Return an interpreter that has been built and installed in a directory.
 
+    :param version: `3.13`
     :param options: of configure
     """
-    python = place / 'python' / 'bin' / 'python3.13t'
+    python = place / 'python' / 'bin' / f'python{version}t'
     if not (place / 'complete').exists():
         need('cc', 'make')
-        configure = source(SOURCE, SUITE) / 'configure'
+        configure = python_source(version) / 'configure'
         objects = place / 'objects'
         shutil.rmtree(place, ignore_errors=True)
         objects.mkdir(parents=True)
@@ -82,15 +84,21 @@ def build_python(place: Path, *options: str) -> Path:
     return python
 
 
-def make_environment() -> Path:
+def python_source(version: str) -> Path:
+    return source(f'python{version}', PYTHONS[version])
+
+
+def make_environment(version: str) -> Path:
     """Return an interpreter with the tests' packages, and with this one built for it."""
-    python = BUILD / 'venv' / 'bin' / 'python'
-    if not (BUILD / 'venv' / 'complete').exists():
-        run(build_python(BUILD / 'plain'), '-m', 'venv', '--clear', BUILD / 'venv')
+    place = BUILD / version / 'venv'
+    python = place / 'bin' / 'python'
+    if not (place / 'complete').exists():
+        plain = build_python(version, BUILD / version / 'plain')
+        run(plain, '-m', 'venv', '--clear', place)
         run(python, '-m', 'pip', 'install', '--quiet', *PACKAGES)
-        (BUILD / 'venv' / 'complete').touch()
+        (place / 'complete').touch()
     install = ['install', '--quiet', '--no-deps', '--no-build-isolation', '--editable', ROOT]
-    run(python, '-m', 'pip', *install)
+    run(python, '-m', 'pip', *install, env={**os.environ, 'DISKCACHE_WERROR': '1'})
     return python
 
 
@@ -106,9 +114,9 @@ def run_stress(
     assert done.returncode == 0, 'the stress of threads'
 
 
-def run_tests(pytest_args: list[str]) -> str:
+def run_tests(version: str, pytest_args: list[str]) -> str:
     """Run the stress and the tests; return the tests' last line."""
-    python = make_environment()
+    python = make_environment(version)
     run_stress([python], STRESS_SECONDS, {})
     chosen = ['-m', 'not slow and not stress', '-k', 'not greenlet']
     chosen += [f'--ignore={path}' for path in LEFT_OUT]
@@ -124,20 +132,20 @@ def run_tests(pytest_args: list[str]) -> str:
     return str(lines[-1])
 
 
-def run_tsan() -> str:
+def run_tsan(version: str) -> str:
     """Run the stress under ThreadSanitizer; raise AssertionError if it reports a race."""
     need('clang', 'setarch')
-    setup = make_environment()  # with the setuptools that build for it
-    place = BUILD / 'tsan'
+    setup = make_environment(version)  # with the setuptools that build for it
+    place = BUILD / version / 'tsan'
     clang = {'CC': 'clang', 'LDSHARED': 'clang -shared', 'DISKCACHE_SANITIZE': 'thread'}
     # What is built while CPython is being built is not to be told of.
     os.environ['TSAN_OPTIONS'] = 'report_bugs=0'
     options = ['--with-thread-sanitizer', '--without-ensurepip', '--disable-test-modules']
-    python = build_python(place, *options, 'CC=clang')
+    python = build_python(version, place, *options, 'CC=clang')
     library, temporary = f'--build-lib={place / "lib"}', f'--build-temp={place / "temp"}'
     arguments = ['setup.py', '--quiet', 'build', '--force', library, temporary]
     run(setup, *arguments, cwd=ROOT, env={**os.environ, **clang})
-    known = source(SOURCE, SUITE) / 'Tools' / 'tsan' / 'suppressions_free_threading.txt'
+    known = python_source(version) / 'Tools' / 'tsan' / 'suppressions_free_threading.txt'
     environment = {
         'PYTHONPATH': str(place / 'lib'),
         'TSAN_OPTIONS': f'suppressions={known} history_size=7',
@@ -150,9 +158,11 @@ def run_tsan() -> str:
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--pytest-args', default='', help='further arguments for pytest')
+    parser.add_argument('--python', choices=VERSIONS, default=DEFAULT, help='which CPython')
     parser.add_argument('--tsan', action='store_true', help='the stress, under ThreadSanitizer')
     options = parser.parse_args()
+    version, about = options.python, f', Python {options.python}t'
     if options.tsan:
-        sys.exit(report('ThreadSanitizer', run_tsan))
+        sys.exit(report('ThreadSanitizer', lambda: run_tsan(version), about))
     arguments = shlex.split(options.pytest_args)
-    sys.exit(report('free threads', lambda: run_tests(arguments)))
+    sys.exit(report('free threads', lambda: run_tests(version, arguments), about))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import debian
 
-#: What `make test-nogil` has built.
-WITHOUT_GIL = debian.BUILD.with_name('nogil') / 'plain' / 'python'
+#: Where `make test-nogil` builds.
+WITHOUT_GIL = debian.BUILD.with_name('nogil')
 
 
 def find(version: str, architecture: str) -> list[Path]:
@@ -36,7 +36,7 @@ def interpreters(version: str) -> list[Path]:
         *sorted((Path.home() / '.pyenv' / 'versions').glob(f'{version}.*/bin/python')),
         Path(f'/usr/bin/python{version}'),
         *(Path(path) for path in [shutil.which(f'python{version}')] if path),
-        WITHOUT_GIL / 'bin' / f'python{version}',
+        WITHOUT_GIL / version.rstrip('t') / 'plain' / 'python' / 'bin' / f'python{version}',
     ]
     if sysconfig.get_python_version() == version:
         candidates.append(Path(sys.executable))
