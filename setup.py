@@ -43,6 +43,10 @@ else:
 
     if os.environ.get('DISKCACHE_DEBUG') == '1':
         compile_args += ['-DDISKCACHE_DEBUG', '-g', '-O1']
+    else:
+        # Without the assertions in Python's headers. Python's own flags say so too, but setuptools
+        # leaves those out where CFLAGS is set, as distributions and cibuildwheel do.
+        compile_args += ['-DNDEBUG']
 
     sanitizers = os.environ.get('DISKCACHE_SANITIZE')
     if sanitizers:

@@ -203,6 +203,25 @@ def test_a_build_says_what_it_lacks(tmp_path: Path) -> None:
     assert last.startswith(start + 'install that')
 
 
+def test_flags_of_others_switch_no_assertions_on(tmp_path: Path) -> None:
+    """Those of Python's headers. CFLAGS takes the place of the flags that Python was built with."""
+    log = tmp_path / 'log'
+    compiler = tmp_path / 'compiler'
+    compiler.write_text(f'#!/bin/sh\necho "$*" >>{log}\n')
+    compiler.chmod(0o755)
+    places = [f'--build-temp={tmp_path / "temp"}', f'--build-lib={tmp_path / "lib"}']
+    subprocess.run(
+        [sys.executable, 'setup.py', '--quiet', 'build_ext', '--force', *places],
+        cwd=ROOT,
+        env={**os.environ, 'CC': str(compiler), 'CFLAGS': '-O2'},
+        check=True,
+        capture_output=True,
+    )
+    compiled = [line for line in log.read_text().splitlines() if ' -c ' in line]
+    assert len(compiled) > 80
+    assert [line for line in compiled if '-DNDEBUG' not in line.split()] == []
+
+
 @pytest.mark.parametrize('given', [True, False], ids=['given', 'missing'])
 def test_headers_may_be_where_only_the_compiler_is_told(tmp_path: Path, given: bool) -> None:
     """The compiler is one that looks for the headers in a single directory, and makes nothing."""

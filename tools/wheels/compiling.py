@@ -17,7 +17,7 @@ from wheels.tree import BUILD, Tree
 #: Folders of src/ that know no Python: compiled once for a platform.
 WITHOUT_PYTHON = ('src/base/', 'src/sqlite/', 'src/engine/')
 
-_FLAGS = ('-O2', '-DNDEBUG', '-fPIC', '-g0', '-ffunction-sections')
+_FLAGS = ('-O2', '-fPIC', '-g0', '-ffunction-sections')
 #: What nobody calls is left out, and the names of what is not seen from outside.
 _LINK_FLAGS = (
     '-shared',
