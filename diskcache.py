@@ -7,7 +7,7 @@ opened as long as the package is whole.
 
 import os.path
 
-__path__ = [__file__.removesuffix('.py')]  # what is left of the package
+__path__ = [os.path.splitext(__file__)[0]]  # what is left of the package
 
 if not os.path.isdir(__path__[0]):
     raise ImportError(

@@ -11,12 +11,12 @@ import sys as _sys
 
 try:
     from ._core import Timeout
-except ModuleNotFoundError as _error:
-    if _error.name != f'{__name__}._core':
+except ImportError as _error:
+    if _error.name not in ('_core', f'{__name__}._core'):  # it says itself what it lacks
         raise
     from .installed import without_extension
 
-    raise without_extension(__path__[0]) from None
+    raise without_extension(__path__[0], _error) from None
 
 from .constants import KEEP as KEEP  # not in __all__, which is the original's
 from .core import (

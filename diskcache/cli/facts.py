@@ -185,7 +185,10 @@ def _installation() -> dict[str, str]:
     from ..installed import owners
 
     package = op.dirname(op.abspath(_core.__file__ or ''))
-    found = [f'{name} {version}' for name, version in owners(package)]
+    found = [
+        f'{name} {version}{", editable" if editable else ""}'
+        for name, version, editable in owners(package)
+    ]
     return {
         'implementation': 'in C, over the SQLite of Python',
         'version': __version__,

@@ -134,6 +134,14 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def add_metadata(place: Path, name: str, files: dict[str, str]) -> None:
+    """Write what an installer leaves of a distribution beside its package."""
+    info = place / f'{name}-1.0.dist-info'
+    info.mkdir()
+    for path, text in files.items():
+        (info / path).write_text(text)
+
+
 @pytest.mark.parametrize('over', [False, True], ids=['beneath', 'over'])
 def test_files_of_the_original_are_noticed(copy: Path, original_package: Path, over: bool) -> None:
     """Whose files lie on top: those that only the original has, or all that it has."""
@@ -142,7 +150,7 @@ def test_files_of_the_original_are_noticed(copy: Path, original_package: Path, o
             shutil.copy(path, copy / 'diskcache')
     said = import_copy(copy)
     assert said.startswith(f'ImportError: {copy / "diskcache"} has files of the original diskcache')
-    assert 'and install one of them' in said
+    assert said.endswith('remove the directory, and install it anew')
 
 
 @pytest.mark.parametrize('lost', ['__init__.py', '*.py'])
@@ -153,6 +161,78 @@ def test_a_package_without_its_beginning_is_noticed(copy: Path, lost: str) -> No
     said = import_copy(copy)
     assert said.startswith(f'ImportError: {copy / "diskcache"} has lost files')
     assert 'install' in said
+    assert 'pip install' not in said  # there is no record of a name; diskcache is the original's
+
+
+def test_what_one_owner_is_left_of_is_installed_by_force(copy: Path) -> None:
+    """pip goes by its records, and takes for installed what has lost its directory."""
+    (copy / 'diskcache' / 'core.py').touch()
+    files = {'METADATA': 'Name: ours\nVersion: 1.0\n', 'RECORD': 'diskcache/installed.py,,\n'}
+    add_metadata(copy, 'ours', files)
+    assert import_copy(copy).endswith(
+        'remove the directory, and install it anew: pip install --force-reinstall ours==1.0'
+    )
+
+
+@pytest.mark.parametrize(
+    'damaged',
+    [
+        pytest.param({'RECORD': 'diskcache/x,,\n'}, id='no-name'),
+        pytest.param({'top_level.txt': 'diskcache\n'}, id='no-name-no-list'),
+        pytest.param({'METADATA': '\udcff', 'RECORD': 'diskcache/x,,\n'}, id='no-utf-8'),
+        pytest.param({'METADATA': 'Name: x\n', 'RECORD': 'diskcache/x,,\n'}, id='no-version'),
+        pytest.param({'METADATA': 'Name: x\nVersion: 1\n', 'RECORD': 'a,b,c,d\n'}, id='list'),
+        pytest.param({'direct_url.json': '{', 'RECORD': 'diskcache/x,,\n'}, id='origin'),
+        pytest.param({'direct_url.json': '[]', 'RECORD': 'diskcache/x,,\n'}, id='odd-origin'),
+    ],
+)
+def test_damaged_records_do_not_hide_who_has_files(copy: Path, damaged: dict[str, str]) -> None:
+    """Neither does it matter what made the wheel: only setuptools lists the top level."""
+    (copy / 'diskcache' / 'core.py').touch()
+    info = copy / 'damaged-1.0.dist-info'
+    info.mkdir()
+    for path, text in damaged.items():
+        (info / path).write_text(text, errors='surrogateescape')
+    for name, file in (('another', 'core.py'), ('ours', 'installed.py')):
+        record = f'diskcache/__init__.py,,\ndiskcache/{file},,\n'
+        metadata = f'Name: {name}\nVersion: 1.0\n'
+        add_metadata(copy, name, {'METADATA': metadata, 'RECORD': record})
+    said = import_copy(copy)
+    assert said.endswith('pip uninstall -y ours another; pip install ours==1.0'), said
+
+
+def extension_in(copy: Path) -> Path:
+    (path,) = (copy / 'diskcache').glob('_core.*.so')
+    return path
+
+
+def test_an_extension_for_another_python_is_named(copy: Path) -> None:
+    """As in a directory that another version of Python has installed into."""
+    ours = extension_in(copy).name
+    extension_in(copy).rename(copy / 'diskcache' / '_core.cpython-27-x86_64-linux-gnu.so')
+    assert import_copy(copy) == (
+        f'ImportError: {copy / "diskcache"} is for another Python: it has'
+        f' _core.cpython-27-x86_64-linux-gnu.so, and this one needs {ours}: install it with the'
+        ' Python that is to import it'
+    )
+
+
+def test_a_lost_extension_is_named(copy: Path) -> None:
+    path = extension_in(copy)
+    path.unlink()
+    assert import_copy(copy) == (
+        f'ImportError: {copy / "diskcache"} has lost its extension, {path.name}: install it anew'
+    )
+
+
+def test_an_extension_that_cannot_be_loaded_is_named(copy: Path) -> None:
+    """As that of a wheel for another C library is, if it is called alike."""
+    path = extension_in(copy)
+    path.write_bytes(b'')
+    said = import_copy(copy)
+    start = f'ImportError: {copy / "diskcache"} has an extension that cannot be loaded ({path}: '
+    assert said.startswith(start)
+    assert said.endswith('or damaged: install it anew')
 
 
 def test_a_package_without_a_folder_is_no_fault() -> None:
@@ -256,7 +336,7 @@ def test_both_installed_are_noticed_and_named(environment: Environment, order: l
     for requirement in order:
         assert environment.pip('install', requirement) == ''
     said = environment.python(USE).splitlines()[-1]
-    remedy = f'pip uninstall -y {OURS} {ORIGINAL}; pip install {OURS}'
+    remedy = f'pip uninstall -y {OURS} {ORIGINAL}; pip install {OURS}==5.7.0'
     assert said == (
         f'ImportError: {environment.package()} {IN_WORDS}: uninstall all, and install one: {remedy}'
     )
@@ -279,7 +359,7 @@ def test_uninstalling_the_original_leaves_what_says_so(
     said = environment.python(USE).splitlines()[-1]
     assert said.startswith(f'ImportError: {environment.package()} has lost files to another')
     _, _, remedy = said.partition('anew: ')
-    assert remedy == f'pip install --force-reinstall {OURS}'
+    assert remedy == f'pip install --force-reinstall {OURS}==5.7.0'
     environment.pip(*remedy.split()[1:])
     assert environment.python(USE) == '5.7.0 diskcache.core\n'
 
