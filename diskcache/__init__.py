@@ -9,6 +9,11 @@
 
 import sys as _sys
 
+__title__ = 'diskcache'
+__version__ = '5.7.0'
+__build__ = 0x050700
+__license__ = 'Apache-2.0'
+
 try:
     from ._core import Timeout
 except ImportError as _error:
@@ -17,6 +22,13 @@ except ImportError as _error:
     from .installed import without_extension
 
     raise without_extension(__path__[0], _error) from None
+
+from . import _core as _core
+
+if getattr(_core, 'version', None) != __version__:
+    from .installed import other_version
+
+    raise other_version(__path__[0], __version__)
 
 from .constants import KEEP as KEEP  # not in __all__, which is the original's
 from .core import (
@@ -89,11 +101,6 @@ def _has_django() -> bool:
 
 if _has_django():
     __all__ += ['DjangoCache']
-
-__title__ = 'diskcache'
-__version__ = '5.7.0'
-__build__ = 0x050700
-__license__ = 'Apache-2.0'
 
 
 if not TYPE_CHECKING:  # it would let any name pass

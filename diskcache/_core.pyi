@@ -29,6 +29,7 @@ TAG_INDEX_NAME: str
 TAG_INDEX_CREATE: str
 TAG_INDEX_DROP: str
 sqlite_version: str
+version: str
 
 # What is said in C (src/base/format.h, limits.h, record.h).
 MODE_NONE: int

@@ -89,6 +89,14 @@ def without_extension(directory: str, error: ImportError) -> ImportError:
     return _error(directory, reason, f'{_PACKAGE}._core')
 
 
+def other_version(directory: str, version: str) -> ImportError:
+    """Return the error for a package whose native module is that of another version."""
+    said = f'is version {version}, and its extension is of another'
+    if _is_clone(directory):
+        return _error(directory, f'{said}: build it anew: make build', f'{_PACKAGE}._core')
+    return _error(directory, f'{said}: {_one_alone(directory)}', f'{_PACKAGE}._core')
+
+
 def mixed_up(directory: str) -> ImportError:
     """Return the error for a package that has files of the original beside those of this one."""
     reason = 'has files of several distributions'

@@ -28,6 +28,9 @@
 #include "python/session.h"
 #include "sqlite/api.h"
 
+/* That of the Python files which it belongs to: __init__.py looks whether it is. */
+#define VERSION "5.7.0"
+
 static struct PyModuleDef core_module;
 
 static module_state *state_of(PyObject *module)
@@ -210,7 +213,8 @@ static int core_exec(PyObject *module)
     module_state *state = state_of(module);
 
     if (state_fill(state) < 0 || connection_bind(state, module) < 0 || session_init() < 0 ||
-        add_types(module, state) < 0 || exports_add(module) < 0) {
+        add_types(module, state) < 0 || exports_add(module) < 0 ||
+        PyModule_AddStringConstant(module, "version", VERSION) < 0) {
         return -1;
     }
     state->transaction_class = (PyTypeObject *)Py_NewRef(state->transaction_type);

@@ -235,6 +235,18 @@ def test_an_extension_that_cannot_be_loaded_is_named(copy: Path) -> None:
     assert said.endswith('or damaged: install it anew')
 
 
+def test_an_extension_of_another_version_is_noticed(copy: Path) -> None:
+    """Two of ours, of different names and versions: an installer may leave files of both."""
+    module = copy / 'diskcache' / '__init__.py'
+    text = module.read_text()
+    module.write_text(text.replace("__version__ = '", "__version__ = '1."))
+    said = import_copy(copy)
+    assert said.startswith(f'ImportError: {copy / "diskcache"} is version 1.5')
+    assert 'and its extension is of another: ' in said
+    (copy / 'setup.py').touch()
+    assert import_copy(copy).endswith(': build it anew: make build')
+
+
 def test_a_package_without_a_folder_is_no_fault() -> None:
     """Such are frozen packages, those of an executable that has its modules inside."""
     script = """

@@ -23,6 +23,11 @@ VERSION = found(r'^version = "(.*)"', PYPROJECT)
 
 def test_the_versions_are_that_of_the_package() -> None:
     """A release changes pyproject.toml; a recipe that names another version builds another one."""
+    module = (ROOT / 'diskcache' / '__init__.py').read_text()
+    assert found(r"^__version__ = '(.*)'", module) == VERSION
+    numbers = bytes(int(number) for number in VERSION.split('.'))
+    assert found(r'^__build__ = 0x(.*)', module) == numbers.hex()
+    assert found(r'^#define VERSION "(.*)"', (ROOT / 'src' / 'module.c').read_text()) == VERSION
     assert found(r'^ +version: "(.*)"', RECIPE.read_text()) == VERSION
     assert found(r'^python-diskcache \((.*)-\d', (DEBIAN / 'changelog').read_text()) == VERSION
 
