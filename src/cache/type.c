@@ -467,8 +467,11 @@ static int Cache_traverse(Cache *self, visitproc visit, void *arg)
     for (int i = 0; i < METADATA_NUMBER; i++) {
         Py_VISIT(self->metadata[i]);
     }
+    /* One that only the session has is in no cycle. The collector would close it before our finalizer is called. */
     for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
-        Py_VISIT(session->connection);
+        if (session->exposed) {
+            Py_VISIT(session->connection);
+        }
     }
     return 0;
 }
@@ -542,6 +545,10 @@ static void Cache_dealloc(Cache *self)
     if (self->pool.sessions != NULL) { /* used again by a finalizer in the same cycle */
         compat_exception current = compat_exception_take();
 
+        for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
+            session->external |=
+                session->exposed; /* the collector may have cleared its Connection */
+        }
         checkpoint_finish(self);
         pool_discard_all(self->state, &self->pool);
         compat_exception_put(current);

@@ -41,6 +41,70 @@ def test_a_finalizer_in_a_cycle_with_the_cache_leaks_no_descriptor(
     alone.run(scenario, directory=directory)
 
 
+@pytest.mark.parametrize('uses_connection', [False, True])
+def test_a_cache_that_a_finalizer_has_brought_back_ends_in_a_cycle(
+    alone: Interpreter, directory: str, uses_connection: bool
+) -> None:
+    """Its finalizer is not called again, and the collector may clear its Connection first."""
+
+    def scenario(directory: str, uses_connection: bool) -> None:
+        import gc
+
+        class Keeper:
+            def __init__(self, cache: diskcache.Cache) -> None:
+                self.cache, cache.keeper = cache, self
+
+            def __del__(self) -> None:
+                kept.append(self)
+
+        kept: list = []
+        Keeper(diskcache.Cache(directory))
+        gc.collect()
+        cache = kept[0].cache
+        cache['key'] = 1
+        if uses_connection:
+            cache._con.execute('SELECT 1')
+        later: list = [cache]
+        later.append(later)  # is cleared after the Connection, and the cache ends then
+        kept.clear()
+        del cache, later
+        gc.collect()
+        with diskcache.Cache(directory, timeout=0) as cache:
+            assert cache['key'] == 1
+            cache['key'] = 2
+
+    alone.run(scenario, directory=directory, uses_connection=uses_connection)
+
+
+def test_the_collector_does_not_close_the_connection_of_a_cache_in_a_cycle(
+    alone: Interpreter, directory: str
+) -> None:
+    """Without a GIL it finalizes what the oldest thread has made before what others have."""
+
+    def scenario(directory: str) -> None:
+        import concurrent.futures
+        import gc
+        import warnings
+
+        with (
+            concurrent.futures.ThreadPoolExecutor(1) as other,
+            warnings.catch_warnings(record=True) as caught,
+        ):
+            warnings.simplefilter('always')
+            cache = other.submit(diskcache.Cache, directory).result()
+            cache.itself = cache
+            cache.stats(enable=True)
+            other.submit(cache.close).result()
+            cache.get('absent')
+            del cache
+            gc.collect()
+        assert [str(warning.message) for warning in caught] == []
+        with diskcache.Cache(directory) as cache:
+            assert cache.stats() == (0, 1)
+
+    alone.run(scenario, directory=directory)
+
+
 def test_a_finalizer_that_runs_while_an_operation_fails_does_not_join_its_transaction(
     alone: Interpreter, directory: str
 ) -> None:
