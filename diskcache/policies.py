@@ -18,13 +18,20 @@ EVICTION_POLICY: dict[str, dict[str, str | None]] = {
     for name, (_, create_index, get, cull) in _core.POLICIES.items()
 }
 
-_NATIVE_POLICIES = {name: dict(policy) for name, policy in EVICTION_POLICY.items()}
+_NATIVE_POLICIES = {name: tuple(policy.items()) for name, policy in EVICTION_POLICY.items()}
 
 
 def find_policy(name: str) -> dict[str, str | None] | None:
-    """Return the policy of a name if it is of the user's own, None if it is native or unknown."""
-    policy = EVICTION_POLICY.get(name)
-    return None if policy is None or policy == _NATIVE_POLICIES.get(name) else policy
+    """Return the policy of a name if it is of the user's own, None if it is native or unknown.
+
+    Every thread that opens a cache comes here. Without a GIL, `get` and `==` of a dict take its
+    lock, and a child that is forked meanwhile waits for that for ever. This takes none.
+    """
+    if name not in EVICTION_POLICY:
+        return None
+    policy = EVICTION_POLICY[name]
+    native = name in _NATIVE_POLICIES and _NATIVE_POLICIES[name] == tuple(policy.items())
+    return None if native else policy
 
 
 def policy_index(name: str) -> tuple[str | None, str | None]:
