@@ -257,7 +257,7 @@ test-debug: $(NEEDED_BY_TESTS) ## the tests on a build that checks its invariant
 test-sid: $(VENV)/.built ## the tests on the newest Pythons, in a chroot of Debian sid; says if it did not run (SID=3.14)
 	@$(VENV_PYTHON) tests/support/sid.py $(SID) --pytest-args='$(PYTEST_ARGS)'
 
-test-nogil: $(VENV)/.built $(ORIGINAL_STAMP) original-suite ## a stress of threads and the tests on a Python without a GIL, which is built; says if it did not run (NOGIL=3.14)
+test-nogil: $(VENV)/.built $(ORIGINAL_STAMP) django-source original-suite ## a stress of threads and the tests on a Python without a GIL, which is built; says if it did not run (NOGIL=3.14)
 	@$(TEST_ENVIRONMENT) $(VENV_PYTHON) tests/support/nogil.py --python=$(NOGIL) --pytest-args='$(PARALLEL) $(PYTEST_ARGS)'
 
 tsan-nogil: $(VENV)/.built ## that stress under ThreadSanitizer, on a CPython that is built for it; says if it did not run
