@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import sys
+import sysconfig
 from glob import glob
 from pathlib import Path
 
@@ -105,7 +106,9 @@ class ExplainedBuildExt(build_ext):
             super().build_extensions()
         except CompileError:  # which flags and variables of the compiler can keep from happening
             if compiler and not any(Path(path, 'Python.h').exists() for path in self._headers()):
-                self._stop(f'the C headers of {sys.executable}', 'python3-dev')
+                version, place = sysconfig.get_python_version(), sysconfig.get_path('include')
+                lacking = f'the C headers of Python {version} (Python.h is not in {place})'
+                self._stop(lacking, 'python3-dev')
             raise
 
     def _headers(self):

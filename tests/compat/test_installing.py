@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -338,7 +339,8 @@ def test_headers_may_be_where_only_the_compiler_is_told(tmp_path: Path, given: b
     assert (done.returncode == 0) == given, done.stderr
     if not given:
         last = done.stderr.splitlines()[-1]
-        assert last.startswith('diskcache: to be built from its sources it needs the C headers')
+        lacking = f'the C headers of Python {sysconfig.get_python_version()} (Python.h is not in '
+        assert last.startswith(f'diskcache: to be built from its sources it needs {lacking}')
 
 
 @pytest.mark.slow
