@@ -122,11 +122,15 @@ def forks(cache: diskcache.Cache) -> None:
 
 
 def processes(cache: diskcache.Cache) -> None:
-    """Other processes of this Python; DISKCACHE_RUNNER is the emulator, if it needs one."""
+    """Other processes of this Python; DISKCACHE_RUNNER is the emulator, if it needs one.
+
+    In the directory of the cache: in a clone they would import its sources.
+    """
     script = 'import sys, diskcache; diskcache.Cache(sys.argv[1]).incr("processes")'
     runner = [*os.environ.get('DISKCACHE_RUNNER', '').split(), sys.executable]
     for _ in range(2):
-        subprocess.run([*runner, '-c', script, cache.directory], check=True)
+        command = [*runner, '-c', script, cache.directory]
+        subprocess.run(command, cwd=cache.directory, check=True)
     assert cache['processes'] == 2
 
 
