@@ -27,6 +27,9 @@ ORIGINAL = 'diskcache'
 #: A library that needs the original, as its metadata says.
 CLIENT = 'needs-diskcache'
 
+#: One that allows no other version.
+OLD_CLIENT = 'wants-original'
+
 
 def make_wheel(directory: Path, name: str, files: dict[str, bytes]) -> None:
     """Write a wheel of files, with its RECORD."""
@@ -55,15 +58,17 @@ def index(tmp_path_factory: pytest.TempPathFactory, original_package: Path) -> P
     make_wheel(directory, 'diskcache-5.6.3-py3-none-any.whl', files)
     for name in (OURS, ORIGINAL):
         our_wheel(tmp_path_factory.mktemp('build'), directory, name)
-    info = 'needs_diskcache-1.0.dist-info'
-    head = f'Metadata-Version: 2.1\nName: {CLIENT}\nVersion: 1.0\nRequires-Dist: diskcache>=5\n'
-    wheel = b'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
-    files = {
-        'needs_diskcache.py': b'from diskcache import Cache\n',
-        f'{info}/METADATA': head.encode(),
-        f'{info}/WHEEL': wheel,
-    }
-    make_wheel(directory, 'needs_diskcache-1.0-py3-none-any.whl', files)
+    for name, requirement in ((CLIENT, 'diskcache>=5'), (OLD_CLIENT, 'diskcache==5.6.3')):
+        module = name.replace('-', '_')
+        info = f'{module}-1.0.dist-info'
+        head = f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {requirement}\n'
+        wheel = b'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
+        files = {
+            f'{module}.py': b'from diskcache import Cache\n',
+            f'{info}/METADATA': head.encode(),
+            f'{info}/WHEEL': wheel,
+        }
+        make_wheel(directory, f'{module}-1.0-py3-none-any.whl', files)
     return directory
 
 
@@ -436,6 +441,20 @@ def test_a_constraint_has_pip_take_this_package(environment: Environment, tmp_pa
 
 
 @pytest.mark.stress
+def test_a_constraint_names_the_file_and_its_hash(
+    environment: Environment, index: Path, tmp_path: Path
+) -> None:
+    wheel = wheel_of(index, ORIGINAL, '5.7.0')
+    constraints = tmp_path / 'constraints.txt'
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    for given in (digest[::-1], digest):
+        constraints.write_text(f'diskcache @ {wheel.as_uri()}#sha256={given}\n')
+        said = environment.pip('install', '--constraint', str(constraints), CLIENT)
+        assert (said == '') == (given == digest), said
+    assert environment.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
+
+
+@pytest.mark.stress
 def test_without_dependencies_pip_leaves_the_original_out(environment: Environment) -> None:
     environment.pip('install', OURS)
     environment.pip('install', '--no-deps', CLIENT)
@@ -526,6 +545,21 @@ diskcache = {{ path = "{wheel_of(index, ORIGINAL, '5.7.0')}" }}
 
 
 @pytest.mark.stress
+def test_uv_overrides_a_library_that_wants_the_original(project: Project, index: Path) -> None:
+    project.write(f"""
+dependencies = ["{OLD_CLIENT}", "diskcache"]
+[tool.uv]
+override-dependencies = ["diskcache==5.7.0"]
+no-index = true
+find-links = ["{index}"]
+[tool.uv.sources]
+diskcache = {{ path = "{wheel_of(index, ORIGINAL, '5.7.0')}" }}
+""")
+    project.run(need('uv'), 'sync', '--offline', '--python', sys.executable)
+    assert project.python('import wants_original; ' + USE) == '5.7.0 diskcache.core\n'
+
+
+@pytest.mark.stress
 def test_uv_pip_heeds_an_override(environment: Environment, index: Path, tmp_path: Path) -> None:
     overrides = tmp_path / 'overrides.txt'
     overrides.write_text("diskcache ; sys_platform == 'never'\n")
@@ -546,14 +580,23 @@ def test_both_installed_by_uv_are_noticed(environment: Environment, index: Path)
 
 
 @pytest.mark.stress
-def test_poetry_takes_this_package_under_its_name(project: Project, index: Path) -> None:
-    """A requirement of the project's own, with where it comes from, holds for libraries too."""
+@pytest.mark.parametrize('table', ['project', 'poetry'])
+def test_poetry_takes_this_package_under_its_name(
+    project: Project, index: Path, table: str
+) -> None:
+    """A requirement of the project's own, with where it comes from, holds for libraries too.
+
+    Where the table `project` lists what is required, Poetry's own table only says more of that.
+    """
+    client = wheel_of(index, CLIENT, '1.0')
+    listed = f'dependencies = ["{CLIENT} @ {client.as_uri()}", "diskcache"]'
     project.write(f"""
+{listed if table == 'project' else ''}
 [tool.poetry]
 package-mode = false
 [tool.poetry.dependencies]
 diskcache = {{ path = "{wheel_of(index, ORIGINAL, '5.7.0')}" }}
-{CLIENT} = {{ path = "{wheel_of(index, CLIENT, '1.0')}" }}
+{f'{CLIENT} = {{ path = "{client}" }}' if table == 'poetry' else ''}
 """)
     poetry = need('poetry')
     project.run(poetry, 'env', 'use', '--no-interaction', sys.executable)
