@@ -93,7 +93,7 @@ def main() -> None:
     try:
         import plots  # noqa: F401 (before forty minutes have passed)
     except ImportError as error:
-        sys.exit(f"{error}\nThe page's plots need Matplotlib: pip install 'diskcache[bench]'")
+        sys.exit(f"{error}\nThe page's plots need Matplotlib: pip install matplotlib")
     build = BUILD / 'quick' if arguments.quick else BUILD
     page = build / 'benchmarks.rst' if arguments.quick else ROOT / 'docs' / 'benchmarks.rst'
     failed = []

@@ -41,7 +41,7 @@ its shards. What is below it has directories of its own: ``DIRECTORY/cache/NAME`
 * Nothing is unpickled without ``--unpickle``. A pickle of texts, numbers, bytes, tuples, lists and dicts is shown as the
   object, by following its opcodes; of any other its size is shown, and what it names.
 * With ``--json`` a command that shows something prints JSON instead, with the names below. They stay.
-* On a terminal ``rich`` shows bars and tables, if the extra ``diskcache[cli]`` is installed.
+* On a terminal ``rich`` shows bars and tables, if it is installed (the extra ``cli``).
 
 .. contents::
    :local:

@@ -39,7 +39,7 @@ try:
     from rich.table import Table
     from rich.text import Text
 except ImportError:
-    sys.exit("this example needs rich and redis-py: pip install 'diskcache[cli,redis]'")
+    sys.exit('this example needs rich and redis-py: pip install rich redis')
 
 from diskcache.remote import RemoteCache
 

@@ -48,7 +48,7 @@ try:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.table import Table
 except ImportError:
-    sys.exit("this example draws with rich: pip install 'diskcache[cli]'")
+    sys.exit('this example draws with rich: pip install rich')
 
 Source = tuple[str, int, int]  # path, modification time in nanoseconds, size in bytes
 

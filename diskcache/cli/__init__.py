@@ -16,7 +16,7 @@ A directory is never created: opening a mistyped path as a cache would make an e
 then find nothing wrong with it. (``import --create`` is told to, ``backup`` makes its DEST.) What
 only shows something writes nothing. Nothing is unpickled, unless ``--unpickle`` asks for it.
 
-On a terminal, output is laid out by ``rich`` if the extra ``diskcache[cli]`` is installed, and what
+On a terminal, output is laid out by ``rich`` if it is installed (the extra ``cli``), and what
 takes long shows how far it is. Elsewhere output is plain lines, so that what comes out of a pipe is
 never folded, or JSON; what takes long tells now and then, on standard error, how far it is.
 

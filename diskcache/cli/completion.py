@@ -21,7 +21,7 @@ def register(commands: Commands) -> None:
         'completion',
         _completion,
         'write what a shell needs to complete commands and options',
-        description='Needs the extra diskcache[cli]. bash: eval "$(diskcache completion bash)" in'
+        description='Needs argcomplete (extra cli). bash: eval "$(diskcache completion bash)" in'
         ' ~/.bashrc; zsh: the same in ~/.zshrc, after compinit; fish: diskcache completion fish >'
         ' ~/.config/fish/completions/diskcache.fish',
         directory=False,

@@ -46,3 +46,14 @@ def test_the_command_and_the_licence_are_the_same() -> None:
     assert found(r'^ +- diskcache = (.*)', RECIPE.read_text()) == command
     assert found(r'^ +license: (.*)', RECIPE.read_text()) == licence
     assert found(r'^License: (.*)', (DEBIAN / 'copyright').read_text()) == licence
+
+
+def test_nobody_is_told_to_install_the_original() -> None:
+    """With diskcache[cli] pip fetches that, if the distribution is called otherwise."""
+    said = [
+        str(path.relative_to(ROOT))
+        for folder in ('benchmarks', 'diskcache', 'docs', 'examples')
+        for path in (ROOT / folder).rglob('*')
+        if path.suffix in ('.py', '.rst') and re.search(r'\bdiskcache\[[a-z]', path.read_text())
+    ]
+    assert said == []
