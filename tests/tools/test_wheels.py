@@ -14,6 +14,7 @@ from places import ROOT
 
 sys.path.insert(0, str(ROOT / 'tools'))
 
+from wheels import clone
 from wheels.cells import all_cells, chosen
 from wheels.output import make_room
 
@@ -57,6 +58,38 @@ def test_wheels_of_another_name_or_version_do_not_stay(tmp_path: Path, for_all: 
     make_room(tmp_path / sdist, for_all=for_all)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {sdist, 'notes.txt'} | (set() if for_all else {wheel})
+
+
+def git(place: Path, *arguments: str) -> None:
+    person = ['-c', 'user.name=a', '-c', 'user.email=a@example.org']
+    subprocess.run(['git', *person, *arguments], cwd=place, check=True, capture_output=True)
+
+
+def test_what_is_not_committed_is_told(tmp_path: Path) -> None:
+    """The wheels have the time of a commit that has other bytes."""
+    git(tmp_path, 'init')
+    for name in ('a', 'b', 'c'):
+        (tmp_path / name).touch()
+    git(tmp_path, 'add', 'a', 'b')
+    git(tmp_path, 'commit', '-m', 'First')
+    assert clone.changed(tmp_path) == []
+    (tmp_path / 'a').write_text('other')
+    (tmp_path / 'b').unlink()
+    assert clone.changed(tmp_path) == ['a', 'b']
+    assert clone.files(tmp_path) == [Path('a')]
+
+
+def test_wheels_are_made_in_a_clone_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in an unpacked sdist, nor in one below a clone of something else."""
+    monkeypatch.setenv('GIT_CEILING_DIRECTORIES', str(tmp_path.parent))
+    with pytest.raises(SystemExit, match=f'{tmp_path} is no clone of the sources'):
+        clone.commit_time(tmp_path)
+    git(tmp_path, 'init')
+    with pytest.raises(SystemExit, match='is no clone of the sources'):
+        clone.files(tmp_path)
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(SystemExit, match='git not found'):
+        clone.files(tmp_path)
 
 
 @pytest.mark.parametrize('name', ['diskcache-native', None], ids=['named', 'unnamed'])

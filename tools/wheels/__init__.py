@@ -2,6 +2,7 @@
 
 =============  ==================================================================================
 cells          the Pythons and platforms, and which of them an argument names
+clone          what git knows of the clone
 tree           the sources and the sdist, under the distribution's name
 headers        the headers of each Python
 compiling      the extension, by zig, which is a C compiler for all of them

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from debian import Unavailable
 
-from wheels import checks, compiling, headers, output, packing, tree, trying
+from wheels import checks, clone, compiling, headers, output, packing, tree, trying
 from wheels.cells import Cell, chosen
 
 
@@ -26,7 +26,9 @@ def main() -> int:
     out = options.out.resolve()
 
     cells = chosen(options.cells, tree.can_do_without_gil())
-    epoch = tree.commit_time()
+    epoch = clone.commit_time()
+    if changed := clone.changed():
+        print(f'== not what was committed: {", ".join(changed)}', flush=True)
     made = tree.make(out, epoch)
     output.make_room(made.sdist, for_all=not options.cells)
     print(f'== {made.sdist.name}', flush=True)

@@ -16,7 +16,8 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from wheels.cells import Cell
-from wheels.tree import BUILD, ROOT
+from wheels.clone import ROOT
+from wheels.tree import BUILD
 
 LARGEST = 550_000  # bytes of a wheel, of which the extension is a third
 

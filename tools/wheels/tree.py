@@ -14,21 +14,13 @@ from pathlib import Path
 
 from setuptools import Extension
 
-from wheels import packing
+from wheels import clone, packing
+from wheels.clone import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build' / 'wheels'
 
 #: What an extension says that needs no GIL.
 _WITHOUT_GIL = 'Py_MOD_GIL_NOT_USED'
-
-
-def commit_time() -> int:
-    """Return the time of the commit: that of all files in what is built."""
-    if (given := os.environ.get('SOURCE_DATE_EPOCH')) is not None:
-        return int(given)
-    command = ['git', 'log', '-1', '--format=%ct']
-    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
 
 
 def can_do_without_gil() -> bool:
@@ -56,12 +48,9 @@ def make(out: Path, epoch: int) -> Tree:
     """
     shutil.rmtree(BUILD / 'tree', ignore_errors=True)
     copy, made = BUILD / 'tree' / 'copy', BUILD / 'tree' / 'sdist'
-    command = ['git', 'ls-files', '-z']
-    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split('\0')):
-        if (ROOT / name).exists():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+    for name in clone.files():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
 
     setup(copy, 'sdist', '--formats=tar', '--dist-dir', str(made))
     (tar,) = made.iterdir()

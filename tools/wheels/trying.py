@@ -13,7 +13,8 @@ from debian import Unavailable
 
 from wheels import places
 from wheels.cells import Cell
-from wheels.tree import BUILD, ROOT, Tree
+from wheels.clone import ROOT
+from wheels.tree import BUILD, Tree
 
 #: Quick, and about what can differ between platforms.
 SUITE = (
