@@ -193,9 +193,8 @@ def args_to_key(
 class Shards:
     """The native part of FanoutCache: lookups."""
 
-    _shards: list[Any]
+    _shards: tuple[Any, ...]
     _hash: Callable[[Any], int]
-    _count: int
     def get(
         self,
         key: Any,
@@ -218,6 +217,14 @@ class Shards:
         :return: the value, or a tuple (value[, expire_time][, tag])
         """
     def __getitem__(self, key: Any, /) -> Any: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def _replace_shards(self, former: Any, shards: Any) -> bool:
+        """Have other shards, if no other thread has been faster.
+
+        :param former: what `_shards` is held to be
+        :param shards: tuple of what it is to be
+        :return: whether that has been replaced
+        """
 
 class Transaction:
     """The native part of what Cache.transact() returns."""

@@ -377,10 +377,8 @@ class FanoutCache(Shards, DictMethods[K, V]):
                 **self._parameters(),
             }
             self._directory = path
-            self._shards = []
-            with cl.ExitStack() as on_failure:
-                on_failure.callback(self._close_shards)  # who keeps this object keeps no descriptor
-                self._open_shards_of(path, memory_limit // count)
+            with cl.ExitStack() as on_failure:  # who keeps this object then keeps no descriptor
+                self._open_shards_of(path, memory_limit // count, on_failure)
                 on_failure.pop_all()
         self._disk = disk
         self._hash = self._numbered(0).disk.hash
@@ -388,28 +386,28 @@ class FanoutCache(Shards, DictMethods[K, V]):
         self._deques: dict[str, Deque] = {}
         self._indexes: dict[str, Index] = {}
 
-    def _open_shards_of(self, path: str, memory_limit: int) -> None:
+    def _open_shards_of(self, path: str, memory_limit: int, on_failure: cl.ExitStack) -> None:
         """Open the shards that must not wait."""
+
+        def opened(number: int) -> _Shard:
+            shard = _Shard(op.join(path, f'{number:03d}'), **self._options)
+            on_failure.callback(shard.close)
+            return shard
+
         found = mismatch.count_shards(path)
-        first = _Shard(op.join(path, '000'), **self._options)
-        self._shards.append(first)
+        first = opened(0)
+        shards: list[Any] = [first]
         first.memory_limit = memory_limit
         self._options['memory_limit'] = first.memory_limit
         self._made: dict[int, Cache] = {0: first}
         made_with = None if first._origin is None else first._origin.shards
         may_wait = found == self._count and made_with in (None, self._count) and first._was_complete
         for number in range(1, self._count):
-            place = op.join(path, f'{number:03d}')
-            waits = may_wait and _is_ready(place)
-            self._shards.append(
-                _Unopened(self, number) if waits else _Shard(place, **self._options)
-            )
+            waits = may_wait and _is_ready(op.join(path, f'{number:03d}'))
+            shards.append(_Unopened(self, number) if waits else opened(number))
+        self._shards = tuple(shards)
         if not may_wait:
             mismatch.check_shards(path, found, self._all_shards())
-
-    def _close_shards(self) -> None:
-        for shard in self._open_shards():
-            shard.close()
 
     @property
     def directory(self) -> str:
@@ -483,7 +481,7 @@ class FanoutCache(Shards, DictMethods[K, V]):
         """Return those that are open."""
         return [shard for shard in self._shards if not isinstance(shard, _Unopened)]
 
-    def _all_shards(self) -> list[Cache]:
+    def _all_shards(self) -> tuple[Cache, ...]:
         """Return all of them, open."""
         for shard in self._shards:
             if isinstance(shard, _Unopened):
@@ -502,7 +500,11 @@ class FanoutCache(Shards, DictMethods[K, V]):
         shard = self._made.setdefault(number, made)
         if shard is not made:  # another thread was faster
             made.close()
-        self._shards[number] = shard
+        replaced = False
+        while not replaced:
+            former = self._shards
+            shards = (*former[:number], shard, *former[number + 1 :])
+            replaced = self._replace_shards(former, shards)
         return shard
 
     def _place(self) -> str:
@@ -721,6 +723,8 @@ class FanoutCache(Shards, DictMethods[K, V]):
 
         def __getitem__(self, key: K, /) -> V: ...
 
+        def __contains__(self, key: object, /) -> bool: ...
+
     def _lookup_failed(self, error: Exception, default: Any, expire_time: bool, tag: bool) -> Any:
         """Return what get gives after an error, if that counts as a miss; else raise it."""
         if not self._is_miss(error):
@@ -750,13 +754,9 @@ class FanoutCache(Shards, DictMethods[K, V]):
             return shard.read(key, retry=True, mmap=True)
         return shard.read(key, retry=True)  # type: ignore[no-any-return]
 
-    def __contains__(self, key: object) -> bool:
-        """Tell whether there is an item with this key that has not expired."""
-        shard: Cache = self._shards[self._hash(key) % self._count]
-        try:
-            return key in shard
-        except Timeout:
-            return _patiently(shard.__contains__, key)
+    def _contains_patiently(self, shard: Cache, key: Any) -> bool:
+        """Tell whether a shard has a key, waiting for its lock as long as it takes."""
+        return _patiently(shard.__contains__, key)
 
     @overload
     def pop(

@@ -504,9 +504,8 @@ static int may_be_at_once(const Cache *self)
            self->writer != PyThread_get_thread_ident();
 }
 
-/* As a reader. 1 if the answer may be that of a row which has expired by `expire_time`. */
-static int peek(Cache *self, const hot_key *key, int needed, lookup_outcome *outcome,
-                PyObject **value, double *expire_time)
+/* As a reader. */
+static void peek(Cache *self, const hot_key *key, int needed, lookup_peeked *peeked)
 {
     unsigned int hooks = self->disk != NULL ? disk_hooks_if_known(self->state, self->disk)
                                             : DISK_HOOK_put;
@@ -514,45 +513,59 @@ static int peek(Cache *self, const hot_key *key, int needed, lookup_outcome *out
                                 ? NULL
                                 : hot_peek(&self->hot, key);
 
-    *outcome = LOOKUP_UNKNOWN;
     if (entry == NULL || !hot_knows(entry, needed)) {
-        return 0;
+        return;
     }
     if (entry->row.known & HOT_ABSENT) {
-        *outcome = LOOKUP_ABSENT;
+        peeked->outcome = LOOKUP_ABSENT;
     } else if (needed == 0 || entry->row.value != NULL) {
-        *outcome = LOOKUP_FOUND;
-        *value = needed != 0 ? Py_NewRef(entry->row.value) : NULL;
-        *expire_time = entry->row.expire_time;
+        peeked->outcome = LOOKUP_FOUND;
+        peeked->value = needed != 0 ? Py_NewRef(entry->row.value) : NULL;
+        peeked->expires = entry->row.has_expire_time;
+        peeked->expire_time = entry->row.expire_time;
     }
-    return *outcome == LOOKUP_FOUND && entry->row.has_expire_time;
+}
+
+void lookup_peek(Cache *self, const hot_key *key, int needed, lookup_peeked *peeked)
+{
+    readers_part *part;
+
+    *peeked = (lookup_peeked){.outcome = LOOKUP_UNKNOWN};
+    if (may_be_at_once(self)) {
+        part = readers_enter(&self->hot.readers);
+        peek(self, key, needed, peeked);
+        part->count += peeked->outcome != LOOKUP_UNKNOWN;
+        readers_leave(part);
+    }
+}
+
+lookup_outcome lookup_end_peek(module_state *state, lookup_peeked *peeked, PyObject **value)
+{
+    double now;
+
+    if (peeked->expires) {
+        peeked->outcome = convert_now(state, &now) < 0 ? LOOKUP_FAILED
+                          : now < peeked->expire_time  ? LOOKUP_FOUND
+                                                       : LOOKUP_ABSENT;
+        if (peeked->outcome != LOOKUP_FOUND) {
+            Py_CLEAR(peeked->value);
+        }
+    }
+    *value = peeked->value;
+    return peeked->outcome;
 }
 
 lookup_outcome lookup_at_once(Cache *self, PyObject *key, int needed, PyObject **value)
 {
     hot_key hot;
-    lookup_outcome outcome;
-    readers_part *part;
-    double expire_time, now;
-    int may_have_expired;
+    lookup_peeked peeked;
 
     *value = NULL;
-    if (!may_be_at_once(self) || !hot_key_of_object(key, &hot)) {
+    if (!hot_key_of_object(key, &hot)) {
         return LOOKUP_UNKNOWN;
     }
-    part = readers_enter(&self->hot.readers);
-    may_have_expired = peek(self, &hot, needed, &outcome, value, &expire_time);
-    part->count += outcome != LOOKUP_UNKNOWN;
-    readers_leave(part);
-    if (may_have_expired) {
-        outcome = convert_now(self->state, &now) < 0 ? LOOKUP_FAILED
-                  : now < expire_time                ? LOOKUP_FOUND
-                                                     : LOOKUP_ABSENT;
-        if (outcome != LOOKUP_FOUND) {
-            Py_CLEAR(*value);
-        }
-    }
-    return outcome;
+    lookup_peek(self, &hot, needed, &peeked);
+    return lookup_end_peek(self->state, &peeked, value);
 }
 
 #endif

@@ -94,6 +94,19 @@ static inline lookup_outcome lookup_at_once(Cache *self, PyObject *key, int need
 }
 #else
 lookup_outcome lookup_at_once(Cache *self, PyObject *key, int needed, PyObject **value);
+
+/* What memory has said at once. */
+typedef struct lookup_peeked {
+    lookup_outcome outcome;
+    PyObject *value; /* strong, or NULL */
+    int expires;     /* found, but perhaps expired: at `expire_time` */
+    double expire_time;
+} lookup_peeked;
+
+/* The two halves of it, for who has no reference to the Cache: with what keeps it alive, memory is asked, where nothing
+ * is waited for, but readers, and no Python code runs; without it, the clock. */
+void lookup_peek(Cache *self, const hot_key *key, int needed, lookup_peeked *peeked);
+lookup_outcome lookup_end_peek(module_state *state, lookup_peeked *peeked, PyObject **value);
 #endif
 
 /* The row at an end, as the selection says; those that have expired, or whose file is gone, are deleted on the

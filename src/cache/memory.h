@@ -34,7 +34,7 @@
  * same header may occur again: so a tier that has lost its header begins empty.
  *
  * Readers. Where there is no GIL, threads look at the tier beside its owner (hot_peek), as readers of the lock
- * `readers`. These rules make that safe:
+ * `readers`, with something that keeps the Cache alive. These rules make that safe:
  *
  * - The owner excludes readers while he changes what they look at: header, stamp, generation, table, entries. What he
  *   excludes them for leaves the tier whole, so a reader sees it as it was before or as it is after. The owner himself

@@ -2,20 +2,25 @@
  *
  * In Python a lookup would take as long again as all that the shard does. Shards are asked as anybody would ask them:
  * what a subclass, a patch or a Disk has taken over is called.
+ *
+ * Shards has no guard (guard.h): the lock `readers` is for what it consists of, which is replaced as a whole, the tuple
+ * of shards too. Who only reads it does not wait for others who do. Where there is no GIL, most lookups are done with
+ * it (look_at_once): what Shards refers to stays meanwhile, so that they need no references, the counts of which all
+ * threads would write to.
  */
 #include "cache/shards.h"
 
+#include "cache/errors.h"
+#include "cache/lookup.h"
+#include "cache/type.h"
 #include "python/disk_type.h"
-#include "python/guard.h"
-#include "python/state.h"
 
 typedef struct Shards {
     PyObject_HEAD
-    module_state *state;
-    PyObject *shards; /* a list */
-    PyObject *
-        hash; /* of a key, an int: the shard's number is what is left of it by how many there are */
-    Py_ssize_t count;
+    module_state *state; /* NULL until there are shards */
+    PyObject *shards;    /* a tuple, or NULL */
+    PyObject
+        *hash; /* of a key, an int: by how many shards there are, its remainder is the number */
 } Shards;
 
 #define METHODS         "cache/shards.def"
@@ -23,10 +28,23 @@ typedef struct Shards {
 #define METHOD_SELF     Shards
 #include "python/methods_declare.h"
 
-/* The shard whose number any object is, by the hash that a Disk of a user's has returned. */
-static PyObject *shard_of_object(PyObject *shards, PyObject *hash, Py_ssize_t count)
+/* Of all of them: they change when they are made, and when a shard is opened. */
+static readers_lock readers = READERS_INIT;
+
+/* A new reference to what a field is now, or NULL. */
+static PyObject *take(PyObject *const *field)
 {
-    PyObject *divisor = PyLong_FromSsize_t(count);
+    readers_part *part = readers_enter(&readers);
+    PyObject *object = Py_XNewRef(*field);
+
+    readers_leave(part);
+    return object;
+}
+
+/* The shard whose number any object is, by the hash that a Disk of a user's has returned. */
+static PyObject *shard_of_object(PyObject *shards, PyObject *hash)
+{
+    PyObject *divisor = PyLong_FromSsize_t(PyTuple_GET_SIZE(shards));
     PyObject *number = divisor != NULL ? PyNumber_Remainder(hash, divisor) : NULL;
     PyObject *shard = number != NULL ? PyObject_GetItem(shards, number) : NULL;
 
@@ -35,32 +53,32 @@ static PyObject *shard_of_object(PyObject *shards, PyObject *hash, Py_ssize_t co
     return shard;
 }
 
+/* The number of the shard whose hash is a number. */
+static Py_ssize_t number_of(PyObject *shards, uint32_t hash)
+{
+    return (Py_ssize_t)(hash % (size_t)PyTuple_GET_SIZE(shards));
+}
+
 /* The shard that a key belongs to; NULL with an exception. */
 static PyObject *shard_of(Shards *self, PyObject *key)
 {
-    PyObject *shards;
-    PyObject *hash_of;
+    PyObject *shards = take(&self->shards);
+    PyObject *hash_of = take(&self->hash);
     PyObject *hash;
     PyObject *shard = NULL;
-    Py_ssize_t count;
     uint32_t number;
     int is_native;
 
-    GUARD_BEGIN(self)
-    shards = Py_XNewRef(self->shards);
-    hash_of = Py_XNewRef(self->hash);
-    count = self->count;
-    GUARD_END()
-    if (shards == NULL || hash_of == NULL || count < 1) {
+    if (shards == NULL || hash_of == NULL || PyTuple_GET_SIZE(shards) == 0) {
         PyErr_Format(PyExc_AttributeError, "'%.200s' object has no shards", Py_TYPE(self)->tp_name);
         goto done;
     }
     is_native = disk_hash_natively(hash_of, key, &number);
     if (is_native > 0) {
-        shard = PySequence_GetItem(shards, (Py_ssize_t)(number % (size_t)count));
+        shard = Py_NewRef(PyTuple_GET_ITEM(shards, number_of(shards, number)));
     } else if (is_native == 0) {
         hash = PyObject_CallOneArg(hash_of, key);
-        shard = hash != NULL ? shard_of_object(shards, hash, count) : NULL;
+        shard = hash != NULL ? shard_of_object(shards, hash) : NULL;
         Py_XDECREF(hash);
     }
 done:
@@ -69,15 +87,57 @@ done:
     return shard;
 }
 
-static module_state *state_of_shards(Shards *self)
+/* --- lookups ---------------------------------------------------------------------------------- */
+
+#if COMPAT_HAS_GIL
+
+static lookup_outcome look_at_once(Shards *self, PyObject *key, int needed, PyObject **value)
 {
-    if (self->state == NULL) {
-        self->state = state_of_type(Py_TYPE(self));
-    }
-    return self->state;
+    (void)self;
+    (void)key;
+    (void)needed;
+    (void)value;
+    return LOOKUP_UNKNOWN;
 }
 
-/* --- lookups ---------------------------------------------------------------------------------- */
+#else
+
+/* The shard of a key with that hash, if it may be asked at once, or NULL. As a reader: borrowed until that ends. */
+static Cache *shard_at_once(const Shards *self, uint32_t hash)
+{
+    PyObject *shard = NULL;
+
+    if (self->shards != NULL && PyTuple_GET_SIZE(self->shards) > 0 && self->hash != NULL &&
+        disk_hashes_raw(self->state, self->hash)) {
+        shard = PyTuple_GET_ITEM(self->shards, number_of(self->shards, hash));
+    }
+    return shard != NULL && cache_looks_up_itself(self->state, shard) ? (Cache *)shard : NULL;
+}
+
+/* What lookup_at_once does, of the shard of a key. */
+static lookup_outcome look_at_once(Shards *self, PyObject *key, int needed, PyObject **value)
+{
+    lookup_peeked peeked = {.outcome = LOOKUP_UNKNOWN};
+    module_state *state;
+    readers_part *part;
+    hot_key hot;
+    uint32_t hash;
+    Cache *shard;
+
+    if (!hot_key_of_object(key, &hot) || !disk_hash_raw(key, &hash)) {
+        return LOOKUP_UNKNOWN;
+    }
+    part = readers_enter(&readers);
+    state = self->state;
+    shard = shard_at_once(self, hash);
+    if (shard != NULL) {
+        lookup_peek(shard, &hot, needed, &peeked);
+    }
+    readers_leave(part);
+    return lookup_end_peek(state, &peeked, value);
+}
+
+#endif
 
 /* What get returns after an exception; NULL with an exception if it is none that counts as a miss. */
 static PyObject *lookup_failed(Shards *self, const Shards_get_args *args, PyObject *otherwise)
@@ -96,15 +156,14 @@ static PyObject *lookup_failed(Shards *self, const Shards_get_args *args, PyObje
     return result;
 }
 
-PyObject *Shards_get(Shards *self, const Shards_get_args *args)
+/* Ask the shard of a key. */
+static PyObject *get_of_shard(Shards *self, const Shards_get_args *args, PyObject *otherwise)
 {
-    module_state *state = state_of_shards(self);
-    PyObject *otherwise = args->otherwise != NULL ? args->otherwise : Py_None;
     PyObject *call[] = {NULL, args->key, otherwise, NULL, NULL, NULL, NULL};
     int all = args->read || args->expire_time || args->tag || args->retry;
-    PyObject *result = NULL;
+    PyObject *result;
 
-    call[0] = state != NULL ? shard_of(self, args->key) : NULL;
+    call[0] = shard_of(self, args->key);
     if (call[0] == NULL) {
         return NULL;
     }
@@ -112,7 +171,7 @@ PyObject *Shards_get(Shards *self, const Shards_get_args *args)
     call[4] = args->expire_time ? Py_True : Py_False;
     call[5] = args->tag ? Py_True : Py_False;
     call[6] = args->retry ? Py_True : Py_False;
-    result = PyObject_VectorcallMethod(state->name.get, call,
+    result = PyObject_VectorcallMethod(self->state->name.get, call,
                                        (all ? 7 : 3) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     if (result == NULL) {
         result = lookup_failed(self, args, otherwise);
@@ -121,13 +180,141 @@ PyObject *Shards_get(Shards *self, const Shards_get_args *args)
     return result;
 }
 
+PyObject *Shards_get(Shards *self, const Shards_get_args *args)
+{
+    PyObject *otherwise = args->otherwise != NULL ? args->otherwise : Py_None;
+    lookup_outcome outcome = LOOKUP_UNKNOWN;
+    PyObject *result = NULL;
+
+    if (!args->expire_time && !args->tag) {
+        outcome = look_at_once(self, args->key, HOT_VALUE, &result);
+    }
+    if (outcome == LOOKUP_UNKNOWN) {
+        result = get_of_shard(self, args, otherwise);
+    } else if (outcome == LOOKUP_ABSENT) {
+        result = Py_NewRef(otherwise);
+    }
+    return result;
+}
+
 static PyObject *Shards_subscript(Shards *self, PyObject *key)
 {
-    PyObject *shard = shard_of(self, key);
-    PyObject *result = shard != NULL ? PyObject_GetItem(shard, key) : NULL;
+    PyObject *shard;
+    PyObject *result = NULL;
+    lookup_outcome outcome = look_at_once(self, key, HOT_VALUE, &result);
 
+    if (outcome == LOOKUP_ABSENT) {
+        raise_key_error(key);
+    } else if (outcome == LOOKUP_UNKNOWN) {
+        shard = shard_of(self, key);
+        result = shard != NULL ? PyObject_GetItem(shard, key) : NULL;
+        Py_XDECREF(shard);
+    }
+    return result;
+}
+
+/* Ask the shard of a key, as long as it takes to get its lock. */
+static int shard_contains(Shards *self, PyObject *key)
+{
+    PyObject *shard = shard_of(self, key);
+    PyObject *patient;
+    int result = shard != NULL ? PySequence_Contains(shard, key) : -1;
+
+    if (shard != NULL && result < 0 && PyErr_ExceptionMatches(self->state->Timeout)) {
+        PyErr_Clear();
+        patient = PyObject_CallMethod((PyObject *)self, "_contains_patiently", "OO", shard, key);
+        result = patient != NULL ? PyObject_IsTrue(patient) : -1;
+        Py_XDECREF(patient);
+    }
     Py_XDECREF(shard);
     return result;
+}
+
+static int Shards_contains(Shards *self, PyObject *key)
+{
+    PyObject *value;
+    lookup_outcome outcome = look_at_once(self, key, 0, &value);
+
+    return outcome == LOOKUP_UNKNOWN ? shard_contains(self, key)
+                                     : outcome; /* -1, 0, 1 as they are: no value is loaded */
+}
+
+/* --- what it consists of ---------------------------------------------------------------------- */
+
+static PyObject *attribute(PyObject *const *field, const char *name)
+{
+    PyObject *value = take(field);
+
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "it has no attribute '%s': was __init__ called?", name);
+    }
+    return value;
+}
+
+static PyObject *Shards_get_shards(Shards *self, void *Py_UNUSED(closure))
+{
+    return attribute(&self->shards, "_shards");
+}
+
+static PyObject *Shards_get_hash(Shards *self, void *Py_UNUSED(closure))
+{
+    return attribute(&self->hash, "_hash");
+}
+
+/* Let a field be another object, or NULL: 1; 0 if it is not `former`, unless that is NULL. */
+static int replace(PyObject **field, PyObject *former, PyObject *value)
+{
+    PyObject *current;
+    int replaced;
+
+    Py_XINCREF(value);
+    readers_exclude(&readers);
+    current = *field;
+    replaced = former == NULL || current == former;
+    if (replaced) {
+        *field = value;
+    }
+    readers_admit(&readers);
+    Py_XDECREF(replaced ? current : value);
+    return replaced;
+}
+
+static int replace_shards(Shards *self, PyObject *former, PyObject *shards)
+{
+    module_state *state = state_of_type(Py_TYPE(self));
+
+    if (state == NULL) {
+        return -1;
+    }
+    if (shards != NULL && !PyTuple_CheckExact(shards)) {
+        PyErr_Format(PyExc_TypeError, "_shards must be a tuple, not '%.200s'",
+                     Py_TYPE(shards)->tp_name);
+        return -1;
+    }
+    readers_exclude(&readers);
+    if (self->state == NULL) {
+        self->state = state; /* which stays: who has seen a shard need not ask for it as a reader */
+    }
+    readers_admit(&readers);
+    return replace(&self->shards, former, shards);
+}
+
+static int Shards_set_shards(Shards *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    return replace_shards(self, NULL, value) < 0 ? -1 : 0;
+}
+
+static int Shards_set_hash(Shards *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    replace(&self->hash, NULL, value);
+    return 0;
+}
+
+PyObject *Shards__replace_shards(Shards *self, const Shards__replace_shards_args *args)
+{
+    int replaced = replace_shards(self, args->former, args->shards);
+
+    return replaced < 0 ? NULL : PyBool_FromLong(replaced);
 }
 
 /* --- the type --------------------------------------------------------------------------------- */
@@ -159,12 +346,16 @@ static void Shards_dealloc(Shards *self)
     Py_DECREF(type);
 }
 
-static PyMemberDef Shards_members[] = {
-    {"_shards", T_OBJECT_EX, offsetof(Shards, shards), 0,
-     PyDoc_STR("the shards by number, and what stands for those that nothing has been asked of")},
-    {"_hash", T_OBJECT_EX, offsetof(Shards, hash), 0, PyDoc_STR("returns the hash of a key")},
-    {"_count", T_PYSSIZET, offsetof(Shards, count), 0, PyDoc_STR("how many shards there are")},
-    {NULL, 0, 0, 0, NULL},
+#define ATTRIBUTE(name, doc)                                                                       \
+    {                                                                                              \
+        "_" #name, (getter)Shards_get_##name, (setter)Shards_set_##name, PyDoc_STR(doc), NULL      \
+    }
+
+static PyGetSetDef Shards_getset[] = {
+    ATTRIBUTE(shards, "the shards by number, and what stands for those that nothing has been "
+                      "asked of: a tuple"),
+    ATTRIBUTE(hash, "returns the hash of a key"),
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot Shards_slots[] = {
@@ -173,8 +364,9 @@ static PyType_Slot Shards_slots[] = {
     {Py_tp_clear, Shards_clear},
     {Py_tp_dealloc, Shards_dealloc},
     {Py_tp_methods, Shards_methods},
-    {Py_tp_members, Shards_members},
+    {Py_tp_getset, Shards_getset},
     {Py_mp_subscript, Shards_subscript},
+    {Py_sq_contains, Shards_contains},
     {0, NULL},
 };
 

@@ -608,6 +608,16 @@ static PyType_Slot Cache_slots[] = {
     {0, NULL},
 };
 
+int cache_looks_up_itself(module_state *state, PyObject *object)
+{
+    const PyTypeObject *type = Py_TYPE(object);
+
+    return PyObject_TypeCheck(object, state->cache_type) &&
+           type->tp_as_mapping->mp_subscript == (binaryfunc)cache_subscript &&
+           type->tp_as_sequence->sq_contains == (objobjproc)cache_contains &&
+           !(hooks_if_known(&((Cache *)object)->hooks, object) & CACHE_HOOK_get);
+}
+
 PyType_Spec cache_type_spec = {
     .name = "diskcache._core.Cache",
     .basicsize = sizeof(Cache),

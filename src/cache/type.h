@@ -7,4 +7,8 @@
 
 extern PyType_Spec cache_type_spec;
 
+/* Whether an object is a Cache that no class has taken lookups over from, nor the object itself; as far as that is known
+ * without looking at its class, which would run Python code. */
+int cache_looks_up_itself(module_state *state, PyObject *object);
+
 #endif

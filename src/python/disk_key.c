@@ -13,8 +13,7 @@ void disk_key_clear(disk_key *key)
     Py_CLEAR(key->owner);
 }
 
-/* 1 if the key is stored as itself, 0 if it must be pickled. */
-static int encode_raw(PyObject *key, dc_key *out)
+int disk_put_raw(PyObject *key, dc_key *out)
 {
     int overflow = 0;
 
@@ -97,7 +96,7 @@ static PyObject *pickle_key(Disk *self, PyObject *key)
 
 int disk_put_native(Disk *self, PyObject *key, disk_key *out)
 {
-    int raw = encode_raw(key, &out->key);
+    int raw = disk_put_raw(key, &out->key);
 
     if (raw != 0) {
         out->owner = raw > 0 ? Py_NewRef(key) : NULL;

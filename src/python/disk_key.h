@@ -18,6 +18,8 @@ int disk_put(module_state *state, PyObject *disk, PyObject *key, disk_key *out);
  * the key's. */
 int disk_put_for_hash(module_state *state, PyObject *disk, PyObject *key, disk_key *out);
 int disk_put_native(Disk *self, PyObject *key, disk_key *out);
+/* The same for a key that is stored as itself: 1; 0 for any other; -1 with an exception. Its bytes are the key's. */
+int disk_put_raw(PyObject *key, dc_key *out);
 PyObject *disk_get(module_state *state, PyObject *disk, const dc_key *key);
 /* Whether this is its own key to the Disk: putting it, and getting it, change nothing. */
 int disk_takes_as_stored(module_state *state, PyObject *disk, const dc_key *key);

@@ -463,13 +463,40 @@ PyObject *Disk__local_name(Disk *self, const Disk__local_name_args *args)
 
 #include "python/methods_define.h"
 
-int disk_hash_natively(PyObject *method, PyObject *key, uint32_t *hash)
+/* The Disk whose own method `hash` this is, or NULL. Borrowed. */
+static Disk *disk_of_hash(PyObject *method)
 {
     int is_native = PyCFunction_CheckExact(method) &&
                     PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))Disk_hash_call;
 
-    return is_native && hash_key((Disk *)PyCFunction_GET_SELF(method), key, hash) < 0 ? -1
-                                                                                      : is_native;
+    return is_native ? (Disk *)PyCFunction_GET_SELF(method) : NULL;
+}
+
+int disk_hash_natively(PyObject *method, PyObject *key, uint32_t *hash)
+{
+    Disk *self = disk_of_hash(method);
+
+    return self == NULL ? 0 : hash_key(self, key, hash) < 0 ? -1 : 1;
+}
+
+int disk_hash_raw(PyObject *key, uint32_t *hash)
+{
+    dc_key encoded;
+    int raw = disk_put_raw(key, &encoded);
+
+    if (raw > 0) {
+        *hash = hash_datum(&encoded.datum);
+    } else {
+        PyErr_Clear(); /* who asks the Disk gets it */
+    }
+    return raw > 0;
+}
+
+int disk_hashes_raw(module_state *state, PyObject *method)
+{
+    Disk *self = disk_of_hash(method);
+
+    return self != NULL && !(disk_hooks_if_known(state, (PyObject *)self) & DISK_HOOK_put);
 }
 
 static PyType_Slot Disk_slots[] = {

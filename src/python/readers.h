@@ -7,7 +7,7 @@
  * It is held for a few instructions, and never over a call that may wait, or let other threads in (guard.h): its holder
  * never stops for the garbage collector or a fork, which stop all threads of Python's. So a thread may wait for it
  * without telling Python, keeps its guards meanwhile, and nobody has it in a forked child. Nobody takes another lock
- * while he has it.
+ * while he has it, except that who reads the shards of a FanoutCache (cache/shards.c) becomes a reader of one's memory.
  *
  * Builds with a GIL have nothing of this.
  */
@@ -23,11 +23,23 @@
 
 #if COMPAT_HAS_GIL
 
-typedef char readers_lock;
+typedef char readers_lock, readers_part;
+
+#define READERS_INIT 0
 
 static inline void readers_init(readers_lock *lock)
 {
     (void)lock;
+}
+
+static inline readers_part *readers_enter(readers_lock *lock)
+{
+    return lock;
+}
+
+static inline void readers_leave(readers_part *part)
+{
+    (void)part;
 }
 
 static inline void readers_exclude(readers_lock *lock)
@@ -54,6 +66,14 @@ typedef struct readers_part {
 typedef struct readers_lock {
     readers_part parts[READERS_PARTS];
 } readers_lock;
+
+/* Of one that is static; another one needs readers_init. */
+/* clang-format off */
+#define READERS_PART_INIT  {.mutex = DC_MUTEX_INIT}
+#define READERS_FOUR_INITS READERS_PART_INIT, READERS_PART_INIT, READERS_PART_INIT, READERS_PART_INIT
+#define READERS_INIT       {{READERS_FOUR_INITS, READERS_FOUR_INITS, READERS_FOUR_INITS, READERS_FOUR_INITS}}
+/* clang-format on */
+_Static_assert(READERS_PARTS == 16, "READERS_INIT has one for each part");
 
 /* The number of the thread's part and one; 0: it has none yet. */
 extern DC_THREAD_LOCAL unsigned int readers_place;

@@ -303,8 +303,115 @@ def test_a_lookup_that_is_patched_in_the_shard_is_called(
     assert fanout.get('key', tag=True)[:2] == ('key', None)
 
 
+def look_up(fanout: FanoutCache, key: Any) -> tuple[Any, Any, bool]:
+    """Return what all three lookups say of a key."""
+    try:
+        value = fanout[key]
+    except KeyError:
+        value = None
+    return fanout.get(key), value, key in fanout
+
+
+def test_lookups_that_a_class_or_a_shard_has_taken_over_are_called(
+    fanout: FanoutCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of what is in memory, which is found without them."""
+    fanout['key'] = 'value'
+    assert look_up(fanout, 'key') == look_up(fanout, 'key') == ('value', 'value', True)
+    shard = type(fanout._shard('key'))
+    with monkeypatch.context() as patch:
+        patch.setattr(shard, '__getitem__', lambda *_: 'patched', raising=False)
+        assert look_up(fanout, 'key') == look_up(fanout, 'key') == ('value', 'patched', True)
+    with monkeypatch.context() as patch:
+        patch.setattr(shard, '__contains__', lambda *_: False, raising=False)
+        assert look_up(fanout, 'key') == look_up(fanout, 'key') == ('value', 'value', False)
+    with monkeypatch.context() as patch:
+        patch.setattr(shard, 'get', lambda *_, **__: 'patched', raising=False)
+        assert look_up(fanout, 'key') == look_up(fanout, 'key') == ('patched', 'patched', True)
+    assert look_up(fanout, 'key') == ('value', 'value', True)
+
+
+def test_lookups_go_by_the_disk_and_the_hash_of_this_moment(fanout: FanoutCache) -> None:
+    class Other(Disk):
+        def put(self, key: Any) -> Any:
+            return super().put(f'other {key}')
+
+        def fetch(self, *_: Any) -> Any:
+            return 'fetched'
+
+    fanout['key'] = 'value'
+    assert look_up(fanout, 'key') == look_up(fanout, 'key') == ('value', 'value', True)
+    shard, own_hash = fanout._shard('key'), fanout._hash
+    own_disk, shard._disk = shard._disk, Other(shard.directory)
+    assert look_up(fanout, 'key') == (None, None, False)
+    fanout['key'] = 'value'
+    assert look_up(fanout, 'key') == ('fetched', 'fetched', True)
+    shard._disk = own_disk
+    assert look_up(fanout, 'key') == ('value', 'value', True)
+    number = fanout._shards.index(shard)
+    for other in (lambda _: number + 1, shard._disk.__class__.hash.__get__(Other(''))):
+        fanout._hash = other
+        assert look_up(fanout, 'key') == (None, None, False)
+    fanout._hash = own_hash
+    assert look_up(fanout, 'key') == ('value', 'value', True)
+
+
+def test_an_item_in_memory_expires(directory: str, clock: Clock) -> None:
+    with FanoutCache(directory, shards=SHARDS) as fanout:
+        fanout.set('key', 'value', expire=10)
+        assert look_up(fanout, 'key') == look_up(fanout, 'key') == ('value', 'value', True)
+        clock.tick(11)
+        assert look_up(fanout, 'key') == (None, None, False)
+
+
+def test_a_transaction_sees_what_it_has_written_and_other_threads_do_not(
+    fanout: FanoutCache,
+) -> None:
+    fanout['key'] = 'value'
+    assert look_up(fanout, 'key') == look_up(fanout, 'key') == ('value', 'value', True)
+    with ThreadPoolExecutor(1) as pool, fanout.transact():
+        del fanout['key']
+        assert look_up(fanout, 'key') == (None, None, False)
+        assert pool.submit(look_up, fanout, 'key').result(30) == ('value', 'value', True)
+    assert look_up(fanout, 'key') == (None, None, False)
+
+
+def test_lookups_that_memory_has_answered_are_counted(fanout: FanoutCache) -> None:
+    fanout['key'] = 'value'
+    look_up(fanout, 'key')
+    before = fanout.memory_stats()['hits']
+    look_up(fanout, 'key')
+    assert fanout.memory_stats()['hits'] == before + 3
+
+
+def test_shards_are_replaced_as_a_whole(fanout: FanoutCache) -> None:
+    """So that a thread loses nothing that another one has put there meanwhile."""
+    former = fanout._shards
+    assert isinstance(former, tuple)
+    assert fanout._replace_shards(former, former[::-1])
+    assert fanout._shards == former[::-1]
+    assert not fanout._replace_shards(former, former)
+    assert fanout._shards == former[::-1]
+    for change in (partial(setattr, fanout, '_shards'), partial(fanout._replace_shards, former)):
+        with pytest.raises(TypeError, match='must be a tuple'):
+            change([*former])
+
+
+def test_a_former_shard_is_not_asked(fanout: FanoutCache) -> None:
+    for key in range(40):
+        fanout[key] = key
+        assert look_up(fanout, key) == look_up(fanout, key)
+    fanout._shards = (*fanout._shards[1:], fanout._shards[0])
+    assert [look_up(fanout, key) for key in range(40)] == [(None, None, False)] * 40
+    fanout._shards = ()
+    with pytest.raises(AttributeError):
+        fanout.get(1)
+
+
 def test_a_cache_that_is_not_initialized_has_no_shards() -> None:
-    for lookup in (FanoutCache.get, FanoutCache.__getitem__, FanoutCache.set):
+    for lookup in (
+        *(FanoutCache.get, FanoutCache.__getitem__, FanoutCache.__contains__, FanoutCache.set),
+    ):
         with pytest.raises(AttributeError):
             lookup(FanoutCache.__new__(FanoutCache), 'key', *([1] * (lookup is FanoutCache.set)))
 
