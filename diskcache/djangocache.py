@@ -345,7 +345,7 @@ class DjangoCache(BaseCache):
         self._is_remote = is_url(directory)
         if self._is_remote:
             self._open = ft.partial(_connect, cast('str', directory), options)
-            self._cache = self._open()
+            self._cache  # noqa: B018 # opens it
             return
         if isinstance(options.get('disk'), str):
             options['disk'] = import_string(options['disk'])
@@ -354,15 +354,22 @@ class DjangoCache(BaseCache):
         shards = params.get('SHARDS', 8)
         timeout = params.get('DATABASE_TIMEOUT', 0.010)
         self._open = ft.partial(_share, directory, shards, timeout, options)
-        self._cache = self._open()
+        self._cache  # noqa: B018 # opens it
 
     @ft.cached_property
     def _cache(self) -> FanoutCache:
         """The FanoutCache, until :meth:`close`; then once more that of the same settings.
 
-        At a URL it is a SiteCache.
+        At a URL it is a SiteCache. What it is looked up with is kept beside it, for this thread: to
+        reach for it through the cache would count references to what all threads share.
         """
-        return self._open()
+        cache = self._open()
+        self.__dict__['_get'] = cache.get
+        return cache
+
+    def _get(self, *args: Any) -> Any:
+        """Get a value when the cache has been closed."""
+        return self._cache.get(*args)
 
     @property
     def directory(self) -> str:
@@ -412,7 +419,15 @@ class DjangoCache(BaseCache):
         if isinstance(key, str) and (
             len(key) > MEMCACHE_MAX_KEY_LENGTH or ' ' in key or not key.isprintable()
         ):
-            super().validate_key(key)
+            self._find_fault(key)
+
+    def _find_fault(self, key: str) -> None:
+        """Check a key as Django does.
+
+        A method of its own: each call of one that has super() counts a reference to a cell that all
+        threads share.
+        """
+        super().validate_key(key)
 
     def add(
         self,
@@ -458,7 +473,7 @@ class DjangoCache(BaseCache):
         :return: the value, or a tuple (value[, expire_time][, tag])
         """
         key = self.make_and_validate_key(key, version)
-        return self._cache.get(key, default, read, expire_time, tag, retry)
+        return self._get(key, default, read, expire_time, tag, retry)
 
     @overload
     def read(self, key: str, version: int | None = None, *, mmap: Literal[True]) -> memoryview: ...
@@ -833,7 +848,8 @@ class DjangoCache(BaseCache):
         """
         if kwargs.get('connections'):
             self._cache.close()
-        self.__dict__.pop('_cache', None)
+        for name in ('_cache', '_get'):
+            self.__dict__.pop(name, None)
 
     def get_backend_timeout(self, timeout: float | None = DEFAULT_TIMEOUT) -> float | None:
         """Return a timeout as a FanoutCache wants it.
