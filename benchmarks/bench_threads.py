@@ -8,16 +8,23 @@ itself, and with it some 50 ns for the clock.
 
 One, two and four threads read: with the interpreter's lock no more in all than one alone, without
 it more. All read the same keys, or each those of its own. *Cold* is a cache that keeps nothing in
-memory, and *a dict* is one of Python's with the same items, for comparison. And a thread reads
-beside another that waits, for the write lock, which another process holds, or for the disk, with
-each of its sets synced. Beside that is what a get takes then, in multiples of what it takes alone:
-a thread that waits must not keep the interpreter's lock. One that syncs does not only wait, so
-that this is more than 1.
+memory, and *a dict* is one of Python's with the same items, for comparison.
+
+Without the interpreter's lock there is also what a get takes of two threads, with a processor each,
+in multiples of what it takes one thread: 0.5 if they are not in each other's way. Each has its own
+keys; or both read one that lives as long as the process, as literals of modules do. Its value is a
+small int, to which nobody counts references, or bytes, to which both do.
+
+And a thread reads beside another that waits, for the write lock, which another process holds, or
+for the disk, with each of its sets synced. Beside that is what a get takes then, in multiples of
+what it takes alone: a thread that waits must not keep the interpreter's lock. One that syncs does
+not only wait, so that this is more than 1.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -26,6 +33,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from latencies import (
     GET,
@@ -54,12 +62,21 @@ sys.stdin.read()
 """
 
 
+#: Two keys that live as long as the process.
+INT_KEY, BYTES_KEY = map(sys.intern, ('the-key-of-an-int', 'the-key-of-bytes'))
+
+
+def keys_of_reader(number: int) -> list[str]:
+    """Return new objects, the keys of one of two threads."""
+    return [f'key-{number}-{i}' for i in range(100)]
+
+
 class Shared:
     """The cache that the threads share."""
 
     def __init__(self, directory: Path, contender: str) -> None:
         # Here and not above: in the driver's process there may be no diskcache.
-        from diskcache import Cache
+        from diskcache import Cache, FanoutCache
 
         self.cache = Cache(str(directory))
         self.cold = Cache(str(directory / 'cold'))
@@ -68,6 +85,17 @@ class Shared:
         self.table: dict[str, str] = {}
         for key in MIX_KEYS:
             self.cache[key] = self.cold[key] = self.table[key] = MIX_VALUE
+        self.fanout = FanoutCache(str(directory / 'fanout'))
+        self.read: dict[str, Any] = {
+            'cache': self.cache,
+            'fanout': self.fanout,
+            'table': self.table,
+        }
+        for each in self.read.values():
+            for number in range(2):
+                for key in keys_of_reader(number):
+                    each[key] = key * 20  # no two in one line of the processor's cache
+            each[INT_KEY], each[BYTES_KEY] = 5, bytes(range(100))
 
     def set(self, key: str) -> bool:
         return self.cache.set(key, MIX_VALUE)
@@ -81,7 +109,7 @@ class Shared:
         return latencies.figures()
 
     def close(self) -> None:
-        for cache in (self.cache, self.cold, self.synced):
+        for cache in (self.cache, self.cold, self.synced, self.fanout):
             cache.close()
 
 
@@ -178,6 +206,58 @@ def _add_reader_rows(threads: int) -> None:
 
 for _threads in READERS:
     _add_reader_rows(_threads)
+
+
+def pace_of(
+    cache: Any, keys_of: Callable[[int], list[str]], threads: int, milliseconds: int
+) -> float:
+    """Return how many gets of all threads together fit into a nanosecond of some time."""
+    barrier = threading.Barrier(threads)
+    paces: list[float] = []
+
+    def read(number: int) -> None:
+        # Bound methods and keys are the thread's own: who counts references waits for nobody.
+        get, keys, count = cache.get, keys_of(number), 0
+        if hasattr(os, 'sched_setaffinity'):
+            os.sched_setaffinity(threading.get_native_id(), {number})
+        barrier.wait()
+        began = now = time.perf_counter_ns()
+        while now < began + 1_000_000 * milliseconds:
+            for key in keys:
+                get(key)
+            count += len(keys)
+            now = time.perf_counter_ns()
+        paces.append(count / (now - began))
+
+    started = [threading.Thread(target=read, args=(number,)) for number in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    return sum(paces)
+
+
+def _add_pair_row(name: str, title: str, keys_of: Callable[[int], list[str]]) -> None:
+    figures = {
+        short: Figure('', f'a get of {what}', unit='multiple', compared=False)
+        for short, what in (('cache', 'Cache'), ('fanout', 'FanoutCache'), ('table', 'a dict'))
+    }
+
+    def pair(shared: Shared, milliseconds: int) -> dict[str, float]:
+        return {
+            short: pace_of(cache, keys_of, 1, milliseconds)
+            / pace_of(cache, keys_of, 2, milliseconds)
+            for short, cache in shared.read.items()
+        }
+
+    pair.__name__ = f'pair_{name}'
+    suite.load(f'2 threads beside 1, {title}', 50, figures)(pair)
+
+
+if not getattr(sys, '_is_gil_enabled', lambda: True)() and (os.cpu_count() or 1) > 1:
+    _add_pair_row('own', 'each its own keys', keys_of_reader)
+    _add_pair_row('int', 'one key of an int', lambda _: [INT_KEY] * 100)
+    _add_pair_row('bytes', 'one key of bytes', lambda _: [BYTES_KEY] * 100)
 
 
 # --- a thread that waits -------------------------------------------------------------------------
