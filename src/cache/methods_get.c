@@ -152,16 +152,21 @@ static PyObject *recall_pickled(Cache *self, PyObject *pickled, unsigned int hoo
 static PyObject *pickled_call(Cache *self, PyObject *disk, PyObject *const *args)
 {
     PyObject *function = args[0];
-    PyObject *attributes = PyFunction_Check(function) ? ((PyFunctionObject *)function)->func_dict
-                                                      : NULL;
-    PyObject *cache_key;
+    PyObject *attributes = NULL;
+    PyObject *cache_key = NULL;
     PyObject *pickled = NULL;
 
-    if (attributes == NULL || !PyTuple_CheckExact(args[1]) || !PyDict_CheckExact(args[2])) {
+    if (!PyFunction_Check(function) || !PyTuple_CheckExact(args[1]) ||
+        !PyDict_CheckExact(args[2])) {
         return NULL;
     }
-    /* A program may have set another. */
-    cache_key = Py_XNewRef(PyDict_GetItemWithError(attributes, self->state->name.__cache_key__));
+    GUARD_BEGIN(function) /* a program may set both of these */
+    attributes = Py_XNewRef(((PyFunctionObject *)function)->func_dict);
+    GUARD_END()
+    if (attributes != NULL) {
+        cache_key = compat_dict_get(attributes, self->state->name.__cache_key__);
+        Py_DECREF(attributes);
+    }
     if (cache_key != NULL) {
         pickled = call_key_pickled(self->state, cache_key, args[1], args[2],
                                    ((Disk *)disk)->key_pickle_protocol);

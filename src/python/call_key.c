@@ -184,6 +184,29 @@ static PyObject *take_keywords(PyObject *mapping)
     return keywords;
 }
 
+/* Take what is in a dict, which another thread may be changing; strong, in memory that the caller frees. -1 with
+ * MemoryError. */
+static int copy_keywords(PyObject *keywords, call *call)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+
+    GUARD_BEGIN(keywords)
+    call->names = PyMem_Calloc(2 * (size_t)PyDict_GET_SIZE(keywords) + 1, sizeof *call->names);
+    if (call->names != NULL) {
+        call->values = call->names + PyDict_GET_SIZE(keywords);
+        while (PyDict_Next(keywords, &position, &name, &value)) {
+            call->names[call->keyword_count] = Py_NewRef(name);
+            call->values[call->keyword_count++] = Py_NewRef(value);
+        }
+    }
+    GUARD_END()
+    if (call->names == NULL) {
+        PyErr_NoMemory();
+    }
+    return call->names != NULL ? 0 : -1;
+}
+
 PyObject *call_key_of_arguments(PyObject *base, PyObject *args, PyObject *kwargs, int typed,
                                 PyObject *ignored)
 {
@@ -191,8 +214,6 @@ PyObject *call_key_of_arguments(PyObject *base, PyObject *args, PyObject *kwargs
     PyObject *keywords = NULL;
     PyObject *ignore = NULL;
     PyObject *key = NULL;
-    PyObject *name, *value;
-    Py_ssize_t position = 0;
     call call = {.keyword_count = 0};
 
     if (!PyTuple_Check(base)) {
@@ -205,15 +226,8 @@ PyObject *call_key_of_arguments(PyObject *base, PyObject *args, PyObject *kwargs
     }
     call.positional = &PyTuple_GET_ITEM(positional, 0);
     call.positional_count = PyTuple_GET_SIZE(positional);
-    call.names = PyMem_Calloc(2 * (size_t)PyDict_GET_SIZE(keywords) + 1, sizeof *call.names);
-    if (call.names == NULL) {
-        PyErr_NoMemory();
+    if (copy_keywords(keywords, &call) < 0) {
         goto done;
-    }
-    call.values = call.names + PyDict_GET_SIZE(keywords);
-    while (PyDict_Next(keywords, &position, &name, &value)) {
-        call.names[call.keyword_count] = Py_NewRef(name);
-        call.values[call.keyword_count++] = Py_NewRef(value);
     }
     if (sort_keywords(&call) == 0) {
         key = make_key(base, &call, typed, ignore);

@@ -118,6 +118,19 @@ static inline void compat_exception_drop(compat_exception taken)
 #define COMPAT_HAS_GIL 1
 #endif
 
+/* A new reference to what a dict has, or NULL: it has not, or with an exception. */
+static inline PyObject *compat_dict_get(PyObject *dict, PyObject *key)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return Py_XNewRef(PyDict_GetItemWithError(dict, key));
+#else
+    PyObject *value;
+
+    PyDict_GetItemRef(dict, key, &value);
+    return value;
+#endif
+}
+
 /* A new reference to what a weak reference points to, or NULL if it is gone (no exception). */
 static inline PyObject *compat_weakref_get(PyObject *reference)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "python/guard.h"
 #include "sqlite/api.h"
 
 PyObject *convert_from_datum(const dc_datum *datum)
@@ -311,18 +312,24 @@ static void raise_message(PyObject *type, const dc_error *error)
 static PyObject *code_name(module_state *state, PyObject *code, const char *primary)
 {
     PyObject *prefix = PyUnicode_FromString(primary);
+    PyObject *name = NULL;
     PyObject *constant;
     PyObject *value;
     Py_ssize_t at = 0;
 
-    while (prefix != NULL && PyDict_Next(state->sqlite_constants, &at, &constant, &value)) {
+    GUARD_BEGIN(state->sqlite_constants)
+    while (prefix != NULL && name == NULL &&
+           PyDict_Next(state->sqlite_constants, &at, &constant, &value)) {
         /* Only ints of the very type, whose comparison runs no code of others. */
         if (PyLong_CheckExact(value) && PyUnicode_Check(constant) &&
             PyUnicode_Tailmatch(constant, prefix, 0, PY_SSIZE_T_MAX, -1) == 1 &&
             PyObject_RichCompareBool(value, code, Py_EQ) == 1) {
-            Py_DECREF(prefix);
-            return Py_NewRef(constant);
+            name = Py_NewRef(constant);
         }
+    }
+    GUARD_END()
+    if (name != NULL) {
+        Py_SETREF(prefix, name);
     }
     return prefix;
 }

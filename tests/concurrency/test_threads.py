@@ -10,6 +10,7 @@ from contextlib import closing
 from functools import partial
 
 import pytest
+from interpreter import Interpreter
 
 import diskcache
 
@@ -227,3 +228,68 @@ def test_threads_are_not_taken_for_other_processes(cache: diskcache.Cache, direc
             cache.set('turn', turn)
         slept += sleeps() - before
     assert slept < 10  # Beside another process it is once in 30 sets.
+
+
+def test_a_key_is_made_of_arguments_that_another_thread_changes(alone: Interpreter) -> None:
+    def scenario() -> None:
+        import threading
+
+        from diskcache.core import args_to_key
+
+        keywords: dict[str, int] = {}
+        at_work = True
+
+        def make() -> None:
+            while at_work:
+                name, *rest = args_to_key(('name',), (), keywords, False, ())
+                assert name == 'name'
+                assert all(
+                    f'n{value}' == key for key, value in zip(rest[1::2], rest[2::2], strict=True)
+                )
+
+        threads = [threading.Thread(target=make) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for _ in range(5_000):
+            for number in range(60):
+                keywords[f'n{number}'] = number
+            keywords.clear()
+        at_work = False
+        for thread in threads:
+            thread.join()
+
+    alone.run(scenario)
+
+
+def test_a_memoized_function_gets_other_attributes_while_threads_call_it(
+    alone: Interpreter, directory: str
+) -> None:
+    def scenario(directory: str) -> None:
+        import threading
+        from typing import Any
+
+        cache = diskcache.Cache(directory)
+        at_work = True
+
+        @cache.memoize()
+        def double(number: int) -> int:
+            return 2 * number
+
+        def call() -> None:
+            while at_work:
+                assert double(1) == 2
+
+        function: Any = double
+        make_key = function.__cache_key__
+        threads = [threading.Thread(target=call) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for _ in range(500_000):
+            function.__cache_key__ = lambda number: ('another', number)
+            function.__cache_key__ = make_key
+            function.__dict__ = dict(function.__dict__)
+        at_work = False
+        for thread in threads:
+            thread.join()
+
+    alone.run(scenario, directory=directory)
