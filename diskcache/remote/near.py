@@ -111,8 +111,15 @@ class Memory:
         return len(name) + len(entry[0]) + _ENTRY_BYTES
 
     def close(self) -> None:
-        """Forget all."""
-        self.start_anew()
+        """Forget all, unless another thread is at it for long: what it has does not hold."""
+        held: list[bool] = []
+        try:
+            if take(self._lock, _PATIENCE, held):
+                self._entries.clear()
+                self._size = 0
+        finally:
+            if held == [True]:
+                self._lock.release()
 
 
 class Shared:

@@ -479,6 +479,23 @@ def test_memory_is_bounded() -> None:
     assert store.get(b'name') == (None, None)
 
 
+def test_memory_is_closed_while_another_thread_keeps_something() -> None:
+    class ClosedMeanwhile(near.Memory):
+        def _drop(self, name: bytes) -> None:
+            with ThreadPoolExecutor() as pool:
+                pool.submit(self.close).result()
+            super()._drop(name)
+
+    store = ClosedMeanwhile(limit=10_000)
+    for number in (1.0, 2.0):
+        assert store.put(b'name', b'%d' % number, times(number), 1.0)
+    assert store.get(b'name') == (b'2', times(2.0))
+    store.close()
+    assert store.get(b'name') == (None, None)
+    assert store.put(b'name', b'3', times(3.0), 1.0)
+    assert store._size == sum(near.Memory._size_of(*each) for each in store._entries.items())
+
+
 def test_a_near_directory_that_is_locked_is_no_obstacle(open_cache: Any, tmp_path: Path) -> None:
     """A process may have been stopped while it holds the lock. Nobody waits for it, nor logs it."""
     cache = with_key(open_cache(tmp_path))
