@@ -1270,8 +1270,9 @@ class FanoutCache(Shards, DictMethods[K, V]):
         :raises ValueError: if the name leads out of the directory, or has an environment variable
             in it; and what :class:`Cache` raises
         """
-        if name in self._caches:
-            return self._caches[name]
+        found = self._caches.get(name)  # which another thread may be closing
+        if found is not None:
+            return found
         cache = self._part('cache', name, timeout, self._disk if disk is None else disk, settings)
         return self._caches.setdefault(name, cache)
 
@@ -1287,8 +1288,9 @@ class FanoutCache(Shards, DictMethods[K, V]):
         :raises ValueError: if the name leads out of the directory, or `maxlen` is negative
         """
         checked_maxlen(maxlen)
-        if name in self._deques:
-            return self._deques[name]
+        found = self._deques.get(name)  # which another thread may be closing
+        if found is not None:
+            return found
         cache = self._part('deque', name, 60, self._disk, {'eviction_policy': 'none'})
         return self._deques.setdefault(name, Deque.fromcache(cache, maxlen=maxlen))
 
@@ -1301,8 +1303,9 @@ class FanoutCache(Shards, DictMethods[K, V]):
         :return: the Index
         :raises ValueError: if the name leads out of the directory
         """
-        if name in self._indexes:
-            return self._indexes[name]
+        found = self._indexes.get(name)  # which another thread may be closing
+        if found is not None:
+            return found
         cache = self._part('index', name, 60, self._disk, {'eviction_policy': 'none'})
         return self._indexes.setdefault(name, Index.fromcache(cache))
 

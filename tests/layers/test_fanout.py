@@ -1323,6 +1323,25 @@ def test_threads_get_the_same_object_for_a_name(fanout: FanoutCache) -> None:
         assert all(cache is caches[0] for cache in caches)
 
 
+@pytest.mark.parametrize('kind', ['cache', 'deque', 'index'])
+def test_a_name_is_asked_for_while_another_thread_closes(fanout: FanoutCache, kind: str) -> None:
+    class Name(str):
+        """The cache has been closed when it is looked for a second time."""
+
+        looks = 0
+
+        def __hash__(self) -> int:
+            self.looks += 1
+            if self.looks == 2:
+                with ThreadPoolExecutor() as pool:
+                    pool.submit(fanout.close).result()
+            return super().__hash__()
+
+    part = getattr(fanout, kind)
+    part('name')
+    assert part(Name('name')).directory == part('name').directory
+
+
 @pytest.fixture
 def crew(crew: list[Interpreter]) -> list[Interpreter]:
     """Three processes with this package."""
