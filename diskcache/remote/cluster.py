@@ -203,7 +203,7 @@ class ClusterEngine:
             needed = self.masters().union(self._seeds)
             for place, node in list(self._nodes.items()):
                 if node not in needed:
-                    del self._nodes[place]
+                    self._nodes.pop(place, None)  # another thread may do the same
                     node.close()
 
     def _fail(self, node: Node) -> None:
@@ -215,8 +215,9 @@ class ClusterEngine:
 
     def _moved(self, error: exceptions.MovedError, asked: Node) -> None:
         """Note the owner of a slot that a node has told; it is asked for the other slots soon."""
-        self._told = self._node(error.host or asked.host, error.port)
-        self._owners[error.slot_id] = self._told
+        told = self._node(error.host or asked.host, error.port)
+        self._told = told
+        self._owners[error.slot_id] = told
         self._stale = True
         self.on_change()
 

@@ -73,9 +73,10 @@ class ClusterFeed:
         """Let nothing hold that was read from an owner of before."""
         self.hear_all()
         masters = self._engine.masters()
-        for node in list(self._feeds):
+        for node, feed in list(self._feeds.items()):
             if node not in masters:
-                self._feeds.pop(node).close()
+                self._feeds.pop(node, None)  # another thread may do the same
+                feed.close()
 
     def close(self) -> None:
         """Close the connections; the next lookup makes others."""

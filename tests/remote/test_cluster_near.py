@@ -25,6 +25,8 @@ pytest.importorskip('redis', reason='redis-py is not installed: pip install redi
 from cluster import begin_move, other_than, same_shard, slot, stored
 
 from diskcache.remote import RemoteCache, feed
+from diskcache.remote import cluster as cluster_module
+from diskcache.remote.cluster_feed import ClusterFeed
 
 
 @pytest.fixture
@@ -233,6 +235,39 @@ def test_another_owner_is_noted_first(cache: Any, cluster: Cluster) -> None:
         cache['key']
         assert noted == [f'{target.port}/0']
         noted.clear()
+
+
+def test_two_threads_note_other_owners_at_once() -> None:
+    """Both forget the nodes that have no slots any more, and what is heard of those."""
+
+    def take(*names: bytes) -> None:
+        shares = [[place, place, (name, 1)] for place, name in enumerate(names)]
+        engine._take(shares, engine._seeds[0])
+
+    class Node(cluster_module.Node):
+        def close(self) -> None:
+            super().close()
+            if not meanwhile:
+                meanwhile.append(self)
+                take(b'five', b'six')  # as another thread does
+
+    meanwhile: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_module, 'Node', Node)
+        engine = cluster_module.ClusterEngine('redis+cluster://one:1', 1.0, ())
+        take(b'two', b'three')
+        hearing = ClusterFeed(engine, b'', 1.0)
+        for number in range(2):
+            hearing._feed(number)
+        take(b'four')
+    assert engine.masters() == {engine._node('five', 1), engine._node('six', 1)}
+    assert set(engine._nodes) == {'one:1', 'five:1', 'six:1'}
+    for place in range(2):
+        hearing._feed(place)
+    first = next(iter(hearing._feeds.values()))
+    first.close = hearing._change  # type: ignore[method-assign]
+    take(b'seven')
+    assert hearing._feeds == {}
 
 
 def test_a_slot_that_is_taken_without_a_word_is_noticed_after_the_lease(
