@@ -10,6 +10,7 @@ from places import ROOT
 PYPROJECT = (ROOT / 'pyproject.toml').read_text()
 DEBIAN = ROOT / 'packaging' / 'debian'
 RECIPE = ROOT / 'packaging' / 'conda' / 'recipe.yaml'
+WORKFLOW = ROOT / '.github' / 'workflows' / 'wheels.yml'
 
 
 def found(pattern: str, text: str) -> str:
@@ -30,6 +31,13 @@ def test_the_versions_are_that_of_the_package() -> None:
     assert found(r'^#define VERSION "(.*)"', (ROOT / 'src' / 'module.c').read_text()) == VERSION
     assert found(r'^ +version: "(.*)"', RECIPE.read_text()) == VERSION
     assert found(r'^python-diskcache \((.*)-\d', (DEBIAN / 'changelog').read_text()) == VERSION
+
+
+def test_the_source_is_what_the_workflow_publishes() -> None:
+    """On the registry `diskcache` is the original, which has no file of our version."""
+    name = found(r'^  DISKCACHE_DISTRIBUTION: (.*)', WORKFLOW.read_text())
+    file = f'{name.replace("-", "_")}-${{{{ version }}}}.tar.gz'
+    assert found(r'^  url: .*/source/d/(.*)', RECIPE.read_text()) == f'{name}/{file}'
 
 
 @pytest.mark.parametrize('path', [DEBIAN / 'control', RECIPE], ids=['debian', 'conda'])
