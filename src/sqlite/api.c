@@ -2,10 +2,10 @@
  * names; see sqlite/api.h for the why.
  *
  * By name there are three places, of which the caller takes the first with the right copy:
- *   1. the library that has the code of the interpreter's own `_sqlite3`: dlsym() on it also searches the
+ *   1. the global scope, for an interpreter that carries SQLite inside, and for LD_PRELOAD;
+ *   2. the library that has the code of the interpreter's own `_sqlite3`: dlsym() on it also searches the
  *      libraries it was linked with, so this finds the shared libsqlite3 as well as a copy linked
  *      statically into `_sqlite3`;
- *   2. the global scope, for an interpreter that carries SQLite inside;
  *   3. the platform's shared library by name.
  */
 #define _GNU_SOURCE /* dladdr, RTLD_NOLOAD */

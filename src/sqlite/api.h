@@ -230,10 +230,12 @@ typedef struct dc_sqlite_vfs {
 /* From the table that SQLite hands to an extension. */
 dc_status dc_sqlite_from_routines(struct dc_sqlite_api *api, const void *routines, dc_error *error);
 
-/* Where functions can be looked up by name. Nothing is loaded for it: a copy in use is there already. */
+/* Where functions can be looked up by name. Nothing is loaded for it: a copy in use is there already.
+ * The global scope is first, as for the dynamic linker: a copy that is preloaded takes calls of the one
+ * behind it, which it calls itself, and which then crashes for want of being initialized. */
 typedef enum dc_sqlite_place {
+    DC_SQLITE_GLOBAL, /* the global scope: an interpreter that carries SQLite inside, LD_PRELOAD */
     DC_SQLITE_OF_MODULE, /* the library that has a given function, and what that is linked with */
-    DC_SQLITE_GLOBAL,    /* the global scope, for an interpreter that carries SQLite inside */
     DC_SQLITE_PLATFORM,  /* the platform's own library */
     DC_SQLITE_PLACES_COUNT
 } dc_sqlite_place;

@@ -163,6 +163,15 @@ def test_where_sqlite3_is_replaced_everything_works(directory: str, pysqlite3: s
     assert answers == [True, 1, 42, [42], 'x' * 100_000, 0]
 
 
+@pytest.mark.skipif('LD_PRELOAD' in os.environ, reason='something else is preloaded')
+def test_where_another_sqlite_is_preloaded_everything_works(directory: str, pysqlite3: str) -> None:
+    """It takes the calls of the one that is linked, which then must not be called at all."""
+    (library,) = Path(pysqlite3).glob('pysqlite3/_sqlite3*.so')
+    prefix = ('env', f'LD_PRELOAD={library}')
+    answers = call_in_new_process(use_everything, prefix=prefix, directory=directory)
+    assert answers == [True, 1, 42, [42], 'x' * 100_000, 0]
+
+
 def cause_errors(directory: str) -> Any:
     import os
     import sqlite3
