@@ -22,6 +22,7 @@ import sysconfig
 from glob import glob
 from pathlib import Path
 
+import setuptools
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
@@ -126,6 +127,14 @@ class ExplainedBuildExt(build_ext):
             f' Ubuntu: apt-get install {package}), or a wheel, which needs nothing'
         )
 
+
+OLDEST = 77  # as pyproject.toml says to those who heed it: pip --no-build-isolation does not
+if int(setuptools.__version__.partition('.')[0]) < OLDEST:
+    raise SystemExit(
+        f'{NAME or "diskcache"}: to be built from its sources it needs setuptools {OLDEST} or'
+        f' newer, and {sys.executable} has {setuptools.__version__}: pip install --upgrade'
+        ' setuptools, or build with isolation: pip install .'
+    )
 
 setup(
     distclass=NamedDistribution,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -318,6 +319,21 @@ def test_flags_of_others_switch_no_assertions_on(tmp_path: Path) -> None:
     compiled = [line for line in log.read_text().splitlines() if ' -c ' in line]
     assert len(compiled) > 80
     assert [line for line in compiled if '-DNDEBUG' not in line.split()] == []
+
+
+def test_a_build_by_old_setuptools_says_so() -> None:
+    """Otherwise they fill a screen with what they do not understand of pyproject.toml."""
+    script = (
+        'import runpy, setuptools; setuptools.__version__ = "76.1";'
+        ' runpy.run_path("setup.py", run_name="__main__")'
+    )
+    command = [sys.executable, '-c', script, '--version']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    *_, last = done.stderr.splitlines()
+    oldest = re.search(r'"setuptools>=(\d+)"', (ROOT / 'pyproject.toml').read_text())[1]
+    start = f'diskcache: to be built from its sources it needs setuptools {oldest} or newer, and '
+    assert last.startswith(start)
 
 
 @pytest.mark.parametrize('given', [True, False], ids=['given', 'missing'])
