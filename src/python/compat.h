@@ -1,4 +1,4 @@
-/* compat.h: the differences between the supported CPython versions (3.10 to 3.13), and nothing else.
+/* compat.h: the differences between the supported CPython versions (3.10 to 3.15), and nothing else.
  * PY_VERSION_HEX is looked at here alone.
  */
 #ifndef DC_PYTHON_COMPAT_H
@@ -12,6 +12,18 @@
 
 /* Whether a sqlite3.Connection has a list of its cursors. */
 #define COMPAT_CONNECTION_LISTS_CURSORS (PY_VERSION_HEX < 0x030F0000)
+
+/* Visit each object that this interpreter's garbage collector knows, until the visitor returns 0. In earlier versions
+ * nobody needs to. */
+static inline void compat_visit_objects(int (*visitor)(PyObject *, void *), void *context)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    (void)visitor;
+    (void)context;
+#else
+    PyUnstable_GC_VisitObjects(visitor, context);
+#endif
+}
 
 /* A slot of a module that any interpreter may load, also one with a GIL of its own. */
 /* clang-format off */

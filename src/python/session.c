@@ -8,6 +8,7 @@
 #include "python/connection.h"
 #include "python/connection_lock.h"
 #include "python/convert.h"
+#include "python/cursors.h"
 #include "python/fork_gate.h"
 #include "python/fork_generation.h"
 #include "python/process_lock.h"
@@ -52,6 +53,7 @@ int session_attach(module_state *state, PyObject *connection, sqlite3 *handle, S
         (*session)->connection = Py_NewRef(connection);
         (*session)->generation = fork_generation();
         (*session)->interpreter = PyInterpreterState_Get();
+        (*session)->cursor_class = state->cursor_class;
         return 1;
     }
     if (status != DC_BUSY) {
@@ -279,29 +281,45 @@ static void release_exposed(void)
     }
 }
 
-/* A visitor of a Connection's references: it keeps lists of weak ones to its cursors and blobs. */
-static int keep_for_ever(PyObject *object, void *context)
+/* Whether somebody may have been inside SQLite with it when this process forked. */
+static int was_at_work(const Session *session)
 {
-    (void)context;
-    for (Py_ssize_t i = 0; PyList_CheckExact(object) && i < PyList_GET_SIZE(object); i++) {
-        PyObject *reference = PyList_GET_ITEM(object, i);
+    return session->generation == fork_generation() && !session->quiet &&
+           session->connection != NULL;
+}
 
-        if (PyWeakref_CheckRef(reference)) {
-            (void)compat_weakref_get(reference); /* a reference that is never given back */
-        }
+static int is_of_parent(PyObject *connection, void *Py_UNUSED(context))
+{
+    Session *session = exposed_sessions;
+
+    while (session != NULL && !(session->connection == connection && was_at_work(session))) {
+        session = session->next_exposed;
     }
-    return 0;
+    return session != NULL;
+}
+
+static void keep_for_ever(PyObject *cursor, void *Py_UNUSED(context))
+{
+    Py_INCREF(cursor);
 }
 
 /* In the child, before Python does anything there. When Python forgets the parent's other threads, what they had goes;
  * and ending a cursor takes the connection's mutex, for which the child would wait for ever. */
 static void keep_cursors_of_parent(void)
 {
+    static const cursors_search search = {is_of_parent, keep_for_ever, NULL};
+    const PyInterpreterState *interpreter = PyInterpreterState_Get();
+    PyObject *cursor_class = NULL;
+
     for (Session *session = exposed_sessions; session != NULL; session = session->next_exposed) {
-        if (session->generation == fork_generation() && !session->quiet &&
-            session->connection != NULL && Py_TYPE(session->connection)->tp_traverse != NULL) {
-            Py_TYPE(session->connection)->tp_traverse(session->connection, keep_for_ever, NULL);
+        if (was_at_work(session)) {
+            cursors_visit_listed(session->connection, &search);
+            cursor_class = session->interpreter == interpreter ? session->cursor_class
+                                                               : cursor_class;
         }
+    }
+    if (cursor_class != NULL) {
+        cursors_visit_unlisted(cursor_class, &search);
     }
 }
 

@@ -37,8 +37,9 @@ typedef struct Session {
     unsigned long epoch;      /* of the pool when it was opened */
     unsigned long generation; /* of the process that opened it */
     const PyInterpreterState *interpreter;
-    int uses;           /* operations and transactions that are using it */
-    file_identity file; /* that it was opened on, if whoever opened it has asked */
+    PyObject *cursor_class; /* of that interpreter's sqlite3; borrowed */
+    int uses;               /* operations and transactions that are using it */
+    file_identity file;     /* that it was opened on, if whoever opened it has asked */
     int lacks_settings; /* the file had no table of settings when it was opened; not checked since */
     int pinned;
     unsigned long thread; /* to which it is pinned, or exposed */

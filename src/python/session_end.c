@@ -3,6 +3,7 @@
 
 #include "python/connection.h"
 #include "python/connection_lock.h"
+#include "python/cursors.h"
 #include "python/disowned.h"
 #include "python/fork_gate.h"
 #include "python/sqlite_mutex.h"
@@ -42,49 +43,39 @@ int session_is_shared(module_state *state, const Session *session)
            (session->exposed && !session_is_private(session) && session_is_open(state, session));
 }
 
-/* A visitor of a Connection's references: it keeps a list of weak ones to its cursors. */
-static int collect_cursors(PyObject *object, void *context)
+typedef struct collection {
+    PyObject *connection;
+    PyObject *cursors; /* a list, of blobs too */
+} collection;
+
+static int is_wanted(PyObject *connection, void *context)
 {
-    PyObject *cursors = context;
+    const collection *collection = context;
 
-    for (Py_ssize_t i = 0; PyList_CheckExact(object) && i < PyList_GET_SIZE(object); i++) {
-        PyObject *reference = PyList_GET_ITEM(object, i);
-        PyObject *cursor = PyWeakref_CheckRef(reference) ? compat_weakref_get(reference) : NULL;
-
-        if (cursor != NULL && PyList_Append(cursors, cursor) < 0) {
-            PyErr_Clear(); /* it is not closed, then, and its statement is found */
-        }
-        Py_XDECREF(cursor);
-    }
-    return 0;
+    return connection == collection->connection;
 }
 
-/* New reference: a list of a Connection's cursors, and perhaps of other objects. Where the Connection has none itself
- * only the garbage collector knows, which looks at all objects. */
-static PyObject *find_cursors(PyObject *connection)
+static void collect(PyObject *cursor, void *context)
 {
-    PyObject *cursors;
+    const collection *collection = context;
 
-    if (!COMPAT_CONNECTION_LISTS_CURSORS) {
-        PyObject *gc = PyImport_ImportModule("gc");
-
-        cursors = gc != NULL ? PyObject_CallMethod(gc, "get_referrers", "O", connection) : NULL;
-        Py_XDECREF(gc);
-        return cursors;
+    if (PyList_Append(collection->cursors, cursor) < 0) {
+        PyErr_Clear(); /* it is not closed, then, and its statement is found */
     }
-    cursors = PyList_New(0);
-    if (cursors != NULL && Py_TYPE(connection)->tp_traverse != NULL) {
-        Py_TYPE(connection)->tp_traverse(connection, collect_cursors, cursors);
-    }
-    return cursors;
 }
 
 /* Close the cursors of a Connection, as closing that would. 0 if one is in the middle of a call. */
 static int close_cursors(module_state *state, PyObject *connection)
 {
-    PyObject *cursors = find_cursors(connection);
+    PyObject *cursors = PyList_New(0);
+    collection collection = {connection, cursors};
+    cursors_search search = {is_wanted, collect, &collection};
     int closed = cursors != NULL;
 
+    if (closed) {
+        cursors_visit_listed(connection, &search);
+        cursors_visit_unlisted(state->cursor_class, &search);
+    }
     for (Py_ssize_t i = 0; closed && i < PyList_GET_SIZE(cursors); i++) {
         PyObject *cursor = PyList_GET_ITEM(cursors, i);
 

@@ -360,6 +360,28 @@ def test_close_closes_a_connection_with_a_cursor_not_read_to_its_end(
     assert other.run(write_at_once, directory=cache.directory)
 
 
+def test_close_closes_a_cursor_that_the_collector_no_longer_looks_at(
+    alone: Interpreter, directory: str
+) -> None:
+    """As servers do before they fork. A Connection of Python 3.15 has no list of its cursors."""
+
+    def scenario(directory: str) -> None:
+        import gc
+
+        cache = diskcache.Cache(directory)
+        cursor = cache._con.execute('SELECT key FROM Settings')
+        cursor.fetchone()
+        gc.freeze()
+        cache.close()
+        try:
+            cursor.fetchone()
+        except sqlite3.ProgrammingError:
+            return
+        raise AssertionError('it is open')
+
+    alone.run(scenario, directory=directory)
+
+
 # A connection that its user closes
 
 
