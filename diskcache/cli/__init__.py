@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from ..cache import Cache as Cache  # under this name a program can replace its methods
 from .commands import Commands, Parser
 from .completion import complete
-from .errors import CLOSED_PIPE, FAILURES, INTERRUPTED, CommandError, tell_failure
+from .errors import CLOSED_PIPE, FAILED, FAILURES, INTERRUPTED, CommandError, tell_failure
 from .servers import is_remote
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def _flushed(status: int) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return tell_failure(error)
+        _discard_output()
+        return status if status == FAILED else tell_failure(error)
     return status
 
 
