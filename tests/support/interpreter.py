@@ -40,9 +40,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 50  # Seconds after which an answer is held to be never coming.
 #: What starts a Python that this machine cannot start by its path alone: an emulator, say.
 RUNNER = os.environ.get('DISKCACHE_RUNNER', '').split()
+PATIENCE = 500 if RUNNER else 50  # Seconds after which an answer is held to be never coming.
 NAMES = (contextlib, io, json, math, os, pickle, signal, sqlite3, sys, threading, time, warnings)
 
 Script = str | Callable[..., Any]
