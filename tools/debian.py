@@ -6,6 +6,7 @@ What is fetched goes through an apt configuration of its own, and stays in build
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,6 @@ _PACKAGES = {
     'dpkg-buildpackage': 'dpkg-dev',
     'dpkg-deb': 'dpkg',
     'dpkg-source': 'dpkg-dev',
-    'musl-gcc': 'musl-tools',
     'tclsh': 'tcl',
 }
 
@@ -129,6 +129,22 @@ def unpacked(
         package.unlink()
     partial.rename(place)
     return place
+
+
+def runner(place: Path, suite: str, architecture: str, package: str) -> list[str]:
+    """Return the command that starts a program with the libraries of a package of Debian.
+
+    :param place: the directory where the package is unpacked, if it is not there
+    """
+    emulator = f'qemu-{architecture}-static'
+    foreign = architecture != platform.machine()
+    if foreign:
+        need(emulator)
+    unpacked(place, suite, architecture, [package], dependencies=True)
+    if foreign:
+        return [emulator, '-L', str(place)]
+    (linker,) = (place / 'lib').rglob('ld-*.so.*')
+    return [str(linker), '--library-path', str(linker.parent)]
 
 
 def python_headers(version: str, architecture: str) -> list[Path]:

@@ -14,7 +14,8 @@ from places import ROOT
 
 sys.path.insert(0, str(ROOT / 'tools'))
 
-from wheels import clone
+from debian import Unavailable
+from wheels import building, clone
 from wheels.cells import all_cells, chosen
 from wheels.output import make_room
 
@@ -46,6 +47,33 @@ def test_the_extension_of_python_3_10_is_found_on_all_builds_against_musl() -> N
 def test_a_pattern_that_names_no_wheel_is_refused() -> None:
     with pytest.raises(SystemExit, match=r'cp39-.* is none of cp310-manylinux-x86_64, '):
         chosen(['cp39-*'], free_threaded=False)
+
+
+@pytest.mark.parametrize(
+    ('name', 'host', 'free_threaded'),
+    [
+        ('cp311-musllinux-x86_64', 'x86_64-linux-musl', False),
+        ('cp313-musllinux-aarch64', 'aarch64-linux-musl', False),
+        ('cp313t-manylinux-aarch64', 'aarch64-linux-gnu', True),
+    ],
+)
+def test_a_python_is_built_for_the_platform_of_its_wheel(
+    tmp_path: Path, name: str, host: str, free_threaded: bool
+) -> None:
+    """Never for this machine, though it may be alike: what configure compiles may not run here."""
+    (cell,) = chosen([name], free_threaded=True)
+    options = building.configure_options(cell, tmp_path, Path(sys.executable))
+    (build,) = (option for option in options if option.startswith('--build='))
+    assert f'--host={host}' in options
+    assert build.removeprefix('--build=') != host
+    assert build.rpartition('-')[2] == host.rpartition('-')[2]
+    assert ('--disable-gil' in options) is free_threaded
+
+
+def test_a_python_of_which_debian_has_no_source_cannot_be_built() -> None:
+    (cell,) = chosen(['cp312-musllinux-x86_64'], free_threaded=False)
+    with pytest.raises(Unavailable, match=r'no source of Python 3\.12'):
+        building.python(cell)
 
 
 @pytest.mark.parametrize('for_all', [False, True], ids=['some', 'all'])

@@ -7,8 +7,10 @@ The exit code is 1 if one of those is not built or fails, 0 if one cannot be run
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from debian import Unavailable
@@ -34,12 +36,15 @@ def main() -> int:
     print(f'== {made.sdist.name}', flush=True)
     built, faults = build(made, cells, out, epoch)
     checks.metadata([made.sdist, *built.values()])
-    for cell in built:
-        outcome = trying.attempt(cell, out, made, with_suite=not options.smoke)
-        said = [line for line in (outcome.smoke, outcome.suite) if line]
-        print(f'== {cell.name}: {outcome.where}', *said, sep='\n   ', flush=True)
-        if outcome.failed:
-            faults.append(f'{cell.name} fails on {outcome.where}')
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = pool.map(
+            lambda cell: trying.attempt(cell, out, made, with_suite=not options.smoke), built
+        )
+        for cell, outcome in zip(built, outcomes, strict=True):
+            said = [line for line in (outcome.smoke, outcome.suite) if line]
+            print(f'== {cell.name}: {outcome.where}', *said, sep='\n   ', flush=True)
+            if outcome.failed:
+                faults.append(f'{cell.name} fails on {outcome.where}')
     for fault in faults:
         print(f'wheels: {fault}', file=sys.stderr)
     return 1 if faults else 0

@@ -1,8 +1,9 @@
 """Where a wheel can run on this machine: Pythons that are installed, and others.
 
-One against musl is built (`wheels.musl`). Those of other versions or architectures are Debian's,
-unpacked: one of another architecture runs under qemu's emulator of a process, one of this by its
-own dynamic linker. So none needs root, and what is unpacked cannot be started by its path alone.
+Those of other versions or architectures are Debian's, unpacked; one that Debian has not is built
+(`wheels.building`), for a C library of Debian's. One of another architecture runs under qemu's
+emulator of a process, one of this by its own dynamic linker. So none needs root, and what is
+unpacked or built cannot be started by its path alone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import debian
-from debian import Unavailable
 
-from wheels import headers, musl
+from wheels import building, headers
 from wheels.cells import Cell
 from wheels.tree import BUILD
+
+#: The packages that have the C library which a Python is built for.
+_LIBRARIES = {'manylinux': 'libc6', 'musllinux': 'musl'}
 
 
 @dataclass
@@ -40,13 +43,13 @@ def of_cell(cell: Cell, out: Path, requirement: str) -> Place:
 
     :raises Unavailable: nowhere on this machine
     """
-    if cell.platform.libc == 'musllinux':
-        python = musl.python(cell.version, cell.platform.architecture)
-        return _environment(cell, out, requirement, python)
-    if cell.platform.architecture == platform.machine():
+    glibc = cell.platform.libc == 'manylinux'
+    if glibc and cell.platform.architecture == platform.machine():
         for python in headers.interpreters(cell.version):
             return _environment(cell, out, requirement, python)
-    return _unpacked(cell, out, requirement)
+    if glibc and cell.version in debian.PYTHONS:
+        return _unpacked(cell, out, requirement)
+    return _built(cell, out, requirement)
 
 
 def _environment(cell: Cell, out: Path, requirement: str, python: Path) -> Place:
@@ -68,26 +71,18 @@ def _environment(cell: Cell, out: Path, requirement: str, python: Path) -> Place
 
 def _unpacked(cell: Cell, out: Path, requirement: str) -> Place:
     """Install beside a Python of Debian."""
-    suite, architecture = debian.PYTHONS.get(cell.version), cell.platform.architecture
-    if suite is None:
-        raise Unavailable(
-            f'no Python {cell.version} for {architecture} on this machine or in Debian'
-        )
-    emulator = f'qemu-{architecture}-static'
-    foreign = architecture != platform.machine()
-    if foreign and shutil.which(emulator) is None:
-        raise Unavailable(f'{emulator} not found: apt-get install qemu-user-static')
-    packages = [f'python{cell.version}']
-    root = BUILD / 'roots' / f'{suite}-{architecture}'
-    debian.unpacked(root, suite, architecture, packages, dependencies=True)
-    python = root / 'usr' / 'bin' / packages[0]
-    libraries = root / 'usr' / 'lib' / f'{architecture}-linux-gnu'
-    if foreign:
-        runner = [emulator, '-L', str(root)]
-    else:
-        (linker,) = libraries.glob('ld-linux*.so.*')
-        runner = [str(linker), '--library-path', str(libraries)]
-    name = f'{packages[0]} of Debian {suite}' + (f', {emulator}' if foreign else '')
+    python, runner = building.debian_python(cell.version, cell.platform.architecture)
+    name = f'{python.name} of Debian {debian.PYTHONS[cell.version]}'
+    return _beside(cell, out, requirement, name, runner, python)
+
+
+def _built(cell: Cell, out: Path, requirement: str) -> Place:
+    """Install beside a Python that is built."""
+    package, architecture = _LIBRARIES[cell.platform.libc], cell.platform.architecture
+    root = BUILD / 'roots' / f'{package}-{architecture}'
+    runner = debian.runner(root, 'trixie', architecture, package)
+    python = building.python(cell)
+    name = f'{python.name}, built from the sources of Debian'
     return _beside(cell, out, requirement, name, runner, python)
 
 
@@ -97,9 +92,11 @@ def _beside(
     """Install into a directory, for a Python that has no pip: pip is told what it is."""
     site = BUILD / 'places' / cell.name
     shutil.rmtree(site, ignore_errors=True)
-    wanted = ['--implementation', 'cp', '--python-version', cell.version, '--abi', cell.abi]
+    wanted = ['--implementation', 'cp', '--python-version', cell.version.rstrip('t')]
+    wanted += ['--abi', cell.abi]
     wanted += ['--platform', cell.platform.tags[0], '--only-binary', ':all:', '--target', str(site)]
     _pip('install', '--no-index', '--find-links', out, *wanted, requirement)
+    name = f'{name}, by {Path(runner[0]).name}'
     return Place(name, [*runner, str(python)], site, runner)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,10 @@ SUITE = (
 #: What the suite needs beside Python; without what is compiled, since one copy serves all Pythons.
 _TOOLS = ('pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'tomli', 'exceptiongroup')
 
-_PATIENCE = 900  # seconds; an emulator is slow
+#: What wheels have in common is made once.
+_PREPARING = threading.Lock()
+
+_PATIENCE = 3600  # seconds; an emulator is slow
 
 
 @dataclass
@@ -39,9 +43,11 @@ class Outcome:
 
 
 def attempt(cell: Cell, out: Path, tree: Tree, with_suite: bool) -> Outcome:
-    """Try a wheel; say so if that is not possible here."""
+    """Try a wheel; say so if that is not possible here. Several threads may do so at once."""
     try:
-        place = places.of_cell(cell, out, f'{tree.stem}=={tree.version}')
+        with _PREPARING:
+            place = places.of_cell(cell, out, f'{tree.stem}=={tree.version}')
+            further = (_suite(tree), _tools()) if with_suite else ()
     except Unavailable as reason:
         return Outcome(f'not run: {reason}', '', '', failed=False)
     smoke = _run(place, [str(ROOT / 'tools' / 'wheels' / 'smoke.py')], cell)
@@ -49,7 +55,7 @@ def attempt(cell: Cell, out: Path, tree: Tree, with_suite: bool) -> Outcome:
     if with_suite:
         tests = [f'tests/{name}' for name in SUITE]
         options = ['-q', '-p', 'no:cacheprovider', '-m', 'not slow and not stress']
-        suite = _run(place, ['-m', 'pytest', *options, *tests], cell, _suite(tree), _tools())
+        suite = _run(place, ['-m', 'pytest', *options, *tests], cell, *further)
     return Outcome(place.name, smoke, suite, 'failed' in f'{_bad(smoke)} {_bad(suite)}')
 
 
