@@ -122,7 +122,7 @@ def _error(directory: str, reason: str, name: str = _PACKAGE) -> ImportError:
 
 
 def _is_clone(directory: str) -> bool:
-    return op.exists(op.join(op.dirname(directory), 'setup.py'))
+    return op.exists(op.join(op.dirname(directory), 'src', 'module.c'))
 
 
 def _one_alone(directory: str) -> str:

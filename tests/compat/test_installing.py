@@ -250,7 +250,10 @@ def test_an_extension_of_another_version_is_noticed(copy: Path) -> None:
     said = import_copy(copy)
     assert said.startswith(f'ImportError: {copy / "diskcache"} is version 1.5')
     assert 'and its extension is of another: ' in said
-    (copy / 'setup.py').touch()
+    (copy / 'setup.py').touch()  # as of a project that carries the package along
+    assert 'make build' not in import_copy(copy)
+    (copy / 'src').mkdir()
+    (copy / 'src' / 'module.c').touch()
     assert import_copy(copy).endswith(': build it anew: make build')
 
 
