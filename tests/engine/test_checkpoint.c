@@ -205,10 +205,12 @@ static void checkpoints_that_are_done_are_counted_with_what_they_copy(void)
     CHECK_INT(DC_CHECKPOINT_DONE, copy(&db)); /* nothing is left */
     CHECK_INT(2, (int)sums.count);
     CHECK_INT(0, (int)sums.frames);
-    CHECK_INT(DC_OK, dc_db_begin(&other));
-    CHECK_INT(DC_CHECKPOINT_BUSY, copy(&db));
-    CHECK_INT(2, (int)sums.count);
-    dc_db_rollback(&other);
+    if (dc_sqlite_has_wal_reset_race()) { /* else a writer is in nobody's way */
+        CHECK_INT(DC_OK, dc_db_begin(&other));
+        CHECK_INT(DC_CHECKPOINT_BUSY, copy(&db));
+        CHECK_INT(2, (int)sums.count);
+        dc_db_rollback(&other);
+    }
     close_both();
 }
 
