@@ -29,6 +29,7 @@ _PACKAGES = {
     'dpkg-buildpackage': 'dpkg-dev',
     'dpkg-deb': 'dpkg',
     'dpkg-source': 'dpkg-dev',
+    'readelf': 'binutils',
     'tclsh': 'tcl',
 }
 

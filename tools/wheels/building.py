@@ -47,7 +47,7 @@ def python(cell: Cell) -> Path:
             raise Unavailable(f'Debian has no source of Python {version}')
         suite = debian.PYTHONS[version]
         sources = debian.source(f'python{version}', suite)
-        need('make')
+        need('make', 'readelf')
         try:
             _build(place, cell, sources, debian.sqlite_amalgamation(suite))
         except subprocess.CalledProcessError as error:
@@ -133,6 +133,7 @@ def _tools(work: Path, target: str) -> dict[str, str]:
     tools = {'CC': ['cc', '-target', target, '-dynamic'], 'AR': ['ar'], 'RANLIB': ['ranlib']}
     cache = str(BUILD / 'zig')
     environment = {'ZIG_GLOBAL_CACHE_DIR': cache, 'ZIG_LOCAL_CACHE_DIR': cache}
+    environment['READELF'] = f'{shutil.which("readelf")}'  # that of this machine does for all
     for variable, command in tools.items():
         path = work / variable.lower()
         environment[variable] = str(_script(path, sys.executable, '-m', 'ziglang', *command))
