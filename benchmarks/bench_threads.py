@@ -208,6 +208,10 @@ for _threads in READERS:
     _add_reader_rows(_threads)
 
 
+#: Those that this process may use, where the system tells it.
+PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+
+
 def pace_of(
     cache: Any, keys_of: Callable[[int], list[str]], threads: int, milliseconds: int
 ) -> float:
@@ -218,8 +222,8 @@ def pace_of(
     def read(number: int) -> None:
         # Bound methods and keys are the thread's own: who counts references waits for nobody.
         get, keys, count = cache.get, keys_of(number), 0
-        if hasattr(os, 'sched_setaffinity'):
-            os.sched_setaffinity(threading.get_native_id(), {number})
+        if PROCESSORS:
+            os.sched_setaffinity(threading.get_native_id(), {PROCESSORS[number]})
         barrier.wait()
         began = now = time.perf_counter_ns()
         while now < began + 1_000_000 * milliseconds:
@@ -254,7 +258,7 @@ def _add_pair_row(name: str, title: str, keys_of: Callable[[int], list[str]]) ->
     suite.load(f'2 threads beside 1, {title}', 50, figures)(pair)
 
 
-if not getattr(sys, '_is_gil_enabled', lambda: True)() and (os.cpu_count() or 1) > 1:
+if not getattr(sys, '_is_gil_enabled', lambda: True)() and len(PROCESSORS) != 1:
     _add_pair_row('own', 'each its own keys', keys_of_reader)
     _add_pair_row('int', 'one key of an int', lambda _: [INT_KEY] * 100)
     _add_pair_row('bytes', 'one key of bytes', lambda _: [BYTES_KEY] * 100)

@@ -364,10 +364,10 @@ class DjangoCache(BaseCache):
         reach for it through the cache would count references to what all threads share.
         """
         cache = self._open()
-        self.__dict__['_get'] = cache.get
+        self.__dict__['_get_from_cache'] = cache.get
         return cache
 
-    def _get(self, *args: Any) -> Any:
+    def _get_from_cache(self, *args: Any) -> Any:
         """Get a value when the cache has been closed."""
         return self._cache.get(*args)
 
@@ -473,7 +473,7 @@ class DjangoCache(BaseCache):
         :return: the value, or a tuple (value[, expire_time][, tag])
         """
         key = self.make_and_validate_key(key, version)
-        return self._get(key, default, read, expire_time, tag, retry)
+        return self._get_from_cache(key, default, read, expire_time, tag, retry)
 
     @overload
     def read(self, key: str, version: int | None = None, *, mmap: Literal[True]) -> memoryview: ...
@@ -848,7 +848,7 @@ class DjangoCache(BaseCache):
         """
         if kwargs.get('connections'):
             self._cache.close()
-        for name in ('_cache', '_get'):
+        for name in ('_cache', '_get_from_cache'):
             self.__dict__.pop(name, None)
 
     def get_backend_timeout(self, timeout: float | None = DEFAULT_TIMEOUT) -> float | None:
