@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "python/guard.h"
+
 #define BUCKETS (1 << 17)
 
 /* The bits of the latest time; those of NaN and of what is below 0 are more. */
@@ -24,7 +26,7 @@ typedef _Atomic uint64_t moment;
 typedef struct Heard {
     PyObject_HEAD
     module_state *state;
-    PyObject *clock; /* strong; NULL before __init__ */
+    PyObject *clock; /* strong, and never another; NULL before __init__ */
     moment *buckets; /* owned: of keys by their hash, when one of them was heard of */
     moment all;      /* when it was heard that all is gone */
     moment floor;    /* what was read until then does not hold */
@@ -275,11 +277,21 @@ static int Heard_init(Heard *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"clock", "pause", NULL};
     PyObject *clock, *pause;
+    int is_first;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO:Heard", names, &clock, &pause)) {
         return -1;
     }
-    Py_XSETREF(self->clock, Py_NewRef(clock));
+    GUARD_BEGIN(self)
+    is_first = self->clock == NULL;
+    if (is_first) {
+        self->clock = Py_NewRef(clock);
+    }
+    GUARD_END()
+    if (!is_first) { /* other threads may be using it */
+        PyErr_SetString(PyExc_RuntimeError, "Heard has a clock already");
+        return -1;
+    }
     return set_time(self, pause, (void *)(uintptr_t)offsetof(Heard, pause));
 }
 

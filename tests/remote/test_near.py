@@ -680,6 +680,15 @@ def test_what_holds_is_later_than_what_was_heard_and_within_the_lease() -> None:
     assert not heard.left(b'name', times(30.1))
 
 
+def test_heard_has_one_clock() -> None:
+    """Other threads may be reading it."""
+    heard = Heard(lambda: 1.0, 100.0)
+    with pytest.raises(RuntimeError, match='a clock already'):
+        heard.__init__(lambda: 2.0, 100.0)  # type: ignore[misc]
+    heard.lease, heard.drained = 10.0, 1.0
+    assert heard.left(b'name', times(0.5)) > 0
+
+
 @pytest.mark.parametrize(
     'odd',
     [None, 'text', b'', times(0.5)[:-1], times(0.5) + b'.']
