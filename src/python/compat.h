@@ -130,6 +130,16 @@ static inline void compat_exception_drop(compat_exception taken)
 #define COMPAT_HAS_GIL 1
 #endif
 
+/* Whether Python is ending: no other thread gets to run Python any more. */
+static inline int compat_is_finalizing(void)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return _Py_IsFinalizing();
+#else
+    return Py_IsFinalizing();
+#endif
+}
+
 /* A new reference to what a dict has, or NULL: it has not, or with an exception. */
 static inline PyObject *compat_dict_get(PyObject *dict, PyObject *key)
 {

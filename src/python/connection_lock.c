@@ -44,19 +44,21 @@ static void acquire(void)
     held_here++;
 }
 
-/* With the process lock, which is released while the thread sleeps. 1; 0 if the time is over, -1 with an exception:
+/* With the process lock, which is released while the thread sleeps. When Python is ending nobody is waited for longer
+ * than what a thread may still do inside SQLite takes. 1; 0 if the time is over, -1 with an exception:
  * only a thread that may fail `checks` for signals. */
 static int wait_until_free(double seconds, int checks)
 {
     unsigned long before = fork_generation();
     double began = dc_clock();
     double waited = 0.0;
+    int is_last = compat_is_finalizing();
     int again = 1;
 
     waiting++;
     while (again > 0 && !is_free(waited)) {
         process_lock_release();
-        if (waited > seconds) {
+        if (waited > (is_last ? FORK_WAIT_SECONDS : seconds)) {
             again = 0;
         } else if (checks) {
             again = wait_pause_and_check();
@@ -67,6 +69,9 @@ static int wait_until_free(double seconds, int checks)
         waited = dc_clock() - began;
     }
     waiting -= fork_generation() == before; /* in a child nobody waits */
+    if (again == 0 && is_last) {            /* who has it never comes to release it */
+        held = held_here;
+    }
     return again;
 }
 

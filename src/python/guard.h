@@ -8,6 +8,7 @@
  *
  * In a forked child the guard may be that of a thread which is not there: a lock of Python's that a thread has waited
  * for is handed to it before it runs, and the fork may come first. guard_forget is for objects that have been inherited.
+ * So may the end of Python come first, after which only one thread runs: that forgets all guards.
  *
  * A field that is GUARD_PEEKED may be looked at without the guard; it is set by who has the guard, unless something
  * else is said.
@@ -23,19 +24,7 @@
 /* How many guards this thread has, or would have if it had not let others in. */
 extern DC_THREAD_LOCAL int guard_depth;
 
-/* clang-format off */
-#if COMPAT_HAS_GIL
-#define GUARD_BEGIN(object) { (void)(object);
-#define GUARD_END() }
-#define GUARD_PEEKED
-#else
-#define GUARD_BEGIN(object) Py_BEGIN_CRITICAL_SECTION(object); guard_depth++;
-#define GUARD_END() guard_depth--; Py_END_CRITICAL_SECTION();
-#define GUARD_PEEKED _Atomic
-#endif
-/* clang-format on */
-
-/* In a forked child, whose only thread has no guard: nobody has that of the object. */
+/* Nobody is there any more who has the guard of the object, and this thread has not. */
 static inline void guard_forget(PyObject *object)
 {
 #if COMPAT_HAS_GIL
@@ -44,6 +33,27 @@ static inline void guard_forget(PyObject *object)
     object->ob_mutex = (PyMutex){0};
 #endif
 }
+
+#if !COMPAT_HAS_GIL
+static inline void guard_forget_at_exit(PyObject *object)
+{
+    if (guard_depth == 0 && compat_is_finalizing()) {
+        guard_forget(object);
+    }
+}
+#endif
+
+/* clang-format off */
+#if COMPAT_HAS_GIL
+#define GUARD_BEGIN(object) { (void)(object);
+#define GUARD_END() }
+#define GUARD_PEEKED
+#else
+#define GUARD_BEGIN(object) guard_forget_at_exit((PyObject *)(object)); Py_BEGIN_CRITICAL_SECTION(object); guard_depth++;
+#define GUARD_END() guard_depth--; Py_END_CRITICAL_SECTION();
+#define GUARD_PEEKED _Atomic
+#endif
+/* clang-format on */
 
 /* Define the static function `name`, which calls `inner` with the object guarded. */
 #define GUARDED(type, name, object, inner, parameters, arguments)                                  \

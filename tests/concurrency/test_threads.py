@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -293,3 +294,55 @@ def test_a_memoized_function_gets_other_attributes_while_threads_call_it(
             thread.join()
 
     alone.run(scenario, directory=directory)
+
+
+#: Seconds in which a process ends; if its threads are in its way it takes minutes.
+PATIENCE = 60
+
+
+def test_a_process_ends_while_a_thread_opens_a_connection(directory: str) -> None:
+    script = """
+import sys, threading, time, diskcache
+
+caches = [diskcache.Cache(f'{sys.argv[1]}/{number}') for number in range(12)]
+is_opening = threading.Event()
+
+def wait_in_it(event, arguments):
+    if event == 'sqlite3.connect' and threading.current_thread() is thread:
+        is_opening.set()
+        time.sleep(1_000)
+
+sys.addaudithook(wait_in_it)
+thread = threading.Thread(target=diskcache.Cache, args=(f'{sys.argv[1]}/another',), daemon=True)
+thread.start()
+is_opening.wait()
+"""
+    subprocess.run([sys.executable, '-c', script, directory], timeout=PATIENCE, check=True)
+
+
+def test_a_process_ends_while_threads_are_at_work(directory: str) -> None:
+    script = """
+import random, sys, threading, time, diskcache
+
+cache = diskcache.Cache(sys.argv[1], statistics=True)
+
+def work():
+    while True:
+        key = random.randrange(30)
+        random.choice([
+            lambda: cache.set(key, 'x' * random.randrange(60_000), retry=True),
+            lambda: cache.get(key),
+            lambda: list(cache),
+            lambda: cache.close(),
+            lambda: cache._con.execute('SELECT 1').fetchall(),
+            lambda: diskcache.Cache(cache.directory).get(key),
+        ])()
+
+for _ in range(6):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(random.random() / 2)
+"""
+    for _ in range(5):
+        subprocess.run([sys.executable, '-c', script, directory], timeout=PATIENCE, check=True)
+    with diskcache.Cache(directory, timeout=0) as cache:
+        assert cache.set('key', 1)
