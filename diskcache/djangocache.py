@@ -360,16 +360,9 @@ class DjangoCache(BaseCache):
     def _cache(self) -> FanoutCache:
         """The FanoutCache, until :meth:`close`; then once more that of the same settings.
 
-        At a URL it is a SiteCache. What it is looked up with is kept beside it, for this thread: to
-        reach for it through the cache would count references to what all threads share.
+        At a URL it is a SiteCache.
         """
-        cache = self._open()
-        self.__dict__['_get_from_cache'] = cache.get
-        return cache
-
-    def _get_from_cache(self, *args: Any) -> Any:
-        """Get a value when the cache has been closed."""
-        return self._cache.get(*args)
+        return self._open()
 
     @property
     def directory(self) -> str:
@@ -473,7 +466,7 @@ class DjangoCache(BaseCache):
         :return: the value, or a tuple (value[, expire_time][, tag])
         """
         key = self.make_and_validate_key(key, version)
-        return self._get_from_cache(key, default, read, expire_time, tag, retry)
+        return self._cache.get(key, default, read, expire_time, tag, retry)
 
     @overload
     def read(self, key: str, version: int | None = None, *, mmap: Literal[True]) -> memoryview: ...
@@ -848,8 +841,7 @@ class DjangoCache(BaseCache):
         """
         if kwargs.get('connections'):
             self._cache.close()
-        for name in ('_cache', '_get_from_cache'):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop('_cache', None)
 
     def get_backend_timeout(self, timeout: float | None = DEFAULT_TIMEOUT) -> float | None:
         """Return a timeout as a FanoutCache wants it.
