@@ -517,9 +517,13 @@ def test_what_another_process_has_read_from_an_owner_of_before_is_not_used(
         warm(cache)
         assert cache._engine.known_owner(slot(cache)).port != source.port
         assert behind._engine.known_owner(slot(cache)).port == source.port
-        assert feed_of(behind).drain(True)
-        behind._near.put(stored(behind, 'key'), feed.clock(), math.inf, old)
-        assert kept.get(behind._near._store._prefix + stored(behind, 'key')) == old
+        name = behind._near._store._prefix + stored(behind, 'key')
+        for _ in range(100):  # a feed that was not heard for two seconds keeps nothing at first
+            feed_of(behind).drain(True)
+            behind._near.put(stored(behind, 'key'), feed.clock(), math.inf, old)
+            if kept.get(name) == old:
+                break
+        assert kept.get(name) == old
         assert cache['key'] == 'new'
 
 
