@@ -441,8 +441,9 @@ class Lock(_Acquirable):
         """
         self._forget_parents()
         name = self._held.pop(_thread.name, None)
-        if name is None and self._held:  # another thread has acquired it for this one
-            _, name = self._held.popitem()
+        if name is None:  # another thread may have acquired it for this one
+            with cl.suppress(KeyError):
+                _, name = self._held.popitem()
         if name is None:
             return not self._lost and self._cache.delete(self._key, retry=True)
         freed = _delete_if(self._cache, self._key, name)

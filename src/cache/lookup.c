@@ -273,9 +273,9 @@ static void end_stamped(Operation *operation, stamped_read *stamped)
     if (stamped->header != session->header) {
         stamped->stable = 0; /* taken back meanwhile */
     } else if (stamped->stable && self->hot.header == NULL) {
-        hot_attach(&self->hot, session->header, &session->db);
         session->lent = &self->hot.header;
         session->readers = &self->hot.readers;
+        hot_attach(&self->hot, session->header, &session->db);
     }
     if (stamped->stable && !dc_version_table_same(&session->db.versions, &self->hot.db->versions)) {
         stamped->stable = 0; /* the other table may have been removed, and made again */

@@ -154,14 +154,15 @@ Session *cache_open_or_idle_session(Cache *self)
     return session != NULL ? session : open_session(self);
 }
 
-/* Sessions on what the directory was before are not used again. */
+/* Sessions on what the directory was before are not used again. The tier comes last: while it gives references back,
+ * another thread may lend it a header. */
 void cache_forget_file(Cache *self)
 {
     self->pool.epoch++;
-    hot_detach(&self->hot);
     for (Session *session = self->pool.sessions; session != NULL; session = session->next) {
         session->lent = NULL;
     }
+    hot_detach(&self->hot);
 }
 
 /* ROLLBACK may fail, without memory for one. Closing needs none, and gives the lock back. A user's transaction is
