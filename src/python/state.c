@@ -108,18 +108,27 @@ static PyCFunction code_of_time(PyObject *time_module)
 
 static int import_python_functions(module_state *state)
 {
-    state->time_module = PyImport_ImportModule("time");
-    state->code_of_time = state->time_module != NULL ? code_of_time(state->time_module) : NULL;
-    state->threading = PyImport_ImportModule("threading");
-    state->dumps = import_attribute("pickle", "dumps");
-    state->loads = import_attribute("pickle", "loads");
-    state->dump = import_attribute("pickle", "dump");
-    state->load = import_attribute("pickle", "load");
+    const struct {
+        const char *module, *name;
+        PyObject **function;
+    } functions[] = {
+        {"pickle", "dumps", &state->dumps}, {"pickle", "loads", &state->loads},
+        {"pickle", "dump", &state->dump},   {"pickle", "load", &state->load},
+        {"io", "open", &state->open},       {"os.path", "join", &state->join},
+        {"os", "getpid", &state->getpid},   {"os", "getcwd", &state->getcwd},
+    };
+
+    size_t count = 0;
+
     state->optimize = PyCFunction_New(&optimize_definition, NULL);
-    state->open = import_attribute("io", "open");
-    state->join = import_attribute("os.path", "join");
-    state->getpid = import_attribute("os", "getpid");
-    state->getcwd = import_attribute("os", "getcwd");
+    state->time_module = state->optimize != NULL ? PyImport_ImportModule("time") : NULL;
+    state->threading = state->time_module != NULL ? PyImport_ImportModule("threading") : NULL;
+    while (!PyErr_Occurred() && count < sizeof functions / sizeof *functions) {
+        *functions[count].function =
+            import_attribute(functions[count].module, functions[count].name);
+        count++;
+    }
+    state->code_of_time = !PyErr_Occurred() ? code_of_time(state->time_module) : NULL;
     return PyErr_Occurred() ? -1 : 0;
 }
 

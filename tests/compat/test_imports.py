@@ -56,6 +56,17 @@ def test_no_module_is_imported_that_the_original_does_without(original_package: 
     assert now.keys() & _PUT_OFF == set()
 
 
+def test_an_import_that_fails_says_what_it_misses() -> None:
+    """Of what the native module takes from others, where a signal may stop it, too."""
+    script = 'import pickle; del pickle.loads\nimport diskcache'
+    environment = {**os.environ, 'PYTHONPATH': str(PACKAGE)}
+    command = [sys.executable, '-c', script]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("AttributeError: module 'pickle' has no attr")
+    assert 'SystemError' not in done.stderr
+
+
 def test_a_check_of_a_sound_cache_imports_little(tmp_path: Path) -> None:
     """To import what follows pickles takes longer than to check a small cache."""
     script = (
