@@ -318,7 +318,9 @@ static void keep_cursors_of_parent(void)
                                                                : cursor_class;
         }
     }
-    if (cursor_class != NULL) {
+    /* Without a GIL, Python holds all threads for the fork, and would do so again to visit objects: it would wait for
+     * itself. */
+    if (cursor_class != NULL && COMPAT_HAS_GIL) {
         cursors_visit_unlisted(cursor_class, &search);
     }
 }
