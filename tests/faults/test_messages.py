@@ -459,8 +459,10 @@ def import_copied(directory: Path, **added: str) -> tuple[Path, str]:
 @pytest.mark.parametrize('added', [{}, {'_core.cpython-39-x86_64-linux-gnu.so': ''}], ids=len)
 def test_a_package_that_is_not_built_says_what_to_do(tmp_path: Path, added: dict) -> None:
     """Who installs from a clone, and starts Python in it, imports its sources instead."""
+    (tmp_path / 'src').mkdir()
+    (tmp_path / 'src' / 'module.c').touch()
     sources, error = import_copied(tmp_path, **added)
-    assert f'ImportError: {sources} is not built for this Python' in error
+    assert f'ImportError: {sources} is in a clone of the sources, and not built' in error
     assert 'leave the clone' in error
     assert 'During handling' not in error
 
