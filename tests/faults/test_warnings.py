@@ -7,6 +7,7 @@ can filter them.
 from __future__ import annotations
 
 import functools as ft
+import gc
 import io
 import os
 import sqlite3
@@ -25,6 +26,7 @@ from diskcache import Cache, CacheWarning, FanoutCache
 
 def warned(function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
     """Return what a call warns of, having seen that it is of this file."""
+    gc.collect()  # what earlier tests have left warns before, and not meanwhile
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         result = function(*args, **kwargs)
