@@ -345,7 +345,7 @@ class DjangoCache(BaseCache):
         self._is_remote = is_url(directory)
         if self._is_remote:
             self._open = ft.partial(_connect, cast('str', directory), options)
-            self._cache  # noqa: B018 # opens it
+            self._cache = self._open()
             return
         if isinstance(options.get('disk'), str):
             options['disk'] = import_string(options['disk'])
@@ -354,7 +354,7 @@ class DjangoCache(BaseCache):
         shards = params.get('SHARDS', 8)
         timeout = params.get('DATABASE_TIMEOUT', 0.010)
         self._open = ft.partial(_share, directory, shards, timeout, options)
-        self._cache  # noqa: B018 # opens it
+        self._cache = self._open()
 
     @ft.cached_property
     def _cache(self) -> FanoutCache:
