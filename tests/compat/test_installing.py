@@ -538,47 +538,43 @@ def wheel_of(index: Path, name: str, version: str) -> Path:
     return path
 
 
+def sync_by_uv(project: Project, index: Path, dependencies: list[str], tables: str) -> None:
+    """Let uv install what a project depends on.
+
+    :param tables: of its pyproject.toml, below [tool.uv]
+    """
+    project.write(f"""
+dependencies = {dependencies}
+[tool.uv]
+no-index = true
+find-links = ["{index}"]
+{tables}
+""")
+    project.run(need('uv'), 'sync', '--offline', '--python', sys.executable)
+
+
 @pytest.mark.stress
 def test_uv_leaves_the_original_out(project: Project, index: Path) -> None:
     """A requirement that is never wanted overrides those of all libraries."""
-    project.write(f"""
-dependencies = ["{CLIENT}", "{OURS}"]
-[tool.uv]
-override-dependencies = ["diskcache ; sys_platform == 'never'"]
-no-index = true
-find-links = ["{index}"]
-""")
-    project.run(need('uv'), 'sync', '--offline', '--python', sys.executable)
+    override = 'override-dependencies = ["diskcache ; sys_platform == \'never\'"]'
+    sync_by_uv(project, index, [CLIENT, OURS], override)
     assert project.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
     assert '5.6.3' not in (project.place / 'uv.lock').read_text()
 
 
 @pytest.mark.stress
 def test_uv_takes_this_package_under_its_name(project: Project, index: Path) -> None:
-    project.write(f"""
-dependencies = ["{CLIENT}", "diskcache"]
-[tool.uv]
-no-index = true
-find-links = ["{index}"]
-[tool.uv.sources]
-diskcache = {{ path = "{wheel_of(index, ORIGINAL, '5.7.0')}" }}
-""")
-    project.run(need('uv'), 'sync', '--offline', '--python', sys.executable)
+    source = f'diskcache = {{ path = "{wheel_of(index, ORIGINAL, "5.7.0")}" }}'
+    sync_by_uv(project, index, [CLIENT, 'diskcache'], f'[tool.uv.sources]\n{source}')
     assert project.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
 
 
 @pytest.mark.stress
 def test_uv_overrides_a_library_that_wants_the_original(project: Project, index: Path) -> None:
-    project.write(f"""
-dependencies = ["{OLD_CLIENT}", "diskcache"]
-[tool.uv]
-override-dependencies = ["diskcache==5.7.0"]
-no-index = true
-find-links = ["{index}"]
-[tool.uv.sources]
-diskcache = {{ path = "{wheel_of(index, ORIGINAL, '5.7.0')}" }}
-""")
-    project.run(need('uv'), 'sync', '--offline', '--python', sys.executable)
+    override = 'override-dependencies = ["diskcache==5.7.0"]'
+    source = f'diskcache = {{ path = "{wheel_of(index, ORIGINAL, "5.7.0")}" }}'
+    tables = f'{override}\n[tool.uv.sources]\n{source}'
+    sync_by_uv(project, index, [OLD_CLIENT, 'diskcache'], tables)
     assert project.python('import wants_original; ' + USE) == '5.7.0 diskcache.core\n'
 
 
