@@ -8,8 +8,8 @@ headers        the headers of each Python
 compiling      the extension, by zig, which is a C compiler for all of them
 packing        files that have the same bytes each time, and what a wheel says of itself
 checks         what must hold of each wheel
-places         where each can run: Pythons that are here, and Debian's, unpacked, for others
-musl           a Python against musl, built from Debian's sources
+places         where each can run: Pythons that are here, Debian's, unpacked, and built ones
+building       a Python that neither Debian nor the registry has, from Debian's sources
 trying         installing each there; the smoke test, a part of the suite
 smoke          that test, which is run by itself
 =============  ==================================================================================
