@@ -17,7 +17,8 @@
 
 typedef struct Shards {
     PyObject_HEAD
-    module_state *state; /* NULL until there are shards */
+    module_state *state; /* NULL until there are shards: with a tp_new that sets it, copyreg would
+                            not pickle a FanoutCache by protocols 0 and 1 */
     PyObject *shards;    /* a tuple, or NULL; of tests, anything */
     PyObject
         *hash; /* of a key, an int: by how many shards there are, its remainder is the number */
