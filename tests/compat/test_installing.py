@@ -560,6 +560,7 @@ def test_uv_leaves_the_original_out(project: Project, index: Path) -> None:
     sync_by_uv(project, index, [CLIENT, OURS], override)
     assert project.python('import needs_diskcache; ' + USE) == '5.7.0 diskcache.core\n'
     assert '5.6.3' not in (project.place / 'uv.lock').read_text()
+    assert list(project.place.rglob('diskcache-*.dist-info')) == []
 
 
 @pytest.mark.stress
